@@ -1,0 +1,64 @@
+# `make demo`: from a clone to figures. `make test`: everything CI checks. Both set up what they need first.
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: help setup setup-dev demo paper test test-fast lint format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## .venv with the pinned requirements and the library
+setup-dev: $(VENV)/.ready-dev  ## the same, with what tests and linters need
+
+# The package manager lives in the venv too, so that nothing is asked of the machine but Python and make.
+$(BIN)/uv:
+	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make setup PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.ready: envs/requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "setup: installing envs/requirements.txt (torch is large: about a minute)"
+	@$(UV) -r envs/requirements.txt
+	@$(UV) --no-deps -e .
+	@touch $@
+
+$(VENV)/.ready-dev: envs/requirements-dev.txt $(VENV)/.ready
+	@$(UV) -r envs/requirements-dev.txt
+	@touch $@
+
+demo: setup  ## every figure and table at demo scale, into paper_figures/demo/
+	@$(SNAKEMAKE) --configfile config/demo.yaml
+	@echo "demo: the figures and tables are in paper_figures/demo/"
+
+paper: setup  ## the paper's own scale (needs the datasets and GPUs; see README)
+	@$(SNAKEMAKE)
+
+lint: setup-dev  ## ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/smoke.yaml
+
+format: setup-dev  ## write the code the way lint wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+test: lint  ## everything CI checks: lint, unit and plan tests, the whole DAG on a tiny set
+	$(BIN)/pytest
+
+test-fast: setup-dev  ## without the runs of the whole DAG
+	$(BIN)/pytest -m "not workflow"
+
+lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
+	@$(BIN)/python envs/lock.py
+
+clean:  ## remove what a demo made
+	rm -rf results/demo paper_figures/demo logs/demo

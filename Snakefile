@@ -1,0 +1,25 @@
+"""DQ_V2: from images to the paper's figures. Configuration -> plan -> rules; see docs/design.md."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/paper.smk"
+
+
+onstart:
+    check_folders()
+
+
+rule all:
+    default_target: True
+    input:
+        PLAN.targets(),

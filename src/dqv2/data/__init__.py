@@ -1,0 +1,5 @@
+"""Image sets: the embedded one, folders of one's own images, and the packs that all stages read."""
+
+from dqv2.data.pack import DataError, Pack, write_pack
+
+__all__ = ["DataError", "Pack", "write_pack"]

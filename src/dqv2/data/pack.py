@@ -1,0 +1,248 @@
+"""Packs: a split decoded once into memory-mapped uint8 pixels, with a manifest of its samples.
+
+A pack is a folder:
+
+    images.npy    uint8[N, 3, H, W], RGB, C order
+    manifest.csv  one line an image, in the same order: id, label, class, sha256 (of its packed pixels) and,
+                  where the set has it, source
+    objects.npy   bool[N, H, W], True on the object; only where the set knows it
+    meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqv2.runtime.files import atomic_dir, sha256, write_json
+
+__all__ = ["FORMAT", "DataError", "Pack", "write_pack"]
+
+FORMAT = 1
+COLUMNS = ["id", "label", "class", "sha256"]
+
+
+class DataError(ValueError):
+    """Images, or a pack of them, are not as they must be; the message says what, where and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """One split of a dataset, opened read-only.
+
+    Attributes:
+        folder: where it lies.
+        images: uint8[N, 3, H, W] memory map, RGB, 0 to 255; read from disk as it is indexed.
+        labels: int64[N], indices into `classes`.
+        ids: N sample ids, unique; every other stage speaks of samples by these.
+        classes: class names.
+        objects: bool[N, H, W] memory map of the true object masks, or None where the set has none.
+        meta: `meta.json`.
+    """
+
+    folder: Path
+    images: np.memmap
+    labels: np.ndarray
+    ids: list[str]
+    classes: list[str]
+    objects: np.memmap | None
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Pack":
+        """Open a pack and check what is cheap to check: all but the pixels' checksums (see `verify`).
+
+        Raises:
+            DataError: there is no pack, or its files disagree with each other.
+        """
+        folder = Path(folder)
+        if not (folder / "meta.json").is_file():
+            raise DataError(f"There is no pack in {folder} (no meta.json): run the pack rule first.")
+        try:
+            return cls._open(folder)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"The pack {folder} is damaged: {problem}. {_REMEDY}") from error
+
+    @classmethod
+    def _open(cls, folder: Path) -> "Pack":
+        meta = json.loads((folder / "meta.json").read_bytes())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"it has format {meta['format']}, this version of dqv2 reads format {FORMAT}")
+        n, shape = meta["n"], (meta["n"], 3, meta["height"], meta["width"])
+        images = _map(folder / "images.npy", shape, np.uint8)
+        has_objects = "objects.npy" in meta["sha256"]
+        objects = _map(folder / "objects.npy", (n, *shape[2:]), np.bool_) if has_objects else None
+
+        raw = (folder / "manifest.csv").read_bytes()
+        if sha256(raw) != meta["sha256"]["manifest.csv"]:
+            raise ValueError("manifest.csv is not the file that was written with it (its sha256 differs)")
+        rows = csv.reader(io.StringIO(raw.decode("utf-8"), newline=""))
+        header = next(rows)
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if n else dict.fromkeys(header, ())
+        ids, labels = list(columns["id"]), np.array(columns["label"], dtype=np.int64)
+        if len(ids) != n:
+            raise ValueError(f"manifest.csv lists {len(ids)} images, meta.json says {n}")
+        if len(set(ids)) != n:
+            raise ValueError("manifest.csv gives an id twice")
+        if n and not 0 <= labels.min() <= labels.max() < len(meta["classes"]):
+            raise ValueError(f"manifest.csv has labels outside 0 to {len(meta['classes']) - 1}")
+        return cls(folder, images, labels, ids, meta["classes"], objects, meta)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __reduce__(self) -> tuple:
+        return Pack.open, (self.folder,)  # a memory map would be pickled with all its pixels
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `manifest.csv`: stands for the ids, their order, the labels and every image's pixels."""
+        return self.meta["sha256"]["manifest.csv"]
+
+    def check_order(self, fingerprint: str) -> None:
+        """Raise DataError unless `fingerprint`, noted when some rows were chosen, is this pack's."""
+        if fingerprint != self.fingerprint:
+            raise DataError(
+                f"The pack {self.folder} holds other images, or another order, than the one used before "
+                f"(manifest {self.fingerprint[:12]}, expected {fingerprint[:12]}): rerun the later stages."
+            )
+
+    def index(self, ids: Iterable[str]) -> np.ndarray:
+        """Return the rows of the samples `ids`, in the order given: int64[K].
+
+        Raises:
+            DataError: some ids are not in the pack; the message names the first and counts them.
+        """
+        ids = list(ids)
+        found = [self._rows.get(i, -1) for i in ids]
+        unknown = [i for i, row in zip(ids, found, strict=True) if row < 0]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(ids)} ids are not in the pack {self.folder}, the first is "
+                f"{unknown[0]!r}: they belong to another dataset or split, or to another packing of it."
+            )
+        return np.array(found, dtype=np.int64)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def verify(self) -> None:
+        """Read the whole pack and compare every file with its checksum.
+
+        Raises:
+            DataError: a file differs; of `images.npy`, the message counts and names the images that changed.
+        """
+        for name, expected in self.meta["sha256"].items():
+            if sha256(self.folder / name) == expected:
+                continue
+            what = f"{name} has changed since it was written"
+            if name == "images.npy":
+                with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+                    sums = [row["sha256"] for row in csv.DictReader(file)]
+                pairs = zip(self.ids, sums, self.images, strict=True)
+                changed = [name for name, known, image in pairs if sha256(image.tobytes()) != known]
+                what += f": {len(changed)} of {len(self)} images differ ({', '.join(changed[:5])})"
+            raise DataError(f"The pack {self.folder} is damaged: {what}. {_REMEDY}")
+
+
+def write_pack(
+    folder: str | Path,
+    *,
+    dataset: str,
+    split: str,
+    classes: Sequence[str],
+    items: Iterable[tuple[str, int, str | None, np.ndarray]],
+    n: int,
+    size: int,
+    objects: np.ndarray | None = None,
+    left_out: Sequence[dict[str, str]] = (),
+) -> Path:
+    """Write a pack; the folder appears whole, or not at all, and replaces an older one.
+
+    Args:
+        folder: the pack's folder.
+        dataset: name of the dataset.
+        split: train, validation or test.
+        classes: class names; labels are indices into them.
+        items: (id, label, source or None, image uint8[3, size, size]), consumed one at a time.
+        n: how many samples there are, those left out included; 0 makes an empty pack.
+        size: side of the images, in pixels.
+        objects: bool[N, size, size], the true object masks, in the order of the items.
+        left_out: {"name", "reason"} of each sample that is not packed; may grow while the items are consumed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: an image has another shape or dtype, a label is out of range, an id comes twice, or the
+            number of items is not `n` less those left out.
+    """
+    folder = Path(folder)
+    rows: dict[str, list] = {}
+    with atomic_dir(folder) as staged:
+        with (staged / "images.npy").open("wb") as file:
+            file.write(_header(n, size))
+            for name, label, source, image in items:
+                _check_item(name, label, image, size, len(classes), rows)
+                pixels = image.tobytes()
+                file.write(pixels)
+                rows[name] = [name, int(label), classes[label], sha256(pixels), source]
+            # Only now is it known how many there are: NumPy pads its header so that a new count fits in.
+            file.seek(0)
+            file.write(_header(len(rows), size))
+        if len(rows) + len(left_out) != n:
+            raise DataError(
+                f"{dataset} {split}: of {n} samples announced {len(rows)} came, {len(left_out)} are left out."
+            )
+        if objects is not None:
+            if objects.shape != (len(rows), size, size) or objects.dtype != np.bool_:
+                raise DataError(
+                    f"{dataset} {split}: objects must be bool[{len(rows)}, {size}, {size}], they are "
+                    f"{objects.dtype}{list(objects.shape)}."
+                )
+            np.save(staged / "objects.npy", objects)
+        has_source = any(row[-1] is not None for row in rows.values())
+        with (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*COLUMNS, "source"] if has_source else COLUMNS)
+            writer.writerows(row if has_source else row[:-1] for row in rows.values())
+        sums = {path.name: sha256(path) for path in sorted(staged.iterdir())}
+        meta = {"format": FORMAT, "dataset": dataset, "split": split, "classes": list(classes)}
+        meta |= {"n": len(rows), "height": size, "width": size, "sha256": sums}
+        meta |= {"n_left_out": len(left_out), "left_out": list(left_out)}
+        write_json(staged / "meta.json", meta)
+    return folder
+
+
+_REMEDY = "Delete that folder and run the pack rule again."
+
+
+def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
+    array = np.load(path, mmap_mode="r")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{path.name} is {array.dtype}{list(array.shape)}, meta.json says {list(shape)}")
+    return array
+
+
+def _header(n: int, size: int) -> bytes:
+    buffer = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (n, 3, size, size)}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def _check_item(name: str, label: int, image: np.ndarray, size: int, n_classes: int, seen: dict) -> None:
+    if image.shape != (3, size, size) or image.dtype != np.uint8:
+        raise DataError(f"{name}: must be uint8[3, {size}, {size}], is {image.dtype}{list(image.shape)}.")
+    if not 0 <= label < n_classes:
+        raise DataError(f"{name}: label {label} is outside 0 to {n_classes - 1}.")
+    if name in seen:
+        raise DataError(f"{name}: this id comes twice, and ids must be unique.")

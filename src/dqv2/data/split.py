@@ -1,0 +1,50 @@
+"""Stratified splits with exact sizes."""
+
+from collections.abc import Sequence
+
+import torch
+
+__all__ = ["apportion", "stratified_split"]
+
+
+def apportion(counts: Sequence[int], total: int) -> list[int]:
+    """Share `total` in proportion to `counts` (largest remainder, ties to the lowest index).
+
+    The shares add up to exactly `total`, and none exceeds its count as long as `total` is at most their sum.
+    """
+    whole = sum(counts)
+    shares = [count * total // whole if whole else 0 for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda c: -(counts[c] * total % whole) if whole else 0)
+    for c in by_remainder[: total - sum(shares)]:
+        shares[c] += 1
+    return shares
+
+
+def stratified_split(
+    labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator
+) -> list[list[int]]:
+    """Draw disjoint subsets of exactly these sizes, each with the classes in proportion.
+
+    Args:
+        labels: N labels, 0 or more.
+        sizes: the subsets' sizes; a later one is drawn from what the earlier ones left, so that a subset does
+            not depend on the sizes after it.
+        generator: source of the choice.
+
+    Returns:
+        For each size the indices of its subset, ascending.
+
+    Raises:
+        ValueError: more items are asked for than there are.
+    """
+    if sum(sizes) > len(labels):
+        raise ValueError(f"subsets of {list(sizes)} items add up to more than the {len(labels)} there are")
+    label = torch.as_tensor(labels, dtype=torch.int64)
+    members = [torch.nonzero(label == c).flatten() for c in range(int(label.max()) + 1 if len(label) else 0)]
+    left = [m[torch.randperm(len(m), generator=generator)].tolist() for m in members]
+    subsets = []
+    for size in sizes:
+        shares = apportion([len(m) for m in left], size)
+        subsets.append(sorted(i for m, share in zip(left, shares, strict=True) for i in m[:share]))
+        left = [m[share:] for m, share in zip(left, shares, strict=True)]
+    return subsets

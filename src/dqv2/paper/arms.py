@@ -1,0 +1,101 @@
+"""The arms of an experiment in a tidy table: which rows, in which order, under which names and looks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dqv2.paper import style
+from dqv2.paper.stats import require_columns
+
+Spec = dict[str, Any]
+NUMBERS = ("mean", "sd", "variance", "source")  # of a reported value; all else of it says of which arm
+
+
+def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
+    """Boolean mask of the rows whose columns hold the values, each one or a list; None means missing."""
+    require_columns(frame, list(where))
+    keep = pd.Series(True, index=frame.index)
+    for name, wanted in where.items():
+        wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
+        present = [value for value in wanted if value is not None]
+        keep &= frame[name].isin(present) | (frame[name].isna() & (len(present) < len(wanted)))
+    return keep.astype(bool)
+
+
+def constants(frame: pd.DataFrame) -> dict[str, Any]:
+    """The columns that hold one value throughout: what a reported value may name besides the axes."""
+    return {
+        name: frame[name].iloc[0]
+        for name in frame
+        if frame[name].notna().all() and frame[name].nunique() == 1
+    }
+
+
+def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> list[Any]:
+    """The values of ``column`` in ``order``; without one, numbers ascending and names as they appear.
+
+    Raises:
+        ValueError: the table holds a value that ``order`` leaves out.
+    """
+    found = list(frame[column].dropna().unique())
+    if order is None:
+        return sorted(found) if pd.api.types.is_numeric_dtype(frame[column]) else found
+    extra = [value for value in found if value not in order]
+    if extra:
+        raise ValueError(
+            f"{column} has {', '.join(map(str, extra))}, not in the order {', '.join(map(str, order))}"
+        )
+    return list(order)
+
+
+def printed(value: Any, spec: Spec, column: str = "") -> str:
+    """A value as the reader sees it: its name in ``names``, a share as %, a number without a needless .0."""
+    names = {str(key): str(name) for key, name in spec.get("names", {}).items()}
+    number = isinstance(value, int | float | np.number)
+    text = f"{float(value):g}" if number else str(value)
+    if text in names:
+        return names[text]
+    return f"{100 * float(value):g} %" if number and column in spec.get("percent", []) else text
+
+
+def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
+    """Apply ``where`` and take the references out: (rows to draw, [(label, rows of a reference)]).
+
+    Raises:
+        ValueError: nothing is left, a reference matches nothing, or a row has no value on an axis.
+    """
+    frame = frame[match(frame, spec.get("where", {}))]
+    references, rest = [], pd.Series(True, index=frame.index)
+    for entry in spec.get("reference", []):
+        hit = match(frame, {name: value for name, value in entry.items() if name != "label"})
+        if not hit.any():
+            raise ValueError(f"no row matches the reference {entry}")
+        references.append((str(entry["label"]), frame[hit]))
+        rest &= ~hit
+    frame = frame[rest]
+    if frame.empty:
+        raise ValueError(f"no row to draw (where: {spec.get('where', {})})")
+    for name in filter(None, (spec["x"], spec.get("hue"), spec.get("panel"))):
+        require_columns(frame, [name])
+        if frame[name].isna().any():
+            raise ValueError(
+                f"{frame[name].isna().sum()} rows have no {name}: make them a reference or use 'where'"
+            )
+    return frame, references
+
+
+def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame, spec: Spec) -> dict[Any, style.Look]:
+    """Methods look the same in every figure; the values of another axis get their looks by position."""
+    texts = [str(name) for name in names]
+    if column not in ("label", "method", "select"):
+        return {name: style.SEQUENCE[i % len(style.SEQUENCE)] for i, name in enumerate(names)}
+    if column == "label" and "method" in frame:  # a known config name decides, else the printed one
+        pairs = frame.drop_duplicates(["label", "method"]).groupby("label")["method"].agg(list)
+        config = {
+            text: str(pairs[text][0]) if text in pairs and len(pairs[text]) == 1 else text for text in texts
+        }
+        texts = [config[text] if len(set(config.values())) == len(texts) else text for text in texts]
+    made = style.looks(texts, methods=spec.get("methods", ()), colours=spec.get("colours"))
+    return {name: made[text] for name, text in zip(names, texts, strict=True)}

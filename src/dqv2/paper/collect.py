@@ -1,0 +1,101 @@
+"""One tidy table from the metrics files of an experiment's runs."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dqv2.runtime.files import atomic_path
+
+WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_train", "epochs", "iterations")
+WORDS = ("experiment", "dataset", "method", "label", "select", "mask", "mask_label", "mixture", "division")
+WORDS += ("backbone", "trainer", "device", "torch")
+
+
+def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: bool = False) -> pd.DataFrame:
+    """Join what the plan says of each run with what its metrics file measured.
+
+    Args:
+        runs: the planned columns of each run, among them ``dataset``, ``keep_ratio`` and ``seed``.
+        files: the ``metrics.json`` of each run, in the same order: an object with ``test_accuracy``
+            (top-1, %) and any further scalars; nested values are left out, and where both name
+            a column the plan's stays.
+        partial: leave missing runs out instead of refusing.
+
+    Returns:
+        One row a run in the plan's order: the plan's columns, then the measured ones. Whole numbers are
+        ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
+
+    Raises:
+        FileNotFoundError: files are missing and ``partial`` is not set.
+        ValueError: a file is unreadable, has no valid accuracy, or belongs to another run.
+    """
+    if len(runs) != len(files):
+        raise ValueError(
+            f"{len(runs)} runs but {len(files)} metrics files: give one file a run, in the same order"
+        )
+    files = [Path(file) for file in files]
+    missing = [file for file in files if not file.is_file()]
+    if missing and not partial:
+        shown = "".join(f"\n  {file}" for file in missing[:5]) + ("\n  ..." if len(missing) > 5 else "")
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(files)} runs have no metrics file; run them or ask for partial:{shown}"
+        )
+    rows = [_row(run, file) for run, file in zip(runs, files, strict=True) if file.is_file()]
+    planned = [name for run in runs for name in run]
+    measured = [name for row in rows for name in row]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*planned, *measured])))
+    return _typed(frame)
+
+
+def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file}: not readable as JSON ({error}); delete it and run again") from error
+    if not isinstance(metrics, dict):
+        raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")
+    for name in ("dataset", "keep_ratio", "seed"):
+        if name in metrics and name in run and not _agree(metrics[name], run[name]):
+            raise ValueError(
+                f"{file}: {name} is {metrics[name]!r}, but the plan says {run[name]!r}: another run's file"
+            )
+    accuracy = metrics.get("test_accuracy")
+    if not isinstance(accuracy, int | float) or isinstance(accuracy, bool) or not 0 <= accuracy <= 100:
+        raise ValueError(f"{file}: test_accuracy is {accuracy!r}, not a percentage from 0 to 100")
+    scalars = {name: value for name, value in metrics.items() if not isinstance(value, list | dict)}
+    return scalars | run
+
+
+def _agree(measured: Any, planned: Any) -> bool:
+    if isinstance(measured, int | float) and isinstance(planned, int | float):
+        return math.isclose(measured, planned, rel_tol=1e-9)
+    return measured == planned
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    for name in frame.columns:
+        if name in WHOLE:
+            frame[name] = frame[name].astype("Int64")
+        elif name in WORDS:
+            frame[name] = frame[name].astype("string")
+        elif frame[name].isna().all():
+            frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def write_csv(frame: pd.DataFrame, file: Path) -> None:
+    """Write ``frame`` as UTF-8 CSV: same frame, same bytes; missing is empty; never half-written."""
+    with atomic_path(file) as draft:
+        frame.to_csv(draft, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """Read what :func:`write_csv` wrote with the same types: only an empty cell is missing, so a method named
+    "None" keeps its name."""
+    header = pd.read_csv(file, nrows=0).columns
+    words = {name: "string" for name in header if name in WORDS}
+    return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))

@@ -1,0 +1,275 @@
+"""The paper's figures, one function per kind, from a tidy table (see ``collect``) and a spec from the config.
+
+Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all kinds know:
+
+    x, y, hue, panel    columns; y is ``test_accuracy``; panel is ``dataset`` where the table has several
+    where               {column: value or list of values}: rows to draw
+    order, hue_order, panel_order    values in the order wanted (else as they appear; numbers ascending)
+    names               {value: printed name}
+    title, label        above the axes, left; a badge at the top right ("demo")
+    xlabel, ylabel, hue_label
+    width               "column" (3.4 in), "full" (7 in) or inches; height in inches
+    ylim                [low, high], else from the data
+    colours, methods    {method: colour}; all of the config's methods, so that new ones agree across figures
+    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside ours
+    reference           horizontal lines: [{label, column: value, ...}], mean ± sd of the rows that match
+    values              (methods) print "mean ± sd" above each column, true unless set
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dqv2.paper import layout, style
+from dqv2.paper.arms import NUMBERS, Spec, constants, looks_of, match, ordered, printed, select
+from dqv2.paper.stats import require_one_row_per_seed, summarise
+
+DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
+YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
+YLABEL |= {"train_seconds": "Training time (s)", "coreset_size": "Images in the coreset"}
+XLABEL = {"tobias_size": "Tobias size", "tobias": "Share of Tobias images", "keep_ratio": "Keep ratio"}
+HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
+
+
+def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+    """Draw ``frame`` as ``spec["kind"]`` says, with ``note`` at the foot.
+
+    Raises:
+        ValueError: the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
+    """
+    kind = spec.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(KINDS))}")
+    return KINDS[kind](frame, spec, note)
+
+
+def methods(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+    """One column per method (``x``, else the printed ``label``): every seed, mean ± sd and its value."""
+    return _draw(frame, {"x": "label", **spec}, note, _method_columns)
+
+
+def line(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+    """Mean ± sd and every seed over an ordered axis (``x``, else the Tobias size), one line per ``hue``."""
+    return _draw(frame, {"x": "tobias_size", **spec}, note, _lines)
+
+
+def mixing(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+    """Accuracy by the share of Tobias images (``x``), a line per share of originals (``hue``), 0 to 1."""
+    share = {"x": "tobias", "hue": "originals", "percent": ["tobias", "originals"]}
+    frame = frame.assign(
+        **{name: frame[name].astype("float64") for name in ("tobias", "originals") if name in frame}
+    )
+    hues = sorted(frame["originals"].dropna().unique(), reverse=True) if "originals" in frame else []
+    return _draw(frame, {**share, "hue_order": hues, **spec}, note, _lines)
+
+
+KINDS: dict[str, Callable[[pd.DataFrame, Spec, str], Figure]] = {
+    "methods": methods,
+    "line": line,
+    "mixing": mixing,
+}
+
+
+def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]) -> Figure:
+    if (
+        "panel" not in spec
+        and "dataset" in frame
+        and frame["dataset"].nunique() > 1
+        and spec.get("hue") != "dataset"
+    ):
+        spec = {**spec, "panel": None if spec["x"] == "dataset" else "dataset"}
+    spec = {"y": "test_accuracy", "hue": None, "panel": None, **spec}
+    frame, references = select(frame, spec)
+    axes_names = list(dict.fromkeys(name for name in (spec["panel"], spec["hue"], spec["x"]) if name))
+    for rows, by in [
+        (frame, axes_names),
+        *((rows, [n for n in [spec["panel"]] if n]) for _, rows in references),
+    ]:
+        require_one_row_per_seed(rows, by)
+    panels = ordered(frame, spec["panel"], spec.get("panel_order")) if spec["panel"] else [None]
+    xs = ordered(frame, spec["x"], spec.get("order"))
+    hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
+    crowded = len(panels) * len(xs) * (1 if spec["kind"] != "methods" else len(hues)) > 4
+    width = {"column": style.COLUMN, "full": style.FULL}.get(
+        size := spec.get(
+            "width", "full" if len(panels) > 1 or (spec["kind"] == "methods" and crowded) else "column"
+        ),
+        size,
+    )
+    room = float(width) / len(panels) / len(xs) / len(hues)  # inches for a column of points
+    spec["size"] = float(np.clip(32 * room, 8, 22))
+    with style.context():
+        figure = style.new_figure(float(width), float(spec.get("height", 2.5)))
+        handles, grid = [], figure.subplots(1, len(panels), squeeze=False)[0]
+        for ax, panel in zip(grid, panels, strict=True):
+            here = {spec["panel"]: panel} if spec["panel"] else {}
+            rows = frame[match(frame, here)]
+            inside = [(label, some[match(some, here)]) for label, some in references]
+            handles += paint(ax, rows, inside, xs, hues, {**spec, "here": constants(rows)})
+            if panel is not None:
+                ax.set_title(printed(panel, spec))
+            ax.set_xlim(-0.6, len(xs) - 0.4)
+            ax.set_xticks(range(len(xs)), [printed(value, spec, spec["x"]) for value in xs])
+            ax.set_xlabel(spec.get("xlabel", XLABEL.get(spec["x"], "")))
+        grid[0].set_ylabel(spec.get("ylabel", YLABEL.get(spec["y"], spec["y"])))
+        unique = {handle.get_label(): handle for handle in handles}
+        title = spec.get("hue_label", HUELABEL.get(spec["hue"] or "")) if unique else None
+        legend = (list(unique.values()), list(unique), title) if unique else None
+        layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=note, legend=legend)
+        layout.fit_ticks(figure, grid)
+        for ax in grid:
+            layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what was measured stays where it is
+    return figure
+
+
+def _spread(count: int, half: float) -> np.ndarray:
+    """Offsets that keep ``count`` seeds apart, the same each time."""
+    return np.linspace(-half, half, count) if count > 1 else np.zeros(count)
+
+
+def _seeds(
+    ax: Axes, at: float, values: pd.DataFrame, spec: Spec, look: style.Look, half: float, size: float
+) -> None:
+    values = values.sort_values("seed")[spec["y"]].astype("float64")
+    ax.scatter(
+        at + _spread(len(values), half), values, s=size * (1.6 if look.marker in "XP*" else 1),
+        marker=look.marker, color=look.colour, alpha=0.85,
+        edgecolors="white", linewidths=0.4, zorder=3, gid="seeds", clip_on=False,
+    )  # fmt: skip
+
+
+def _method_columns(
+    ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec
+) -> list:
+    handles = []
+    by_hue = spec["hue"] and spec["hue"] != spec["x"]
+    hues = hues if by_hue else [None]
+    names, column = (hues, spec["hue"]) if by_hue else (xs, spec["x"])
+    looks = looks_of(names, column, frame, spec)
+    step = 0.84 / len(hues)
+    unequal = (
+        frame.groupby([spec["x"], *([spec["hue"]] if by_hue else [])], observed=True).size().nunique() > 1
+    )
+    for i, value in enumerate(xs):
+        for j, hue in enumerate(hues):
+            rows = frame[match(frame, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}))]
+            if rows.empty:
+                continue
+            at, look = i + (j - (len(hues) - 1) / 2) * step, looks[hue if by_hue else value]
+            got = summarise(rows, [], spec["y"]).iloc[0]
+            sd = 0.0 if np.isnan(got["sd"]) else got["sd"]
+            right = at + 0.2 * step  # mean and spread stand beside the seeds, so that neither hides the other
+            ax.errorbar(
+                right, got["mean"], sd, color=look.colour, lw=1.1, capsize=2, capthick=1.1, zorder=2.5
+            )
+            ax.hlines(
+                got["mean"],
+                right - 0.12 * step,
+                right + 0.12 * step,
+                color=style.INK,
+                lw=1.8,
+                zorder=4,
+                gid="mean",
+            )
+            _seeds(ax, at - 0.14 * step, rows, spec, look, 0.14 * step, spec["size"])
+            top = max(got["max"], got["mean"] + sd)
+            if spec.get("values", True):
+                text = f"{got['mean']:.2f}" + (f" ± {got['sd']:.2f}" if got["n"] > 1 else "")
+                text += f"\nn = {got['n']:.0f}" if unequal else ""
+                note = ax.annotate(
+                    text, (at, top), (0, 4), textcoords="offset points", ha="center", va="bottom"
+                )
+                note.set(fontsize=style.SMALL, gid="value", linespacing=1.0, path_effects=layout.halo())
+            handles += _reported(
+                ax, spec, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}), at + 0.4 * step
+            )
+    if by_hue:
+        handles += [_dot(look, printed(hue, spec, spec["hue"])) for hue, look in looks.items()]
+    return handles + _references(ax, references, spec)
+
+
+def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
+    handles = []
+    looks = (
+        looks_of(hues, spec["hue"], frame, spec) if spec["hue"] else {None: style.looks(["DQ_V2"])["DQ_V2"]}
+    )
+    step = min(0.24, 0.72 / len(hues))
+    for j, hue in enumerate(hues):
+        rows = frame[match(frame, {spec["hue"]: hue})] if spec["hue"] else frame
+        if rows.empty:
+            continue
+        look = looks[hue]
+        got = summarise(rows, spec["x"], spec["y"]).set_index(spec["x"]).reindex(xs)
+        at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
+        mean, sd = got["mean"].to_numpy(float), got["sd"].fillna(0).to_numpy(float)
+        if spec["hue"]:
+            ax.errorbar(
+                at, mean, sd, fmt="none", ecolor=look.colour, lw=0.9, capsize=2.2, capthick=0.9, zorder=2.4
+            )
+        else:
+            ax.fill_between(at, mean - sd, mean + sd, color=look.colour, alpha=0.16, lw=0, zorder=1.5)
+        look_of_mean = {"color": look.colour, "marker": look.marker, "ms": 5.5, "mec": "white", "mew": 0.7}
+        ax.plot(at, mean, lw=1.5, zorder=3.2, gid="mean", **look_of_mean)
+        for x, position in zip(xs, at, strict=True):
+            _seeds(ax, position + 0.55 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.2 * step, 9)
+            filters = {spec["x"]: x} | ({spec["hue"]: hue} if spec["hue"] else {})
+            handles += _reported(ax, spec, filters, position - 0.4 * step)
+        if spec["hue"]:
+            handles.append(_dot(look, printed(hue, spec, spec["hue"]), line=True))
+    return handles + _references(ax, references, spec)
+
+
+def _references(ax: Axes, references: list, spec: Spec) -> list:
+    handles = []
+    for i, (label, rows) in enumerate(references):
+        if rows.empty:
+            continue
+        got, dashes = summarise(rows, [], spec["y"]).iloc[0], DASHES[i % len(DASHES)]
+        if got["n"] > 1:
+            low, high = got["mean"] - got["sd"], got["mean"] + got["sd"]
+            ax.axhspan(low, high, color=style.PALE, alpha=0.55, lw=0, zorder=0.8)
+        handles.append(
+            ax.axhline(
+                got["mean"], color=style.GREY, lw=1.1, ls=dashes, zorder=1.6, label=label, gid="reference"
+            )
+        )
+    return handles
+
+
+def _reported(ax: Axes, spec: Spec, filters: dict[str, Any], at: float) -> list:
+    """Draw what the paper reports for this arm, hollow: an entry counts if all columns it names agree."""
+    here, handles = spec["here"] | filters, []
+    for entry in spec.get("reported", []):
+        named = {name: value for name, value in entry.items() if name not in NUMBERS}
+        if entry.get("mean") is None or any(here.get(name) != value for name, value in named.items()):
+            continue
+        if spec["x"] not in named or (spec["panel"] and spec["panel"] not in named):
+            wanted = " and ".join(name for name in (spec["x"], spec["panel"]) if name)
+            raise ValueError(f"the reported value {entry} must name {wanted}")
+        sd = entry.get("sd") if entry.get("variance") is None else entry["variance"] ** 0.5
+        look = {
+            "color": style.GREY,
+            "mfc": "white",
+            "mew": 0.9,
+            "ms": 4.5,
+            "marker": "D",
+            "ls": "none",
+            "gid": "reported",
+        }
+        handles.append(ax.plot(at, entry["mean"], **look, zorder=3.5, label="reported in the paper")[0])
+        if sd:
+            ax.errorbar(at, entry["mean"], sd, fmt="none", ecolor=style.GREY, lw=0.8, capsize=2, zorder=2)
+    return handles
+
+
+def _dot(look: style.Look, label: str, *, line: bool = False) -> Line2D:
+    return Line2D(
+        [], [], color=look.colour, marker=look.marker, ms=5.5, lw=1.5, ls="-" if line else "none", label=label
+    )

@@ -1,0 +1,83 @@
+"""Statistics over seeds: what every figure and table prints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("n", "mean", "sd", "variance", "ci95", "min", "max")
+
+
+def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFrame:
+    """Summarise ``y`` over the rows (seeds) of each group of ``by``.
+
+    Returns one row a group in order of first appearance: the columns of ``by``, then ``n`` (rows), ``mean``,
+    ``sd`` (ddof 1), ``variance`` (its square), ``ci95`` (half-width of Student's 95 % interval of the mean),
+    ``min`` and ``max``, all in the unit of ``y``. Spread needs two seeds: sd, variance and ci95 of a
+    single one are missing. An empty ``by`` makes one group of everything.
+
+    Raises:
+        ValueError: a column does not exist, or a value of ``y`` is missing or not finite.
+    """
+    from scipy.special import stdtrit  # the quantile of scipy.stats.t, without its slow import
+
+    by = [by] if isinstance(by, str) else list(by)
+    require_columns(frame, [*by, y])
+    values = frame[y].astype("float64")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{(~np.isfinite(values)).sum()} of {len(values)} values of {y!r} are missing or not finite"
+        )
+    keys = [frame[name] for name in by] or np.zeros(len(frame))
+    groups = values.groupby(keys, sort=False, dropna=False, observed=True)
+    out = groups.agg(n="count", mean="mean", sd="std", min="min", max="max")
+    out["variance"] = out["sd"] ** 2
+    out["ci95"] = stdtrit(out["n"] - 1, 0.975) * out["sd"] / np.sqrt(out["n"])
+    out = out[list(COLUMNS)]
+    return out.reset_index() if by else out.reset_index(drop=True)
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a frame that lacks one of ``columns``, naming what it has."""
+    missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}"
+        )
+
+
+def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
+    """Refuse to average over anything but seeds.
+
+    Raises:
+        ValueError: a group of ``by`` holds the same seed twice, so its mean would mix different arms.
+    """
+    by = list(dict.fromkeys(by))
+    require_columns(frame, [*by, "seed"])
+    twice = frame[frame.duplicated([*by, "seed"], keep=False)]
+    if twice.empty:
+        return
+    first = twice.iloc[0]
+    same = (
+        twice[name].eq(first[name]) | (twice[name].isna() & pd.isna(first[name])) for name in [*by, "seed"]
+    )
+    clash = twice[np.logical_and.reduce([s.fillna(False).to_numpy(dtype=bool) for s in same])]
+    axes = (
+        "experiment",
+        "dataset",
+        "method",
+        "label",
+        "select",
+        "mask",
+        "tobias_size",
+        "originals",
+        "tobias",
+    )
+    axes += ("mixture", "division", "backbone", "keep_ratio", "trainer")
+    differ = [name for name in axes if name in clash and clash[name].nunique(dropna=False) > 1]
+    where = ", ".join(f"{name} = {first[name]}" for name in by) or "the whole table"
+    hint = f"they differ in {', '.join(differ)}: make it an axis, or pick one with 'where'"
+    raise ValueError(
+        f"{len(clash)} rows share seed {first['seed']} at {where}, so a mean would mix different arms; "
+        + (hint if differ else "the same run is listed twice")
+    )

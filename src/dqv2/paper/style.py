@@ -1,0 +1,165 @@
+"""How every figure of the paper looks: one rc context, one colour and marker a method, one way to save."""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dqv2.runtime.files import atomic_path
+
+COLUMN, FULL = 3.4, 7.0  # widths of a paper's column and page, inches
+DPI = 300
+INK, GREY, PALE = "#222222", "#6B6B6B", "#D9D9D9"
+SMALL = 7.0  # points: value labels, notes
+
+RC = {
+    "font.family": "STIXGeneral",  # both families come with matplotlib, so every machine draws the same
+    "mathtext.fontset": "stix",
+    "text.parse_math": False,  # names come from a config: "_" and "$" are printed as they are
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 2.5,
+    "ytick.major.width": 0.7,
+    "figure.dpi": DPI,  # text is measured at the dpi it is drawn at: hinting changes its width
+    "savefig.dpi": DPI,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+}
+
+
+class Look(NamedTuple):
+    """A method's colour (hex) and marker (matplotlib's letter)."""
+
+    colour: str
+    marker: str
+
+
+# Okabe and Ito's colours; a family (DQ blue, DQ_V2 vermilion) is told apart by lightness and marker, so that
+# it is also legible in grey.
+KNOWN = {
+    "random": Look("#7F7F7F", "X"),
+    "grand": Look("#CC79A7", "^"),
+    "gradmatch": Look("#009E73", "v"),
+    "gc": Look("#E69F00", "P"),
+    "dq": Look("#0072B2", "s"),
+    "dq_no_pixel": Look("#56B4E9", "D"),
+    "dq_cutmix": Look("#003B5C", "h"),
+    "dq_v2": Look("#D55E00", "o"),
+    "dq_v2_true": Look("#6E2C00", "p"),
+    "dq_v2_centre": Look("#F0A878", "d"),
+    "dq_v2_random": Look("#B79F8E", "<"),
+    "dq_v2_shuffled": Look("#C9A800", ">"),
+    "full": Look("#000000", "*"),
+}
+SAME = {
+    "dqv2": "dq_v2",
+    "graphcut": "gc",
+    "uniform_random": "random",
+    "random_sampling": "random",
+    "whole": "full",
+    "full_set": "full",
+    "full_dataset": "full",
+    "center": "centre",
+}
+# For names not known here: Okabe and Ito's others, then Tol's muted, dark enough for white paper.
+OTHERS = ("#332288", "#117733", "#AA4499", "#999933", "#44AA99", "#882255", "#88CCEE", "#DDCC77", "#661100")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d", "p", "h", "<", ">")
+# For an axis that is no method (shares, backbones drawn as lines): in order of position.
+SEQUENCE = tuple(
+    Look(colour, marker)
+    for colour, marker in zip(
+        ("#D55E00", "#0072B2", "#7F7F7F", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        MARKERS,
+        strict=False,
+    )
+)
+
+
+def _key(name: str) -> str:
+    """Config name and printed name of one method to one key: "DQ (no pixel step)" and "dq_no_pixel" agree."""
+    key = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("+", " plus ")).strip("_")
+    key = SAME.get(key, key).replace("dqv2", "dq_v2")
+    if re.fullmatch(r"dq_(no|without|wo)_(mae|pixel|pixel_step|pixels)", key):
+        return "dq_no_pixel"
+    if re.fullmatch(r"dq_(with_|plus_)?cutmix(_.*)?", key):
+        return "dq_cutmix"
+    mask = re.fullmatch(r"dq_v2_(true|centre|center|random|shuffled)(_masks?)?", key)
+    return f"dq_v2_{SAME.get(mask[1], mask[1])}" if mask else key
+
+
+def looks(
+    names: Iterable[str], *, methods: Sequence[str] = (), colours: Mapping[str, str] | None = None
+) -> dict[str, Look]:
+    """The look of each name, the same in every figure.
+
+    Known methods have a fixed look. Another name gets one from its checksum; where two such names would share
+    a colour, the later moves on. That depends on who is in the figure, so pass the config's whole list as
+    ``methods`` to have new methods agree across figures too. ``colours`` overrides by name.
+    """
+    names = [str(name) for name in names]
+    out, taken = {}, {}
+    for name in dict.fromkeys([*map(str, methods), *names]):
+        key = _key(name)
+        if key in KNOWN:
+            out[name] = KNOWN[key]
+            continue
+        slot = zlib.crc32(key.encode())
+        for step in range(len(OTHERS)):
+            colour = OTHERS[(slot + step) % len(OTHERS)]
+            if taken.setdefault(colour, key) == key:
+                break
+        out[name] = Look(colour, MARKERS[slot // len(OTHERS) % len(MARKERS)])
+    for name, colour in (colours or {}).items():
+        if name in out:
+            out[name] = out[name]._replace(colour=colour)
+    return {name: out[name] for name in names}
+
+
+@contextmanager
+def context() -> Iterator[None]:
+    """The rc settings in which figures are made and saved."""
+    with mpl.rc_context(RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches, on the Agg canvas and outside pyplot: no global state, no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.04, hspace=0.04)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, pdf: Path, png: Path, *, dpi: int = DPI) -> None:
+    """Write the figure as PDF and PNG (``dpi`` dots an inch): same figure, same bytes; never half-written."""
+    for file, kind, metadata in (
+        (pdf, "pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
+        (png, "png", {"Software": None}),
+    ):
+        with atomic_path(file) as draft, context():
+            figure.savefig(draft, format=kind, dpi=dpi, metadata=metadata)

@@ -1,0 +1,372 @@
+"""From the configuration to the unique runs, their paths and their parameters. Imports no torch and no pandas."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dqv2.config import Axes, Config, ConfigError, Experiment, missing_folders
+
+AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
+
+# Paths carry the axes in the order of dependence; `results/<run>/` goes before each.
+PACK = "{dataset}/data/{split}"
+EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
+SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
+EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
+RECIPE = "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"
+FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/embedding.npy"
+BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
+CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
+METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a coreset is drawn from and how; the keep ratio and the seed apart."""
+
+    dataset: str
+    mixture: str
+    selector: str
+    mask: str | None = None  # None: no Tobias images in the pool
+    tobias_size: int | None = None
+    backbone: str | None = None  # None: the selector reads no features
+
+    @property
+    def path(self) -> str:
+        """The part of a path that says which selection it is."""
+        parts = [self.mixture]
+        if self.mask:
+            parts += [f"mask-{self.mask}", f"tobias-{self.tobias_size}"]
+        if self.backbone:
+            parts += [f"backbone-{self.backbone}"]
+        return "/".join([*parts, self.selector])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    selection: Selection
+    keep_ratio: float
+    trainer: str
+    seed: int
+
+
+class Plan:
+    """The runs of a configuration, each once however many experiments share it.
+
+    Args:
+        config: the checked configuration.
+        versions: stage -> integer version; a part of each stage's params.
+
+    Raises:
+        ConfigError: an experiment asks for something impossible.
+    """
+
+    def __init__(self, config: Config, versions: dict[str, int]):
+        self.config = config
+        self.versions = versions
+        self.root = f"results/{config.run}"
+        self.logs = f"logs/{config.run}"
+        self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
+        self.rows = {name: self._rows(name, config.experiments[name]) for name in config.targets}
+        self._check()
+
+    # -- experiments to runs ------------------------------------------------------------------------------------
+
+    def _rows(self, name: str, experiment: Experiment) -> list[tuple[Run, str]]:
+        """The runs of an experiment in the order of its block, with the name to print for each."""
+        seeds = experiment.seeds or self.config.seeds
+        cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in self._cells(experiment, arm)))
+        titles = self._titles(cells)
+        return [
+            (Run(selection, keep, trainer, seed), titles[cell])
+            for cell in cells
+            for (_, _, selection, keep, trainer) in [cell]
+            for seed in seeds
+        ]
+
+    def _cells(self, experiment: Experiment, arm: Any) -> Iterator[tuple]:
+        """(method, title, selection, keep ratio, trainer) for each point of the product of an arm's axes."""
+
+        def values(axis: str) -> list | None:
+            return (getattr(arm, axis) if arm else None) or getattr(experiment, axis)
+
+        for method in values("method") or [None]:
+            fixed = self.config.methods[method] if method else Axes()
+            choices = []
+            for axis in AXES:
+                default = getattr(self.config.defaults, axis)
+                own = getattr(fixed, axis)
+                choices.append(values(axis) or [own if own is not None else default])
+            for point in itertools.product(*choices):
+                axes = dict(zip(AXES, point, strict=True))
+                title = (arm.title if arm else None) or experiment.title
+                yield (method, title, self._selection(axes), axes["keep_ratio"], axes["trainer"])
+
+    def _selection(self, axes: dict[str, Any]) -> Selection:
+        """Drop the axes on which the selection does not depend, so that equal work has one path."""
+        with_tobias = self.config.mixtures[axes["mixture"]].tobias > 0
+        with_features = self.config.selectors[axes["selector"]].kind != "random"
+        return Selection(
+            dataset=axes["dataset"],
+            mixture=axes["mixture"],
+            selector=axes["selector"],
+            mask=axes["mask"] if with_tobias else None,
+            tobias_size=axes["tobias_size"] if with_tobias else None,
+            backbone=axes["backbone"] if with_features else None,
+        )
+
+    def _titles(self, cells: list[tuple]) -> dict[tuple, str]:
+        """A name to print for each cell: its arm's or its method's title, and the mask where it tells arms apart."""
+        titles = {}
+        for cell in cells:
+            method, title, selection, *_ = cell
+            title = title or (self.config.methods[method].title if method else selection.path)
+            masks = {c[2].mask for c in cells if c[0] == method and c[2].mask}
+            if len(masks) > 1 and selection.mask and not cell[1]:
+                title = f"{title}, {self._title(self.config.masks, selection.mask)}"
+            titles[cell] = title
+        return titles
+
+    @staticmethod
+    def _title(blocks: dict[str, Any], name: str | None) -> str | None:
+        return (blocks[name].title or name) if name else None
+
+    def _check(self) -> None:
+        faults = []
+        for name, rows in self.rows.items():
+            for run, _ in rows:
+                selection = run.selection
+                size = self.config.datasets[selection.dataset].size
+                if selection.tobias_size and selection.tobias_size > size:
+                    faults.append(
+                        f"experiments.{name}: tobias_size {selection.tobias_size} is finer than the {size} pixels of "
+                        f"datasets.{selection.dataset}"
+                    )
+                mixture = self.config.mixtures[selection.mixture]
+                if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
+                    faults.append(
+                        f"experiments.{name}: keep_ratio {run.keep_ratio:g} asks for more images than the pool of "
+                        f"mixture {selection.mixture} holds"
+                    )
+                mask = self.config.masks[selection.mask] if selection.mask else None
+                if mask and mask.source == "object" and self.config.datasets[selection.dataset].kind != "digits":
+                    faults.append(
+                        f"experiments.{name}: mask {selection.mask} (source object) needs a set that knows its "
+                        f"objects; {selection.dataset} does not"
+                    )
+        if faults:
+            raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
+
+    def check_folders(self) -> None:
+        """Before the first job: every folder of images that is still to be packed must be there."""
+        datasets = sorted({run.selection.dataset for run in self.runs})
+        waiting = [d for d in datasets if not Path(self.under(PACK).format(dataset=d, split="train")).exists()]
+        if faults := missing_folders(self.config, waiting):
+            raise ConfigError("\n  ".join(["images are missing:", *faults]))
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every training of the plan, once."""
+        return list(dict.fromkeys(run for rows in self.rows.values() for run, _ in rows))
+
+    @cached_property
+    def selections(self) -> dict[tuple[str, str], Selection]:
+        """(dataset, path) -> selection."""
+        return {(run.selection.dataset, run.selection.path): run.selection for run in self.runs}
+
+    @cached_property
+    def chunks(self) -> list[tuple[int, ...]]:
+        """Which seeds one job does, one after the other: at most `seeds_per_job`, and never a seed that a job need not.
+
+        Seeds that the same experiments ask for are cut into chunks in ascending order, so an appended seed leaves the
+        full chunks before it as they are.
+        """
+        asked: dict[int, frozenset[str]] = {}
+        for name, rows in self.rows.items():
+            for run, _ in rows:
+                asked[run.seed] = asked.get(run.seed, frozenset()) | {name}
+        chunks = []
+        for group in dict.fromkeys(asked[seed] for seed in sorted(asked)):
+            seeds = sorted(seed for seed in asked if asked[seed] == group)
+            step = self.config.seeds_per_job
+            chunks += [tuple(seeds[i : i + step]) for i in range(0, len(seeds), step)]
+        return chunks
+
+    # -- inputs that depend on the configuration ------------------------------------------------------------------
+
+    def under(self, pattern: str) -> str:
+        """A path pattern below this run's results."""
+        return f"{self.root}/{pattern}"
+
+    def models_of_mask(self, mask: str) -> list[str]:
+        """The saliency pattern that a mask reads, or nothing."""
+        backbone = self.config.masks[mask].backbone
+        return [self.under(SALIENCY).replace("{backbone}", backbone)] if backbone else []
+
+    def features_of(self, selection: Selection) -> list[str]:
+        """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
+        found = []
+        if selection.backbone:
+            mixture = self.config.mixtures[selection.mixture]
+            if mixture.originals > 0:
+                found.append(self.under(EMBEDDING).replace("{backbone}", selection.backbone))
+            if selection.mask:
+                features = self.under(FEATURES).replace("{backbone}", selection.backbone)
+                found.append(self._with_mask(features, selection))
+        return found
+
+    def recipes_of(self, selection: Selection) -> list[str]:
+        """The recipe pattern of a selection's Tobias images, or nothing."""
+        return [self._with_mask(self.under(RECIPE), selection)] if selection.mask else []
+
+    @staticmethod
+    def _with_mask(pattern: str, selection: Selection) -> str:
+        return pattern.replace("{mask}", str(selection.mask)).replace("{size}", str(selection.tobias_size))
+
+    # -- parameters: sorted builtins, only what a stage uses --------------------------------------------------------
+
+    def options(self, stage: str, **values: Any) -> dict[str, Any]:
+        """The params of a stage."""
+        found = {"version": self.versions[stage], **values}
+        return dict(sorted(found.items()))
+
+    def pack_options(self, dataset: str) -> dict[str, Any]:
+        """What the pack depends on: the dataset's block without what only training reads."""
+        block = self.config.datasets[dataset].model_dump(exclude={"title", "augment", "stem"})
+        return self.options("pack", **_sorted(block))
+
+    def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
+        """What early training depends on."""
+        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
+        if not recipe["epochs"]:
+            recipe = {"model": recipe["model"], "epochs": 0}
+        return self.options("early_train", **_sorted(recipe), **self._network_options(dataset))
+
+    def _network_options(self, dataset: str) -> dict[str, Any]:
+        block = self.config.datasets[dataset]
+        return {"augment": _sorted(block.augment.model_dump()), "stem": block.stem}
+
+    def augment_options(self, mask: str, size: int) -> dict[str, Any]:
+        """What a Tobias recipe depends on."""
+        block = self.config.masks[mask]
+        return self.options("augment", source=block.source, fraction=block.fraction, size=size)
+
+    def bin_options(self, selection: Selection) -> dict[str, Any]:
+        """What bins depend on."""
+        mixture = self.config.mixtures[selection.mixture].model_dump(exclude={"title", "budget"})
+        selector = self.config.selectors[selection.selector].model_dump(exclude={"title"})
+        used = {"random": set(), "graphcut": {"lam"}, "graphcut_bins": {"lam", "n_bins"}}[selector["kind"]]
+        selector = {key: value for key, value in selector.items() if key in used | {"kind"}}
+        return self.options("bin", mixture=_sorted(mixture), selector=_sorted(selector))
+
+    def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
+        """What a coreset depends on besides the bins."""
+        kind = self.config.selectors[selection.selector].kind
+        budget = self.config.mixtures[selection.mixture].budget
+        return self.options("sample", keep_ratio=keep, kind=kind, budget=budget)
+
+    def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
+        """What a training depends on besides the images."""
+        recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
+        return self.options("train", **_sorted(recipe), **self._network_options(dataset))
+
+    # -- what is asked for --------------------------------------------------------------------------------------------
+
+    def metrics_of(self, run: Run) -> str:
+        """The file that a run leaves."""
+        return self.under(METRICS).format(
+            dataset=run.selection.dataset,
+            selection=run.selection.path,
+            keep=ratio(run.keep_ratio),
+            trainer=run.trainer,
+            seed=run.seed,
+        )
+
+    def columns_of(self, experiment: str) -> list[dict[str, Any]]:
+        """What is known of each run of an experiment before it ran: the columns that collect joins to its metrics."""
+        config = self.config
+        found = []
+        for run, title in self.rows[experiment]:
+            s = run.selection
+            mixture = config.mixtures[s.mixture]
+            found.append(
+                {
+                    "experiment": experiment,
+                    "dataset": s.dataset,
+                    "dataset_title": config.datasets[s.dataset].title,
+                    "label": title,
+                    "selector": s.selector,
+                    "backbone": s.backbone,
+                    "mixture": s.mixture,
+                    "originals": mixture.originals,
+                    "tobias": mixture.tobias,
+                    "mask": s.mask,
+                    "mask_title": self._title(config.masks, s.mask),
+                    "tobias_size": s.tobias_size,
+                    "keep_ratio": run.keep_ratio,
+                    "trainer": run.trainer,
+                    "seed": run.seed,
+                }
+            )
+        return found
+
+    def picture_options(self, experiment: str) -> dict[str, Any]:
+        """What an experiment's pictures depend on: how many images, and the Tobias size of each recipe."""
+        sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
+        images = self.config.experiments[experiment].pictures.images
+        return self.options("pictures", images=images, sizes=sizes, seed=self.rows[experiment][0][0].seed)
+
+    def picture_recipes(self, experiment: str) -> list[str]:
+        """The recipes that an experiment's pictures show: its first seed, each Tobias size once."""
+        rows = self.rows[experiment]
+        first = rows[0][0]
+        found = [
+            self.recipes_of(run.selection)[0].format(dataset=run.selection.dataset, seed=run.seed)
+            for run, _ in rows
+            if run.seed == first.seed and run.selection.mask and run.selection.dataset == first.selection.dataset
+        ]
+        return list(dict.fromkeys(found))
+
+    def targets(self) -> list[str]:
+        """The files of every active experiment."""
+        found = []
+        for name in self.config.targets:
+            experiment = self.config.experiments[name]
+            if experiment.figure or experiment.pictures:
+                found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
+            if experiment.table:
+                found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
+        return found
+
+    def note(self, experiment: str) -> str:
+        """What a caption says of the scale; the device is added from the runs themselves."""
+        rows = self.rows[experiment]
+        seeds = len({run.seed for run, _ in rows})
+        keeps = sorted({run.keep_ratio for run, _ in rows})
+        parts = [self.config.label.upper()] if self.config.label else []
+        parts += sorted({self.config.datasets[run.selection.dataset].title for run, _ in rows})
+        parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
+        if len(keeps) == 1:
+            parts.append(f"keep ratio {keeps[0]:g}")
+        return " · ".join(parts)
+
+
+def ratio(value: float) -> str:
+    """A keep ratio as it stands in a path: 0.1, 1."""
+    return f"{value:.12g}"
+
+
+def chunk_name(seeds: Iterable[int]) -> str:
+    """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
+    return "_".join(str(seed) for seed in seeds)
+
+
+def _sorted(block: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(block.items()))

@@ -1,0 +1,1 @@
+"""What every stage needs at run time, whatever it computes."""

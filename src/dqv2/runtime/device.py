@@ -1,0 +1,26 @@
+"""The device of a job."""
+
+from __future__ import annotations
+
+import os
+
+# cuBLAS is deterministic only with this set before CUDA starts
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+
+def use_device(threads: int) -> torch.device:
+    """The first CUDA device of this process, or the CPU with `threads` threads; both deterministic.
+
+    The same weights come out, bit for bit, on the same device with the same number of threads.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def describe(device: torch.device) -> str:
+    """The device's name for captions: "CPU" or the GPU's product name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -1,0 +1,128 @@
+"""Files that are either whole or absent: atomic writes, strict JSON, checksums."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json"]
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed onto `path`.
+
+    The temporary name ends in the target's own name, so writers that go by the suffix (`np.save`, matplotlib)
+    behave. When the block raises, the temporary file and any parent folder made for it are removed and an
+    older `path` stays as it was. A process killed outright leaves at most a hidden `.tmp-*` sibling.
+
+    Raises:
+        FileNotFoundError: the block ended without having written the temporary file.
+    """
+    with _staged(path) as (target, temporary):
+        yield temporary
+        if not temporary.is_file():
+            raise FileNotFoundError(f"nothing was written for {target}: its temporary file does not exist")
+        _fsync(temporary)
+        os.replace(temporary, target)  # noqa: PTH105 (replaces atomically on every system)
+
+
+@contextmanager
+def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`; on success it takes the place of `path`, whole.
+
+    A folder that stood at `path` is replaced with everything in it: first moved aside, and moved back should
+    the rename fail. When the block raises, the new folder is removed and the old one stays.
+
+    Raises:
+        NotADirectoryError: `path` is an existing file.
+    """
+    with _staged(path) as (target, temporary):
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(f"{target} is a file, but a folder is to be written there: remove it")
+        temporary.mkdir()
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in [*names, "."]:
+                _fsync(Path(folder, name))
+        old = temporary.with_name(temporary.name + ".old")
+        if target.exists():
+            target.rename(old)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+    """Write `obj` as JSON, atomically: UTF-8, keys sorted, two spaces of indent, a final newline.
+
+    Raises:
+        ValueError: a number is NaN or infinite (JSON has neither); the message says where it stands.
+        TypeError: something is no JSON type (tensors and NumPy scalars included: convert them first).
+    """
+    if (bad := _not_finite(obj, "")) is not None:
+        raise ValueError(f"{path} was not written: the value at {bad or 'the top'} is not a finite number")
+    text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:
+    """Return the SHA-256 of a file (`str` or path) or of bytes, as 64 hex digits."""
+    if not isinstance(source, str | os.PathLike):
+        return hashlib.sha256(source).hexdigest()
+    with Path(source).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield (target, temporary sibling); afterwards flush the parent, or on failure remove what was made."""
+    target = Path(path).resolve()  # a symbolic link stays one: what it points to is replaced
+    made = [parent for parent in target.parents if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Not the tempfile module: its files are private (0600), and outputs follow the user's umask.
+    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{target.name}")
+    try:
+        yield target, temporary
+        _fsync(target.parent)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # another process has put something into it meanwhile: it stays
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _not_finite(obj: Any, where: str) -> str | None:
+    """Return the place of the first float that is NaN or infinite, or None."""
+    if isinstance(obj, float):
+        return None if math.isfinite(obj) else where
+    if isinstance(obj, dict):
+        children = [(f"{where}.{key}" if where else str(key), value) for key, value in obj.items()]
+    elif isinstance(obj, list | tuple):
+        children = [(f"{where}[{i}]", value) for i, value in enumerate(obj)]
+    else:
+        return None
+    return next((bad for at, value in children if (bad := _not_finite(value, at)) is not None), None)

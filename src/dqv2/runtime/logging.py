@@ -1,0 +1,30 @@
+"""A job's log: everything to its file, the line that a person follows to the terminal as well."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+logger = logging.getLogger("dqv2")
+
+
+def log_to(path: str | Path) -> logging.Logger:
+    """Write this job's log to `path`, and each message of level WARNING or above, or marked `say`, to the terminal."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    logger.handlers.clear()
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    file = logging.FileHandler(path, mode="w")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("  %(message)s"))
+    terminal.addFilter(lambda record: record.levelno >= logging.WARNING or getattr(record, "say", False))
+    logger.addHandler(file)
+    logger.addHandler(terminal)
+    return logger
+
+
+def say(message: str) -> None:
+    """One line that a person watching the terminal wants to see."""
+    logger.info(message, extra={"say": True})

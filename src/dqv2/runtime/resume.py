@@ -1,0 +1,79 @@
+"""What a training has reached, kept outside Snakemake's outputs, which it deletes when a job fails or reruns.
+
+A folder for each training: `checkpoint.pt` while it runs, then hard links to what it made and `done.json`. Both carry
+a fingerprint of everything that the training depends on; with another fingerprint they are worthless and are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dqv2.runtime.files import atomic_path
+
+
+class Resume:
+    """The resume state of one training.
+
+    Args:
+        folder: where it is kept; made when there is something to keep.
+        depends_on: everything that the result depends on, as builtins.
+    """
+
+    def __init__(self, folder: Path, depends_on: dict[str, Any]):
+        self.folder = folder
+        text = json.dumps(depends_on, sort_keys=True, allow_nan=False)
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    def restore(self, output: Path) -> bool:
+        """Put back a finished result; False where there is none with this fingerprint."""
+        done, kept = self.folder / "done.json", self.folder / output.name
+        if not (done.exists() and kept.exists()):
+            return False
+        if json.loads(done.read_text()) != {"fingerprint": self.fingerprint}:
+            return False
+        _link(kept, output)
+        return True
+
+    def finish(self, output: Path) -> None:
+        """Keep a finished result, and drop the checkpoint that led to it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "done.json").unlink(missing_ok=True)
+        _link(output, self.folder / output.name)
+        with atomic_path(self.folder / "done.json") as temporary:
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint}))
+        self._checkpoint.unlink(missing_ok=True)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep a checkpoint, in the place of the one before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self._checkpoint) as temporary:
+            torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None where there is none with this fingerprint."""
+        if not self._checkpoint.exists():
+            return None
+        kept = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        return kept["state"] if kept["fingerprint"] == self.fingerprint else None
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link costs no space; a file system that has none gets a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

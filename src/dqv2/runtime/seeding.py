@@ -1,0 +1,28 @@
+"""Random generators, each for one purpose, so that no draw of one stage shifts those of another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def derive_seed(seed: int, *purpose: object) -> int:
+    """A 63-bit seed from a run's seed and a purpose, e.g. `derive_seed(0, "train", "order")`."""
+    words = "/".join(str(word) for word in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *purpose: object) -> torch.Generator:
+    """A generator on the CPU, so that the draws are the same on every device."""
+    return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed: int, *purpose: object) -> Iterator[None]:
+    """Set torch's global generator for a library that draws from it (weight initialisation), and put it back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, *purpose))
+        yield

@@ -1,0 +1,1 @@
+"""Which items to keep: GraphCut bins, similarity, sampling from bins."""

@@ -1,0 +1,158 @@
+"""The pool of originals and Tobias images, its division, and the coreset drawn from it; all by sample ids."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from dqv2.runtime.files import atomic_path
+from dqv2.select.graphcut import graphcut_bins, graphcut_order
+from dqv2.select.sampling import sample_bins, sample_ranked
+
+if TYPE_CHECKING:
+    from dqv2.data import Pack
+    from dqv2.tobias.recipe import Recipe
+
+COLUMNS = ("id", "kind", "class", "bin", "rank")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images to choose from, or chosen.
+
+    Attributes:
+        rows: int64[M], the row of each image's original in the training pack.
+        tobias: bool[M], whether it is the Tobias image of that original.
+        bins: int64[M], the bin of each; all 0 where there is one.
+        rank: int64[M], the place in a greedy order within its class; -1 where there is none.
+    """
+
+    rows: np.ndarray
+    tobias: np.ndarray
+    bins: np.ndarray
+    rank: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: np.ndarray) -> Pool:
+        """The images at `index`."""
+        return Pool(self.rows[index], self.tobias[index], self.bins[index], self.rank[index])
+
+
+def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) -> Pool:
+    """A share of the originals and a share of the Tobias images, each drawn at random (paper, section 3.4, step 2).
+
+    Args:
+        n: training images; each has one Tobias image.
+        originals, tobias: shares in [0, 1]; round(share * n) images are taken.
+        generator: draws which.
+
+    Returns:
+        The pool, originals first, each part in ascending order.
+    """
+    parts = [
+        torch.randperm(n, generator=generator)[: round(share * n)].sort().values.numpy()
+        for share in (originals, tobias)
+    ]
+    rows = np.concatenate(parts)
+    kind = np.arange(len(rows)) >= len(parts[0])
+    return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
+
+
+def divide(
+    pool: Pool,
+    labels: np.ndarray,
+    features: list[torch.Tensor],
+    *,
+    n_originals: int,
+    kind: str,
+    n_bins: int = 10,
+    lam: float = 1.0,
+) -> Pool:
+    """Divide the pool, class by class.
+
+    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ
+    (paper, section 4.3).
+
+    Args:
+        pool: what to divide.
+        labels: int64[N] of the originals.
+        features: float[N, D] of the originals where the pool has any, then of the Tobias images where it has any.
+        n_originals: N.
+        kind: "random" (one bin), "graphcut" (the greedy order over the whole pool), "graphcut_bins".
+        n_bins: bins for a pool of N images.
+        lam: GraphCut's weight of similarity to the ground set.
+    """
+    if kind == "random":
+        return pool
+    has_originals = bool((~pool.tobias).any())
+    source = {False: features[0], True: features[-1]}
+    if len(features) != has_originals + bool(pool.tobias.any()):
+        raise ValueError(f"{len(features)} feature arrays do not fit a pool with these kinds of images")
+    own = torch.from_numpy(labels[pool.rows])
+    stacked = torch.cat([source[False][pool.rows[~pool.tobias]], source[True][pool.rows[pool.tobias]]])
+    if kind == "graphcut":
+        return replace(pool, rank=graphcut_order(stacked, own, lam=lam).numpy())
+    scaled = max(1, round(n_bins * len(pool) / n_originals))
+    return replace(pool, bins=graphcut_bins(stacked, own, n_bins=scaled, lam=lam).numpy())
+
+
+def draw(pool: Pool, labels: np.ndarray, count: int, *, kind: str, generator: torch.Generator) -> Pool:
+    """The coreset: exactly `count` images, the same share of every bin, or the first of the greedy order."""
+    own = torch.from_numpy(labels[pool.rows])
+    if kind == "graphcut":
+        chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)
+    else:
+        chosen = sample_bins(torch.from_numpy(pool.bins), own, count, generator=generator)
+    return pool.take(chosen.numpy())
+
+
+def coreset_images(coreset: Pool, pack: Pack, recipe: Recipe | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images that a coreset names: uint8[K, 3, H, W] and their labels int64[K]."""
+    images = np.empty((len(coreset), *pack.images.shape[1:]), np.uint8)
+    images[~coreset.tobias] = pack.images[coreset.rows[~coreset.tobias]]
+    if coreset.tobias.any():
+        if recipe is None:
+            raise ValueError("the coreset names Tobias images, and no recipe was given")
+        images[coreset.tobias] = recipe.images(pack.images, coreset.rows[coreset.tobias])
+    return torch.from_numpy(images), torch.from_numpy(pack.labels[coreset.rows])
+
+
+def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
+    """One row an image: id, kind (original or tobias), class, bin, rank (empty where there is none)."""
+    with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row, tobias, bin_, rank in zip(pool.rows, pool.tobias, pool.bins, pool.rank, strict=True):
+            name = pack.classes[pack.labels[row]]
+            writer.writerow(
+                [pack.ids[row], "tobias" if tobias else "original", name, bin_, "" if rank < 0 else rank]
+            )
+
+
+def read_pool(path: str | Path, pack: Pack) -> Pool:
+    """Resolve the ids of a pool or coreset in a pack.
+
+    Raises:
+        ValueError: other columns, a kind that is neither original nor tobias, an id that the pack does not have.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        if tuple(next(reader, ())) != COLUMNS:
+            raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}")
+        table = list(reader)
+    ids, kinds, _, bins, ranks = zip(*table, strict=True) if table else ((),) * 5
+    if strange := set(kinds) - {"original", "tobias"}:
+        raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
+    return Pool(
+        np.asarray(pack.index(list(ids)), np.int64),
+        np.array([kind == "tobias" for kind in kinds], bool),
+        np.array(bins, np.int64),
+        np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),
+    )

@@ -1,0 +1,122 @@
+"""Foreground masks from saliency maps, control saliencies without a network, overlap with true objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dqv2.tobias.compose import cell_edges
+
+_CHUNK_CELLS = 2**22
+
+
+def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
+    """Mark the most salient cells of a size × size grid in each image: bool[N, size, size].
+
+    saliency: float[N, h, w], the unpooled map; it is resized bilinearly (antialiased) where size differs from
+    h or w. Exactly round(fraction·size²) cells an image are True, the highest first, ties to the lowest
+    index. In float64; values that differ by less than 1e-12 of the image's largest count as tied, so that the
+    resize's rounding decides nothing. Raises ValueError for NaN or infinite saliency and a fraction outside
+    0..1.
+    """
+    _check_maps(saliency)
+    if size < 1:
+        raise ValueError(f"size must be at least 1 cell a side, got {size}")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must lie in 0..1, got {fraction}")
+    count = round(fraction * size * size)
+    n, h, w = saliency.shape
+    masks = torch.zeros(n, size * size, dtype=torch.bool, device=saliency.device)
+    step = max(1, _CHUNK_CELLS // max(h * w, size * size))
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        maps = saliency[part].double()
+        if (h, w) != (size, size):
+            maps = interpolate(
+                maps[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True
+            )[:, 0]
+        maps = maps.flatten(1)
+        # Round to 2^-40 of the largest value's power of two: exact, and values on that grid stay as they are.
+        exponent = torch.frexp(maps.abs().amax(1, keepdim=True)).exponent
+        maps = torch.round(torch.ldexp(maps, 40 - exponent))
+        top = maps.sort(dim=1, descending=True, stable=True).indices[:, :count]
+        masks[part].scatter_(1, top, True)
+    return masks.view(n, size, size)
+
+
+def centre_saliency(n: int, size: int) -> Tensor:
+    """The centre prior, minus the distance to the centre in cells, for n images: float32[n, size, size]."""
+    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    return -(offset[:, None] ** 2 + offset**2).sqrt().repeat(n, 1, 1)
+
+
+def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
+    """Uniform noise in 0..1: float32[n, size, size], on the generator's device."""
+    return torch.rand(n, size, size, generator=generator, device=generator.device)
+
+
+def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Give each of N >= 2 images another image's map, each map once (a random cycle): as `saliency`."""
+    n = len(saliency)
+    if n < 2:
+        raise ValueError(f"shuffling maps between images needs at least 2 images, got {n}")
+    cycle = torch.randperm(n, generator=generator, device=generator.device).to(saliency.device)
+    source = torch.empty_like(cycle)
+    source[cycle] = cycle.roll(1)
+    return saliency[source]
+
+
+def object_saliency(objects: Tensor) -> Tensor:
+    """Saliency of a known object: 0 inside, outside minus the distance to it: float32[N, H, W].
+
+    objects: bool[N, H, W]. Distances are Euclidean, in units of the image's longer side, so that `foreground`
+    takes the object and then its nearest surround. Raises ValueError for an image without any object pixel.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    if objects.dtype != torch.bool or objects.dim() != 3:
+        raise ValueError(f"objects must be bool[N, H, W], got {objects.dtype} of shape {list(objects.shape)}")
+    empty = ~objects.flatten(1).any(1)
+    if bool(empty.any()):
+        raise ValueError(
+            f"{int(empty.sum())} images have no object pixel; the first is index {int(empty.int().argmax())}"
+        )
+    side = max(objects.shape[1:])
+    outside = (~objects).cpu().numpy()
+    distances = np.empty(outside.shape, dtype=np.float32)
+    for i, image in enumerate(outside):
+        distances[i] = -distance_transform_edt(image) / side
+    return torch.from_numpy(distances).to(objects.device)
+
+
+def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
+    """Intersection over union of masks and true objects, in pixels: float32[N], 0 where both are empty.
+
+    masks: bool[N, s, s]; objects: bool[N, H, W]. A mask's cells cover pixels as in `compose`: cut at
+    round(k·H/s).
+    """
+    if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:
+        raise ValueError("masks and objects must be bool[N, s, s] and bool[N, H, W]")
+    if len(masks) != len(objects):
+        raise ValueError(f"there are {len(masks)} masks and {len(objects)} objects; both need one an image")
+    for axis in (1, 2):
+        edge = torch.tensor(cell_edges(objects.shape[axis], masks.shape[axis]), device=masks.device)
+        masks = masks.repeat_interleave(edge.diff(), dim=axis)
+    masks = masks.to(objects.device)
+    union = (masks | objects).flatten(1).sum(1)
+    return (masks & objects).flatten(1).sum(1) / union.clamp(min=1)
+
+
+def _check_maps(saliency: Tensor) -> None:
+    if not saliency.is_floating_point() or saliency.dim() != 3 or 0 in saliency.shape[1:]:
+        raise ValueError(
+            f"saliency must be float[N, h, w], got {saliency.dtype} of shape {list(saliency.shape)}"
+        )
+    bad = ~torch.isfinite(saliency).flatten(1).all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{int(bad.sum())} of {len(bad)} saliency maps hold NaN or infinite values; the first is index "
+            f"{int(bad.int().argmax())}"
+        )

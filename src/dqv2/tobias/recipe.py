@@ -1,0 +1,61 @@
+"""A Tobias image as a recipe: whose background cells go where. The pixels are composed when they are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dqv2.runtime.files import atomic_path
+from dqv2.tobias.compose import choose_donors, compose, tobias_cells
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of N Tobias images.
+
+    Attributes:
+        donors: int64[N], the row of each image's donor.
+        cells: int16[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels.
+    """
+
+    donors: np.ndarray
+    cells: np.ndarray
+
+    def images(self, originals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Compose the Tobias images of some rows.
+
+        Args:
+            originals: uint8[N, 3, H, W]; a memory map will do, only the rows and their donors are read.
+            rows: int64[K].
+
+        Returns:
+            uint8[K, 3, H, W].
+        """
+        own, donor = (torch.from_numpy(np.array(originals[i])) for i in (rows, self.donors[rows]))
+        return compose(own, donor, torch.from_numpy(self.cells[rows].astype(np.int64))).numpy()
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as .npz."""
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, donors=self.donors, cells=self.cells)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read what `save` wrote."""
+        with np.load(path) as kept:
+            return cls(kept["donors"], kept["cells"])
+
+
+def make_recipe(masks: torch.Tensor, *, generator: torch.Generator) -> Recipe:
+    """Donors of any class for every image, their background cells in random order (Cao & Wu 2022).
+
+    Args:
+        masks: bool[N, s, s], the foreground of each image.
+        generator: draws donors and orders.
+    """
+    donors = choose_donors(len(masks), generator=generator)
+    cells = tobias_cells(masks, donors, generator=generator)
+    return Recipe(donors.numpy(), cells.numpy().astype(np.int16))

@@ -1,0 +1,1 @@
+"""Models, augmentation on the device, the training loop, evaluation."""

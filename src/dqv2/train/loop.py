@@ -1,0 +1,181 @@
+"""The training loop and the evaluation of its last weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqv2.pixels import normalise
+from dqv2.runtime.logging import logger
+from dqv2.runtime.resume import Resume
+from dqv2.runtime.seeding import generator
+from dqv2.train.augment import augment
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum under a one-cycle schedule.
+
+    Exactly one of `epochs` and `iterations` is set. `augment` holds the arguments of `train.augment.augment`.
+    """
+
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    augment: dict[str, Any]
+    label_smoothing: float = 0.0
+    epochs: int | None = None
+    iterations: int | None = None
+
+    def steps(self, n: int) -> tuple[int, int]:
+        """(steps in all, steps an epoch) for n images."""
+        per_epoch = math.ceil(n / self.batch_size)
+        if n % self.batch_size == 1 and n > 1:
+            per_epoch -= 1  # batch normalisation cannot learn from a batch of one
+        return (self.iterations or self.epochs * per_epoch), per_epoch
+
+
+@dataclass
+class History:
+    """What a training printed: the mean loss of each epoch, and seconds spent."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    purpose: str,
+    device: torch.device,
+    resume: Resume | None = None,
+    checkpoint_seconds: float = 300.0,
+) -> History:
+    """Train `model` in place.
+
+    Args:
+        model: on any device; moved to `device`.
+        images: uint8[N, 3, H, W], kept on `device` for the whole training.
+        labels: int64[N].
+        recipe: how.
+        seed, purpose: what the order of the images and the augmentation are drawn from.
+        device: where.
+        resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
+        checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
+
+    Raises:
+        FloatingPointError: the loss is not a number; says at which epoch and step.
+        RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
+    """
+    n = len(images)
+    if n < 2:
+        raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
+    total, per_epoch = recipe.steps(n)
+    model.to(device, memory_format=torch.channels_last).train()
+    images, labels = images.to(device), labels.to(device)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False)
+    draws = generator(seed, purpose, "order")
+    history, step, epoch = History(), 0, 0
+    state = resume.load() if resume else None
+    if state:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        draws.set_state(state["draws"])
+        step, epoch = state["step"], state["epoch"]
+        history = History(state["losses"], state["seconds"])
+        logger.info("goes on from the checkpoint after epoch %d (step %d of %d)", epoch, step, total)
+    began, kept = time.monotonic() - history.seconds, time.monotonic()
+    while step < total:
+        order = torch.randperm(n, generator=draws)
+        losses = []
+        for i in range(min(per_epoch, total - step)):
+            rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size].to(device)
+            losses.append(_step(model, images[rows], labels[rows], recipe, optimiser, draws))
+            schedule.step()
+            step += 1
+        epoch += 1
+        loss = torch.stack(losses)
+        if not torch.isfinite(loss).all():
+            first = int((~torch.isfinite(loss)).nonzero()[0])
+            raise FloatingPointError(
+                f"the loss is not a number in epoch {epoch}, step {step - len(losses) + first + 1} of {total}: "
+                f"lower learning_rate (now {recipe.learning_rate:g})"
+            )
+        history.losses.append(float(loss.mean()))
+        history.seconds = time.monotonic() - began
+        logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
+        if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
+            resume.save(
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "draws": draws.get_state(),
+                    "step": step,
+                    "epoch": epoch,
+                    "losses": history.losses,
+                    "seconds": history.seconds,
+                }
+            )
+            kept = time.monotonic()
+    return history
+
+
+def _step(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    optimiser: torch.optim.Optimizer,
+    draws: torch.Generator,
+) -> Tensor:
+    """One step on uint8 images; returns the loss, not yet read from the device."""
+    try:
+        batch = augment(normalise(images), **recipe.augment, generator=draws)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(model(batch), labels, label_smoothing=recipe.label_smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+    except torch.cuda.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"the device's memory does not suffice for batches of {recipe.batch_size} images of "
+            f"{images.shape[2]}x{images.shape[3]}: lower batch_size of the trainer or backbone"
+        ) from error
+    return loss.detach()
+
+
+@torch.inference_mode()
+def accuracy(
+    model: nn.Module, images: np.ndarray, labels: np.ndarray, *, device: torch.device, batch_size: int = 512
+) -> float:
+    """Top-1 accuracy in %, of `model` in eval mode, on uint8[N, 3, H, W] images read batch by batch."""
+    if not len(images):
+        return float("nan")
+    model.to(device).eval()
+    right = 0
+    for i in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.array(images[i : i + batch_size])).to(device)
+        expected = torch.from_numpy(labels[i : i + batch_size]).to(device)
+        right += int((model(normalise(batch)).argmax(1) == expected).sum())
+    return 100.0 * right / len(images)

@@ -1,0 +1,138 @@
+"""From configuration to unique runs: what is shared, what depends on what, what is refused."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from dqv2 import plan as paths
+from dqv2.config import ConfigError, load_config
+from dqv2.plan import Plan, ratio
+from dqv2.stages import STAGES
+from tests.conftest import ROOT
+
+VERSIONS = dict.fromkeys(STAGES, 1)
+
+
+def make(values):
+    return Plan(load_config(values), VERSIONS)
+
+
+def test_runs_that_experiments_share_run_once(demo):
+    plan = make(demo)
+    asked = sum(len(rows) for rows in plan.rows.values())
+    assert asked > len(plan.runs) == len(set(map(plan.metrics_of, plan.runs)))
+    shared = {plan.metrics_of(run) for run, _ in plan.rows["fig4a"]} & {
+        plan.metrics_of(run) for run, _ in plan.rows["controls"]
+    }
+    assert len(shared) == 4 * len(demo["seeds"])
+
+
+def test_an_axis_without_effect_makes_no_second_run(demo, change):
+    values = change(demo, "experiments.fig5b.arms", [{"method": ["random", "dq_no_pixel"], "tobias_size": [4, 8]}])
+    assert len(make(values).rows["fig5b"]) == 2 * len(demo["seeds"])
+
+
+def test_paths_hold_only_what_a_stage_depends_on():
+    fields = {
+        paths.EARLY: {"dataset", "backbone", "seed"},
+        paths.SALIENCY: {"dataset", "backbone", "seed"},
+        paths.RECIPE: {"dataset", "mask", "size", "seed"},
+        paths.BINS: {"dataset", "selection", "seed"},
+        paths.CORESET: {"dataset", "selection", "keep", "seed"},
+    }
+    for pattern, expected in fields.items():
+        assert {part.split("}")[0] for part in pattern.split("{")[1:]} == expected
+
+
+def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
+    one = make(demo)
+    two = make(change(demo, "experiments.fig5b.keep_ratio", [0.1, 0.2]))
+    assert two.selections == one.selections
+    assert len(two.runs) > len(one.runs)
+
+
+def test_a_new_experiment_is_one_block(demo, change):
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"columns": "keep_ratio"}}
+    values = change(change(demo, "experiments.mine", block), "targets", [*demo["targets"], "mine"])
+    plan, before = make(values), make(demo)
+    assert set(plan.runs) - set(before.runs) == {run for run, _ in plan.rows["mine"]}
+    assert len(plan.rows["mine"]) == 4 * len(demo["seeds"])
+    assert "paper_figures/demo/mine_table.tex" in plan.targets()
+
+
+def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
+    plan = make(demo)
+    assert {title for _, title in plan.rows["fig4a"]} == {"Random", "GraphCut", "DQ (no pixel step)", "DQ_V2"}
+    assert "DQ_V2, true mask" in {title for _, title in plan.rows["controls"]}
+    assert "Full set" in {title for _, title in plan.rows["controls"]}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "own", "step", "chunks"),
+    [
+        ([0, 1, 2], None, 1, [(0,), (1,), (2,)]),
+        ([0, 1, 2], None, 3, [(0, 1, 2)]),
+        ([0, 1, 2, 3], None, 3, [(0, 1, 2), (3,)]),
+        ([0, 1], [0, 1, 2, 3], 4, [(0, 1), (2, 3)]),
+    ],
+)
+def test_chunks_of_seeds(demo, change, seeds, own, step, chunks):
+    values = change(change(demo, "seeds", seeds), "seeds_per_job", step)
+    if own:
+        values = change(values, "experiments.fig4a.seeds", own)
+    assert make(values).chunks == chunks
+
+
+def test_params_are_plain_sorted_and_narrow(demo):
+    plan = make(demo)
+    selection = plan.rows["fig4a"][-1][0].selection
+    for options in (
+        plan.pack_options("digits"),
+        plan.early_train_options("digits", "early"),
+        plan.augment_options("early", 8),
+        plan.bin_options(selection),
+        plan.sample_options(selection, 0.1),
+        plan.train_options("digits", "resnet8"),
+    ):
+        assert ast.literal_eval(repr(options)) == options, "plain builtins"
+        assert list(options) == sorted(options)
+        assert "version" in options
+        assert not {"title", "seed", "threads"} & set(options)
+    assert plan.early_train_options("digits", "untrained").keys() <= {"augment", "epochs", "model", "stem", "version"}
+
+
+def test_impossible_requests_are_refused(demo, change):
+    with pytest.raises(ConfigError, match="tobias_size 40 is finer than the 32 pixels"):
+        make(change(demo, "defaults.tobias_size", 40))
+    values = change(demo, "experiments.fig6.keep_ratio", [0.9])
+    with pytest.raises(ConfigError, match="more images than the pool"):
+        make(values)
+
+
+def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make(paper)
+    with pytest.raises(ConfigError, match=r"datasets\.cub200\.path = 'data/cub200'.*train/CLASS"):
+        plan.check_folders()
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (1.0, "1"), (0.125, "0.125"), (1e-4, "0.0001")])
+def test_keep_ratio_in_paths(value, text):
+    assert ratio(value) == text
+    assert float(text) == value
+
+
+def test_the_plan_imports_neither_torch_nor_pandas():
+    code = "import sys, dqv2.plan, dqv2.stages; print({'torch', 'pandas', 'snakemake'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+def test_the_library_never_imports_snakemake():
+    for file in (ROOT / "src/dqv2").rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        names = [n.name for node in ast.walk(tree) if isinstance(node, ast.Import) for n in node.names]
+        names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert not [name for name in names if name.split(".")[0] == "snakemake"], file

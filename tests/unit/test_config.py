@@ -1,0 +1,51 @@
+"""The configuration refuses what it does not know, by the key's path and with what is allowed."""
+
+import pytest
+
+from dqv2.config import Config, ConfigError, load_config
+from tests.conftest import merged
+
+
+@pytest.mark.parametrize("overlay", [(), ("demo.yaml",), ("smoke.yaml",), ("folder.yaml",)])
+def test_the_shipped_files_are_valid(overlay):
+    assert isinstance(load_config(merged(*overlay)), Config)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("datasets.imagenette.sise", 3, ["datasets.imagenette.sise", "Did you mean size?", "per_class"]),
+        ("datasets.digits.folder", "x", ["datasets.digits.folder", "split_seed"]),
+        ("colour", 1, ["colour: there is no such key", "experiments"]),
+        ("defaults.keep_ratio", 4, ["defaults.keep_ratio = 4", "less than or equal to 1"]),
+        ("experiments.fig5b.keep_ratio", [0.1, 4], ["experiments.fig5b.keep_ratio.1 = 4"]),
+        ("experiments.fig5b.arms.0.maks", "early", ["experiments.fig5b.arms.0.maks", "Did you mean mask?"]),
+        ("experiments.fig6.figure.kind", "pie", ["experiments.fig6.figure.kind = 'pie'", "'mixing'"]),
+        ("experiments.fig6.method", "dqv3", ["experiments.fig6.method = 'dqv3'", "methods", "dq_v2"]),
+        ("methods.bad name", {"title": "x"}, ["methods.bad name", "letters, digits and _"]),
+        ("targets", ["fig9"], ["targets: 'fig9'", "fig5b"]),
+        ("trainers.resnet8.epochs", 3, ["trainers.resnet8", "either epochs or iterations"]),
+        ("masks.centre.backbone", "early", ["masks.centre", "network and shuffled"]),
+        ("mixtures.o100.originals", 0.0, ["mixtures.o100", "cannot both be 0"]),
+        ("datasets.digits.train", 1700, ["datasets.digits", "1797"]),
+        ("datasets.digits.size", "big", ["datasets.digits.size = 'big'", "integer"]),
+    ],
+)
+def test_faults_are_named(demo, change, path, value, parts):
+    with pytest.raises(ConfigError) as error:
+        load_config(change(demo, path, value))
+    for part in parts:
+        assert part in str(error.value)
+    assert len(str(error.value).splitlines()) == 2, "one fault, one line"
+
+
+def test_all_faults_come_at_once(demo, change):
+    values = change(change(demo, "defaults.keep_ratio", 0), "run", "a/b")
+    with pytest.raises(ConfigError, match="2 faults"):
+        load_config(values)
+
+
+def test_a_missing_key_is_named(demo):
+    del demo["seeds"]
+    with pytest.raises(ConfigError, match="seeds: this key is missing"):
+        load_config(demo)

@@ -1,0 +1,84 @@
+"""The pool, its division and the coreset: exact counts, ids that resolve, Tobias images from their recipe."""
+
+import numpy as np
+import pytest
+import torch
+
+from dqv2.data import DataError
+from dqv2.data.digits import pack_digits
+from dqv2.data.pack import Pack
+from dqv2.runtime.seeding import generator
+from dqv2.select import coreset as c
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    out = tmp_path_factory.mktemp("digits")
+    pack_digits(out, train=100, validation=20, test=20)
+    return Pack.open(out / "train")
+
+
+@pytest.mark.parametrize(("originals", "tobias"), [(1.0, 0.0), (1.0, 0.5), (0.5, 0.25), (0.0, 1.0)])
+def test_shares_of_the_pool_are_exact(originals, tobias):
+    pool = c.mix(41, originals=originals, tobias=tobias, generator=generator(0))
+    for kind, share in ((False, originals), (True, tobias)):
+        rows = pool.rows[pool.tobias == kind]
+        assert len(rows) == len(set(rows)) == round(share * 41)
+
+
+def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
+    n = len(pack)
+    pool = c.mix(n, originals=1.0, tobias=0.5, generator=generator(0))
+    features = [torch.rand(n, 5, generator=generator(1)) for _ in range(2)]
+    divided = c.divide(pool, pack.labels, features, n_originals=n, kind="graphcut_bins", n_bins=10)
+    sizes = np.bincount(divided.bins)
+    assert len(sizes) == 15
+    assert abs(sizes - n / 10).max() <= 5
+
+
+def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
+    n = len(pack)
+    pool = c.mix(n, originals=0.3, tobias=0.3, generator=generator(0))
+    originals = torch.rand(n, 4, generator=generator(1))
+    tobias = torch.rand(n, 4, generator=generator(2))
+    got = c.divide(pool, pack.labels, [originals, tobias], n_originals=n, kind="graphcut")
+    stacked = torch.stack([(tobias if t else originals)[r] for r, t in zip(pool.rows, pool.tobias, strict=True)])
+    want = c.graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
+    assert torch.equal(torch.from_numpy(got.rank), want)
+    with pytest.raises(ValueError, match="do not fit"):
+        c.divide(pool, pack.labels, [originals], n_originals=n, kind="graphcut")
+
+
+@pytest.mark.parametrize("kind", ["random", "graphcut", "graphcut_bins"])
+@pytest.mark.parametrize("count", [1, 10, 37, 100])
+def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
+    n = len(pack)
+    pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
+    features = torch.rand(n, 5, generator=generator(1))
+    divided = c.divide(pool, pack.labels, [features], n_originals=n, kind=kind)
+    drawn = c.draw(divided, pack.labels, count, kind=kind, generator=generator(2))
+    assert len(drawn) == len(set(drawn.rows)) == count
+
+
+def test_ids_resolve_in_another_order(pack, tmp_path):
+    pool = c.mix(len(pack), originals=0.5, tobias=0.5, generator=generator(0)).take(np.array([60, 3, 20, 99]))
+    c.write_pool(tmp_path / "pool.csv", pool, pack)
+    read = c.read_pool(tmp_path / "pool.csv", pack)
+    assert read.rows.tolist() == pool.rows.tolist()
+    assert read.tobias.tolist() == pool.tobias.tolist()
+    lines = (tmp_path / "pool.csv").read_text().splitlines()
+    (tmp_path / "turned.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert c.read_pool(tmp_path / "turned.csv", pack).rows.tolist() == pool.rows[::-1].tolist()
+
+
+def test_strangers_are_refused(pack, tmp_path):
+    path = tmp_path / "pool.csv"
+    path.write_text("id,kind,class,bin,rank\nsomeone,original,0,0,\n")
+    with pytest.raises(DataError, match="someone"):
+        c.read_pool(path, pack)
+    path.write_text(f"id,kind,class,bin,rank\n{pack.ids[0]},copy,0,0,\n")
+    with pytest.raises(ValueError, match="copy"):
+        c.read_pool(path, pack)
+    path.write_text("id,class\n")
+    with pytest.raises(ValueError, match="columns"):
+        c.read_pool(path, pack)

@@ -1,0 +1,114 @@
+"""Files are whole or absent: what a reader finds after success, failure and a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dqv2.runtime.files import atomic_dir, atomic_path, sha256, write_json
+
+
+def test_atomic_path_replaces_on_success_only(tmp_path):
+    target = tmp_path / "new" / "a.npy"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        np.save(temporary, np.arange(3))  # appends .npy to names without it
+        assert not target.exists()
+    assert np.load(target).tolist() == [0, 1, 2]
+
+    def fail():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert np.load(target).tolist() == [0, 1, 2]
+    assert [p.name for p in target.parent.iterdir()] == ["a.npy"]
+
+
+def test_atomic_path_wants_the_file_written_and_removes_new_parents(tmp_path):
+    (tmp_path / "kept").mkdir()
+    with (
+        pytest.raises(FileNotFoundError, match=r"nothing was written for .*b\.csv"),
+        atomic_path(tmp_path / "kept" / "x" / "y" / "b.csv"),
+    ):
+        pass
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_atomic_path_follows_umask_and_symbolic_links(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "store" / "file")
+    before = os.umask(0o022)
+    try:
+        with atomic_path(tmp_path / "link") as temporary:
+            temporary.write_text("x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "store" / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_atomic_dir_replaces_a_folder_whole(tmp_path):
+    target = tmp_path / "pack"
+    for content in ("old", "new"):
+        with atomic_dir(target) as staged:
+            (staged / content).write_text(content)
+            (staged / "sub").mkdir()
+    assert sorted(p.name for p in target.iterdir()) == ["new", "sub"]
+    assert [p.name for p in tmp_path.iterdir()] == ["pack"]
+
+
+def test_atomic_dir_keeps_the_old_folder_on_failure(tmp_path):
+    target = tmp_path / "pack"
+    target.mkdir()
+    (target / "old").write_text("old")
+
+    def fail():
+        with atomic_dir(target) as staged:
+            (staged / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["pack", "pack/old"]
+
+
+def test_atomic_dir_does_not_replace_a_file(tmp_path):
+    (tmp_path / "pack").write_text("precious")
+    with pytest.raises(NotADirectoryError, match="is a file"), atomic_dir(tmp_path / "pack"):
+        pass
+    assert (tmp_path / "pack").read_text() == "precious"
+
+
+def test_a_kill_leaves_no_target(tmp_path):
+    code = (
+        "import os, signal, sys; from dqv2.runtime.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t: t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.txt"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_write_json_is_sorted_and_strict(tmp_path):
+    path = tmp_path / "m.json"
+    write_json(path, {"b": [1, 2.5], "a": {"é": None}})
+    assert path.read_text(encoding="utf-8").startswith('{\n  "a": {\n    "é": null')
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": {"é": None}, "b": [1, 2.5]}
+    with pytest.raises(ValueError, match=r"value at epochs\[1\]\.loss is not a finite number"):
+        write_json(path, {"epochs": [{"loss": 1.0}, {"loss": float("nan")}]})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": np.int64(1)})
+    assert json.loads(path.read_text(encoding="utf-8"))["b"] == [1, 2.5]
+
+
+def test_sha256_of_bytes_and_files(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(b"abc") == sha256(tmp_path / "f") == sha256(str(tmp_path / "f")) == expected

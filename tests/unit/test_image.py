@@ -1,0 +1,71 @@
+"""Image files are read as a person sees them, or refused with the reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dqv2.data.image import read_image
+from dqv2.data.pack import DataError
+
+
+def save(path, size, **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("size", [(8, 8), (40, 17), (17, 41), (5, 5), (3, 30), (8, 9)])
+def test_geometry_and_resampling_are_torchvisions(tmp_path, size):
+    from torchvision.transforms import v2
+
+    path = save(tmp_path / "a.png", size)
+    theirs = v2.Compose([v2.Resize(8), v2.CenterCrop(8), v2.PILToTensor()])(Image.open(path)).numpy()
+    ours = read_image(path, 8)
+    assert (ours.dtype, ours.shape, ours.flags.c_contiguous) == (np.uint8, (3, 8, 8), True)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to show
+    path = save(tmp_path / "a.png", (8, 8), exif=exif)
+    stored = np.asarray(Image.open(path)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(read_image(path, 8), np.rot90(stored, -1, (1, 2)))
+
+
+def one_pixel(tmp_path, image, suffix=".png", **options) -> list[int]:
+    path = Path(tmp_path, f"pixel{suffix}")
+    image.save(path, **options)
+    return read_image(path, 2)[:, 0, 0].tolist()
+
+
+def test_modes_become_rgb(tmp_path):
+    def new(mode, value):
+        return Image.new(mode, (2, 2), value)
+
+    assert one_pixel(tmp_path, new("RGBA", (255, 0, 0, 0))) == [255, 255, 255]  # transparent: white shows
+    assert one_pixel(tmp_path, new("RGBA", (0, 0, 0, 128))) == [127, 127, 127]
+    assert one_pixel(tmp_path, new("LA", (10, 255))) == [10, 10, 10]
+    assert one_pixel(tmp_path, new("L", 77)) == [77, 77, 77]
+    assert one_pixel(tmp_path, new("1", 1)) == [255, 255, 255]
+    assert one_pixel(tmp_path, new("CMYK", (0, 0, 0, 255)), ".tif") == [0, 0, 0]
+    palette = new("RGB", (9, 99, 199)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert one_pixel(tmp_path, palette) == [9, 99, 199]
+    assert one_pixel(tmp_path, palette, transparency=0) == [255, 255, 255]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_grey_is_scaled(tmp_path, suffix):
+    for value, expected in ((65535, 255), (257 * 100, 100), (300, 1), (0, 0)):
+        grey = Image.fromarray(np.full((2, 2), value, np.uint16))
+        assert one_pixel(tmp_path, grey, suffix) == [expected] * 3
+
+
+def test_pixels_of_no_known_range_are_refused(tmp_path):
+    for pixels in (np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70_000, np.int32)):
+        with pytest.raises(DataError, match=r"pixel\.tif: cannot be decoded \(.*save it with 8 or 16 bits\)"):
+            one_pixel(tmp_path, Image.fromarray(pixels), ".tif")
+    with pytest.raises(DataError, match=r"none\.png: cannot be decoded .*No such file"):
+        read_image(tmp_path / "none.png", 8)

@@ -1,0 +1,133 @@
+"""Collecting metrics files, and the statistics over seeds."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from dqv2.paper.collect import collect, read_csv, write_csv
+from dqv2.paper.stats import require_one_row_per_seed, summarise
+
+
+@pytest.fixture
+def grid(tmp_path):
+    runs, files = [], []
+    for label, size in (("None", None), ("DQ_V2", 4)):
+        for seed in range(3):
+            runs.append({
+                "experiment": "fig5b", "dataset": "digits", "label": label, "tobias_size": size,
+                "originals": 1.0, "keep_ratio": 0.1, "seed": seed,
+            })  # fmt: skip
+            files.append(tmp_path / f"{label}-{seed}" / "metrics.json")
+            files[-1].parent.mkdir()
+            metrics = {"test_accuracy": 50.0 + seed, "coreset_size": 120, "device": "cpu", "seed": seed}
+            files[-1].write_text(
+                json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"})
+            )
+    return runs, files
+
+
+def test_one_tidy_row_a_run_with_whole_numbers_that_may_be_missing(grid):
+    frame = collect(*grid)
+    assert frame.columns[:7].tolist() == list(grid[0][0])
+    assert {"test_accuracy", "coreset_size", "device"} <= set(frame.columns)
+    assert "history" not in frame
+    assert frame["tobias_size"].dtype == "Int64"
+    assert frame["tobias_size"].isna().tolist() == [True] * 3 + [False] * 3
+    assert frame["test_accuracy"].tolist() == [50.0, 51.0, 52.0] * 2
+
+
+def test_csv_reads_back_equal_and_is_the_same_each_time(grid, tmp_path):
+    frame = collect(*grid)
+    write_csv(frame, tmp_path / "a" / "x.csv")
+    write_csv(collect(*grid), tmp_path / "b.csv")
+    text = (tmp_path / "b.csv").read_text()
+    assert (tmp_path / "a" / "x.csv").read_text() == text
+    assert ",4," in text
+    assert "4.0" not in text
+    back = read_csv(tmp_path / "b.csv")
+    pd.testing.assert_frame_equal(back, frame)
+    assert back["label"].tolist() == ["None"] * 3 + ["DQ_V2"] * 3  # a name, not a missing value
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["x.csv"]
+
+
+def test_an_incomplete_grid_is_refused_with_names_and_count(grid):
+    runs, files = grid
+    for file in files[:2]:
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"2 of 6 runs") as error:
+        collect(runs, files)
+    assert str(files[0]) in str(error.value)
+    assert str(files[2]) not in str(error.value)
+    assert collect(runs, files, partial=True)["seed"].tolist() == [2, 0, 1, 2]
+
+
+def test_at_most_five_missing_files_are_named(grid):
+    for file in grid[1]:
+        file.unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        collect(*grid)
+    assert str(error.value).count("metrics.json") == 5
+    empty = collect(*grid, partial=True)
+    assert empty.empty
+    assert "label" in empty
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 7}, "seed is 7, but the plan says 0"),
+        ({"keep_ratio": 0.2}, "keep_ratio is 0.2"),
+        ({"dataset": "cub"}, "dataset is 'cub'"),
+        ({"test_accuracy": None}, "test_accuracy is None"),
+        ({"test_accuracy": float("nan")}, "test_accuracy is nan"),
+        ({"test_accuracy": 101}, "test_accuracy is 101"),
+    ],
+)
+def test_a_file_of_another_run_or_without_an_accuracy_is_refused(grid, change, message):
+    file = grid[1][0]
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        collect(*grid)
+
+
+def test_a_broken_file_is_named(grid):
+    grid[1][3].write_text('{"test_accuracy": 5')
+    with pytest.raises(ValueError, match=r"DQ_V2-0.*not readable"):
+        collect(*grid)
+    with pytest.raises(ValueError, match="6 runs but 5"):
+        collect(grid[0], grid[1][:5])
+
+
+def test_statistics_by_hand():
+    frame = pd.DataFrame({"label": ["b", "b", "b", "a"], "y": [1.0, 2.0, 6.0, 4.0]})
+    b, a = summarise(frame, "label", "y").to_dict("records")
+    assert (b["label"], b["n"], b["mean"], b["min"], b["max"]) == ("b", 3, 3.0, 1.0, 6.0)
+    assert b["variance"] == pytest.approx(7)
+    assert b["sd"] == pytest.approx(7**0.5)
+    assert b["ci95"] == pytest.approx(4.302652729911275 * (7 / 3) ** 0.5)  # t(0.975, 2) from a printed table
+    low, _ = scipy_stats.t.interval(0.95, 2, loc=3, scale=(7 / 3) ** 0.5)
+    assert b["mean"] - b["ci95"] == pytest.approx(low)
+    assert (a["n"], a["mean"]) == (1, 4.0)
+    assert np.isnan([a["sd"], a["variance"], a["ci95"]]).all()
+
+
+def test_statistics_keep_missing_groups_and_refuse_missing_values():
+    frame = pd.DataFrame({"size": pd.array([4, None, 4], dtype="Int64"), "y": [1.0, 2.0, 3.0]})
+    assert summarise(frame, ["size"], "y")["n"].tolist() == [2, 1]
+    assert summarise(frame, [], "y")["mean"].tolist() == [2.0]
+    with pytest.raises(ValueError, match="1 of 3 values"):
+        summarise(frame.assign(y=[1.0, None, 3.0]), "size", "y")
+    with pytest.raises(ValueError, match="no column 'z'"):
+        summarise(frame, "z", "y")
+
+
+def test_a_mean_over_anything_but_seeds_is_refused():
+    frame = pd.DataFrame({"label": ["a", "a"], "keep_ratio": [0.1, 0.2], "seed": [0, 0]})
+    with pytest.raises(ValueError, match="differ in keep_ratio"):
+        require_one_row_per_seed(frame, ["label"])
+    require_one_row_per_seed(frame, ["label", "keep_ratio"])
+    with pytest.raises(ValueError, match="listed twice"):
+        require_one_row_per_seed(frame.assign(keep_ratio=0.1), ["label"])

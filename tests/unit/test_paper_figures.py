@@ -1,0 +1,260 @@
+"""Figures from made-up tables: what is drawn, in which colours, and that nothing overlaps."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dqv2.paper import style
+from dqv2.paper.collect import read_csv, write_csv
+from dqv2.paper.figures import draw
+from dqv2.paper.pictures import overlay, picture_grid
+
+EIGHT = ("Random", "GraNd", "GradMatch", "GC", "DQ", "DQ (no pixel step)", "DQ_V2", "DQ_V2, true mask")
+NOTE = "DEMO SCALE · digits · n = 3 seeds · keep ratio 0.1 · CPU · mean ± standard deviation over seeds"
+
+
+def table(labels=EIGHT, seeds=3, datasets=("digits",), **columns):
+    rng = np.random.default_rng(1)
+    return pd.DataFrame([
+        {"dataset": dataset, "label": label, "seed": seed, "test_accuracy": 50 + 2 * i + rng.normal()} | columns
+        for dataset in datasets for i, label in enumerate(labels) for seed in range(seeds)
+    ])  # fmt: skip
+
+
+def sizes(seeds=3, label="DQ_V2"):
+    frames = [table((label,), seeds, tobias_size=size) for size in (4, 8, 16, 32, 40)]
+    frames = [frame.assign(test_accuracy=frame.test_accuracy + i) for i, frame in enumerate(frames)]
+    frame = pd.concat([*frames, table(("no augmentation",), seeds, tobias_size=None)], ignore_index=True)
+    return frame.astype({"tobias_size": "Int64"})
+
+
+def mixtures(datasets=("digits",)):
+    shares = [pair for pair in itertools.product((1.0, 0.5, 0.0), repeat=2) if sum(pair)]
+    return pd.concat(
+        [table(("DQ_V2",), 3, datasets, originals=o, tobias=t) for o, t in shares], ignore_index=True
+    )
+
+
+def seeds_drawn(figure):
+    points = [c for ax in figure.axes for c in ax.collections if c.get_gid() == "seeds"]
+    return np.concatenate([c.get_offsets() for c in points]), {
+        tuple(c.get_facecolor()[0][:3]) for c in points
+    }
+
+
+def texts(figure):
+    """Every text that shows something: ticks, titles, values, note, badge, legend."""
+    found = [t for t in figure.texts if t.get_text()]
+    for legend in figure.legends:
+        found += legend.get_texts()
+    for ax in (ax for ax in figure.axes if ax.axison):
+        found += [
+            *ax.texts,
+            ax.title,
+            ax.xaxis.label,
+            ax.yaxis.label,
+            *ax.get_xticklabels(),
+            *ax.get_yticklabels(),
+        ]
+    return [t for t in found if t.get_text().strip() and t.get_visible()]
+
+
+def inside_and_apart(figure):
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height(physical=True)
+    boxes = []
+    for text in texts(figure):
+        x, y = text.get_window_extent().get_points().T
+        assert x.min() >= -1, text
+        assert y.min() >= -1, text
+        assert x.max() <= width + 1, text
+        assert y.max() <= height + 1, text
+        if text.get_rotation() in (0, 90):  # slanted ticks are apart though their boxes are not
+            boxes.append((text, x.min(), x.max(), y.min(), y.max()))
+    for (a, *p), (b, *q) in itertools.combinations(boxes, 2):
+        apart = p[1] <= q[0] + 1 or q[1] <= p[0] + 1 or p[3] <= q[2] + 1 or q[3] <= p[2] + 1
+        assert apart, f"{a.get_text()!r} overlaps {b.get_text()!r}"
+    for ax in figure.axes:
+        limits = ax.get_window_extent()
+        for text in ax.texts:
+            assert text.get_window_extent().y1 <= limits.y1 + 2, f"{text.get_text()} leaves the axes"
+
+
+CASES = {
+    "eight methods": (table(), {"kind": "methods"}, 24, 8),
+    "eight methods, narrow": (table(seeds=5), {"kind": "methods", "width": "column"}, 40, 8),
+    "four methods": (table(EIGHT[4:], 5), {"kind": "methods", "title": "Methods on digits"}, 20, 4),
+    "a panel a dataset": (table(EIGHT[4:7], 5, ("digits", "cub", "food")), {"kind": "methods"}, 45, 3),
+    "datasets with a hue": (
+        table(EIGHT[4:7], 5, ("digits", "cub", "food")),
+        {"kind": "methods", "x": "dataset", "hue": "label"}, 45, 3,
+    ),
+    "one seed": (table(seeds=1), {"kind": "methods"}, 8, 8),
+    "Tobias sizes": (
+        sizes(5), {"kind": "line", "reference": [{"label": "no Tobias", "tobias_size": None}]}, 25, 1,
+    ),
+    "Tobias sizes by mask": (
+        pd.concat([sizes().dropna().assign(mask=mask) for mask in ("ResNet-50", "true", "centre")]),
+        {"kind": "line", "hue": "mask", "hue_label": "Mask:"}, 45, 3,
+    ),
+    "mixtures": (mixtures(), {"kind": "mixing"}, 24, 3),
+    "mixtures of three datasets": (mixtures(("digits", "cub", "food")), {"kind": "mixing"}, 72, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_seed_is_a_point_in_its_colour_and_nothing_overlaps(case):
+    frame, spec, points, colours = CASES[case]
+    figure = draw(frame, {"label": "demo", **spec}, NOTE)
+    places, faces = seeds_drawn(figure)
+    assert len(places) == points
+    assert len(faces) == colours
+    drawn = frame.dropna(subset=["tobias_size"]) if "tobias_size" in frame else frame
+    np.testing.assert_allclose(np.sort(places[:, 1]), np.sort(drawn["test_accuracy"]))
+    assert "demo" in [t.get_text() for t in figure.texts]
+    assert figure.axes[0].get_ylabel() == "Top-1 accuracy (%)"
+    for ax in figure.axes:
+        low, high = ax.get_ylim()
+        assert low < places[:, 1].min() or len(figure.axes) > 1
+        assert ax.dataLim.y1 < high
+        assert len(ax.get_yticks()) >= 3
+    inside_and_apart(figure)
+
+
+def test_seeds_of_equal_accuracy_stay_apart():
+    figure = draw(table(("DQ",), 5).assign(test_accuracy=60.0), {"kind": "methods"}, NOTE)
+    places, _ = seeds_drawn(figure)
+    assert len(np.unique(places[:, 0])) == 5
+    assert [t.get_text() for t in figure.axes[0].texts] == ["60.00 ± 0.00"]
+
+
+def test_the_value_above_is_mean_and_sd_of_the_seeds():
+    frame = table(("DQ",)).assign(test_accuracy=[70.0, 71.0, 75.0])
+    assert [t.get_text() for t in draw(frame, {"kind": "methods"}, "").axes[0].texts] == ["72.00 ± 2.65"]
+    uneven = pd.concat([frame, table(("GC",), 1)])
+    shown = [t.get_text() for t in draw(uneven, {"kind": "methods"}, "").axes[0].texts]
+    assert shown[0] == "72.00 ± 2.65\nn = 3"
+    assert shown[1].endswith("\nn = 1")
+
+
+def test_the_reference_and_the_reported_value_stand_where_they_should():
+    frame = sizes()
+    spec = {"kind": "line", "reference": [{"label": "no Tobias", "tobias_size": None}]}
+    spec["reported"] = [
+        {"dataset": "digits", "tobias_size": 40, "mean": 73.5},
+        {"tobias_size": 8, "mean": None},
+    ]
+    ax = draw(frame, spec, NOTE).axes[0]
+    (line,) = [a for a in ax.lines if a.get_gid() == "reference"]
+    assert line.get_ydata()[0] == pytest.approx(frame[frame.tobias_size.isna()].test_accuracy.mean())
+    (dot,) = [a for a in ax.lines if a.get_gid() == "reported"]
+    assert dot.get_ydata()[0] == 73.5
+    assert round(dot.get_xdata()[0]) == 4
+    assert ax.get_ylim()[1] > 73.5
+
+
+def test_order_and_names_are_the_specs():
+    spec = {"kind": "methods", "order": list(EIGHT[::-1]), "names": {"GC": "Graph Cut"}}
+    ticks = [
+        t.get_text().replace("\n", " ").strip() for t in draw(table(), spec, "").axes[0].get_xticklabels()
+    ]
+    assert ticks == ["Graph Cut" if name == "GC" else name for name in EIGHT[::-1]]
+
+
+def test_a_csv_draws_the_same_as_the_table_it_was_written_from(tmp_path):
+    frame = sizes().assign(method="dq_v2", keep_ratio=0.1)
+    write_csv(frame, tmp_path / "x.csv")
+    spec = {"kind": "line", "reference": [{"label": "no Tobias", "tobias_size": None}], "hue": "method"}
+    for name, source in (("a", frame), ("b", read_csv(tmp_path / "x.csv"))):
+        style.save(draw(source, spec, NOTE), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("frame", "spec", "message"),
+    [
+        (table(), {"kind": "pie"}, "there are line, methods, mixing"),
+        (table(), {"kind": "methods", "order": ["DQ"]}, "not in the order"),
+        (table(), {"kind": "methods", "where": {"label": "nobody"}}, "no row to draw"),
+        (table(), {"kind": "line"}, "no column 'tobias_size'"),
+        (sizes(), {"kind": "line"}, "3 rows have no tobias_size"),
+        (
+            sizes(),
+            {"kind": "line", "reference": [{"label": "?", "seed": 99}]},
+            "no row matches the reference",
+        ),
+        (sizes(), {"kind": "methods"}, "differ in tobias_size"),
+    ],
+)
+def test_errors_say_what_is_wrong(frame, spec, message):
+    with pytest.raises(ValueError, match=message):
+        draw(frame, spec, NOTE)
+
+
+def test_a_method_looks_the_same_in_every_figure():
+    few, many = style.looks(["DQ_V2", "DQ"]), style.looks([*EIGHT, "my own"])
+    assert {name: many[name] for name in few} == few
+    assert len({look.colour for look in many.values()}) == 9
+    for names in (
+        ("DQ (no pixel step)", "dq_no_pixel", "DQ without MAE"),
+        ("DQ_V2", "dq_v2"),
+        ("GC", "graphcut"),
+    ):
+        assert len({style.looks([name])[name] for name in names}) == 1
+    everyone = [f"method {i}" for i in range(6)]
+    alone = style.looks(["method 5"], methods=everyone)["method 5"]
+    assert style.looks(everyone, methods=everyone)["method 5"] == alone
+    assert len({look.colour for look in style.looks(everyone).values()}) == 6
+    assert style.looks(["DQ"], colours={"DQ": "#123456"})["DQ"].colour == "#123456"
+
+    def colour(frame):
+        return {
+            tuple(c.get_facecolor()[0])
+            for c in draw(frame, {"kind": "methods"}, "").axes[0].collections
+            if c.get_gid() == "seeds"
+        }
+
+    assert colour(table(("DQ_V2",))) < colour(table())
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path):
+    for name in "ab":
+        figure = draw(sizes(), {"kind": "line", "reference": [{"label": "none", "tobias_size": None}]}, NOTE)
+        style.save(figure, tmp_path / name / "f.pdf", tmp_path / name / "f.png")
+    for kind in ("pdf", "png"):
+        first, second = ((tmp_path / name / f"f.{kind}").read_bytes() for name in "ab")
+        assert first == second
+        assert b"CreationDate" not in first
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["f.pdf", "f.png"]
+
+
+def test_pictures_are_drawn_pixel_by_pixel_under_their_titles():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    columns = {
+        "Original": images,
+        "Tobias, 4 × 4": images[:, :, ::2, ::2],
+        "A title of several words": images,
+    }
+    figure = picture_grid(columns, NOTE, "demo", row_titles=["one", "two"])
+    assert len(figure.axes) == 6
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0].transpose(1, 2, 0))
+    assert {ax.images[0].get_interpolation() for ax in figure.axes} == {"nearest"}
+    inside_and_apart(figure)
+    boxes = np.array([ax.get_window_extent().size for ax in figure.axes])
+    np.testing.assert_allclose(boxes, boxes[0, 0], rtol=1e-6)
+    with pytest.raises(ValueError, match="same number of images"):
+        picture_grid({"a": images, "b": images[:1]}, "", None)
+    with pytest.raises(ValueError, match="uint8"):
+        picture_grid({"a": images / 255}, "", None)
+
+
+def test_the_overlay_fades_background_cells_only():
+    images = np.full((1, 3, 10, 10), 55, dtype=np.uint8)
+    masks = np.zeros((1, 4, 4), dtype=bool)
+    masks[0, 0, 1] = True  # rows 0 to round(2.5) = 2, columns 2 to 5
+    shown = overlay(images, masks)
+    assert (shown[0, :, 0:2, 2:5] == 55).all()
+    assert (shown == 55).sum() == 3 * 2 * 3
+    assert set(np.unique(shown)) == {55, 205}

@@ -1,0 +1,131 @@
+"""Tables: the numbers, and that Markdown and LaTeX say the same."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dqv2.paper.tables import results_table, tex_escape, write_table
+
+SPEC = {"caption": "100 % of R&D_1", "label": "demo"}
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame([
+        {"dataset": "digits", "label": label, "keep_ratio": keep, "seed": seed,
+         "coreset_size": int(12000 * keep), "test_accuracy": 50 + 5 * i + 40 * keep + rng.normal(0, 0.5)}
+        for i, label in enumerate(("DQ_V2", "Random", "DQ (no pixel step)"))
+        for keep in (0.1, 0.2) for seed in range(3)
+    ])  # fmt: skip
+
+
+def test_numbers_per_cell(frame):
+    table = results_table(frame, SPEC)
+    assert table[["label", "keep_ratio"]].to_numpy().tolist()[:3] == [
+        ["DQ_V2", 0.1],
+        ["DQ_V2", 0.2],
+        ["Random", 0.1],
+    ]
+    cell = frame[(frame.label == "Random") & (frame.keep_ratio == 0.2)].test_accuracy
+    row = table[(table.label == "Random") & (table.keep_ratio == 0.2)].iloc[0]
+    assert row["mean"] == pytest.approx(cell.mean())
+    assert row["sd"] == pytest.approx(cell.std(ddof=1))
+    assert row["variance"] == pytest.approx(cell.var(ddof=1))
+    assert (row["n"], row["coreset_size"]) == (3, 2400)
+    assert table[table.best].label.tolist() == ["DQ (no pixel step)"] * 2
+    lowest = results_table(frame, {"better": "lower"})
+    assert lowest[lowest.best].label.tolist() == ["DQ_V2"] * 2
+    assert not results_table(frame, {"better": None}).best.any()
+
+
+def test_what_prints_alike_is_equally_good(frame):
+    same = frame.assign(
+        test_accuracy=frame.seed + 50.0001 * (frame.label == "DQ_V2") + 50.0 * (frame.label != "DQ_V2")
+    )
+    assert results_table(same, {}).best.all()
+
+
+def test_files_say_the_same(frame, tmp_path):
+    spec = SPEC | {
+        "reported": [
+            {"dataset": "digits", "label": "Random", "keep_ratio": 0.1, "mean": 50.19, "variance": 0.25}
+        ]
+    }
+    paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
+    write_table(frame, spec, "n = 3 seeds", *paths)
+    numbers = pd.read_csv(paths[0])
+    assert {"mean", "sd", "variance", "n", "ci95", "coreset_size", "best", "reported"} <= set(numbers.columns)
+    markdown = paths[1].read_text()
+    cells = [
+        [c.strip() for c in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if line.startswith("|")
+    ]
+    assert cells[0] == ["Method", "10 %", "20 %", "10 % (paper)", "n"]
+    assert {len(row) for row in cells} == {5}
+    assert cells[-1] == ["Coreset size", "1,200", "2,400", "", ""]
+    assert cells[3][3] == "50.19 ± 0.50"
+    for row, (_, mine) in zip(cells[2:-1], numbers.groupby("label", sort=False), strict=True):
+        assert [float(text.strip("*").split(" ± ")[0]) for text in row[1:3]] == mine["mean"].round(2).tolist()
+        assert [text.startswith("**") for text in row[1:3]] == mine["best"].tolist()
+    assert "n = 3 seeds" in markdown
+    latex = paths[2].read_text()
+    assert latex.count(r"\textbf{") == 2
+    assert r"DQ\_V2 & " in latex
+    assert r"100 \% of R\&D\_1" in latex
+    body = latex.split(r"\midrule")[1].strip().splitlines()
+    assert {line.count("&") - line.count(r"\&") for line in body} == {4}
+    before = [path.read_bytes() for path in paths]
+    write_table(frame, spec, "n = 3 seeds", *paths)
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_latex_escapes_every_special_character():
+    assert tex_escape(r"a_b & 5% #1 $x {y} ~ ^ \z ±") == (
+        r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z $\pm$"
+    )
+
+
+def test_columns_follow_the_data_and_gaps_stay_empty(frame, tmp_path):
+    two = pd.concat([frame, frame[frame.label == "Random"].assign(dataset="cub")])
+    two = two[two.keep_ratio == 0.1]
+    table = results_table(two, {})
+    assert table.columns[:2].tolist() == ["label", "dataset"]
+    assert len(table) == 4
+    paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
+    write_table(
+        two,
+        {"names": {"cub": "CUB-200-2011"}, "order": ["Random", "DQ_V2", "DQ (no pixel step)"]},
+        "",
+        *paths,
+    )
+    lines = paths[1].read_text().splitlines()
+    assert lines[0] == "| Method | digits | CUB-200-2011 | n |"
+    assert lines[2].startswith("| Random |")
+    assert lines[3].split("|")[3].strip() == ""
+
+
+def test_a_mean_over_mixed_arms_is_refused(frame):
+    with pytest.raises(ValueError, match="differ in keep_ratio"):
+        results_table(frame, {"column": "dataset"})
+    with pytest.raises(ValueError, match="better must be"):
+        results_table(frame, {"better": "bigger"})
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_latex_compiles(frame, tmp_path):
+    paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
+    write_table(frame, SPEC | {"caption": r"_ & % $ # { } ~ ^ \ < > | ± · × –"}, "a note", *paths)
+    page = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{t.tex}\end{document}"
+    (tmp_path / "page.tex").write_text(page)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert (tmp_path / "page.pdf").exists()

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dqv2 import forward_pass, normalise, saliency
+
+
+class Tiny(nn.Module):
+    """A network with timm's two methods."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2), nn.BatchNorm2d(5), nn.Dropout(0.5))
+        self.fc = nn.Linear(5, 4)
+        self.passes = 0
+
+    def forward_features(self, x):
+        self.passes += len(x)
+        return self.body(x)
+
+    def forward_head(self, x, pre_logits=False):
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
+
+
+class Pooled(nn.Module):
+    """A network as torchvision builds them: its map is only seen by its pool; an earlier block pools too."""
+
+    def __init__(self):
+        super().__init__()
+        self.squeeze, self.conv = nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 5, 3)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.fc(self.avgpool(self.conv(x * self.squeeze(x))).flatten(1))
+
+
+@pytest.fixture
+def images():
+    g = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (7, 3, 9, 9), dtype=torch.uint8, generator=g)
+
+
+def test_normalise_matches_the_definition(images):
+    x = normalise(images)
+    assert x.dtype == torch.float32
+    expected = (images.double() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
+    torch.testing.assert_close(x.double(), expected.double(), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="uint8"):
+        normalise(images.float())
+
+
+def test_saliency_is_the_channel_sum_of_the_map_in_eval_mode(images):
+    model = Tiny().train()
+    model.body[1].eval()
+    before = model.body[1].running_mean.clone()
+    maps = saliency(model, images, batch_size=3)
+    assert [model.training, model.body.training, model.body[1].training] == [True, True, False]
+    assert torch.equal(before, model.body[1].running_mean)
+    assert maps.dtype == torch.float32
+    assert not maps.is_inference()
+    with torch.no_grad():
+        expected = model.eval().body(normalise(images)).sum(1)
+    torch.testing.assert_close(maps, expected)
+    torch.testing.assert_close(saliency(model, normalise(images)), expected)
+
+
+def test_saliency_sees_the_input_of_the_last_global_pool(images):
+    model = Pooled()
+    x = normalise(images)
+    with torch.no_grad():
+        expected = model.conv(x * model.squeeze(x)).sum(1)
+    torch.testing.assert_close(saliency(model, images), expected)
+    assert not model.avgpool._forward_pre_hooks
+
+
+def test_transformer_tokens_go_back_on_their_grid(images):
+    class Tokens(nn.Module):
+        num_prefix_tokens = 1
+
+        def __init__(self):
+            super().__init__()
+            self.patch_embed = nn.Conv2d(3, 4, 3, stride=3)
+            self.patch_embed.grid_size = (3, 3)
+
+        def forward_features(self, x):
+            tokens = self.patch_embed(x).flatten(2).transpose(1, 2)
+            return torch.cat([torch.full_like(tokens[:, :1], 99.0), tokens], dim=1)
+
+    model = Tokens()
+    with torch.no_grad():
+        expected = model.patch_embed(normalise(images)).sum(1)
+    torch.testing.assert_close(saliency(model, images), expected)
+
+
+def test_models_without_a_map_are_refused(images):
+    with pytest.raises(TypeError, match="neither forward_features nor a global AdaptiveAvgPool2d"):
+        saliency(nn.Conv2d(3, 2, 1), images)
+    with pytest.raises(TypeError, match="forward_head"):
+        forward_pass(Pooled(), images)
+    vector = Tiny()
+    vector.forward_features = lambda x: x.mean((2, 3))
+    with pytest.raises(TypeError, match="no map"):
+        saliency(vector, images)
+    with pytest.raises(ValueError, match="at least 1"):
+        saliency(Tiny(), images[:0])
+
+
+def test_forward_pass_gives_everything_from_one_pass(images, tmp_path):
+    model = Tiny().train()
+    out = forward_pass(model, images, batch_size=3)
+    assert model.passes == len(images)
+    assert model.training
+    assert [t.dtype for t in out] == [torch.float32] * 3
+    assert [list(t.shape) for t in out] == [[7, 5], [7, 4], [7, 4, 4]]
+    with torch.no_grad():
+        features = model.eval().forward_features(normalise(images))
+        torch.testing.assert_close(out.embedding, features.mean((2, 3)))
+        torch.testing.assert_close(out.logits, model.fc(features.mean((2, 3))))
+    torch.testing.assert_close(out.saliency, saliency(model, images))
+    np.save(tmp_path / "images.npy", images.numpy())
+    packed = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for a, b in zip(out, forward_pass(model, packed, batch_size=3), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,203 @@
+"""Training: resumed bit for bit, errors that say what to do, augmentation per image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dqv2.runtime.resume import Resume
+from dqv2.runtime.seeding import generator
+from dqv2.train.augment import augment
+from dqv2.train.loop import Recipe, accuracy, fit
+from dqv2.train.models import build_model, load_model, save_model
+
+CPU = torch.device("cpu")
+AUGMENT = {"crop": "pad", "pad": 2, "flip": True}
+
+
+def recipe(**changes):
+    values = dict(batch_size=8, learning_rate=0.05, momentum=0.9, weight_decay=5e-4, augment=AUGMENT, epochs=4)
+    return Recipe(**(values | changes))
+
+
+@pytest.fixture
+def data():
+    images = torch.randint(0, 256, (30, 3, 16, 16), dtype=torch.uint8, generator=generator(0, "images"))
+    labels = torch.arange(30) % 3
+    images[:, 0] = (labels * 100).to(torch.uint8)[:, None, None]
+    return images, labels
+
+
+def model(seed=0):
+    return build_model("resnet8", 3, seed=seed, purpose="train")
+
+
+class Stop(BaseException):
+    pass
+
+
+class Cut(Resume):
+    """Dies right after its second checkpoint."""
+
+    count = 0
+
+    def save(self, state):
+        super().save(state)
+        self.count += 1
+        if self.count == 2:
+            raise Stop
+
+
+def test_a_killed_training_ends_in_the_same_weights(data, tmp_path):
+    whole = model()
+    history = fit(whole, *data, recipe(), seed=1, purpose="t", device=CPU)
+    cut = model()
+    with pytest.raises(Stop):
+        fit(cut, *data, recipe(), seed=1, purpose="t", device=CPU, resume=Cut(tmp_path, {"a": 1}), checkpoint_seconds=0)
+    again = model(seed=9)  # other weights: they must come from the checkpoint
+    resumed = fit(
+        again, *data, recipe(), seed=1, purpose="t", device=CPU, resume=Resume(tmp_path, {"a": 1}), checkpoint_seconds=0
+    )
+    assert resumed.losses == history.losses
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
+    Resume(tmp_path, {"rate": 0.1}).save({"step": 3})
+    assert Resume(tmp_path, {"rate": 0.1}).load() == {"step": 3}
+    assert Resume(tmp_path, {"rate": 0.2}).load() is None
+
+
+def test_a_finished_result_is_put_back_and_survives_deletion(tmp_path):
+    output = tmp_path / "out/metrics.json"
+    output.parent.mkdir()
+    output.write_text("{}")
+    resume = Resume(tmp_path / "resume", {"seed": 0})
+    resume.save({"step": 1})
+    assert not resume.restore(output)
+    resume.finish(output)
+    assert resume.load() is None, "the checkpoint is no longer needed"
+    output.unlink()
+    assert not Resume(tmp_path / "resume", {"seed": 1}).restore(output)
+    assert resume.restore(output)
+    assert output.read_text() == "{}"
+
+
+def test_training_learns_and_repeats(data):
+    first, second = model(), model()
+    losses = [fit(m, *data, recipe(epochs=12), seed=2, purpose="t", device=CPU).losses for m in (first, second)]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < 0.5 * losses[0][0]
+    images, labels = (tensor.numpy() for tensor in data)
+    assert accuracy(first, images, labels, device=CPU, batch_size=7) > 90
+
+
+def test_length_in_steps():
+    assert recipe(epochs=4).steps(30) == (16, 4)
+    assert recipe(epochs=None, iterations=10).steps(30) == (10, 4)
+    assert recipe(epochs=4).steps(33) == (16, 4), "a last batch of one is left out"
+
+
+def test_iterations_are_exact(data):
+    m = model()
+    history = fit(m, *data, recipe(epochs=None, iterations=6), seed=0, purpose="t", device=CPU)
+    assert int(m.state_dict()["stem.1.num_batches_tracked"]) == 6
+    assert len(history.losses) == 2
+
+
+def test_a_loss_that_is_no_number_says_where(data):
+    with pytest.raises(FloatingPointError, match=r"epoch \d+, step \d+ of 16: lower learning_rate"):
+        fit(model(), *data, recipe(learning_rate=1e30), seed=0, purpose="t", device=CPU)
+
+
+def test_too_few_images(data):
+    images, labels = data
+    with pytest.raises(ValueError, match="raise keep_ratio"):
+        fit(model(), images[:1], labels[:1], recipe(), seed=0, purpose="t", device=CPU)
+
+
+def test_memory_error_names_the_key(data, monkeypatch):
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    m = model()
+    monkeypatch.setattr(m, "forward", full)
+    with pytest.raises(RuntimeError, match="batches of 8 images of 16x16: lower batch_size"):
+        fit(m, *data, recipe(), seed=0, purpose="t", device=CPU)
+
+
+def test_pad_crop_shifts_each_image_by_itself():
+    images = torch.zeros(64, 1, 8, 8)
+    images[:, :, 4, 4] = 1
+    moved = augment(images, crop="pad", pad=2, flip=False, generator=generator(0))
+    places = {tuple(place) for place in moved[:, 0].nonzero()[:, 1:].tolist()}
+    assert moved.sum() == 64
+    assert len(places) > 10
+    assert all(2 <= row <= 6 and 2 <= column <= 6 for row, column in places)
+
+
+def test_flip_mirrors_about_half():
+    images = torch.arange(8.0).expand(200, 1, 8, 8)
+    mirrored = (augment(images, crop="none", pad=0, flip=True, generator=generator(0))[:, 0, 0, 0] == 7).sum()
+    assert 70 < mirrored < 130
+
+
+def test_resized_crop_stays_inside_the_image():
+    ramp = torch.linspace(1, 2, 32).expand(100, 3, 32, 32).clone()
+    crops = augment(ramp, crop="resized", pad=0, flip=False, generator=generator(0))
+    assert crops.shape == ramp.shape
+    assert 1 <= crops.min() and crops.max() <= 2 + 1e-6
+    width = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]).numpy()
+    assert width.min() < 0.5 and 0.9 < width.max() <= 1.0001 and (width > 0).all()
+
+
+def test_augmentation_repeats_by_its_generator():
+    images = torch.rand(5, 3, 16, 16, generator=generator(0))
+    one, two = (augment(images, crop="resized", pad=0, flip=True, generator=generator(3)) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_small_network_has_the_size_of_its_paper():
+    count = sum(p.numel() for p in build_model("resnet8", 10, seed=0, purpose="x").parameters())
+    assert 75_000 < count < 80_000
+
+
+@pytest.mark.parametrize(("stem", "side"), [("standard", 4), ("small", 8)])
+def test_the_stem_sets_the_resolution_of_the_feature_map(stem, side):
+    network = build_model("resnet8", 10, stem=stem, seed=0, purpose="x")
+    assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 64, side, side)
+
+
+def test_random_timm_network_keeps_its_branches_and_gets_a_small_stem():
+    network = build_model("resnet10t", 5, seed=0, purpose="x")
+    assert all(block.bn2.weight.abs().sum() > 0 for block in network.layer1)
+    small = build_model("resnet18", 5, stem="small", seed=0, purpose="x")
+    assert small.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 4, 4)
+
+
+def test_weights_follow_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    a, b, c = (build_model("resnet8", 3, seed=seed, purpose="x").fc.weight for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_unknown_models_are_refused():
+    with pytest.raises(ValueError, match="resnet500"):
+        build_model("resnet500", 3, seed=0, purpose="x")
+    with pytest.raises(ValueError, match="plain stem"):
+        build_model("vit_tiny_patch16_224", 3, stem="small", seed=0, purpose="x")
+
+
+def test_a_saved_model_is_the_same(tmp_path):
+    network = model()
+    save_model(tmp_path / "m.pt", network, name="resnet8", n_classes=3, stem="standard")
+    x = torch.rand(2, 3, 16, 16)
+    assert torch.equal(network.eval()(x), load_model(tmp_path / "m.pt", CPU)(x))
+
+
+def test_accuracy_of_nothing_is_no_number():
+    assert math.isnan(accuracy(model(), np.zeros((0, 3, 8, 8), np.uint8), np.zeros(0, np.int64), device=CPU))

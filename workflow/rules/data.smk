@@ -1,0 +1,20 @@
+# Images to packs: uint8, memory-mapped, with a manifest of sample ids.
+
+
+rule pack:
+    output:
+        train=directory(pack("train")),
+        validation=directory(pack("validation")),
+        test=directory(pack("test")),
+    log:
+        f"{PLAN.logs}/{{dataset}}/pack.log",
+    benchmark:
+        PLAN.under("benchmarks/{dataset}/pack.tsv")
+    params:
+        options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
+    conda:
+        "../../envs/dqv2.yaml"
+    message:
+        "pack {wildcards.dataset}"
+    script:
+        "../scripts/pack.py"

@@ -1,0 +1,149 @@
+# Early training, saliency, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
+
+
+def saliency_of_mask(seeds):
+    return lambda wildcards: each(PLAN.models_of_mask(wildcards.mask), seeds)
+
+
+def features_of_pool(seeds):
+    return lambda wildcards: each(PLAN.features_of(selection_of(wildcards)), seeds)
+
+
+for seeds in PLAN.chunks:
+
+    rule:
+        name:
+            f"early_train_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+        output:
+            models=each(PLAN.under(paths.EARLY), seeds),
+        log:
+            log_of(paths.EARLY, seeds),
+        benchmark:
+            benchmark_of(paths.EARLY, seeds)
+        params:
+            options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
+            root=PLAN.root,
+        threads: PLAN.config.threads
+        resources:
+            gpu=1,
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "early-train {wildcards.backbone} on {wildcards.dataset}"
+        script:
+            "../scripts/early_train.py"
+
+    rule:
+        name:
+            f"saliency_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+            models=each(PLAN.under(paths.EARLY), seeds),
+        output:
+            saliency=each(PLAN.under(paths.SALIENCY), seeds),
+            embedding=each(PLAN.under(paths.EMBEDDING), seeds),
+        log:
+            log_of(paths.SALIENCY, seeds),
+        benchmark:
+            benchmark_of(paths.SALIENCY, seeds)
+        params:
+            options=PLAN.options("saliency"),
+        threads: PLAN.config.threads
+        resources:
+            gpu=1,
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "saliency and features of {wildcards.dataset} by {wildcards.backbone}"
+        script:
+            "../scripts/saliency.py"
+
+    rule:
+        name:
+            f"augment_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+            saliency=saliency_of_mask(seeds),
+        output:
+            recipes=each(PLAN.under(paths.RECIPE), seeds),
+        log:
+            log_of(paths.RECIPE, seeds),
+        benchmark:
+            benchmark_of(paths.RECIPE, seeds)
+        params:
+            options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
+        script:
+            "../scripts/augment.py"
+
+    rule:
+        name:
+            f"features_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+            recipes=each(PLAN.under(paths.RECIPE), seeds),
+            models=each(PLAN.under(paths.EARLY), seeds),
+        output:
+            embedding=each(PLAN.under(paths.FEATURES), seeds),
+        log:
+            log_of(paths.FEATURES, seeds),
+        benchmark:
+            benchmark_of(paths.FEATURES, seeds)
+        params:
+            options=PLAN.options("features"),
+        threads: PLAN.config.threads
+        resources:
+            gpu=1,
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "features of the Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
+        script:
+            "../scripts/features.py"
+
+    rule:
+        name:
+            f"bin_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+            features=features_of_pool(seeds),
+        output:
+            bins=each(PLAN.under(paths.BINS), seeds),
+        log:
+            log_of(paths.BINS, seeds),
+        benchmark:
+            benchmark_of(paths.BINS, seeds)
+        params:
+            options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "bins of {wildcards.dataset}: {wildcards.selection}"
+        script:
+            "../scripts/bin.py"
+
+    rule:
+        name:
+            f"sample_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+            bins=each(PLAN.under(paths.BINS), seeds),
+        output:
+            coresets=each(PLAN.under(paths.CORESET), seeds),
+        log:
+            log_of(paths.CORESET, seeds),
+        benchmark:
+            benchmark_of(paths.CORESET, seeds)
+        params:
+            options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
+        conda:
+            "../../envs/dqv2.yaml"
+        message:
+            "coreset of {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+        script:
+            "../scripts/sample.py"

@@ -1,0 +1,38 @@
+"""Masks and donors of every training image: the recipe from which its Tobias image is composed."""
+
+import numpy as np
+import torch
+
+from dqv2.data import Pack
+from dqv2.runtime.job import run_job, seed_of
+from dqv2.runtime.logging import logger
+from dqv2.runtime.seeding import generator
+from dqv2.tobias.masks import foreground, mask_iou
+from dqv2.tobias.recipe import make_recipe
+from dqv2.tobias.sources import mask_saliency
+
+
+def main(snakemake):
+    options = snakemake.params.options
+    pack = Pack.open(snakemake.input.train)
+    network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
+    objects = None if pack.objects is None else torch.from_numpy(pack.objects[:])
+    for network_map, output in zip(network_maps, snakemake.output.recipes, strict=True):
+        seed = seed_of(output)
+        maps = mask_saliency(
+            options["source"],
+            n=len(pack),
+            size=options["size"],
+            network=None if network_map is None else torch.from_numpy(np.load(network_map)),
+            objects=objects,
+            generator=generator(seed, "mask", options["source"]),
+        )
+        masks = foreground(maps, options["size"], fraction=options["fraction"])
+        if objects is not None:
+            overlap = mask_iou(masks, objects)
+            logger.info("seed %d: IoU with the objects %.3f (mean of %d images)", seed, overlap.mean(), len(pack))
+        make_recipe(masks, generator=generator(seed, "tobias")).save(output)
+
+
+if "snakemake" in globals():
+    run_job(main, globals()["snakemake"])

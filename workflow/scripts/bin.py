@@ -1,0 +1,27 @@
+"""Mix originals and Tobias images into the pool, and divide it into bins."""
+
+import numpy as np
+import torch
+
+from dqv2.data import Pack
+from dqv2.runtime.job import run_job, seed_of
+from dqv2.runtime.logging import logger
+from dqv2.runtime.seeding import generator
+from dqv2.select.coreset import divide, mix, write_pool
+
+
+def main(snakemake):
+    options, outputs = snakemake.params.options, snakemake.output.bins
+    pack = Pack.open(snakemake.input.train)
+    features = np.array(snakemake.input.get("features", [])).reshape(-1, len(outputs))  # sources x seeds
+    for i, output in enumerate(outputs):
+        seed = seed_of(output)
+        pool = mix(len(pack), **options["mixture"], generator=generator(seed, "mix"))
+        sources = [torch.from_numpy(np.load(path)) for path in features[:, i]]
+        divided = divide(pool, pack.labels, sources, n_originals=len(pack), **options["selector"])
+        logger.info("seed %d: %d images in %d bins", seed, len(pool), int(divided.bins.max()) + 1)
+        write_pool(output, divided, pack)
+
+
+if "snakemake" in globals():
+    run_job(main, globals()["snakemake"])

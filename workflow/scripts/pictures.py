@@ -1,0 +1,29 @@
+"""Example images: the original, then its Tobias image at each size."""
+
+import numpy as np
+import torch
+
+from dqv2.data import Pack
+from dqv2.paper.pictures import picture_grid
+from dqv2.paper.style import save
+from dqv2.runtime.job import run_job
+from dqv2.runtime.seeding import generator
+from dqv2.tobias.recipe import Recipe
+
+
+def main(snakemake):
+    params, options = snakemake.params, snakemake.params.options
+    pack = Pack.open(snakemake.input.train)
+    order = torch.randperm(len(pack), generator=generator(options["seed"], "pictures")).numpy()
+    # one image a class, in the order drawn
+    _, first = np.unique(pack.labels[order], return_index=True)
+    rows = order[np.sort(first)][: options["images"]]
+    columns = {"original": pack.images[rows]}
+    for size, path in zip(options["sizes"], snakemake.input.recipes, strict=True):
+        columns[f"{size} × {size}"] = Recipe.load(path).images(pack.images, rows)
+    figure = picture_grid(columns, params.note, params.label, [pack.classes[pack.labels[row]] for row in rows])
+    save(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if "snakemake" in globals():
+    run_job(main, globals()["snakemake"])

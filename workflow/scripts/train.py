@@ -1,0 +1,76 @@
+"""Train on a coreset and evaluate the last weights, once, on the test split."""
+
+from pathlib import Path
+
+import torch
+
+from dqv2.data import Pack
+from dqv2.runtime.device import describe, use_device
+from dqv2.runtime.files import sha256, write_json
+from dqv2.runtime.job import resume_folder, run_job, seed_of
+from dqv2.runtime.logging import say
+from dqv2.runtime.resume import Resume
+from dqv2.select.coreset import coreset_images, read_pool
+from dqv2.tobias.recipe import Recipe as Tobias
+from dqv2.train.loop import Recipe, accuracy, fit
+from dqv2.train.models import build_model
+
+
+def main(snakemake):
+    options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
+    device = use_device(snakemake.threads)
+    pack = Pack.open(inputs.train)
+    recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
+    recipe = Recipe(**{key: value for key, value in options.items() if key not in ("version", "model", "stem")})
+    for coreset_file, tobias_file, output in zip(inputs.coresets, recipes, snakemake.output.metrics, strict=True):
+        seed = seed_of(output)
+        depends_on = {
+            "options": options,
+            "coreset": sha256(Path(coreset_file)),
+            "tobias": sha256(Path(tobias_file)) if tobias_file else None,
+            "packs": [Pack.open(inputs[split]).fingerprint for split in ("train", "validation", "test")],
+            "seed": seed,
+            "device": describe(device),
+            "torch": torch.__version__,
+        }
+        resume = Resume(resume_folder(output, snakemake.params.root), depends_on)
+        where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · seed {seed}"
+        if resume.restore(Path(output)):
+            say(f"{where}: was finished before")
+            continue
+        coreset = read_pool(coreset_file, pack)
+        images, labels = coreset_images(coreset, pack, Tobias.load(tobias_file) if tobias_file else None)
+        model = build_model(options["model"], len(pack.classes), stem=options["stem"], seed=seed, purpose="train")
+        history = fit(
+            model, images, labels, recipe, seed=seed, purpose="train", device=device, resume=resume
+        )
+        scores = {}
+        for split in ("validation", "test"):
+            held_out = Pack.open(inputs[split])
+            scores[split] = accuracy(model, held_out.images, held_out.labels, device=device) if len(held_out) else None
+        write_json(
+            Path(output),
+            {
+                "dataset": wildcards.dataset,
+                "selection": wildcards.selection,
+                "keep_ratio": float(wildcards.keep),
+                "trainer": wildcards.trainer,
+                "seed": seed,
+                "test_accuracy": scores["test"],
+                "validation_accuracy": scores["validation"],
+                "train_loss": history.losses[-1],
+                "train_seconds": round(history.seconds, 2),
+                "coreset_size": len(coreset),
+                "n_tobias": int(coreset.tobias.sum()),
+                "n_originals": len(pack),
+                "device": describe(device),
+                "threads": snakemake.threads,
+                "torch": torch.__version__,
+            },
+        )
+        resume.finish(Path(output))
+        say(f"{where}: {scores['test']:.1f} % on test ({history.seconds:.0f} s)")
+
+
+if "snakemake" in globals():
+    run_job(main, globals()["snakemake"])
