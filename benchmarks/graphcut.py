@@ -67,9 +67,7 @@ def added_memory(call):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="+", metavar="NxD")
     parser.add_argument("--no-published", action="store_true", help="leave out the slow published algorithm")
     parser.add_argument("--repeats", type=int, default=5)

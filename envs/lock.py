@@ -1,4 +1,4 @@
-"""Resolve envs/*.in into exact pins (*.txt), and the conda file that `snakemake --sdm conda` uses. Run by `make lock`."""
+"""Resolve envs/*.in into exact pins (*.txt) and the conda file of `snakemake --sdm conda`. Run by `make lock`."""
 
 import subprocess
 import sys
@@ -10,7 +10,16 @@ ENVS = Path(__file__).parent
 def compile_pins(name: str) -> None:
     """NAME.in -> NAME.txt; without the address of any package index."""
     options = ["--quiet", "--universal", "--python-version", "3.11", "--no-emit-index-url", "--no-annotate"]
-    command = [sys.executable, "-m", "uv", "pip", "compile", *options, "--custom-compile-command", "make lock"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        *options,
+        "--custom-compile-command",
+        "make lock",
+    ]
     subprocess.run([*command, f"envs/{name}.in", "-o", f"envs/{name}.txt"], check=True, cwd=ENVS.parent)
 
 
@@ -18,7 +27,9 @@ def conda_file(pins: str) -> str:
     """The conda environment with the same pins, installed by pip: conda's own torch is another build."""
     names = [line for line in pins.splitlines() if line and not line.startswith("#")]
     head = "# Made by `make lock` from requirements.txt, for `snakemake --sdm conda`.\n"
-    head += "name: dqv2\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n  - python=3.12\n  - pip\n  - pip:\n"
+    head += (
+        "name: dqv2\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n  - python=3.12\n  - pip\n  - pip:\n"
+    )
     return head + "".join(f"      - {name}\n" for name in names)
 
 

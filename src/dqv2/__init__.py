@@ -15,26 +15,24 @@ _HOME = {
     "sample_random": "dqv2.select.sampling",
     "sample_ranked": "dqv2.select.sampling",
     "normalise": "dqv2.pixels",
-    "saliency": "dqv2.tobias.saliency",
-    "forward_pass": "dqv2.tobias.saliency",
-    "foreground": "dqv2.tobias.masks",
-    "centre_saliency": "dqv2.tobias.masks",
-    "random_saliency": "dqv2.tobias.masks",
-    "shuffled": "dqv2.tobias.masks",
-    "object_saliency": "dqv2.tobias.masks",
-    "mask_iou": "dqv2.tobias.masks",
-    "choose_donors": "dqv2.tobias.compose",
-    "tobias_cells": "dqv2.tobias.compose",
-    "compose": "dqv2.tobias.compose",
+    "saliency": "dqv2.semantic.saliency",
+    "forward_pass": "dqv2.semantic.saliency",
+    "foreground": "dqv2.semantic.masks",
+    "centre_saliency": "dqv2.semantic.masks",
+    "random_saliency": "dqv2.semantic.masks",
+    "shuffled": "dqv2.semantic.masks",
+    "object_saliency": "dqv2.semantic.masks",
+    "mask_iou": "dqv2.semantic.masks",
+    "choose_donors": "dqv2.semantic.compose",
+    "tobias_cells": "dqv2.semantic.compose",
+    "compose": "dqv2.semantic.compose",
+    "tobias": "dqv2.semantic.compose",
 }
 
-# `dqv2.tobias` is the sub-package and, called, the function of that name (see dqv2/tobias/__init__.py).
-__all__ = [*_HOME, "tobias"]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str):
-    if name == "tobias":
-        return import_module("dqv2.tobias")
     if name not in _HOME:
         raise AttributeError(f"module 'dqv2' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

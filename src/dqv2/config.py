@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "methods", "experiments")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -79,6 +80,14 @@ class ImageFolder(Dataset):
     split_seed: Seed = 0
 
 
+class FreshTobias(Block):
+    """Show a share of each batch with another image's background, drawn anew at every visit (not in the paper)."""
+
+    mask: Name
+    size: TobiasSize
+    share: Share = 0.5
+
+
 class Trainer(Block):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long."""
 
@@ -91,6 +100,7 @@ class Trainer(Block):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    fresh_tobias: FreshTobias | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Trainer:
@@ -192,26 +202,39 @@ class Arm(Block):
 
 
 class Figure(Block):
-    """A figure made from an experiment's table."""
+    """A figure made from an experiment's table; the keys are those of `dqv2.paper.figures`."""
 
     kind: Literal["methods", "line", "mixing"]
     x: str | None = None
     y: str = "test_accuracy"
     hue: str | None = None
-    order: list[str] | None = None
-    reference: list[dict[str, Any]] = []
+    panel: str | None = None
+    order: list[Any] | None = None
+    names: dict[str, str] | None = None
+    where: dict[str, Any] | None = None
+    reference: list[dict[str, Any]] | None = None
     title: str | None = None
     xlabel: str | None = None
     ylabel: str | None = None
+    hue_label: str | None = None
+    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    values: bool | None = None
+    width: Literal["column", "full"] | float | None = None
+    height: float | None = None
 
 
 class Table(Block):
-    """A table made from an experiment's table."""
+    """A table made from an experiment's table; the keys are those of `dqv2.paper.tables`."""
 
-    columns: str = "keep_ratio"
+    row: str = "label"
+    column: str | None = "keep_ratio"
     y: str = "test_accuracy"
-    order: list[str] | None = None
-    title: str | None = None
+    order: list[Any] | None = None
+    names: dict[str, str] | None = None
+    where: dict[str, Any] | None = None
+    caption: str | None = None
+    row_title: str | None = None
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
 
 
 class Pictures(Block):
@@ -245,7 +268,6 @@ class Config(Block):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     seeds_per_job: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=1)] = 4
-    checkpoint_minutes: Annotated[float, Field(ge=0)] = 5
     partial: bool = False
     targets: list[Name]
     datasets: dict[Name, Annotated[Digits | ImageFolder, Field(discriminator="kind")]]
@@ -319,9 +341,10 @@ def _allowed(loc: tuple) -> list[str]:
         "table": Table,
         "pictures": Pictures,
         "augment": Augment,
+        "fresh_tobias": FreshTobias,
     }
     for i, key in enumerate(loc[:-1]):
-        found = blocks.get(key) if i == 0 or key in ("arms", "figure", "table", "pictures", "augment") else None
+        found = blocks.get(key) if i == 0 or key not in BLOCKS_AT_THE_TOP else None
         if isinstance(found, dict):
             found = found.get(loc[2], Dataset)
         model = found or model
@@ -350,6 +373,9 @@ def _dangling_names(config: Config):
     yield from check("defaults", config.defaults)
     for name, method in config.methods.items():
         yield from check(f"methods.{name}", method)
+    for name, trainer in config.trainers.items():
+        if trainer.fresh_tobias:
+            yield from check(f"trainers.{name}.fresh_tobias", trainer.fresh_tobias)
     for name, mask in config.masks.items():
         yield from check(f"masks.{name}", mask)
     for name, experiment in config.experiments.items():
@@ -359,8 +385,7 @@ def _dangling_names(config: Config):
     for name in config.targets:
         if name not in config.experiments:
             yield (
-                f"targets: {name!r} is no block under experiments; there are: "
-                f"{', '.join(config.experiments) or 'none'}"
+                f"targets: {name!r} is no block under experiments; there are: {', '.join(config.experiments) or 'none'}"
             )
 
 
@@ -369,6 +394,8 @@ def _wrong_for_the_data(config: Config):
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
+    for name in {"benchmarks", "experiments", "resume"} & set(config.datasets):
+        yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
     axes = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
     missing = [axis for axis in axes if getattr(config.defaults, axis) is None]
     if missing:

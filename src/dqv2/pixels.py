@@ -10,10 +10,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def normalise(images: Tensor) -> Tensor:
     """Scale uint8[N, 3, H, W] to 0..1, then centre and scale by ImageNet's channel statistics: float32."""
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
-        raise ValueError(
-            f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}"
-        )
-    mean, std = (
-        torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+        raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return images.to(torch.float32).div_(255).sub_(mean).div_(std)

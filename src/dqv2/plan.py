@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dqv2.config import Axes, Config, ConfigError, Experiment, missing_folders
 
@@ -57,6 +57,14 @@ class Run:
     seed: int
 
 
+class Row(NamedTuple):
+    """A run as an experiment shows it."""
+
+    run: Run
+    title: str
+    method: str | None
+
+
 class Plan:
     """The runs of a configuration, each once however many experiments share it.
 
@@ -74,20 +82,20 @@ class Plan:
         self.root = f"results/{config.run}"
         self.logs = f"logs/{config.run}"
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
-        self.rows = {name: self._rows(name, config.experiments[name]) for name in config.targets}
+        self.rows = {name: self._rows(config.experiments[name]) for name in config.targets}
         self._check()
 
     # -- experiments to runs ------------------------------------------------------------------------------------
 
-    def _rows(self, name: str, experiment: Experiment) -> list[tuple[Run, str]]:
-        """The runs of an experiment in the order of its block, with the name to print for each."""
+    def _rows(self, experiment: Experiment) -> list[Row]:
+        """The runs of an experiment in the order of its block."""
         seeds = experiment.seeds or self.config.seeds
         cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in self._cells(experiment, arm)))
         titles = self._titles(cells)
         return [
-            (Run(selection, keep, trainer, seed), titles[cell])
+            Row(Run(selection, keep, trainer, seed), titles[cell], method)
             for cell in cells
-            for (_, _, selection, keep, trainer) in [cell]
+            for (method, _, selection, keep, trainer) in [cell]
             for seed in seeds
         ]
 
@@ -141,26 +149,29 @@ class Plan:
     def _check(self) -> None:
         faults = []
         for name, rows in self.rows.items():
-            for run, _ in rows:
+            for run, *_ in rows:
                 selection = run.selection
                 size = self.config.datasets[selection.dataset].size
-                if selection.tobias_size and selection.tobias_size > size:
-                    faults.append(
-                        f"experiments.{name}: tobias_size {selection.tobias_size} is finer than the {size} pixels of "
-                        f"datasets.{selection.dataset}"
-                    )
+                fresh = self.config.trainers[run.trainer].fresh_tobias
+                for cells in (selection.tobias_size or 0, fresh.size if fresh else 0):
+                    if cells > size:
+                        faults.append(
+                            f"experiments.{name}: Tobias size {cells} is finer than the {size} pixels of "
+                            f"datasets.{selection.dataset}"
+                        )
                 mixture = self.config.mixtures[selection.mixture]
                 if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
                     faults.append(
                         f"experiments.{name}: keep_ratio {run.keep_ratio:g} asks for more images than the pool of "
                         f"mixture {selection.mixture} holds"
                     )
-                mask = self.config.masks[selection.mask] if selection.mask else None
-                if mask and mask.source == "object" and self.config.datasets[selection.dataset].kind != "digits":
-                    faults.append(
-                        f"experiments.{name}: mask {selection.mask} (source object) needs a set that knows its "
-                        f"objects; {selection.dataset} does not"
-                    )
+                for mask in {selection.mask, fresh.mask if fresh else None} - {None}:
+                    known = self.config.datasets[selection.dataset].kind == "digits"
+                    if self.config.masks[mask].source == "object" and not known:
+                        faults.append(
+                            f"experiments.{name}: mask {mask} (source object) needs a set that knows its objects; "
+                            f"{selection.dataset} does not"
+                        )
         if faults:
             raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
 
@@ -174,7 +185,7 @@ class Plan:
     @cached_property
     def runs(self) -> list[Run]:
         """Every training of the plan, once."""
-        return list(dict.fromkeys(run for rows in self.rows.values() for run, _ in rows))
+        return list(dict.fromkeys(run for rows in self.rows.values() for run, *_ in rows))
 
     @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
@@ -190,7 +201,7 @@ class Plan:
         """
         asked: dict[int, frozenset[str]] = {}
         for name, rows in self.rows.items():
-            for run, _ in rows:
+            for run, *_ in rows:
                 asked[run.seed] = asked.get(run.seed, frozenset()) | {name}
         chunks = []
         for group in dict.fromkeys(asked[seed] for seed in sorted(asked)):
@@ -225,6 +236,13 @@ class Plan:
     def recipes_of(self, selection: Selection) -> list[str]:
         """The recipe pattern of a selection's Tobias images, or nothing."""
         return [self._with_mask(self.under(RECIPE), selection)] if selection.mask else []
+
+    def fresh_of(self, trainer: str) -> list[str]:
+        """The recipe pattern whose masks a trainer needs to draw fresh backgrounds, or nothing."""
+        fresh = self.config.trainers[trainer].fresh_tobias
+        if fresh is None:
+            return []
+        return [self.under(RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
 
     @staticmethod
     def _with_mask(pattern: str, selection: Selection) -> str:
@@ -293,22 +311,27 @@ class Plan:
         """What is known of each run of an experiment before it ran: the columns that collect joins to its metrics."""
         config = self.config
         found = []
-        for run, title in self.rows[experiment]:
+        for run, title, method in self.rows[experiment]:
             s = run.selection
             mixture = config.mixtures[s.mixture]
+            fresh = config.trainers[run.trainer].fresh_tobias
+            backgrounds = "drawn anew at every visit" if fresh else "stored in the coreset" if s.mask else "its own"
+            mask = fresh.mask if fresh else s.mask
             found.append(
                 {
                     "experiment": experiment,
                     "dataset": s.dataset,
                     "dataset_title": config.datasets[s.dataset].title,
                     "label": title,
+                    "method": method,
                     "selector": s.selector,
                     "backbone": s.backbone,
                     "mixture": s.mixture,
                     "originals": mixture.originals,
                     "tobias": mixture.tobias,
-                    "mask": s.mask,
-                    "mask_title": self._title(config.masks, s.mask),
+                    "mask": mask,
+                    "mask_title": self._title(config.masks, mask) or "no mask",
+                    "backgrounds": backgrounds,
                     "tobias_size": s.tobias_size,
                     "keep_ratio": run.keep_ratio,
                     "trainer": run.trainer,
@@ -321,15 +344,15 @@ class Plan:
         """What an experiment's pictures depend on: how many images, and the Tobias size of each recipe."""
         sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
         images = self.config.experiments[experiment].pictures.images
-        return self.options("pictures", images=images, sizes=sizes, seed=self.rows[experiment][0][0].seed)
+        return self.options("pictures", images=images, sizes=sizes, seed=self.rows[experiment][0].run.seed)
 
     def picture_recipes(self, experiment: str) -> list[str]:
         """The recipes that an experiment's pictures show: its first seed, each Tobias size once."""
         rows = self.rows[experiment]
-        first = rows[0][0]
+        first = rows[0].run
         found = [
             self.recipes_of(run.selection)[0].format(dataset=run.selection.dataset, seed=run.seed)
-            for run, _ in rows
+            for run, *_ in rows
             if run.seed == first.seed and run.selection.mask and run.selection.dataset == first.selection.dataset
         ]
         return list(dict.fromkeys(found))
@@ -348,10 +371,10 @@ class Plan:
     def note(self, experiment: str) -> str:
         """What a caption says of the scale; the device is added from the runs themselves."""
         rows = self.rows[experiment]
-        seeds = len({run.seed for run, _ in rows})
-        keeps = sorted({run.keep_ratio for run, _ in rows})
+        seeds = len({run.seed for run, *_ in rows})
+        keeps = sorted({run.keep_ratio for run, *_ in rows})
         parts = [self.config.label.upper()] if self.config.label else []
-        parts += sorted({self.config.datasets[run.selection.dataset].title for run, _ in rows})
+        parts += sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")

@@ -23,8 +23,8 @@ def test_runs_that_experiments_share_run_once(demo):
     plan = make(demo)
     asked = sum(len(rows) for rows in plan.rows.values())
     assert asked > len(plan.runs) == len(set(map(plan.metrics_of, plan.runs)))
-    shared = {plan.metrics_of(run) for run, _ in plan.rows["fig4a"]} & {
-        plan.metrics_of(run) for run, _ in plan.rows["controls"]
+    shared = {plan.metrics_of(run) for run, *_ in plan.rows["fig4a"]} & {
+        plan.metrics_of(run) for run, *_ in plan.rows["controls"]
     }
     assert len(shared) == 4 * len(demo["seeds"])
 
@@ -54,19 +54,24 @@ def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
 
 
 def test_a_new_experiment_is_one_block(demo, change):
-    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"columns": "keep_ratio"}}
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"column": "keep_ratio"}}
     values = change(change(demo, "experiments.mine", block), "targets", [*demo["targets"], "mine"])
     plan, before = make(values), make(demo)
-    assert set(plan.runs) - set(before.runs) == {run for run, _ in plan.rows["mine"]}
+    assert set(plan.runs) - set(before.runs) == {run for run, *_ in plan.rows["mine"]}
     assert len(plan.rows["mine"]) == 4 * len(demo["seeds"])
     assert "paper_figures/demo/mine_table.tex" in plan.targets()
 
 
 def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
     plan = make(demo)
-    assert {title for _, title in plan.rows["fig4a"]} == {"Random", "GraphCut", "DQ (no pixel step)", "DQ_V2"}
-    assert "DQ_V2, true mask" in {title for _, title in plan.rows["controls"]}
-    assert "Full set" in {title for _, title in plan.rows["controls"]}
+    assert {title for _, title, _ in plan.rows["fig4a"]} == {
+        "Random",
+        "GraphCut",
+        "DQ (no pixel step)",
+        "DQ_V2",
+    }
+    assert "DQ_V2, true mask" in {title for _, title, _ in plan.rows["controls"]}
+    assert "Full set" in {title for _, title, _ in plan.rows["controls"]}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def test_chunks_of_seeds(demo, change, seeds, own, step, chunks):
 
 def test_params_are_plain_sorted_and_narrow(demo):
     plan = make(demo)
-    selection = plan.rows["fig4a"][-1][0].selection
+    selection = plan.rows["fig4a"][-1].run.selection
     for options in (
         plan.pack_options("digits"),
         plan.early_train_options("digits", "early"),
@@ -100,11 +105,17 @@ def test_params_are_plain_sorted_and_narrow(demo):
         assert list(options) == sorted(options)
         assert "version" in options
         assert not {"title", "seed", "threads"} & set(options)
-    assert plan.early_train_options("digits", "untrained").keys() <= {"augment", "epochs", "model", "stem", "version"}
+    assert plan.early_train_options("digits", "untrained").keys() <= {
+        "augment",
+        "epochs",
+        "model",
+        "stem",
+        "version",
+    }
 
 
 def test_impossible_requests_are_refused(demo, change):
-    with pytest.raises(ConfigError, match="tobias_size 40 is finer than the 32 pixels"):
+    with pytest.raises(ConfigError, match="Tobias size 40 is finer than the 32 pixels"):
         make(change(demo, "defaults.tobias_size", 40))
     values = change(demo, "experiments.fig6.keep_ratio", [0.9])
     with pytest.raises(ConfigError, match="more images than the pool"):

@@ -208,9 +208,7 @@ def test_bad_images_are_named_and_counted(tmp_path):
 def test_bad_images_are_left_out_on_request(tmp_path):
     root = make(tmp_path / "set", n=5)
     spoil(root)
-    paths = pack_folder(
-        root, tmp_path / "out", size=8, validation=0, on_bad="skip", workers=2, progress=False
-    )
+    paths = pack_folder(root, tmp_path / "out", size=8, validation=0, on_bad="skip", workers=2, progress=False)
     train, test = Pack.open(paths["train"]), Pack.open(paths["test"])
     assert train.ids == [f"train/cat/0{i}.png" for i in (2, 3, 4)] + [f"train/dog/0{i}.png" for i in range(5)]
     assert train.meta["n_left_out"] == 3
@@ -237,9 +235,7 @@ def test_packs_hold_the_images(tmp_path, capsys):
         assert pack.meta["dataset"] == "my set"
         for sample, image in zip(samples[split], pack.images, strict=True):
             np.testing.assert_array_equal(image, read_image(sample.path, 8))
-    pack_folder(
-        root, tmp_path / "two", size=8, validation=0.25, per_class={"test": 2}, workers=2, progress=False
-    )
+    pack_folder(root, tmp_path / "two", size=8, validation=0.25, per_class={"test": 2}, workers=2, progress=False)
     assert (tmp_path / "two/train/images.npy").read_bytes() == (paths["train"] / "images.npy").read_bytes()
 
 

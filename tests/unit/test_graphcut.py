@@ -34,10 +34,7 @@ def greedy(sim, ground, budget, lam):
     selected = []
     for _ in range(budget):
         rest = [i for i in ground if i not in selected]
-        gains = [
-            lam * sum(sim[i][j] for j in ground) - 2 * sum((sim[i][j] for j in selected), 0 * lam)
-            for i in rest
-        ]
+        gains = [lam * sum(sim[i][j] for j in ground) - 2 * sum((sim[i][j] for j in selected), 0 * lam) for i in rest]
         slack = 1e-10 if isinstance(gains[0], float) else 0
         selected.append(next(i for i, gain in zip(rest, gains, strict=True) if gain >= max(gains) - slack))
     return selected
@@ -99,9 +96,7 @@ def test_ties_and_duplicates_go_to_the_lowest_index_exactly(seed):
     # Not on the grid of binary fractions, so that rounding does break the ties if it can.
     features = torch.tensor(rows, dtype=torch.float64) * torch.from_numpy(rng.uniform(0.1, 9, (len(rows), 1)))
     for max_bytes in (0, 600, 2**30):
-        bins = graphcut_bins(
-            features, torch.tensor(labels), n_bins=n_bins, lam=float(lam), max_bytes=max_bytes
-        )
+        bins = graphcut_bins(features, torch.tensor(labels), n_bins=n_bins, lam=float(lam), max_bytes=max_bytes)
         assert bins.tolist() == expected
 
 
@@ -136,9 +131,9 @@ def test_matrix_block_borders_leave_no_seam():
     features = torch.randn(600, 5, generator=torch.Generator().manual_seed(1))
     order = graphcut_order(features)
     assert order.tolist() == graphcut_order(features, max_bytes=0).tolist()
-    assert order.argsort()[:20].tolist() == greedy(
-        float_similarity(features).tolist(), range(600), 2, 1.0
-    ) + (order.argsort()[2:20].tolist())
+    assert order.argsort()[:20].tolist() == greedy(float_similarity(features).tolist(), range(600), 2, 1.0) + (
+        order.argsort()[2:20].tolist()
+    )
 
 
 def test_scale_of_rows_does_not_matter_even_where_squares_vanish():

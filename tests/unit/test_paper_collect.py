@@ -23,9 +23,7 @@ def grid(tmp_path):
             files.append(tmp_path / f"{label}-{seed}" / "metrics.json")
             files[-1].parent.mkdir()
             metrics = {"test_accuracy": 50.0 + seed, "coreset_size": 120, "device": "cpu", "seed": seed}
-            files[-1].write_text(
-                json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"})
-            )
+            files[-1].write_text(json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"}))
     return runs, files
 
 

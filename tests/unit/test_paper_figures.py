@@ -18,7 +18,8 @@ NOTE = "DEMO SCALE · digits · n = 3 seeds · keep ratio 0.1 · CPU · mean ± 
 def table(labels=EIGHT, seeds=3, datasets=("digits",), **columns):
     rng = np.random.default_rng(1)
     return pd.DataFrame([
-        {"dataset": dataset, "label": label, "seed": seed, "test_accuracy": 50 + 2 * i + rng.normal()} | columns
+        {"dataset": dataset, "label": label, "seed": seed, "test_accuracy": 50 + 2 * i + rng.normal()}
+        | columns
         for dataset in datasets for i, label in enumerate(labels) for seed in range(seeds)
     ])  # fmt: skip
 
@@ -32,16 +33,12 @@ def sizes(seeds=3, label="DQ_V2"):
 
 def mixtures(datasets=("digits",)):
     shares = [pair for pair in itertools.product((1.0, 0.5, 0.0), repeat=2) if sum(pair)]
-    return pd.concat(
-        [table(("DQ_V2",), 3, datasets, originals=o, tobias=t) for o, t in shares], ignore_index=True
-    )
+    return pd.concat([table(("DQ_V2",), 3, datasets, originals=o, tobias=t) for o, t in shares], ignore_index=True)
 
 
 def seeds_drawn(figure):
     points = [c for ax in figure.axes for c in ax.collections if c.get_gid() == "seeds"]
-    return np.concatenate([c.get_offsets() for c in points]), {
-        tuple(c.get_facecolor()[0][:3]) for c in points
-    }
+    return np.concatenate([c.get_offsets() for c in points]), {tuple(c.get_facecolor()[0][:3]) for c in points}
 
 
 def texts(figure):
@@ -157,9 +154,7 @@ def test_the_reference_and_the_reported_value_stand_where_they_should():
 
 def test_order_and_names_are_the_specs():
     spec = {"kind": "methods", "order": list(EIGHT[::-1]), "names": {"GC": "Graph Cut"}}
-    ticks = [
-        t.get_text().replace("\n", " ").strip() for t in draw(table(), spec, "").axes[0].get_xticklabels()
-    ]
+    ticks = [t.get_text().replace("\n", " ").strip() for t in draw(table(), spec, "").axes[0].get_xticklabels()]
     assert ticks == ["Graph Cut" if name == "GC" else name for name in EIGHT[::-1]]
 
 

@@ -43,28 +43,20 @@ def test_numbers_per_cell(frame):
 
 
 def test_what_prints_alike_is_equally_good(frame):
-    same = frame.assign(
-        test_accuracy=frame.seed + 50.0001 * (frame.label == "DQ_V2") + 50.0 * (frame.label != "DQ_V2")
-    )
+    same = frame.assign(test_accuracy=frame.seed + 50.0001 * (frame.label == "DQ_V2") + 50.0 * (frame.label != "DQ_V2"))
     assert results_table(same, {}).best.all()
 
 
 def test_files_say_the_same(frame, tmp_path):
     spec = SPEC | {
-        "reported": [
-            {"dataset": "digits", "label": "Random", "keep_ratio": 0.1, "mean": 50.19, "variance": 0.25}
-        ]
+        "reported": [{"dataset": "digits", "label": "Random", "keep_ratio": 0.1, "mean": 50.19, "variance": 0.25}]
     }
     paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
     write_table(frame, spec, "n = 3 seeds", *paths)
     numbers = pd.read_csv(paths[0])
     assert {"mean", "sd", "variance", "n", "ci95", "coreset_size", "best", "reported"} <= set(numbers.columns)
     markdown = paths[1].read_text()
-    cells = [
-        [c.strip() for c in line.strip("|").split("|")]
-        for line in markdown.splitlines()
-        if line.startswith("|")
-    ]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("|")]
     assert cells[0] == ["Method", "10 %", "20 %", "10 % (paper)", "n"]
     assert {len(row) for row in cells} == {5}
     assert cells[-1] == ["Coreset size", "1,200", "2,400", "", ""]

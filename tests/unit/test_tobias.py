@@ -76,7 +76,7 @@ def test_chunks_leave_no_seam(monkeypatch):
     images, masks, donors = case(9, 10, 10, 4)
     cells = tobias_cells(masks, donors, generator=rng(1))
     whole = compose(images, images[donors], cells)
-    monkeypatch.setattr("dqv2.tobias.compose._CHUNK_NUMBERS", 250)
+    monkeypatch.setattr("dqv2.semantic.compose._CHUNK_NUMBERS", 250)
     assert torch.equal(compose(images, images[donors], cells), whole)
     cells = tobias_cells(masks, donors, generator=rng(1))
     expected = compose(images, images[donors], cells)
@@ -161,12 +161,11 @@ def test_foreground_takes_the_highest_and_breaks_ties_by_index():
     maps = torch.tensor([[[1.0, 3.0], [3.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]])
     assert foreground(maps, 2).flatten(1).tolist() == [[False, True, True, False], [True, True, False, False]]
     # A constant map stays tied through any resize, whatever the rounding of its weights.
-    flat = foreground(torch.full((2, 7, 7), 0.1), 40)
-    assert bool(flat[:, :20].all())
-    assert not bool(flat[:, 20:].any())
-    resized = torch.nn.functional.interpolate(
-        maps[:1, None].double(), (6, 6), mode="bilinear", antialias=True
-    )
+    for side, size in ((7, 4), (14, 10), (14, 12), (7, 40)):
+        flat = foreground(torch.full((2, side, side), 0.1), size)
+        assert bool(flat[:, : size // 2].all())
+        assert not bool(flat[:, size // 2 :].any())
+    resized = torch.nn.functional.interpolate(maps[:1, None].double(), (6, 6), mode="bilinear", antialias=True)
     picked = foreground(maps[:1], 6)
     assert float(resized[0, 0][picked[0]].min()) >= float(resized[0, 0][~picked[0]].max()) - 1e-9
 
@@ -230,22 +229,6 @@ def test_mask_iou_in_pixels():
     # The first cell covers rows 0..1 (cut at round(2.5) = 2) and columns 0..2.
     objects[0, :2, :3] = objects[1, 0, :] = True
     assert mask_iou(masks, objects).tolist() == pytest.approx([1.0, 3 / 9, 0.0])
-
-
-@pytest.mark.parametrize(
-    "first",
-    ["from dqv2 import tobias", "import dqv2.tobias.masks; tobias = dqv2.tobias"],
-)
-def test_the_name_tobias_is_function_and_package_in_any_order(first):
-    code = f"""
-{first}
-import torch
-images, masks = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, 2, 2, dtype=torch.bool)
-result = tobias(images, masks, torch.tensor([1, 0]), generator=torch.Generator())
-from dqv2.tobias.compose import compose
-assert result.shape == images.shape
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_import_is_free_and_every_public_name_is_there():

@@ -9,7 +9,7 @@ import torch
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.train.augment import augment
-from dqv2.train.loop import Recipe, accuracy, fit
+from dqv2.train.loop import FreshTobias, Recipe, accuracy, fit
 from dqv2.train.models import build_model, load_model, save_model
 
 CPU = torch.device("cpu")
@@ -17,7 +17,8 @@ AUGMENT = {"crop": "pad", "pad": 2, "flip": True}
 
 
 def recipe(**changes):
-    values = dict(batch_size=8, learning_rate=0.05, momentum=0.9, weight_decay=5e-4, augment=AUGMENT, epochs=4)
+    values = {"batch_size": 8, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
+    values |= {"augment": AUGMENT, "epochs": 4}
     return Recipe(**(values | changes))
 
 
@@ -54,10 +55,26 @@ def test_a_killed_training_ends_in_the_same_weights(data, tmp_path):
     history = fit(whole, *data, recipe(), seed=1, purpose="t", device=CPU)
     cut = model()
     with pytest.raises(Stop):
-        fit(cut, *data, recipe(), seed=1, purpose="t", device=CPU, resume=Cut(tmp_path, {"a": 1}), checkpoint_seconds=0)
+        fit(
+            cut,
+            *data,
+            recipe(),
+            seed=1,
+            purpose="t",
+            device=CPU,
+            resume=Cut(tmp_path, {"a": 1}),
+            checkpoint_seconds=0,
+        )
     again = model(seed=9)  # other weights: they must come from the checkpoint
     resumed = fit(
-        again, *data, recipe(), seed=1, purpose="t", device=CPU, resume=Resume(tmp_path, {"a": 1}), checkpoint_seconds=0
+        again,
+        *data,
+        recipe(),
+        seed=1,
+        purpose="t",
+        device=CPU,
+        resume=Resume(tmp_path, {"a": 1}),
+        checkpoint_seconds=0,
     )
     assert resumed.losses == history.losses
     for name, value in whole.state_dict().items():
@@ -112,6 +129,32 @@ def test_a_loss_that_is_no_number_says_where(data):
         fit(model(), *data, recipe(learning_rate=1e30), seed=0, purpose="t", device=CPU)
 
 
+def test_fresh_backgrounds_keep_the_foreground_and_change_at_every_visit(data):
+    images, _ = data
+    masks = torch.zeros(30, 4, 4, dtype=torch.bool)
+    masks[:, 1:3] = True
+    rows = torch.arange(10, 26)
+    fresh, draws = FreshTobias(masks, 1.0), generator(0)
+    one, two = (fresh(images[rows], rows, draws) for _ in range(2))
+    assert torch.equal(one[:, :, 4:12], images[rows][:, :, 4:12])
+    assert not torch.equal(one[:, :, :4], images[rows][:, :, :4])
+    assert not torch.equal(one, two)
+    half = FreshTobias(masks, 0.5)(images[rows], rows, draws)
+    changed = (half != images[rows]).flatten(1).any(1).sum()
+    assert 2 < changed < 14
+    assert torch.equal(FreshTobias(masks, 0.0)(images[rows], rows, draws), images[rows])
+
+
+def test_training_with_fresh_backgrounds_repeats(data):
+    masks = torch.ones(30, 4, 4, dtype=torch.bool)
+    masks[:, 0] = False
+    one, two, without = (
+        fit(model(), *data, recipe(), seed=2, purpose="t", device=CPU, fresh=fresh).losses
+        for fresh in (FreshTobias(masks, 0.5), FreshTobias(masks, 0.5), None)
+    )
+    assert one == two != without
+
+
 def test_too_few_images(data):
     images, labels = data
     with pytest.raises(ValueError, match="raise keep_ratio"):
@@ -148,9 +191,11 @@ def test_resized_crop_stays_inside_the_image():
     ramp = torch.linspace(1, 2, 32).expand(100, 3, 32, 32).clone()
     crops = augment(ramp, crop="resized", pad=0, flip=False, generator=generator(0))
     assert crops.shape == ramp.shape
-    assert 1 <= crops.min() and crops.max() <= 2 + 1e-6
+    assert crops.min() >= 1
+    assert crops.max() <= 2 + 1e-6
     width = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]).numpy()
-    assert width.min() < 0.5 and 0.9 < width.max() <= 1.0001 and (width > 0).all()
+    assert 0 < width.min() < 0.5
+    assert 0.9 < width.max() <= 1.0001
 
 
 def test_augmentation_repeats_by_its_generator():
@@ -181,7 +226,8 @@ def test_weights_follow_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     a, b, c = (build_model("resnet8", 3, seed=seed, purpose="x").fc.weight for seed in (0, 0, 1))
-    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
     assert torch.equal(before, torch.random.get_rng_state())
 
 

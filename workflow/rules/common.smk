@@ -45,13 +45,50 @@ def each(patterns, seeds):
 
 def log_of(pattern, seeds):
     """The log of a job: its first output's place below logs/, with all its seeds."""
-    return f"{PLAN.logs}/" + str(Path(pattern).parent).replace("{seed}", chunk_name(seeds)) + ".log"
+    return f"{PLAN.logs}/{Path(pattern).parent}.log".replace("{seed}", chunk_name(seeds))
 
 
 def benchmark_of(pattern, seeds):
     """Seconds and memory of a job, as Snakemake measures them."""
-    return PLAN.under("benchmarks/") + str(Path(pattern).parent).replace("{seed}", chunk_name(seeds)) + ".tsv"
+    return PLAN.under(f"benchmarks/{Path(pattern).parent}.tsv").replace("{seed}", chunk_name(seeds))
 
 
 def selection_of(wildcards):
     return PLAN.selections[wildcards.dataset, wildcards.selection]
+
+
+def saliency_of_mask(seeds):
+    return lambda wildcards: each(PLAN.models_of_mask(wildcards.mask), seeds)
+
+
+def features_of_pool(seeds):
+    return lambda wildcards: each(PLAN.features_of(selection_of(wildcards)), seeds)
+
+
+def recipes_of_coreset(seeds):
+    return lambda wildcards: each(PLAN.recipes_of(selection_of(wildcards)), seeds)
+
+
+def recipes_of_trainer(seeds):
+    return lambda wildcards: each(PLAN.fresh_of(wildcards.trainer), seeds)
+
+
+def metrics_of_experiment(wildcards):
+    files = [PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment]]
+    return [file for file in files if not PLAN.config.partial or Path(file).exists()]
+
+
+def figure_options(wildcards):
+    block = PLAN.config.experiments[wildcards.experiment].figure
+    return PLAN.options("figure", **block.model_dump(exclude_none=True))
+
+
+def table_options(wildcards):
+    block = PLAN.config.experiments[wildcards.experiment].table
+    return PLAN.options("table", **block.model_dump(exclude_none=True))
+
+
+def with_output(kind):
+    """The active experiments that make a figure, a table or pictures, as a wildcard constraint."""
+    names = [name for name in PLAN.config.targets if getattr(PLAN.config.experiments[name], kind)]
+    return "|".join(names) or "(?!)"

@@ -10,10 +10,10 @@ rule pack:
         f"{PLAN.logs}/{{dataset}}/pack.log",
     benchmark:
         PLAN.under("benchmarks/{dataset}/pack.tsv")
-    params:
-        options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
     conda:
         "../../envs/dqv2.yaml"
+    params:
+        options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
     message:
         "pack {wildcards.dataset}"
     script:

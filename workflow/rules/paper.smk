@@ -1,27 +1,6 @@
 # Metrics to tables and figures. Figures read only the tables, so that restyling retrains nothing.
 
 
-def metrics_of_experiment(wildcards):
-    files = [PLAN.metrics_of(run) for run, _ in PLAN.rows[wildcards.experiment]]
-    return [file for file in files if not PLAN.config.partial or Path(file).exists()]
-
-
-def figure_options(wildcards):
-    block = PLAN.config.experiments[wildcards.experiment].figure
-    return PLAN.options("figure", **block.model_dump(exclude_none=True))
-
-
-def table_options(wildcards):
-    block = PLAN.config.experiments[wildcards.experiment].table
-    return PLAN.options("table", **block.model_dump(exclude_none=True))
-
-
-def with_output(kind):
-    """The active experiments that make a figure, a table or pictures, as a wildcard constraint."""
-    names = [name for name in PLAN.config.targets if getattr(PLAN.config.experiments[name], kind)]
-    return "|".join(names) or "(?!)"
-
-
 localrules:
     all,
     collect,
@@ -37,12 +16,12 @@ rule collect:
         csv=PLAN.under("experiments/{experiment}.csv"),
     log:
         f"{PLAN.logs}/experiments/{{experiment}}.log",
+    conda:
+        "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("collect", partial=PLAN.config.partial),
         columns=lambda wildcards: PLAN.columns_of(wildcards.experiment),
-        files=lambda wildcards: [PLAN.metrics_of(run) for run, _ in PLAN.rows[wildcards.experiment]],
-    conda:
-        "../../envs/dqv2.yaml"
+        files=lambda wildcards: [PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment]],
     message:
         "collect {wildcards.experiment}"
     script:
@@ -59,16 +38,17 @@ rule figure:
             category="figures",
         ),
         png=f"{PLAN.figures}/{{experiment}}.png",
-    wildcard_constraints:
-        experiment=with_output("figure"),
     log:
         f"{PLAN.logs}/figures/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_output("figure"),
+    conda:
+        "../../envs/dqv2.yaml"
     params:
         options=figure_options,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
-    conda:
-        "../../envs/dqv2.yaml"
+        planned=lambda wildcards: len(PLAN.rows[wildcards.experiment]),
     message:
         "figure {wildcards.experiment}"
     script:
@@ -86,16 +66,17 @@ rule table:
         ),
         md=f"{PLAN.figures}/{{experiment}}_table.md",
         tex=f"{PLAN.figures}/{{experiment}}_table.tex",
-    wildcard_constraints:
-        experiment=with_output("table"),
     log:
         f"{PLAN.logs}/tables/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_output("table"),
+    conda:
+        "../../envs/dqv2.yaml"
     params:
         options=table_options,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
-    conda:
-        "../../envs/dqv2.yaml"
+        planned=lambda wildcards: len(PLAN.rows[wildcards.experiment]),
     message:
         "table {wildcards.experiment}"
     script:
@@ -104,9 +85,7 @@ rule table:
 
 rule pictures:
     input:
-        train=lambda wildcards: pack("train").format(
-            dataset=PLAN.rows[wildcards.experiment][0][0].selection.dataset
-        ),
+        train=lambda wildcards: pack("train").format(dataset=PLAN.rows[wildcards.experiment][0].run.selection.dataset),
         recipes=lambda wildcards: PLAN.picture_recipes(wildcards.experiment),
     output:
         pdf=report(
@@ -115,16 +94,16 @@ rule pictures:
             category="figures",
         ),
         png=f"{PLAN.figures}/{{experiment}}.png",
-    wildcard_constraints:
-        experiment=with_output("pictures"),
     log:
         f"{PLAN.logs}/figures/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_output("pictures"),
+    conda:
+        "../../envs/dqv2.yaml"
     params:
         options=lambda wildcards: PLAN.picture_options(wildcards.experiment),
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
-    conda:
-        "../../envs/dqv2.yaml"
     message:
         "pictures {wildcards.experiment}"
     script:

@@ -1,14 +1,6 @@
 # Early training, saliency, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
 
 
-def saliency_of_mask(seeds):
-    return lambda wildcards: each(PLAN.models_of_mask(wildcards.mask), seeds)
-
-
-def features_of_pool(seeds):
-    return lambda wildcards: each(PLAN.features_of(selection_of(wildcards)), seeds)
-
-
 for seeds in PLAN.chunks:
 
     rule:
@@ -22,14 +14,13 @@ for seeds in PLAN.chunks:
             log_of(paths.EARLY, seeds),
         benchmark:
             benchmark_of(paths.EARLY, seeds)
-        params:
-            options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
-            root=PLAN.root,
+        conda:
+            "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
             gpu=1,
-        conda:
-            "../../envs/dqv2.yaml"
+        params:
+            options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
         message:
             "early-train {wildcards.backbone} on {wildcards.dataset}"
         script:
@@ -48,13 +39,13 @@ for seeds in PLAN.chunks:
             log_of(paths.SALIENCY, seeds),
         benchmark:
             benchmark_of(paths.SALIENCY, seeds)
-        params:
-            options=PLAN.options("saliency"),
+        conda:
+            "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
             gpu=1,
-        conda:
-            "../../envs/dqv2.yaml"
+        params:
+            options=PLAN.options("saliency"),
         message:
             "saliency and features of {wildcards.dataset} by {wildcards.backbone}"
         script:
@@ -72,10 +63,10 @@ for seeds in PLAN.chunks:
             log_of(paths.RECIPE, seeds),
         benchmark:
             benchmark_of(paths.RECIPE, seeds)
-        params:
-            options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
         conda:
             "../../envs/dqv2.yaml"
+        params:
+            options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
         message:
             "Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
         script:
@@ -94,13 +85,13 @@ for seeds in PLAN.chunks:
             log_of(paths.FEATURES, seeds),
         benchmark:
             benchmark_of(paths.FEATURES, seeds)
-        params:
-            options=PLAN.options("features"),
+        conda:
+            "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
             gpu=1,
-        conda:
-            "../../envs/dqv2.yaml"
+        params:
+            options=PLAN.options("features"),
         message:
             "features of the Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
         script:
@@ -118,10 +109,10 @@ for seeds in PLAN.chunks:
             log_of(paths.BINS, seeds),
         benchmark:
             benchmark_of(paths.BINS, seeds)
-        params:
-            options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
         conda:
             "../../envs/dqv2.yaml"
+        params:
+            options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
         message:
             "bins of {wildcards.dataset}: {wildcards.selection}"
         script:
@@ -139,10 +130,10 @@ for seeds in PLAN.chunks:
             log_of(paths.CORESET, seeds),
         benchmark:
             benchmark_of(paths.CORESET, seeds)
-        params:
-            options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
         conda:
             "../../envs/dqv2.yaml"
+        params:
+            options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
         message:
             "coreset of {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
         script:

@@ -7,16 +7,16 @@ from dqv2.data import Pack
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
-from dqv2.tobias.masks import foreground, mask_iou
-from dqv2.tobias.recipe import make_recipe
-from dqv2.tobias.sources import mask_saliency
+from dqv2.semantic.masks import foreground, mask_iou
+from dqv2.semantic.recipe import make_recipe
+from dqv2.semantic.sources import mask_saliency
 
 
 def main(snakemake):
     options = snakemake.params.options
     pack = Pack.open(snakemake.input.train)
     network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
-    objects = None if pack.objects is None else torch.from_numpy(pack.objects[:])
+    objects = None if pack.objects is None else torch.from_numpy(np.array(pack.objects))
     for network_map, output in zip(network_maps, snakemake.output.recipes, strict=True):
         seed = seed_of(output)
         maps = mask_saliency(

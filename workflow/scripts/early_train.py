@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dqv2.data import Pack
@@ -28,7 +29,7 @@ def main(snakemake):
             "device": describe(device),
             "torch": torch.__version__,
         }
-        resume = Resume(resume_folder(output, snakemake.params.root), depends_on)
+        resume = Resume(resume_folder(output), depends_on)
         line = f"early-train {wildcards.backbone} · {wildcards.dataset} · seed {seed}"
         if resume.restore(Path(output)):
             say(f"{line}: was finished before")
@@ -38,10 +39,8 @@ def main(snakemake):
         if options["epochs"]:
             keys = ("batch_size", "learning_rate", "momentum", "weight_decay", "augment", "epochs")
             recipe = Recipe(**{key: options[key] for key in keys})
-            images, labels = torch.from_numpy(pack.images[:]), torch.from_numpy(pack.labels)
-            history = fit(
-                model, images, labels, recipe, seed=seed, purpose="backbone", device=device, resume=resume
-            )
+            images, labels = torch.from_numpy(np.array(pack.images)), torch.from_numpy(pack.labels)
+            history = fit(model, images, labels, recipe, seed=seed, purpose="backbone", device=device, resume=resume)
             say(f"{line}: loss {history.losses[-1]:.3f} after {options['epochs']} epochs ({history.seconds:.0f} s)")
         else:
             say(f"{line}: random weights")

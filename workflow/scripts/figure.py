@@ -9,8 +9,9 @@ from dqv2.runtime.job import run_job
 def main(snakemake):
     params = snakemake.params
     frame = read_csv(snakemake.input.csv)
-    spec = {**params.options, "label": params.label}
-    save(draw(frame, spec, device_note(params.note, frame)), snakemake.output.pdf, snakemake.output.png)
+    spec = {key: value for key, value in params.options.items() if key != "version"} | {"label": params.label}
+    note = device_note(params.note, frame, params.planned)
+    save(draw(frame, spec, note), snakemake.output.pdf, snakemake.output.png)
 
 
 if "snakemake" in globals():

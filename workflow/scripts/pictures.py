@@ -8,7 +8,7 @@ from dqv2.paper.pictures import picture_grid
 from dqv2.paper.style import save
 from dqv2.runtime.job import run_job
 from dqv2.runtime.seeding import generator
-from dqv2.tobias.recipe import Recipe
+from dqv2.semantic.recipe import Recipe
 
 
 def main(snakemake):

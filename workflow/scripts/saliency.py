@@ -6,7 +6,7 @@ from dqv2.data import Pack
 from dqv2.runtime.device import use_device
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.job import run_job
-from dqv2.tobias.saliency import forward_pass
+from dqv2.semantic.saliency import forward_pass
 from dqv2.train.models import load_model
 
 
@@ -14,9 +14,7 @@ def main(snakemake):
     device = use_device(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
     outputs = snakemake.output
-    for model, saliency, embedding in zip(
-        snakemake.input.models, outputs.saliency, outputs.embedding, strict=True
-    ):
+    for model, saliency, embedding in zip(snakemake.input.models, outputs.saliency, outputs.embedding, strict=True):
         found = forward_pass(load_model(model, device), pack.images)
         for path, values in ((saliency, found.saliency), (embedding, found.embedding)):
             with atomic_path(path) as temporary, temporary.open("wb") as file:

@@ -8,8 +8,9 @@ from dqv2.runtime.job import run_job
 def main(snakemake):
     params, output = snakemake.params, snakemake.output
     frame = read_csv(snakemake.input.csv)
-    spec = {**params.options, "label": params.label}
-    write_table(frame, spec, device_note(params.note, frame), output.csv, output.md, output.tex)
+    spec = {key: value for key, value in params.options.items() if key != "version"} | {"label": params.label}
+    note = device_note(params.note, frame, params.planned)
+    write_table(frame, spec, note, output.csv, output.md, output.tex)
 
 
 if "snakemake" in globals():

@@ -11,8 +11,8 @@ from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
 from dqv2.select.coreset import coreset_images, read_pool
-from dqv2.tobias.recipe import Recipe as Tobias
-from dqv2.train.loop import Recipe, accuracy, fit
+from dqv2.semantic.recipe import Recipe as Tobias
+from dqv2.train.loop import FreshTobias, Recipe, accuracy, fit
 from dqv2.train.models import build_model
 
 
@@ -21,28 +21,39 @@ def main(snakemake):
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
-    recipe = Recipe(**{key: value for key, value in options.items() if key not in ("version", "model", "stem")})
-    for coreset_file, tobias_file, output in zip(inputs.coresets, recipes, snakemake.output.metrics, strict=True):
+    fresh_files = list(inputs.get("fresh", [])) or [None] * len(inputs.coresets)
+    apart = ("version", "model", "stem", "fresh_tobias")
+    recipe = Recipe(**{key: value for key, value in options.items() if key not in apart})
+    outputs = snakemake.output.metrics
+    for coreset_file, tobias_file, fresh_file, output in zip(
+        inputs.coresets, recipes, fresh_files, outputs, strict=True
+    ):
         seed = seed_of(output)
         depends_on = {
             "options": options,
             "coreset": sha256(Path(coreset_file)),
-            "tobias": sha256(Path(tobias_file)) if tobias_file else None,
+            "tobias": [sha256(Path(file)) if file else None for file in (tobias_file, fresh_file)],
             "packs": [Pack.open(inputs[split]).fingerprint for split in ("train", "validation", "test")],
             "seed": seed,
             "device": describe(device),
             "torch": torch.__version__,
         }
-        resume = Resume(resume_folder(output, snakemake.params.root), depends_on)
-        where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · seed {seed}"
+        resume = Resume(resume_folder(output), depends_on)
+        where = (
+            f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {wildcards.trainer} · seed {seed}"
+        )
         if resume.restore(Path(output)):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
         images, labels = coreset_images(coreset, pack, Tobias.load(tobias_file) if tobias_file else None)
         model = build_model(options["model"], len(pack.classes), stem=options["stem"], seed=seed, purpose="train")
+        fresh = None
+        if fresh_file:
+            masks = Tobias.load(fresh_file).masks[coreset.rows]
+            fresh = FreshTobias(torch.from_numpy(masks), options["fresh_tobias"]["share"])
         history = fit(
-            model, images, labels, recipe, seed=seed, purpose="train", device=device, resume=resume
+            model, images, labels, recipe, seed=seed, purpose="train", device=device, resume=resume, fresh=fresh
         )
         scores = {}
         for split in ("validation", "test"):
@@ -59,7 +70,6 @@ def main(snakemake):
                 "test_accuracy": scores["test"],
                 "validation_accuracy": scores["validation"],
                 "train_loss": history.losses[-1],
-                "train_seconds": round(history.seconds, 2),
                 "coreset_size": len(coreset),
                 "n_tobias": int(coreset.tobias.sum()),
                 "n_originals": len(pack),

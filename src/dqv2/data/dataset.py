@@ -8,9 +8,7 @@ from typing import Any
 from dqv2.data.pack import Pack
 
 
-def pack_dataset(
-    name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any
-) -> dict[str, int]:
+def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
     """Write the packs `out/train`, `out/validation` and `out/test`; returns how many images each holds.
 
     Args:

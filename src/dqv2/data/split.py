@@ -20,9 +20,7 @@ def apportion(counts: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def stratified_split(
-    labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator
-) -> list[list[int]]:
+def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator) -> list[list[int]]:
     """Draw disjoint subsets of exactly these sizes, each with the classes in proportion.
 
     Args:

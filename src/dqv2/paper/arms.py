@@ -26,11 +26,7 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
 
 def constants(frame: pd.DataFrame) -> dict[str, Any]:
     """The columns that hold one value throughout: what a reported value may name besides the axes."""
-    return {
-        name: frame[name].iloc[0]
-        for name in frame
-        if frame[name].notna().all() and frame[name].nunique() == 1
-    }
+    return {name: frame[name].iloc[0] for name in frame if frame[name].notna().all() and frame[name].nunique() == 1}
 
 
 def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> list[Any]:
@@ -44,9 +40,7 @@ def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> li
         return sorted(found) if pd.api.types.is_numeric_dtype(frame[column]) else found
     extra = [value for value in found if value not in order]
     if extra:
-        raise ValueError(
-            f"{column} has {', '.join(map(str, extra))}, not in the order {', '.join(map(str, order))}"
-        )
+        raise ValueError(f"{column} has {', '.join(map(str, extra))}, not in the order {', '.join(map(str, order))}")
     return list(order)
 
 
@@ -80,9 +74,7 @@ def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[st
     for name in filter(None, (spec["x"], spec.get("hue"), spec.get("panel"))):
         require_columns(frame, [name])
         if frame[name].isna().any():
-            raise ValueError(
-                f"{frame[name].isna().sum()} rows have no {name}: make them a reference or use 'where'"
-            )
+            raise ValueError(f"{frame[name].isna().sum()} rows have no {name}: make them a reference or use 'where'")
     return frame, references
 
 
@@ -93,9 +85,7 @@ def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame, spec: Sp
         return {name: style.SEQUENCE[i % len(style.SEQUENCE)] for i, name in enumerate(names)}
     if column == "label" and "method" in frame:  # a known config name decides, else the printed one
         pairs = frame.drop_duplicates(["label", "method"]).groupby("label")["method"].agg(list)
-        config = {
-            text: str(pairs[text][0]) if text in pairs and len(pairs[text]) == 1 else text for text in texts
-        }
+        config = {text: str(pairs[text][0]) if text in pairs and len(pairs[text]) == 1 else text for text in texts}
         texts = [config[text] if len(set(config.values())) == len(texts) else text for text in texts]
     made = style.looks(texts, methods=spec.get("methods", ()), colours=spec.get("colours"))
     return {name: made[text] for name, text in zip(names, texts, strict=True)}

@@ -34,9 +34,7 @@ def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: b
         ValueError: a file is unreadable, has no valid accuracy, or belongs to another run.
     """
     if len(runs) != len(files):
-        raise ValueError(
-            f"{len(runs)} runs but {len(files)} metrics files: give one file a run, in the same order"
-        )
+        raise ValueError(f"{len(runs)} runs but {len(files)} metrics files: give one file a run, in the same order")
     files = [Path(file) for file in files]
     missing = [file for file in files if not file.is_file()]
     if missing and not partial:
@@ -99,3 +97,17 @@ def read_csv(file: Path) -> pd.DataFrame:
     header = pd.read_csv(file, nrows=0).columns
     words = {name: "string" for name in header if name in WORDS}
     return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))
+
+
+def device_note(note: str, frame: pd.DataFrame, planned: int) -> str:
+    """The caption's facts that only the runs know: the devices, and whether runs are missing.
+
+    Args:
+        note: what the plan knows.
+        frame: the experiment's table.
+        planned: how many rows it would have if it were whole.
+    """
+    devices = sorted(frame["device"].dropna().unique()) if "device" in frame else []
+    missing = planned - len(frame)
+    parts = [note, *devices] + ([f"PARTIAL: {missing} of {planned} runs are missing"] if missing else [])
+    return " · ".join(parts)

@@ -61,9 +61,7 @@ def line(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
 def mixing(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     """Accuracy by the share of Tobias images (``x``), a line per share of originals (``hue``), 0 to 1."""
     share = {"x": "tobias", "hue": "originals", "percent": ["tobias", "originals"]}
-    frame = frame.assign(
-        **{name: frame[name].astype("float64") for name in ("tobias", "originals") if name in frame}
-    )
+    frame = frame.assign(**{name: frame[name].astype("float64") for name in ("tobias", "originals") if name in frame})
     hues = sorted(frame["originals"].dropna().unique(), reverse=True) if "originals" in frame else []
     return _draw(frame, {**share, "hue_order": hues, **spec}, note, _lines)
 
@@ -76,12 +74,7 @@ KINDS: dict[str, Callable[[pd.DataFrame, Spec, str], Figure]] = {
 
 
 def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]) -> Figure:
-    if (
-        "panel" not in spec
-        and "dataset" in frame
-        and frame["dataset"].nunique() > 1
-        and spec.get("hue") != "dataset"
-    ):
+    if "panel" not in spec and "dataset" in frame and frame["dataset"].nunique() > 1 and spec.get("hue") != "dataset":
         spec = {**spec, "panel": None if spec["x"] == "dataset" else "dataset"}
     spec = {"y": "test_accuracy", "hue": None, "panel": None, **spec}
     frame, references = select(frame, spec)
@@ -96,9 +89,7 @@ def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
     crowded = len(panels) * len(xs) * (1 if spec["kind"] != "methods" else len(hues)) > 4
     width = {"column": style.COLUMN, "full": style.FULL}.get(
-        size := spec.get(
-            "width", "full" if len(panels) > 1 or (spec["kind"] == "methods" and crowded) else "column"
-        ),
+        size := spec.get("width", "full" if len(panels) > 1 or (spec["kind"] == "methods" and crowded) else "column"),
         size,
     )
     room = float(width) / len(panels) / len(xs) / len(hues)  # inches for a column of points
@@ -134,29 +125,23 @@ def _spread(count: int, half: float) -> np.ndarray:
     return np.linspace(-half, half, count) if count > 1 else np.zeros(count)
 
 
-def _seeds(
-    ax: Axes, at: float, values: pd.DataFrame, spec: Spec, look: style.Look, half: float, size: float
-) -> None:
+def _seeds(ax: Axes, at: float, values: pd.DataFrame, spec: Spec, look: style.Look, half: float, size: float) -> None:
     values = values.sort_values("seed")[spec["y"]].astype("float64")
     ax.scatter(
         at + _spread(len(values), half), values, s=size * (1.6 if look.marker in "XP*" else 1),
         marker=look.marker, color=look.colour, alpha=0.85,
-        edgecolors="white", linewidths=0.4, zorder=3, gid="seeds", clip_on=False,
+        edgecolors="white", linewidths=0.4, zorder=3.3, gid="seeds", clip_on=False,
     )  # fmt: skip
 
 
-def _method_columns(
-    ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec
-) -> list:
+def _method_columns(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
     handles = []
     by_hue = spec["hue"] and spec["hue"] != spec["x"]
     hues = hues if by_hue else [None]
     names, column = (hues, spec["hue"]) if by_hue else (xs, spec["x"])
     looks = looks_of(names, column, frame, spec)
     step = 0.84 / len(hues)
-    unequal = (
-        frame.groupby([spec["x"], *([spec["hue"]] if by_hue else [])], observed=True).size().nunique() > 1
-    )
+    unequal = frame.groupby([spec["x"], *([spec["hue"]] if by_hue else [])], observed=True).size().nunique() > 1
     for i, value in enumerate(xs):
         for j, hue in enumerate(hues):
             rows = frame[match(frame, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}))]
@@ -166,9 +151,7 @@ def _method_columns(
             got = summarise(rows, [], spec["y"]).iloc[0]
             sd = 0.0 if np.isnan(got["sd"]) else got["sd"]
             right = at + 0.2 * step  # mean and spread stand beside the seeds, so that neither hides the other
-            ax.errorbar(
-                right, got["mean"], sd, color=look.colour, lw=1.1, capsize=2, capthick=1.1, zorder=2.5
-            )
+            ax.errorbar(right, got["mean"], sd, color=look.colour, lw=1.1, capsize=2, capthick=1.1, zorder=2.5)
             ax.hlines(
                 got["mean"],
                 right - 0.12 * step,
@@ -183,13 +166,9 @@ def _method_columns(
             if spec.get("values", True):
                 text = f"{got['mean']:.2f}" + (f" ± {got['sd']:.2f}" if got["n"] > 1 else "")
                 text += f"\nn = {got['n']:.0f}" if unequal else ""
-                note = ax.annotate(
-                    text, (at, top), (0, 4), textcoords="offset points", ha="center", va="bottom"
-                )
+                note = ax.annotate(text, (at, top), (0, 4), textcoords="offset points", ha="center", va="bottom")
                 note.set(fontsize=style.SMALL, gid="value", linespacing=1.0, path_effects=layout.halo())
-            handles += _reported(
-                ax, spec, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}), at + 0.4 * step
-            )
+            handles += _reported(ax, spec, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}), at + 0.4 * step)
     if by_hue:
         handles += [_dot(look, printed(hue, spec, spec["hue"])) for hue, look in looks.items()]
     return handles + _references(ax, references, spec)
@@ -197,9 +176,7 @@ def _method_columns(
 
 def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
     handles = []
-    looks = (
-        looks_of(hues, spec["hue"], frame, spec) if spec["hue"] else {None: style.looks(["DQ_V2"])["DQ_V2"]}
-    )
+    looks = looks_of(hues, spec["hue"], frame, spec) if spec["hue"] else {None: style.looks(["DQ_V2"])["DQ_V2"]}
     step = min(0.24, 0.72 / len(hues))
     for j, hue in enumerate(hues):
         rows = frame[match(frame, {spec["hue"]: hue})] if spec["hue"] else frame
@@ -210,15 +187,13 @@ def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list
         at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
         mean, sd = got["mean"].to_numpy(float), got["sd"].fillna(0).to_numpy(float)
         if spec["hue"]:
-            ax.errorbar(
-                at, mean, sd, fmt="none", ecolor=look.colour, lw=0.9, capsize=2.2, capthick=0.9, zorder=2.4
-            )
+            ax.errorbar(at, mean, sd, fmt="none", ecolor=look.colour, lw=0.9, capsize=2.2, capthick=0.9, zorder=2.4)
         else:
             ax.fill_between(at, mean - sd, mean + sd, color=look.colour, alpha=0.16, lw=0, zorder=1.5)
         look_of_mean = {"color": look.colour, "marker": look.marker, "ms": 5.5, "mec": "white", "mew": 0.7}
         ax.plot(at, mean, lw=1.5, zorder=3.2, gid="mean", **look_of_mean)
         for x, position in zip(xs, at, strict=True):
-            _seeds(ax, position + 0.55 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.2 * step, 9)
+            _seeds(ax, position + 0.62 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.2 * step, 9)
             filters = {spec["x"]: x} | ({spec["hue"]: hue} if spec["hue"] else {})
             handles += _reported(ax, spec, filters, position - 0.4 * step)
         if spec["hue"]:
@@ -236,9 +211,7 @@ def _references(ax: Axes, references: list, spec: Spec) -> list:
             low, high = got["mean"] - got["sd"], got["mean"] + got["sd"]
             ax.axhspan(low, high, color=style.PALE, alpha=0.55, lw=0, zorder=0.8)
         handles.append(
-            ax.axhline(
-                got["mean"], color=style.GREY, lw=1.1, ls=dashes, zorder=1.6, label=label, gid="reference"
-            )
+            ax.axhline(got["mean"], color=style.GREY, lw=1.1, ls=dashes, zorder=1.6, label=label, gid="reference")
         )
     return handles
 

@@ -45,9 +45,7 @@ def wrap(figure: Figure, text: str, size: float, width: float, *, even: bool = T
 def wrap_note(figure: Figure, note: str, size: float, width: float) -> str:
     """Break a note at its " · ", or between words where one of its parts is too long for a line."""
     solid = " · ".join(part.replace(" ", "\u00a0") for part in note.split(" · "))
-    shown = (
-        wrap(figure, solid, size, width, even=False) or wrap(figure, note, size, width, even=False) or note
-    )
+    shown = wrap(figure, solid, size, width, even=False) or wrap(figure, note, size, width, even=False) or note
     return shown.replace("\u00a0", " ").replace(" ·\n", "\n").replace("\n· ", "\n")
 
 
@@ -56,9 +54,7 @@ def halo() -> list[withStroke]:
     return [withStroke(linewidth=2.2, foreground="white")]
 
 
-def surround(
-    figure: Figure, *, title: str | None, label: str | None, note: str, legend: tuple | None = None
-) -> None:
+def surround(figure: Figure, *, title: str | None, label: str | None, note: str, legend: tuple | None = None) -> None:
     """Set title or legend and the badge above, the note below, and leave the rest of the figure to the axes.
 
     ``legend`` is ``(handles, labels, title)``, the title printed before the entries.
@@ -103,14 +99,10 @@ def badge(figure: Figure, label: str) -> Text:
         "lw": 0.7,
     }
     at = (1 - 0.1 / width, 1 - 0.075 / height)
-    return figure.text(
-        *at, label, ha="right", va="top", fontsize=SMALL, color="#8A3D00", bbox=box, gid="label"
-    )
+    return figure.text(*at, label, ha="right", va="top", fontsize=SMALL, color="#8A3D00", bbox=box, gid="label")
 
 
-def _legend(
-    figure: Figure, handles: list, labels: list[str], title: str | None, top: float, room: float
-) -> float:
+def _legend(figure: Figure, handles: list, labels: list[str], title: str | None, top: float, room: float) -> float:
     """Set the legend ``top`` inches below the edge, as wide as ``room`` inches allow; return its height."""
     width, height = figure.get_size_inches()
     left = EDGE
@@ -183,11 +175,7 @@ def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy:
     ax.set_ylim(low, high)
     top = min(high, 100.0) if accuracy else high
     for bins in range(4, 10):
-        ticks = [
-            t
-            for t in MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, top)
-            if low <= t <= top + 1e-9
-        ]
+        ticks = [t for t in MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, top) if low <= t <= top + 1e-9]
         if len(ticks) >= 3:
             break
     ax.set_yticks(ticks)
@@ -199,11 +187,7 @@ def _fit_values(figure: Figure, ax: Axes) -> None:
     notes = [text for text in ax.texts if text.get_gid() == "value"]
     if len(notes) < 2:
         return
-    gap = (
-        np.diff(sorted(text.xy[0] for text in notes)).min()
-        * ax.get_window_extent().width
-        / np.ptp(ax.get_xlim())
-    )
+    gap = np.diff(sorted(text.xy[0] for text in notes)).min() * ax.get_window_extent().width / np.ptp(ax.get_xlim())
 
     def wide() -> bool:
         return max(text_width(figure, text.get_text(), SMALL) for text in notes) * figure.dpi > 0.94 * gap

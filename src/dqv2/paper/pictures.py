@@ -26,9 +26,7 @@ def picture_grid(
     images = {str(title): _checked(str(title), batch) for title, batch in columns.items()}
     counts = {title: len(batch) for title, batch in images.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
-        raise ValueError(
-            f"a picture grid needs columns of the same number of images, at least 1; got {counts}"
-        )
+        raise ValueError(f"a picture grid needs columns of the same number of images, at least 1; got {counts}")
     rows = next(iter(counts.values()))
     if row_titles is not None and len(row_titles) != rows:
         raise ValueError(f"{len(row_titles)} row titles for {rows} rows")
@@ -60,9 +58,7 @@ def picture_grid(
                     figure.text(*at, title, ha="center", va="bottom", fontsize=8, linespacing=1, gid="column")
                 if j == 0 and row_titles:
                     at = ((left - 0.05) / width, middle)
-                    figure.text(
-                        *at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row"
-                    )
+                    figure.text(*at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row")
     return figure
 
 

@@ -25,9 +25,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
     require_columns(frame, [*by, y])
     values = frame[y].astype("float64")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{(~np.isfinite(values)).sum()} of {len(values)} values of {y!r} are missing or not finite"
-        )
+        raise ValueError(f"{(~np.isfinite(values)).sum()} of {len(values)} values of {y!r} are missing or not finite")
     keys = [frame[name] for name in by] or np.zeros(len(frame))
     groups = values.groupby(keys, sort=False, dropna=False, observed=True)
     out = groups.agg(n="count", mean="mean", sd="std", min="min", max="max")
@@ -41,9 +39,7 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuse a frame that lacks one of ``columns``, naming what it has."""
     missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
     if missing:
-        raise ValueError(
-            f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}"
-        )
+        raise ValueError(f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}")
 
 
 def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
@@ -58,9 +54,7 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     if twice.empty:
         return
     first = twice.iloc[0]
-    same = (
-        twice[name].eq(first[name]) | (twice[name].isna() & pd.isna(first[name])) for name in [*by, "seed"]
-    )
+    same = (twice[name].eq(first[name]) | (twice[name].isna() & pd.isna(first[name])) for name in [*by, "seed"])
     clash = twice[np.logical_and.reduce([s.fillna(False).to_numpy(dtype=bool) for s in same])]
     axes = (
         "experiment",

@@ -68,16 +68,13 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
     keys = [table[by[0]].map({v: i for i, v in enumerate(ordered(frame, by[0], spec.get("order")))})]
     if spec["column"]:
-        keys.append(
-            table[by[1]].map({v: i for i, v in enumerate(ordered(frame, by[1], spec.get("column_order")))})
-        )
+        keys.append(table[by[1]].map({v: i for i, v in enumerate(ordered(frame, by[1], spec.get("column_order")))}))
     table = table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
     table["best"] = _best(table, spec)
     if spec.get("reported"):
         same = constants(frame)
         found = [
-            _reported(same | dict(zip(by, values, strict=True)), spec)
-            for values in table[by].itertuples(index=False)
+            _reported(same | dict(zip(by, values, strict=True)), spec) for values in table[by].itertuples(index=False)
         ]
         table["reported"], table["reported_sd"] = zip(*found, strict=True)
     return table
@@ -92,9 +89,7 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
-    caption = (
-        lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
-    )
+    caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
     _write(Path(md), _markdown(head, body, foot, paper, caption))
     _write(Path(tex), _latex(head, body, foot, paper, caption))
 
@@ -209,10 +204,7 @@ def tex_escape(text: str) -> str:
 
 
 def _latex(head: list[str], body: list, foot: list[str] | None, paper: int, caption: str) -> str:
-    rows = [
-        [rf"\textbf{{{tex_escape(text)}}}" if bold else tex_escape(text) for text, bold in cells]
-        for cells in body
-    ]
+    rows = [[rf"\textbf{{{tex_escape(text)}}}" if bold else tex_escape(text) for text, bold in cells] for cells in body]
     letters = sum(max(len(text) for text in column) for column in zip(*map(_texts, body), strict=True))
     wide = letters > 50
     kind, size = "table*" if wide else "table", "footnotesize" if letters < 85 else "scriptsize"

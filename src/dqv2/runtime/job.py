@@ -28,6 +28,11 @@ def seed_of(path: str) -> int:
     return int(re.search(r"/seed-(\d+)/", path)[1])
 
 
-def resume_folder(output: str, root: str) -> Path:
-    """Where the resume state of the training that makes `output` is kept: beside the outputs, not among them."""
-    return Path(root) / "resume" / Path(output).relative_to(root).parent
+def resume_folder(output: str) -> Path:
+    """Where the resume state of the training that makes `output` is kept: beside the outputs, not among them.
+
+    results/demo/digits/train/.../metrics.json -> results/demo/resume/digits/train/...
+    """
+    parts = Path(output).parts
+    cut = parts.index("results") + 2
+    return Path(*parts[:cut], "resume", *parts[cut:-1])

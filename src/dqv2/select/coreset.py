@@ -16,7 +16,7 @@ from dqv2.select.sampling import sample_bins, sample_ranked
 
 if TYPE_CHECKING:
     from dqv2.data import Pack
-    from dqv2.tobias.recipe import Recipe
+    from dqv2.semantic.recipe import Recipe
 
 COLUMNS = ("id", "kind", "class", "bin", "rank")
 
@@ -131,9 +131,7 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
         writer.writerow(COLUMNS)
         for row, tobias, bin_, rank in zip(pool.rows, pool.tobias, pool.bins, pool.rank, strict=True):
             name = pack.classes[pack.labels[row]]
-            writer.writerow(
-                [pack.ids[row], "tobias" if tobias else "original", name, bin_, "" if rank < 0 else rank]
-            )
+            writer.writerow([pack.ids[row], "tobias" if tobias else "original", name, bin_, "" if rank < 0 else rank])
 
 
 def read_pool(path: str | Path, pack: Pack) -> Pool:

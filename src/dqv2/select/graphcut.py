@@ -95,8 +95,8 @@ def _greedy(similarity: Cosine, budgets: Sequence[int], lam: float, max_bytes: i
     n = len(similarity)
     # Rounding moves a gain (below n·max(1, lam) in size) by about eps/2·n in each of up to n updates, and its
     # cosines by about eps·√width, in random directions: about eps·n·√(n + width) in all, here with a margin
-    # of 4. At n = 5000 that is 4e-10, where the gaps between the gains of items that are not duplicates are
-    # rarely below 1e-6.
+    # of 4. At n = 5000 that is 3e-10, where the two best gains differ by less than 1e-3 in about 4 % of the
+    # steps, so by less than the tolerance in about one step in 10^8, unless the items are duplicates.
     tolerance = 4 * np.finfo(np.float64).eps * n * math.sqrt(n + similarity.width) * max(1.0, lam)
     items = np.arange(n)  # the item of each row of `similarity`
     free = np.ones(n, dtype=bool)  # which rows no closed bin has taken

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 
-def sample_bins(
-    bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator
-) -> Tensor:
+def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
 
     bins: int[N], as from `graphcut_bins`; labels: int[N] or None; keep: a ratio in (0, 1] (a float: K =
@@ -67,9 +65,7 @@ def keep_count(keep: float | int, n: int) -> int:
         raise ValueError(f"keep must be a ratio in (0, 1] or a whole number of items, got {keep!r}")
     if isinstance(keep, numbers.Integral):
         if not 1 <= keep <= n:
-            raise ValueError(
-                f"keep = {keep} is a count of items and must lie in 1..{n}; for a share give a float"
-            )
+            raise ValueError(f"keep = {keep} is a count of items and must lie in 1..{n}; for a share give a float")
         return int(keep)
     if not (math.isfinite(keep) and 0 < keep <= 1):
         raise ValueError(f"keep = {keep} is a ratio and must lie in (0, 1]; for a count of items give an int")
@@ -96,9 +92,7 @@ def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
     """Split each bin's count among its classes, int64[bins, classes], carrying rounding from bin to bin."""
     total = int(sizes.sum())
     take = torch.zeros_like(sizes)
-    due = torch.zeros_like(
-        sizes[0]
-    )  # per class, what its quota is ahead of its items so far, in units of 1 / total
+    due = torch.zeros_like(sizes[0])  # per class, what its quota is ahead of its items so far, in units of 1 / total
     for b, here in enumerate(sizes):
         due += here * count
         share = torch.minimum((due // total).clamp(min=0), here)

@@ -33,8 +33,7 @@ class GradientFeatures:
         check_matrix(self.embedding, "embedding")
         if len(self.residual) != len(self.embedding):
             raise ValueError(
-                f"residual has {len(self.residual)} rows and embedding {len(self.embedding)}; "
-                "both need one row an item"
+                f"residual has {len(self.residual)} rows and embedding {len(self.embedding)}; both need one row an item"
             )
 
     def __len__(self) -> int:
@@ -50,8 +49,7 @@ def check_matrix(values: Tensor, name: str) -> None:
         raise TypeError(f"{name} must be a torch tensor, got {type(values).__name__}")
     if values.dim() != 2 or 0 in values.shape or not values.is_floating_point():
         raise ValueError(
-            f"{name} must be float[N, D] with N and D at least 1, got {values.dtype} of shape "
-            f"{list(values.shape)}"
+            f"{name} must be float[N, D] with N and D at least 1, got {values.dtype} of shape {list(values.shape)}"
         )
 
 
@@ -105,7 +103,7 @@ class Cosine:
         return self._dots(slice(None), i).cpu().numpy()
 
     def column_sums(self, ground: Tensor) -> np.ndarray:
-        """Sum of each item's cosines to the items of ground, bool[n]: float64[n], in linear time, on the host."""
+        """Sum of each item's cosines to the items of ground, bool[n]: float64[n] on the host, in O(n)."""
         if len(self.factors) == 1:
             (x,) = self.factors
             return (x @ (ground.to(x) @ x)).cpu().numpy()
@@ -163,9 +161,7 @@ def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool
     """
     check_matrix(logits, "logits")
     if labels.dim() != 1 or len(labels) != len(logits) or labels.is_floating_point():
-        raise ValueError(
-            f"labels must be int[{len(logits)}], got {labels.dtype} of shape {list(labels.shape)}"
-        )
+        raise ValueError(f"labels must be int[{len(logits)}], got {labels.dtype} of shape {list(labels.shape)}")
     classes = logits.shape[1]
     label = labels.to(logits.device, torch.int64)[:, None]
     if bool(((label < 0) | (label >= classes)).any()):

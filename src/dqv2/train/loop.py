@@ -16,6 +16,7 @@ from dqv2.pixels import normalise
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
+from dqv2.semantic.compose import compose, tobias_cells
 from dqv2.train.augment import augment
 
 
@@ -43,6 +44,28 @@ class Recipe:
         return (self.iterations or self.epochs * per_epoch), per_epoch
 
 
+@dataclass(frozen=True)
+class FreshTobias:
+    """Another image's background for a share of each batch, drawn anew at every visit.
+
+    Attributes:
+        masks: bool[N, s, s], the foreground of each training image.
+        share: of the images of a batch; their donors are other images of the batch.
+    """
+
+    masks: Tensor
+    share: float
+
+    def __call__(self, images: Tensor, rows: Tensor, draws: torch.Generator) -> Tensor:
+        """uint8[B, 3, H, W] of `rows` int64[B] -> the same with some backgrounds replaced."""
+        n = len(images)
+        donors = (torch.arange(n) + int(torch.randint(1, max(n, 2), (1,), generator=draws))) % n
+        cells = tobias_cells(self.masks[rows], donors, generator=draws).to(images.device)
+        chosen = (torch.rand(n, generator=draws) < self.share).to(images.device)
+        composed = compose(images, images[donors.to(images.device)], cells)
+        return torch.where(chosen[:, None, None, None], composed, images)
+
+
 @dataclass
 class History:
     """What a training printed: the mean loss of each epoch, and seconds spent."""
@@ -61,6 +84,7 @@ def fit(
     purpose: str,
     device: torch.device,
     resume: Resume | None = None,
+    fresh: FreshTobias | None = None,
     checkpoint_seconds: float = 300.0,
 ) -> History:
     """Train `model` in place.
@@ -73,6 +97,7 @@ def fit(
         seed, purpose: what the order of the images and the augmentation are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
+        fresh: backgrounds drawn anew, or None.
         checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
 
     Raises:
@@ -92,7 +117,9 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
+    )
     draws = generator(seed, purpose, "order")
     history, step, epoch = History(), 0, 0
     state = resume.load() if resume else None
@@ -109,8 +136,11 @@ def fit(
         order = torch.randperm(n, generator=draws)
         losses = []
         for i in range(min(per_epoch, total - step)):
-            rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size].to(device)
-            losses.append(_step(model, images[rows], labels[rows], recipe, optimiser, draws))
+            rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
+            batch, expected = images[rows.to(device)], labels[rows.to(device)]
+            if fresh is not None:
+                batch = fresh(batch, rows, draws)
+            losses.append(_step(model, batch, expected, recipe, optimiser, draws))
             schedule.step()
             step += 1
         epoch += 1

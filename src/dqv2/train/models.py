@@ -21,9 +21,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """float[N, inputs, h, w] -> float[N, outputs, h/stride, w/stride]."""
@@ -76,8 +74,8 @@ def build_model(name: str, n_classes: int, *, stem: str = "standard", seed: int,
     Args:
         name: resnet8, resnet20 (small, for 32 px) or a model of timm.
         n_classes: C of the last layer.
-        stem: "small" keeps the resolution, for images of 64 px or less: the first convolution of a ResNet is then 3x3 of
-            stride 1, and no max-pool follows. "standard" is the network as published; stride 2 for the small ones.
+        stem: "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution,
+            for images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it.
         seed, purpose: what the initial weights are drawn from.
 
     Raises:

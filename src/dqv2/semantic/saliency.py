@@ -71,9 +71,7 @@ def _batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[Tens
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         # A copy: torch cannot wrap the read-only pages of a memory-mapped file.
-        batch = (torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch).to(
-            weight.device
-        )
+        batch = (torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch).to(weight.device)
         yield (batch if batch.is_floating_point() else normalise(batch)).to(weight.dtype)
 
 
@@ -93,9 +91,7 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """The function from a batch to the model's last feature map, [n, C, h, w]."""
     if hasattr(model, "forward_features"):
         return lambda batch: _as_map(model, model.forward_features(batch))
-    pools = [
-        m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))
-    ]
+    pools = [m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))]
     if not pools:
         raise TypeError(
             f"{type(model).__name__} has neither forward_features nor a global AdaptiveAvgPool2d, so its "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from dqv2.runtime.files import atomic_path
-from dqv2.tobias.compose import choose_donors, compose, tobias_cells
+from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Recipe:
 
     donors: np.ndarray
     cells: np.ndarray
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The foreground that the recipe was made from: bool[N, s, s]."""
+        side = math.isqrt(self.cells.shape[1])
+        return (self.cells < 0).reshape(-1, side, side)
 
     def images(self, originals: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Compose the Tobias images of some rows.

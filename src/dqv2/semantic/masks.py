@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dqv2.tobias.compose import cell_edges
+from dqv2.semantic.compose import cell_edges
 
 _CHUNK_CELLS = 2**22
 
@@ -34,9 +34,7 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
         part = slice(start, start + step)
         maps = saliency[part].double()
         if (h, w) != (size, size):
-            maps = interpolate(
-                maps[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True
-            )[:, 0]
+            maps = interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True)[:, 0]
         maps = maps.flatten(1)
         # Round to 2^-40 of the largest value's power of two: exact, and values on that grid stay as they are.
         exponent = torch.frexp(maps.abs().amax(1, keepdim=True)).exponent
@@ -111,9 +109,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
 
 def _check_maps(saliency: Tensor) -> None:
     if not saliency.is_floating_point() or saliency.dim() != 3 or 0 in saliency.shape[1:]:
-        raise ValueError(
-            f"saliency must be float[N, h, w], got {saliency.dtype} of shape {list(saliency.shape)}"
-        )
+        raise ValueError(f"saliency must be float[N, h, w], got {saliency.dtype} of shape {list(saliency.shape)}")
     bad = ~torch.isfinite(saliency).flatten(1).all(1)
     if bool(bad.any()):
         raise ValueError(

@@ -21,9 +21,7 @@ def choose_donors(n: int, *, generator: torch.Generator) -> Tensor:
 def cell_edges(length: int, cells: int) -> list[int]:
     """Pixel at which each cell of a side begins, and the end: round(k·length / cells), Python's round."""
     if not 1 <= cells <= length:
-        raise ValueError(
-            f"{cells} cells do not fit a side of {length} pixels; use a Tobias size of 1..{length}"
-        )
+        raise ValueError(f"{cells} cells do not fit a side of {length} pixels; use a Tobias size of 1..{length}")
     return [round(k * length / cells) for k in range(cells + 1)]
 
 
@@ -96,9 +94,7 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
         column = column_source.gather(1, (source % s)[:, :, column_cell].permute(2, 0, 1).reshape(width, -1))
         column = column.view(width, -1, s).permute(1, 2, 0).contiguous()
         pixel = (row * width).index_select(2, column_cell).add_(column.index_select(1, row_cell))
-        new = (
-            donor_images[part].flatten(2).gather(2, pixel.flatten(1)[:, None].expand(-1, images.shape[1], -1))
-        )
+        new = donor_images[part].flatten(2).gather(2, pixel.flatten(1)[:, None].expand(-1, images.shape[1], -1))
         torch.where(own[:, None], images[part], new.view_as(images[part]), out=out[part])
     return out
 

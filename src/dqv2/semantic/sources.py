@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dqv2.tobias.masks import centre_saliency, object_saliency, random_saliency, shuffled
+from dqv2.semantic.masks import centre_saliency, object_saliency, random_saliency, shuffled
 
 
 def mask_saliency(
@@ -41,8 +41,6 @@ def mask_saliency(
         return random_saliency(n, size, generator=generator)
     if source == "object":
         if objects is None:
-            raise ValueError(
-                "the mask source object needs a set that knows its objects, as the embedded one does"
-            )
+            raise ValueError("the mask source object needs a set that knows its objects, as the embedded one does")
         return object_saliency(objects)
     raise ValueError(f"there is no mask source {source!r}")

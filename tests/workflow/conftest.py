@@ -1,0 +1,63 @@
+"""A copy of the project to run snakemake in, so that tests can touch, edit and break it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@dataclass
+class Project:
+    """A copy of the project, with its own library."""
+
+    folder: Path
+
+    def snakemake(self, *options, config="smoke", check=True, **popen):
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+        command += ["--configfile", f"config/{config}.yaml"] if config else []
+        env = os.environ | {"PYTHONPATH": str(self.folder / "src")}
+        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, **popen)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def waiting(self, *options, config="smoke"):
+        """Rule -> how many jobs a run would do now."""
+        out = self.snakemake("-n", *options, config=config)
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", out.stdout + out.stderr, re.S)
+        if table is None:
+            assert "Nothing to be done" in out.stdout + out.stderr
+            return {}
+        return {line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()}
+
+    def metrics(self):
+        return {str(p.relative_to(self.folder)): p.read_text() for p in self.folder.glob("results/*/**/metrics.json")}
+
+
+def copy(target):
+    for name in ("config", "profiles", "src", "workflow", "envs"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, target / name)
+    return Project(target)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A fresh copy in which nothing has run."""
+    return copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """A copy in which the whole smoke configuration has run. Tests leave it as they found it."""
+    project = copy(tmp_path_factory.mktemp("smoke"))
+    project.snakemake()
+    return project

@@ -1,0 +1,71 @@
+"""What is wrong, where and what to do: in one message, before any training, with nothing left behind."""
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture
+def images(project):
+    """A small, sound folder of images."""
+    for split, count in (("train", 6), ("test", 2)):
+        for i, name in enumerate(("ant", "bee")):
+            folder = project.folder / "data/own" / split / name
+            folder.mkdir(parents=True)
+            for k in range(count):
+                Image.new("RGB", (40, 32), (100 * i, 20 * k, 0)).save(folder / f"{k}.png")
+    return project.folder / "data/own"
+
+
+def refused(project, *options, config="folder"):
+    done = project.snakemake(*options, config=config, check=False)
+    assert done.returncode != 0
+    assert not list(project.folder.glob("results/*/*/train/**/*.json"))
+    assert not list(project.folder.glob("results/*/*/data/*"))
+    assert "early-train" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_unknown_key(project):
+    text = refused(project, "--config", "colour=blue", config="demo")
+    assert "colour: there is no such key" in text
+    assert "Traceback" not in text
+
+
+def test_keep_ratio_of_four(project):
+    text = refused(project, "--config", "defaults={keep_ratio: 4}", config="demo")
+    assert "defaults.keep_ratio = '4': input should be less than or equal to 1" in text
+    assert "Traceback" not in text
+
+
+def test_missing_folder(project):
+    text = refused(project)
+    assert "datasets.own.path = 'data/own': there is no such folder" in text
+    assert "Traceback" not in text
+
+
+def test_empty_class_folder(project, images):
+    (images / "train/wasp").mkdir()
+    text = refused(project)
+    assert "wasp" in text
+    assert text.count("Error in pack") == 1
+
+
+def test_file_that_is_no_image(project, images):
+    (images / "train/bee/broken.png").write_text("this is no image")
+    text = refused(project)
+    assert "train/bee/broken.png" in text
+    assert "on_bad: skip" in text
+    assert text.count("Error in pack") == 1
+
+
+def test_a_sound_folder_runs(project, images):
+    options = [
+        "trainers={small: {epochs: 1}}",
+        "backbones={early: {epochs: 1}}",
+        "defaults={keep_ratio: 0.5}",
+    ]
+    project.snakemake("--config", *options, config="folder")
+    assert (project.folder / "paper_figures/folder/own.png").exists()
+    assert len(project.metrics()) == 4

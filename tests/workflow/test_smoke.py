@@ -1,0 +1,161 @@
+"""The whole DAG for real on a tiny set, and the contract of what makes it run again."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from PIL import Image
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.workflow
+
+
+def test_every_target_is_there_and_nothing_is_left_to_do(smoke):
+    figures = smoke.folder / "paper_figures/smoke"
+    for name in ("fig4a", "fig5a", "fig5b", "fig6"):
+        assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(figures / f"{name}.png") as picture:
+            assert min(picture.size) > 400
+    for kind in ("csv", "md", "tex"):
+        assert (figures / f"controls_table.{kind}").stat().st_size > 200
+    assert smoke.waiting() == {}
+
+
+def test_rows_and_sizes_are_exact(smoke):
+    with (smoke.folder / "results/smoke/experiments/controls.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9 * 2
+    assert {row["coreset_size"] for row in rows} == {"20"}
+    assert {row["label"] for row in rows if row["n_tobias"] == "0"} == {
+        "Random",
+        "GraphCut",
+        "DQ (no pixel step)",
+    }
+    assert all(0 <= float(row["test_accuracy"]) <= 100 for row in rows)
+
+
+def test_only_training_is_given_the_held_out_splits(smoke):
+    """The inputs of every job, as Snakemake prints them."""
+    out = smoke.snakemake("-n", "--forceall", "--quiet", "host").stdout
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    input: (.*)$", out, re.M)
+    readers = {name for name, inputs in jobs if "data/test" in inputs or "data/validation" in inputs}
+    assert {"early_train_0_1", "saliency_0_1", "augment_0_1", "bin_0_1", "sample_0_1"} <= {name for name, _ in jobs}
+    assert readers == {"train_0_1"}
+
+
+def test_touched_sources_rerun_nothing(smoke):
+    for folder in ("workflow", "src", "config", "profiles", "envs"):
+        for path in (smoke.folder / folder).rglob("*"):
+            path.touch()
+    for name in ("Snakefile", "config.yaml"):
+        (smoke.folder / name).touch()
+    assert smoke.waiting() == {}
+
+
+def test_an_edited_library_reruns_nothing_by_itself(smoke):
+    path = smoke.folder / "src/dqv2/train/loop.py"
+    text = path.read_text()
+    path.write_text(text + "\n# edited\n")
+    try:
+        assert smoke.waiting() == {}
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reruns", "stays"),
+    [
+        (
+            "bin",
+            {"bin_0_1", "sample_0_1", "train_0_1", "collect", "figure", "table"},
+            {"features_0_1", "pack"},
+        ),
+        ("figure", {"figure"}, {"collect", "train_0_1", "table"}),
+        ("pack", {"pack", "early_train_0_1", "train_0_1"}, set()),
+    ],
+)
+def test_a_raised_version_reruns_the_stage_and_what_follows(smoke, stage, reruns, stays):
+    path = smoke.folder / "workflow/stages.yaml"
+    text = path.read_text()
+    versions = yaml.safe_load(text)
+    versions[stage]["version"] += 1
+    path.write_text(yaml.safe_dump(versions))
+    try:
+        waiting = set(smoke.waiting())
+    finally:
+        path.write_text(text)
+    assert reruns <= waiting
+    assert not stays & waiting
+
+
+def test_one_more_seed_adds_only_its_jobs(smoke):
+    waiting = smoke.waiting("--config", "seeds=[0,1,2]")
+    assert {name for name in waiting if name.endswith("_0_1")} == set()
+    assert {"early_train_2", "bin_2", "train_2", "collect", "figure"} <= set(waiting)
+    assert "pack" not in waiting
+
+
+def test_how_many_seeds_share_a_job_is_no_reason_to_rerun(smoke):
+    assert smoke.waiting("--config", "seeds_per_job=1") == {}
+
+
+def test_restyling_a_figure_retrains_nothing(smoke):
+    waiting = smoke.waiting("--config", "experiments={fig5b: {figure: {title: restyled}}}")
+    assert set(waiting) == {"figure", "all"}
+
+
+def test_a_job_that_reruns_finds_its_finished_trainings(smoke):
+    before = smoke.metrics()
+    lost = sorted(path for path in before if "o100/random/keep-0.1" in path)[1]
+    (smoke.folder / lost).unlink()
+    out = smoke.snakemake()
+    assert "was finished before" in out.stdout + out.stderr
+    assert smoke.metrics() == before
+    assert smoke.waiting() == {}
+
+
+def test_killed_anywhere_it_goes_on_and_ends_in_the_same_results(smoke, project):
+    """The same configuration from the beginning, killed hard three times on its way."""
+    options = ["--until", "train_0_1", "early_train_0_1", "--config", "targets=[fig4a]"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        *options,
+        "--configfile",
+        "config/smoke.yaml",
+    ]
+    env = os.environ | {"PYTHONPATH": str(project.folder / "src")}
+    for seconds in (8, 14, 20):
+        run = subprocess.Popen(command, cwd=project.folder, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        project.snakemake("--unlock", "--config", "targets=[fig4a]")
+        for text in project.metrics().values():
+            json.loads(text)  # never half-written
+    project.snakemake("--config", "targets=[fig4a]")
+    mine, theirs = project.metrics(), smoke.metrics()
+    assert len(mine) == 4 * 2
+    assert mine == {path: theirs[path] for path in mine}, "byte for byte"
+
+
+def test_the_report_holds_the_figures(smoke):
+    smoke.snakemake("--report", "report.zip")
+    assert (smoke.folder / "report.zip").stat().st_size > 100_000
+
+
+def test_python_api_in_one_line():
+    code = "from dqv2 import graphcut_bins, sample_bins, saliency, foreground, tobias, GradientFeatures"
+    code += "; assert all(map(callable, (graphcut_bins, sample_bins, saliency, foreground, tobias, GradientFeatures)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
