@@ -369,12 +369,17 @@ class Plan:
         return found
 
     def note(self, experiment: str) -> str:
-        """What a caption says of the scale; the device is added from the runs themselves."""
+        """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
         rows = self.rows[experiment]
+        if self.config.experiments[experiment].pictures:
+            rows = rows[:1]
         seeds = len({run.seed for run, *_ in rows})
         keeps = sorted({run.keep_ratio for run, *_ in rows})
-        parts = [self.config.label.upper()] if self.config.label else []
-        parts += sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
+        parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
+        if self.config.experiments[experiment].pictures:
+            first = rows[0].run
+            mask = self._title(self.config.masks, first.selection.mask)
+            return " · ".join([*parts, *([mask] if mask else []), f"seed {first.seed}"])
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")
