@@ -38,7 +38,9 @@ class Project:
         return {line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()}
 
     def metrics(self):
-        return {str(p.relative_to(self.folder)): p.read_text() for p in self.folder.glob("results/*/**/metrics.json")}
+        """The results of all trainings, by path."""
+        found = self.folder.glob("results/*/*/train/**/metrics.json")
+        return {str(path.relative_to(self.folder)): path.read_text() for path in found}
 
 
 def copy(target):
