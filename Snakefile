@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config.yaml"
+configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -16,7 +16,7 @@ include: "workflow/rules/paper.smk"
 
 
 onstart:
-    check_folders()
+    check_before_the_first_job()
 
 
 rule all:

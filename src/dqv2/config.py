@@ -202,7 +202,7 @@ class Arm(Block):
 
 
 class Figure(Block):
-    """A figure made from an experiment's table; the keys are those of `dqv2.paper.figures`."""
+    """A figure made from an experiment's table; `dqv2.paper.figures` explains the keys."""
 
     kind: Literal["methods", "line", "mixing"]
     x: str | None = None
@@ -224,7 +224,7 @@ class Figure(Block):
 
 
 class Table(Block):
-    """A table made from an experiment's table; the keys are those of `dqv2.paper.tables`."""
+    """A table made from an experiment's table; `dqv2.paper.tables` explains the keys."""
 
     row: str = "label"
     column: str | None = "keep_ratio"
@@ -257,6 +257,8 @@ class Experiment(Arm):
     def _some_output(self) -> Experiment:
         if not (self.figure or self.table or self.pictures):
             raise ValueError("say what comes of it: figure, table or pictures")
+        if self.figure and self.pictures:
+            raise ValueError("figure and pictures would be the same file: make two experiments of it")
         return self
 
 
@@ -396,6 +398,11 @@ def _wrong_for_the_data(config: Config):
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
     for name in {"benchmarks", "experiments", "resume"} & set(config.datasets):
         yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
+    for path, seeds in [("seeds", config.seeds)] + [
+        (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()
+    ]:
+        if len(set(seeds)) < len(seeds):
+            yield f"{path} = {seeds}: a seed stands there twice"
     axes = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
     missing = [axis for axis in axes if getattr(config.defaults, axis) is None]
     if missing:
@@ -407,10 +414,10 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
     found = []
     for name in datasets:
         dataset = config.datasets[name]
-        if isinstance(dataset, ImageFolder) and not Path(dataset.path).is_dir():
+        if isinstance(dataset, ImageFolder) and not (folder := Path(dataset.path).expanduser()).is_dir():
             found.append(
                 f"datasets.{name}.path = {dataset.path!r}: there is no such folder (looked for "
-                f"{Path(dataset.path).absolute()}). Put the images there as train/CLASS/* and test/CLASS/*, or "
+                f"{folder.absolute()}). Put the images there as train/CLASS/* and test/CLASS/*, or "
                 "CLASS/* with the keys validation and test, or change the path."
             )
     return found

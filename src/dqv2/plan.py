@@ -188,6 +188,16 @@ class Plan:
         return list(dict.fromkeys(run for rows in self.rows.values() for run, *_ in rows))
 
     @cached_property
+    def models(self) -> list[str]:
+        """The networks that the plan builds."""
+        trainers = {run.trainer for run in self.runs}
+        backbones = {run.selection.backbone for run in self.runs} - {None}
+        masks = {run.selection.mask for run in self.runs} - {None}
+        backbones |= {self.config.masks[mask].backbone for mask in masks} - {None}
+        found = {self.config.trainers[name].model for name in trainers}
+        return sorted(found | {self.config.backbones[name].model for name in backbones})
+
+    @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
         """(dataset, path) -> selection."""
         return {(run.selection.dataset, run.selection.path): run.selection for run in self.runs}
@@ -252,29 +262,29 @@ class Plan:
 
     def options(self, stage: str, **values: Any) -> dict[str, Any]:
         """The params of a stage."""
-        found = {"version": self.versions[stage], **values}
-        return dict(sorted(found.items()))
+        return _sorted({"version": self.versions[stage], **values})
 
     def pack_options(self, dataset: str) -> dict[str, Any]:
         """What the pack depends on: the dataset's block without what only training reads."""
         block = self.config.datasets[dataset].model_dump(exclude={"title", "augment", "stem"})
-        return self.options("pack", **_sorted(block))
+        return self.options("pack", **block)
 
     def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
         """What early training depends on."""
         recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
-        if not recipe["epochs"]:
-            recipe = {"model": recipe["model"], "epochs": 0}
-        return self.options("early_train", **_sorted(recipe), **self._network_options(dataset))
+        network = self._network_options(dataset)
+        if not recipe["epochs"]:  # random weights depend on nothing else
+            recipe, network = {"model": recipe["model"], "epochs": 0}, {"stem": network["stem"]}
+        return self.options("early_train", **recipe, **network)
 
     def _network_options(self, dataset: str) -> dict[str, Any]:
         block = self.config.datasets[dataset]
-        return {"augment": _sorted(block.augment.model_dump()), "stem": block.stem}
+        return {"augment": block.augment.model_dump(), "stem": block.stem}
 
     def augment_options(self, mask: str, size: int) -> dict[str, Any]:
         """What a Tobias recipe depends on."""
         block = self.config.masks[mask]
-        return self.options("augment", source=block.source, fraction=block.fraction, size=size)
+        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction, size=size)
 
     def bin_options(self, selection: Selection) -> dict[str, Any]:
         """What bins depend on."""
@@ -282,7 +292,7 @@ class Plan:
         selector = self.config.selectors[selection.selector].model_dump(exclude={"title"})
         used = {"random": set(), "graphcut": {"lam"}, "graphcut_bins": {"lam", "n_bins"}}[selector["kind"]]
         selector = {key: value for key, value in selector.items() if key in used | {"kind"}}
-        return self.options("bin", mixture=_sorted(mixture), selector=_sorted(selector))
+        return self.options("bin", mixture=mixture, selector=selector)
 
     def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
         """What a coreset depends on besides the bins."""
@@ -293,7 +303,7 @@ class Plan:
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
         recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
-        return self.options("train", **_sorted(recipe), **self._network_options(dataset))
+        return self.options("train", **recipe, **self._network_options(dataset))
 
     # -- what is asked for --------------------------------------------------------------------------------------------
 
@@ -397,4 +407,4 @@ def chunk_name(seeds: Iterable[int]) -> str:
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted(block.items()))
+    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(block.items())}

@@ -114,6 +114,63 @@ def test_params_are_plain_sorted_and_narrow(demo):
     }
 
 
+def files_and_params(plan):
+    """Every training of a plan with all that it depends on, as Snakemake sees it."""
+    found = {}
+    for run in plan.runs:
+        s, chain = run.selection, []
+        masks = {s.mask, plan.config.trainers[run.trainer].fresh_tobias and "early"} - {None}
+        backbones = {s.backbone, *(plan.config.masks[mask].backbone for mask in masks)} - {None}
+        chain += [plan.early_train_options(s.dataset, backbone) for backbone in sorted(backbones)]
+        chain += [plan.augment_options(mask, s.tobias_size or 8) for mask in sorted(masks)]
+        chain += [plan.pack_options(s.dataset), plan.bin_options(s), plan.sample_options(s, run.keep_ratio)]
+        chain += [plan.train_options(s.dataset, run.trainer), plan.features_of(s), plan.recipes_of(s)]
+        found[plan.metrics_of(run)] = chain
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("masks.early.backbone", "untrained"),
+        ("masks.early.fraction", 0.4),
+        ("masks.early.source", "shuffled"),
+        ("backbones.early.epochs", 3),
+        ("backbones.early.model", "resnet20"),
+        ("selectors.bins.n_bins", 5),
+        ("selectors.bins.lam", 0.5),
+        ("mixtures.o100_t50.tobias", 0.25),
+        ("mixtures.o100_t50.budget", "pool"),
+        ("trainers.resnet8.weight_decay", 0.0),
+        ("datasets.digits.split_seed", 1),
+        ("datasets.digits.augment.flip", True),
+        ("datasets.digits.stem", "small"),
+        ("defaults.tobias_size", 4),
+        ("defaults.keep_ratio", 0.2),
+        ("defaults.backbone", "untrained"),
+        ("methods.dq_v2.mixture", "o100_t100"),
+    ],
+)
+def test_a_change_of_the_configuration_changes_a_path_or_a_param(demo, change, path, value):
+    values = change(demo, "targets", ["fig4a"])
+    before, after = files_and_params(make(values)), files_and_params(make(change(values, path, value)))
+    ours = next(key for key in before if "o100_t50" in key)
+    assert before[ours] != after.get(ours)
+
+
+def test_titles_and_threads_change_nothing(demo, change):
+    before = files_and_params(make(demo))
+    for path, value in [("masks.early.title", "x"), ("threads", 2), ("datasets.digits.title", "x"), ("label", "y")]:
+        assert files_and_params(make(change(demo, path, value))) == before
+
+
+def test_random_weights_do_not_depend_on_how_others_are_trained(demo, change):
+    changed = change(change(demo, "datasets.digits.augment.flip", True), "backbones.untrained.learning_rate", 0.5)
+    assert make(changed).early_train_options("digits", "untrained") == make(demo).early_train_options(
+        "digits", "untrained"
+    )
+
+
 def test_impossible_requests_are_refused(demo, change):
     with pytest.raises(ConfigError, match="Tobias size 40 is finer than the 32 pixels"):
         make(change(demo, "defaults.tobias_size", 40))

@@ -27,6 +27,8 @@ def test_the_shipped_files_are_valid(overlay):
         ("trainers.resnet8.epochs", 3, ["trainers.resnet8", "either epochs or iterations"]),
         ("masks.centre.backbone", "early", ["masks.centre", "network and shuffled"]),
         ("mixtures.o100.originals", 0.0, ["mixtures.o100", "cannot both be 0"]),
+        ("seeds", [0, 0], ["seeds = [0, 0]", "twice"]),
+        ("experiments.fig5a.figure", {"kind": "line"}, ["experiments.fig5a", "figure and pictures"]),
         ("datasets.digits.train", 1700, ["datasets.digits", "1797"]),
         ("datasets.digits.size", "big", ["datasets.digits.size = 'big'", "integer"]),
     ],

@@ -60,6 +60,14 @@ def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
     assert len(drawn) == len(set(drawn.rows)) == count
 
 
+def test_a_pool_too_small_says_which_keys_to_change(pack):
+    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
+    with pytest.raises(ValueError, match="asks for 51 images and the pool holds 50: lower keep_ratio"):
+        c.draw(pool, pack.labels, 51, kind="random", generator=generator(1))
+    with pytest.raises(ValueError, match="share of tobias, 0.001"):
+        c.mix(len(pack), originals=1.0, tobias=0.001, generator=generator(0))
+
+
 def test_ids_resolve_in_another_order(pack, tmp_path):
     pool = c.mix(len(pack), originals=0.5, tobias=0.5, generator=generator(0)).take(np.array([60, 3, 20, 99]))
     c.write_pool(tmp_path / "pool.csv", pool, pack)

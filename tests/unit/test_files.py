@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from dqv2.runtime.files import atomic_dir, atomic_path, sha256, write_json
+from dqv2.runtime.files import atomic_dir, atomic_path, clear_temporaries, sha256, write_json
 
 
 def test_atomic_path_replaces_on_success_only(tmp_path):
@@ -112,3 +112,15 @@ def test_sha256_of_bytes_and_files(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256(b"abc") == sha256(tmp_path / "f") == sha256(str(tmp_path / "f")) == expected
+
+
+def test_what_killed_processes_left_is_cleared_when_old(tmp_path):
+    for name in (".tmp-1-pack", "sub/.tmp-2-pack"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "images.npy").write_bytes(b"x")
+    (tmp_path / ".tmp-3-file").write_text("x")
+    (tmp_path / "kept.csv").write_text("x")
+    assert clear_temporaries(tmp_path, older_than=60) == 0
+    assert clear_temporaries(tmp_path, older_than=-1) == 3
+    assert (tmp_path / "kept.csv").exists()
+    assert not list(tmp_path.rglob(".tmp-*"))

@@ -1,5 +1,7 @@
 """What is wrong, where and what to do: in one message, before any training, with nothing left behind."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -58,6 +60,18 @@ def test_file_that_is_no_image(project, images):
     assert "train/bee/broken.png" in text
     assert "on_bad: skip" in text
     assert text.count("Error in pack") == 1
+
+
+def test_no_test_images(project, images):
+    shutil.rmtree(images / "test")
+    text = refused(project, "--config", "datasets={own: {test: 0}}")
+    assert "datasets.own.test" in text
+
+
+def test_unknown_network(project):
+    text = refused(project, "--config", "trainers={resnet8: {model: resnt18}}", config="demo")
+    assert "model 'resnt18'" in text
+    assert "resnet18" in text
 
 
 def test_a_sound_folder_runs(project, images):

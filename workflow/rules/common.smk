@@ -6,7 +6,9 @@ from snakemake.exceptions import WorkflowError
 from dqv2 import plan as paths
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, chunk_name
+from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
+from dqv2.train.small import SMALL
 
 try:
     PLAN = Plan(load_config(config), read_versions(Path(workflow.basedir) / "workflow/stages.yaml"))
@@ -14,11 +16,17 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 
-def check_folders():
+def check_before_the_first_job():
+    """What takes a look at the disk or a large import: not for a dry run."""
     try:
         PLAN.check_folders()
-    except ConfigError as error:
+        if strangers := [name for name in PLAN.models if name not in SMALL]:
+            from dqv2.train.models import check_models
+
+            check_models(strangers)
+    except ValueError as error:
         raise WorkflowError(str(error)) from None
+    clear_temporaries(PLAN.root, older_than=3600)
 
 
 wildcard_constraints:

@@ -19,7 +19,15 @@ def main(snakemake):
         pool = mix(len(pack), **options["mixture"], generator=generator(seed, "mix"))
         sources = [torch.from_numpy(np.load(path)) for path in features[:, i]]
         divided = divide(pool, pack.labels, sources, n_originals=len(pack), **options["selector"])
-        logger.info("seed %d: %d images in %d bins", seed, len(pool), int(divided.bins.max()) + 1)
+        filled = len(np.unique(divided.bins))
+        logger.info("seed %d: %d images in %d bins", seed, len(pool), filled)
+        if filled <= divided.bins.max():
+            logger.warning(
+                "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
+                snakemake.wildcards.selection,
+                divided.bins.max() + 1 - filled,
+                divided.bins.max() + 1,
+            )
         write_pool(output, divided, pack)
 
 

@@ -27,6 +27,7 @@ def main(snakemake):
             "pack": pack.fingerprint,
             "seed": seed,
             "device": describe(device),
+            "threads": snakemake.threads,
             "torch": torch.__version__,
         }
         resume = Resume(resume_folder(output), depends_on)

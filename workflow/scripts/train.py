@@ -36,6 +36,7 @@ def main(snakemake):
             "packs": [Pack.open(inputs[split]).fingerprint for split in ("train", "validation", "test")],
             "seed": seed,
             "device": describe(device),
+            "threads": snakemake.threads,
             "torch": torch.__version__,
         }
         resume = Resume(resume_folder(output), depends_on)

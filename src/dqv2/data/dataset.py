@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dqv2.data.pack import Pack
+from dqv2.data.pack import DataError, Pack
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
@@ -26,7 +26,16 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 
         folders = pack_digits(out, dataset=name, seed=split_seed, **options)
     else:
-        from dqv2.data.folder import pack_folder
+        from dqv2.data.folder import pack_folder, scan_folder
 
-        folders = pack_folder(options.pop("path"), out, dataset=name, seed=split_seed, **options)
+        path = options.pop("path")
+        splits = scan_folder(
+            path, seed=split_seed, **{key: options[key] for key in ("validation", "test", "per_class")}
+        )
+        if not splits["test"]:
+            raise DataError(
+                f"{path} holds no test images to evaluate on: put them into test/CLASS/*, or set "
+                f"datasets.{name}.test to the share of the images to hold out, such as 0.2"
+            )
+        folders = pack_folder(path, out, dataset=name, seed=split_seed, **options)
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}

@@ -81,7 +81,7 @@ def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[st
 def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame, spec: Spec) -> dict[Any, style.Look]:
     """Methods look the same in every figure; the values of another axis get their looks by position."""
     texts = [str(name) for name in names]
-    if column not in ("label", "method", "select"):
+    if column not in ("label", "method"):
         return {name: style.SEQUENCE[i % len(style.SEQUENCE)] for i, name in enumerate(names)}
     if column == "label" and "method" in frame:  # a known config name decides, else the printed one
         pairs = frame.drop_duplicates(["label", "method"]).groupby("label")["method"].agg(list)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from dqv2.runtime.files import atomic_path
 
-WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_train", "epochs", "iterations")
-WORDS = ("experiment", "dataset", "method", "label", "select", "mask", "mask_label", "mixture", "division")
-WORDS += ("backbone", "trainer", "device", "torch")
+WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
+WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
+WORDS += ("mixture", "selector", "backbone", "trainer", "selection", "device", "torch")
 
 
 def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: bool = False) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
-YLABEL |= {"train_seconds": "Training time (s)", "coreset_size": "Images in the coreset"}
+YLABEL |= {"coreset_size": "Images in the coreset"}
 XLABEL = {"tobias_size": "Tobias size", "tobias": "Share of Tobias images", "keep_ratio": "Keep ratio"}
 HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
 

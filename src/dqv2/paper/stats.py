@@ -61,13 +61,13 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
         "dataset",
         "method",
         "label",
-        "select",
+        "selector",
         "mask",
         "tobias_size",
         "originals",
         "tobias",
     )
-    axes += ("mixture", "division", "backbone", "keep_ratio", "trainer")
+    axes += ("mixture", "backgrounds", "backbone", "keep_ratio", "trainer")
     differ = [name for name in axes if name in clash and clash[name].nunique(dropna=False) > 1]
     where = ", ".join(f"{name} = {first[name]}" for name in by) or "the whole table"
     hint = f"they differ in {', '.join(differ)}: make it an axis, or pick one with 'where'"

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -126,3 +127,17 @@ def _not_finite(obj: Any, where: str) -> str | None:
     else:
         return None
     return next((bad for at, value in children if (bad := _not_finite(value, at)) is not None), None)
+
+
+def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> int:
+    """Remove what processes that were killed outright left below `folder`: `.tmp-*` older than so many seconds.
+
+    Returns how many files and folders it removed.
+    """
+    stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - path.stat().st_mtime > older_than]
+    for path in stale:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(stale)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import atomic_path, sha256
 
 
 class Resume:
@@ -36,7 +36,7 @@ class Resume:
         done, kept = self.folder / "done.json", self.folder / output.name
         if not (done.exists() and kept.exists()):
             return False
-        if json.loads(done.read_text()) != {"fingerprint": self.fingerprint}:
+        if json.loads(done.read_text()) != {"fingerprint": self.fingerprint, "sha256": sha256(kept)}:
             return False
         _link(kept, output)
         return True
@@ -47,7 +47,7 @@ class Resume:
         (self.folder / "done.json").unlink(missing_ok=True)
         _link(output, self.folder / output.name)
         with atomic_path(self.folder / "done.json") as temporary:
-            temporary.write_text(json.dumps({"fingerprint": self.fingerprint}))
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "sha256": sha256(output)}))
         self._checkpoint.unlink(missing_ok=True)
 
     @property
@@ -71,6 +71,8 @@ class Resume:
 def _link(source: Path, target: Path) -> None:
     """A hard link costs no space; a file system that has none gets a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        return
     with atomic_path(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:

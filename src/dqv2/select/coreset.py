@@ -56,6 +56,9 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     Returns:
         The pool, originals first, each part in ascending order.
     """
+    for name, share in (("originals", originals), ("tobias", tobias)):
+        if share > 0 and round(share * n) == 0:
+            raise ValueError(f"the mixture's share of {name}, {share:g}, is not one of {n} images: raise it")
     parts = [
         torch.randperm(n, generator=generator)[: round(share * n)].sort().values.numpy()
         for share in (originals, tobias)
@@ -104,7 +107,16 @@ def divide(
 
 
 def draw(pool: Pool, labels: np.ndarray, count: int, *, kind: str, generator: torch.Generator) -> Pool:
-    """The coreset: exactly `count` images, the same share of every bin, or the first of the greedy order."""
+    """The coreset: exactly `count` images, the same share of every bin, or the first of the greedy order.
+
+    Raises:
+        ValueError: the pool holds fewer.
+    """
+    if count > len(pool):
+        raise ValueError(
+            f"the keep ratio asks for {count} images and the pool holds {len(pool)}: lower keep_ratio, or raise the "
+            "shares of the mixture"
+        )
     own = torch.from_numpy(labels[pool.rows])
     if kind == "graphcut":
         chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)

@@ -19,7 +19,7 @@ class Recipe:
 
     Attributes:
         donors: int64[N], the row of each image's donor.
-        cells: int16[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels.
+        cells: int32[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels.
     """
 
     donors: np.ndarray
@@ -65,4 +65,4 @@ def make_recipe(masks: torch.Tensor, *, generator: torch.Generator) -> Recipe:
     """
     donors = choose_donors(len(masks), generator=generator)
     cells = tobias_cells(masks, donors, generator=generator)
-    return Recipe(donors.numpy(), cells.numpy().astype(np.int16))
+    return Recipe(donors.numpy(), cells.numpy().astype(np.int32))

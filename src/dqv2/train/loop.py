@@ -120,20 +120,22 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
     )
-    draws = generator(seed, purpose, "order")
+    # Apart, so that an arm that draws more than another still sees the images in the same order
+    order_draws, draws = generator(seed, purpose, "order"), generator(seed, purpose, "augmentation")
     history, step, epoch = History(), 0, 0
     state = resume.load() if resume else None
     if state:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
+        order_draws.set_state(state["order_draws"])
         draws.set_state(state["draws"])
         step, epoch = state["step"], state["epoch"]
         history = History(state["losses"], state["seconds"])
         logger.info("goes on from the checkpoint after epoch %d (step %d of %d)", epoch, step, total)
     began, kept = time.monotonic() - history.seconds, time.monotonic()
     while step < total:
-        order = torch.randperm(n, generator=draws)
+        order = torch.randperm(n, generator=order_draws)
         losses = []
         for i in range(min(per_epoch, total - step)):
             rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
@@ -160,6 +162,7 @@ def fit(
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(),
+                    "order_draws": order_draws.get_state(),
                     "draws": draws.get_state(),
                     "step": step,
                     "epoch": epoch,

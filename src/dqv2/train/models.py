@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dqv2.runtime.seeding import seeded
+from dqv2.train.small import SMALL
 
 
 class BasicBlock(nn.Module):
@@ -65,9 +67,6 @@ class SmallResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-SMALL = {"resnet8": 8, "resnet20": 20}
-
-
 def build_model(name: str, n_classes: int, *, stem: str = "standard", seed: int, purpose: str) -> nn.Module:
     """A network with random weights.
 
@@ -87,15 +86,23 @@ def build_model(name: str, n_classes: int, *, stem: str = "standard", seed: int,
         return _timm_model(name, n_classes, stem)
 
 
+def check_models(names: list[str]) -> None:
+    """Raise ValueError for the first name that is no model of timm, with the nearest that are."""
+    import timm
+
+    for name in names:
+        if not timm.is_model(name):
+            close = difflib.get_close_matches(name, timm.list_models(), n=3)
+            raise ValueError(
+                f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm"
+                + (f"; did you mean {', '.join(close)}?" if close else "")
+            )
+
+
 def _timm_model(name: str, n_classes: int, stem: str) -> nn.Module:
     import timm
 
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        raise ValueError(
-            f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm"
-            + (f"; timm has {', '.join(close)}" if close else "")
-        )
+    check_models([name])
     # timm zeroes the last normalisation of each block, which would silence the branches of a random network
     extra: dict[str, Any] = {"zero_init_last": False} if name.startswith(("resnet", "resnext", "wide_resnet")) else {}
     model = timm.create_model(name, pretrained=False, num_classes=n_classes, **extra)
