@@ -64,7 +64,7 @@ def test_a_pool_too_small_says_which_keys_to_change(pack):
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="asks for 51 images and the pool holds 50: lower keep_ratio"):
         c.draw(pool, pack.labels, 51, kind="random", generator=generator(1))
-    with pytest.raises(ValueError, match="share of tobias, 0.001"):
+    with pytest.raises(ValueError, match=r"share of tobias, 0\.001"):
         c.mix(len(pack), originals=1.0, tobias=0.001, generator=generator(0))
 
 

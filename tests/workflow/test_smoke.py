@@ -99,9 +99,9 @@ def test_a_raised_version_reruns_the_stage_and_what_follows(smoke, stage, reruns
 
 
 def test_it_runs_from_another_folder(smoke, tmp_path):
+    options = ["--snakefile", str(smoke.folder / "Snakefile"), "--configfile", str(smoke.folder / "config/smoke.yaml")]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(smoke.folder / "Snakefile")]
-        + ["--configfile", str(smoke.folder / "config/smoke.yaml")],
+        [sys.executable, "-m", "snakemake", "-n", *options],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(smoke.folder / "src")},
         capture_output=True,
