@@ -100,6 +100,9 @@ class Trainer(Block):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mix: Literal["none", "mixup", "cutmix", "both"] = "none"
+    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
+    cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
     fresh_tobias: FreshTobias | None = None
 
     @model_validator(mode="after")
@@ -158,9 +161,53 @@ class Selector(Block):
     """How a coreset is chosen from the pool."""
 
     title: str = ""
-    kind: Literal["random", "graphcut", "graphcut_bins"]
+    kind: Literal[
+        "random",
+        "graphcut",
+        "graphcut_bins",
+        "random_bins",
+        "uniform_bins",
+        "score_bins",
+        "score",
+        "herding",
+        "k_center",
+        "craig",
+        "gradmatch",
+    ]
     n_bins: Annotated[int, Field(ge=1)] = 10
     lam: Annotated[float, Field(gt=0)] = 1.0
+    features: Literal["embedding", "gradient", "gradient_dq"] = "embedding"
+    score: Literal["grand", "el2n", "least_confidence", "entropy", "margin"] | None = None
+
+    @model_validator(mode="after")
+    def _score_where_used(self) -> Selector:
+        if self.kind.startswith("score") != (self.score is not None):
+            raise ValueError("score is needed by the kinds score and score_bins, and by no other")
+        return self
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The keys that this kind reads: what its result depends on."""
+        keys = {"kind": self.kind}
+        if self.kind.endswith("_bins"):
+            keys["n_bins"] = self.n_bins
+        if self.kind.startswith("graphcut"):
+            keys["lam"] = self.lam
+        if self.kind.startswith("score"):
+            keys["score"] = self.score
+        elif self.reads_features:
+            keys["features"] = self.features
+        return keys
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether it looks at the images through a network."""
+        return self.kind not in ("random", "random_bins", "uniform_bins")
+
+    @property
+    def reads_logits(self) -> bool:
+        """Whether it needs the network's logits beside the embedding."""
+        return self.kind.startswith("score") or (self.reads_features and self.features != "embedding")
 
 
 class Axes(Block):

@@ -18,8 +18,10 @@ PACK = "{dataset}/data/{split}"
 EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
 SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
 EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
+LOGITS = "{dataset}/saliency/{backbone}/seed-{seed}/logits.npy"
 RECIPE = "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"
 FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/embedding.npy"
+FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
 BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
 CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
 METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
@@ -120,7 +122,7 @@ class Plan:
     def _selection(self, axes: dict[str, Any]) -> Selection:
         """Drop the axes on which the selection does not depend, so that equal work has one path."""
         with_tobias = self.config.mixtures[axes["mixture"]].tobias > 0
-        with_features = self.config.selectors[axes["selector"]].kind != "random"
+        with_features = self.config.selectors[axes["selector"]].reads_features
         return Selection(
             dataset=axes["dataset"],
             mixture=axes["mixture"],
@@ -233,14 +235,21 @@ class Plan:
 
     def features_of(self, selection: Selection) -> list[str]:
         """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
+        return self._outputs_of(selection, EMBEDDING, FEATURES)
+
+    def logits_of(self, selection: Selection) -> list[str]:
+        """The same for the logits, or nothing where the selector needs none."""
+        if not self.config.selectors[selection.selector].reads_logits:
+            return []
+        return self._outputs_of(selection, LOGITS, FEATURE_LOGITS)
+
+    def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
         found = []
         if selection.backbone:
-            mixture = self.config.mixtures[selection.mixture]
-            if mixture.originals > 0:
-                found.append(self.under(EMBEDDING).replace("{backbone}", selection.backbone))
+            if self.config.mixtures[selection.mixture].originals > 0:
+                found.append(self.under(originals).replace("{backbone}", selection.backbone))
             if selection.mask:
-                features = self.under(FEATURES).replace("{backbone}", selection.backbone)
-                found.append(self._with_mask(features, selection))
+                found.append(self._with_mask(self.under(tobias).replace("{backbone}", selection.backbone), selection))
         return found
 
     def recipes_of(self, selection: Selection) -> list[str]:
@@ -289,16 +298,13 @@ class Plan:
     def bin_options(self, selection: Selection) -> dict[str, Any]:
         """What bins depend on."""
         mixture = self.config.mixtures[selection.mixture].model_dump(exclude={"title", "budget"})
-        selector = self.config.selectors[selection.selector].model_dump(exclude={"title"})
-        used = {"random": set(), "graphcut": {"lam"}, "graphcut_bins": {"lam", "n_bins"}}[selector["kind"]]
-        selector = {key: value for key, value in selector.items() if key in used | {"kind"}}
+        selector = self.config.selectors[selection.selector].used
         return self.options("bin", mixture=mixture, selector=selector)
 
     def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
         """What a coreset depends on besides the bins."""
-        kind = self.config.selectors[selection.selector].kind
         budget = self.config.mixtures[selection.mixture].budget
-        return self.options("sample", keep_ratio=keep, kind=kind, budget=budget)
+        return self.options("sample", keep_ratio=keep, budget=budget)
 
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
@@ -345,6 +351,7 @@ class Plan:
                     "tobias_size": s.tobias_size,
                     "keep_ratio": run.keep_ratio,
                     "trainer": run.trainer,
+                    "mix": config.trainers[run.trainer].mix,
                     "seed": run.seed,
                 }
             )

@@ -45,8 +45,7 @@ def test_library_modules_count_for_the_stages_that_import_them():
     library = ROOT / "src/dqv2"
     uses = {stage: stages._closure(ROOT / "workflow/scripts" / script) for stage, script in stages.STAGES.items()}
     graphcut = library / "select/graphcut.py"
-    assert {"bin", "sample"} <= {stage for stage, files in uses.items() if graphcut in files}
-    assert "figure" not in {stage for stage, files in uses.items() if graphcut in files}
+    assert {stage for stage, files in uses.items() if graphcut in files} == {"bin"}
     assert library / "train/loop.py" in uses["train"]
 
 

@@ -9,6 +9,8 @@ from dqv2.data.digits import pack_digits
 from dqv2.data.pack import Pack
 from dqv2.runtime.seeding import generator
 from dqv2.select import coreset as c
+from dqv2.select.graphcut import graphcut_order
+from dqv2.select.selectors import divide
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,9 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.5, generator=generator(0))
     features = [torch.rand(n, 5, generator=generator(1)) for _ in range(2)]
-    divided = c.divide(pool, pack.labels, features, n_originals=n, kind="graphcut_bins", n_bins=10)
+    divided = divide(
+        pool, pack.labels, features, [], n_originals=n, kind="graphcut_bins", n_bins=10, generator=generator(3)
+    )
     sizes = np.bincount(divided.bins)
     assert len(sizes) == 15
     assert abs(sizes - n / 10).max() <= 5
@@ -41,12 +45,12 @@ def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
     pool = c.mix(n, originals=0.3, tobias=0.3, generator=generator(0))
     originals = torch.rand(n, 4, generator=generator(1))
     tobias = torch.rand(n, 4, generator=generator(2))
-    got = c.divide(pool, pack.labels, [originals, tobias], n_originals=n, kind="graphcut")
+    got = divide(pool, pack.labels, [originals, tobias], [], n_originals=n, kind="graphcut", generator=generator(3))
     stacked = torch.stack([(tobias if t else originals)[r] for r, t in zip(pool.rows, pool.tobias, strict=True)])
-    want = c.graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
+    want = graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
     assert torch.equal(torch.from_numpy(got.rank), want)
     with pytest.raises(ValueError, match="do not fit"):
-        c.divide(pool, pack.labels, [originals], n_originals=n, kind="graphcut")
+        divide(pool, pack.labels, [originals], [], n_originals=n, kind="graphcut", generator=generator(3))
 
 
 @pytest.mark.parametrize("kind", ["random", "graphcut", "graphcut_bins"])
@@ -55,15 +59,15 @@ def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     features = torch.rand(n, 5, generator=generator(1))
-    divided = c.divide(pool, pack.labels, [features], n_originals=n, kind=kind)
-    drawn = c.draw(divided, pack.labels, count, kind=kind, generator=generator(2))
+    divided = divide(pool, pack.labels, [features], [], n_originals=n, kind=kind, generator=generator(3))
+    drawn = c.draw(divided, pack.labels, count, generator=generator(2))
     assert len(drawn) == len(set(drawn.rows)) == count
 
 
 def test_a_pool_too_small_says_which_keys_to_change(pack):
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="asks for 51 images and the pool holds 50: lower keep_ratio"):
-        c.draw(pool, pack.labels, 51, kind="random", generator=generator(1))
+        c.draw(pool, pack.labels, 51, generator=generator(1))
     with pytest.raises(ValueError, match=r"share of tobias, 0\.001"):
         c.mix(len(pack), originals=1.0, tobias=0.001, generator=generator(0))
 

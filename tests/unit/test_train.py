@@ -8,7 +8,7 @@ import torch
 
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
-from dqv2.train.augment import augment
+from dqv2.train.augment import augment, mix_pairs
 from dqv2.train.loop import FreshTobias, Recipe, accuracy, fit
 from dqv2.train.models import build_model, load_model, save_model
 
@@ -153,6 +153,45 @@ def test_training_with_fresh_backgrounds_repeats(data):
         for fresh in (FreshTobias(masks, 0.5), FreshTobias(masks, 0.5), None)
     )
     assert one == two != without
+
+
+def test_mixup_blends_with_the_partner_by_the_share():
+    images = torch.rand(8, 3, 6, 6, generator=generator(0))
+    mixed, partner, share = mix_pairs(images, kind="mixup", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(1))
+    assert sorted(partner.tolist()) == list(range(8))
+    assert 0 < share < 1
+    assert torch.allclose(mixed, share * images + (1 - share) * images[partner])
+
+
+def test_cutmix_pastes_one_box_whose_area_is_the_partners_share():
+    images = torch.rand(8, 3, 20, 30, generator=generator(0))
+    for seed in range(20):
+        mixed, partner, share = mix_pairs(
+            images, kind="cutmix", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed)
+        )
+        pasted = (mixed != images)[partner != torch.arange(8)].any(1)
+        assert (mixed == images).logical_or(mixed == images[partner]).all()
+        assert pasted.float().mean().item() == pytest.approx(1 - share, abs=1e-6)
+        assert 0 <= share <= 1
+
+
+def test_both_takes_each_of_the_two():
+    images, kinds = torch.rand(4, 3, 8, 8, generator=generator(0)), set()
+    for seed in range(30):
+        mixed, partner, _ = mix_pairs(images, kind="both", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed))
+        kinds.add(bool((mixed == images).logical_or(mixed == images[partner]).all()))
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix", "both"])
+def test_training_with_mixed_images_learns_and_repeats(data, kind):
+    first, second = model(), model()
+    losses = [
+        fit(m, *data, recipe(epochs=12, mix=kind), seed=2, purpose="t", device=CPU).losses for m in (first, second)
+    ]
+    assert losses[0] == losses[1]
+    images, labels = (tensor.numpy() for tensor in data)
+    assert accuracy(first, images, labels, device=CPU) > 60
 
 
 def test_too_few_images(data):

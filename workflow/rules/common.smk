@@ -73,6 +73,10 @@ def features_of_pool(seeds):
     return lambda wildcards: each(PLAN.features_of(selection_of(wildcards)), seeds)
 
 
+def logits_of_pool(seeds):
+    return lambda wildcards: each(PLAN.logits_of(selection_of(wildcards)), seeds)
+
+
 def recipes_of_coreset(seeds):
     return lambda wildcards: each(PLAN.recipes_of(selection_of(wildcards)), seeds)
 

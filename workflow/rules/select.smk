@@ -35,6 +35,7 @@ for seeds in PLAN.chunks:
         output:
             saliency=each(PLAN.under(paths.SALIENCY), seeds),
             embedding=each(PLAN.under(paths.EMBEDDING), seeds),
+            logits=each(PLAN.under(paths.LOGITS), seeds),
         log:
             log_of(paths.SALIENCY, seeds),
         benchmark:
@@ -81,6 +82,7 @@ for seeds in PLAN.chunks:
             models=each(PLAN.under(paths.EARLY), seeds),
         output:
             embedding=each(PLAN.under(paths.FEATURES), seeds),
+            logits=each(PLAN.under(paths.FEATURE_LOGITS), seeds),
         log:
             log_of(paths.FEATURES, seeds),
         benchmark:
@@ -103,6 +105,7 @@ for seeds in PLAN.chunks:
         input:
             train=pack("train"),
             features=features_of_pool(seeds),
+            logits=logits_of_pool(seeds),
         output:
             bins=each(PLAN.under(paths.BINS), seeds),
         log:

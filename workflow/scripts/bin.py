@@ -7,18 +7,29 @@ from dqv2.data import Pack
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
-from dqv2.select.coreset import divide, mix, write_pool
+from dqv2.select.coreset import mix, write_pool
+from dqv2.select.selectors import divide
 
 
 def main(snakemake):
     options, outputs = snakemake.params.options, snakemake.output.bins
     pack = Pack.open(snakemake.input.train)
-    features = np.array(snakemake.input.get("features", [])).reshape(-1, len(outputs))  # sources x seeds
+    inputs = snakemake.input
+    # sources (originals, Tobias images) x seeds
+    embeddings, logits = (
+        np.array(inputs.get(name, []), object).reshape(-1, len(outputs)) for name in ("features", "logits")
+    )
     for i, output in enumerate(outputs):
         seed = seed_of(output)
         pool = mix(len(pack), **options["mixture"], generator=generator(seed, "mix"))
-        sources = [torch.from_numpy(np.load(path)) for path in features[:, i]]
-        divided = divide(pool, pack.labels, sources, n_originals=len(pack), **options["selector"])
+        divided = divide(
+            pool,
+            pack.labels,
+            *([torch.from_numpy(np.load(path)) for path in files[:, i]] for files in (embeddings, logits)),
+            n_originals=len(pack),
+            generator=generator(seed, "bins"),
+            **options["selector"],
+        )
         filled = len(np.unique(divided.bins))
         logger.info("seed %d: %d images in %d bins", seed, len(pool), filled)
         if filled <= divided.bins.max():

@@ -18,14 +18,14 @@ def main(snakemake):
     device = use_device(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
     inputs = snakemake.input
-    for model_file, recipe_file, output in zip(inputs.models, inputs.recipes, snakemake.output.embedding, strict=True):
+    files = zip(snakemake.output.embedding, snakemake.output.logits, strict=True)
+    for model_file, recipe_file, (embedding, logits) in zip(inputs.models, inputs.recipes, files, strict=True):
         model, recipe = load_model(model_file, device), Recipe.load(recipe_file)
-        found = [
-            forward_pass(model, recipe.images(pack.images, np.arange(i, min(i + BATCH, len(pack))))).embedding
-            for i in range(0, len(pack), BATCH)
-        ]
-        with atomic_path(output) as temporary, temporary.open("wb") as file:
-            np.save(file, torch.cat(found).numpy())
+        rows = [np.arange(i, min(i + BATCH, len(pack))) for i in range(0, len(pack), BATCH)]
+        found = [forward_pass(model, recipe.images(pack.images, part)) for part in rows]
+        for path, parts in ((embedding, [f.embedding for f in found]), (logits, [f.logits for f in found])):
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.save(file, torch.cat(parts).numpy())
 
 
 if "snakemake" in globals():

@@ -14,9 +14,10 @@ def main(snakemake):
     device = use_device(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
     outputs = snakemake.output
-    for model, saliency, embedding in zip(snakemake.input.models, outputs.saliency, outputs.embedding, strict=True):
+    files = zip(outputs.saliency, outputs.embedding, outputs.logits, strict=True)
+    for model, (saliency, embedding, logits) in zip(snakemake.input.models, files, strict=True):
         found = forward_pass(load_model(model, device), pack.images)
-        for path, values in ((saliency, found.saliency), (embedding, found.embedding)):
+        for path, values in ((saliency, found.saliency), (embedding, found.embedding), (logits, found.logits)):
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, values.numpy())
 

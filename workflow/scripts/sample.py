@@ -15,7 +15,7 @@ def main(snakemake):
         pool = read_pool(bins, pack)
         whole = len(pack) if options["budget"] == "originals" else len(pool)
         count = max(1, round(options["keep_ratio"] * whole))
-        coreset = draw(pool, pack.labels, count, kind=options["kind"], generator=generator(seed, "sample"))
+        coreset = draw(pool, pack.labels, count, generator=generator(seed, "sample"))
         logger.info("seed %d: %d of %d images, %d of them Tobias", seed, count, len(pool), coreset.tobias.sum())
         write_pool(output, coreset, pack)
 

@@ -12,7 +12,7 @@ from dqv2.runtime.files import atomic_path
 
 WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
-WORDS += ("mixture", "selector", "backbone", "trainer", "selection", "device", "torch")
+WORDS += ("mixture", "mix", "selector", "backbone", "trainer", "selection", "device", "torch")
 
 
 def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: bool = False) -> pd.DataFrame:

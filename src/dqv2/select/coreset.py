@@ -1,9 +1,9 @@
-"""The pool of originals and Tobias images, its division, and the coreset drawn from it; all by sample ids."""
+"""The pool of originals and Tobias images, and the coreset drawn from it; all by sample ids."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from dqv2.runtime.files import atomic_path
-from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import sample_bins, sample_ranked
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Pool:
         rows: int64[M], the row of each image's original in the training pack.
         tobias: bool[M], whether it is the Tobias image of that original.
         bins: int64[M], the bin of each; all 0 where there is one.
-        rank: int64[M], the place in a greedy order within its class; -1 where there is none.
+        rank: int64[M], the place in the order of a selector that ranks; -1 where there is none.
     """
 
     rows: np.ndarray
@@ -68,46 +67,8 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
 
 
-def divide(
-    pool: Pool,
-    labels: np.ndarray,
-    features: list[torch.Tensor],
-    *,
-    n_originals: int,
-    kind: str,
-    n_bins: int = 10,
-    lam: float = 1.0,
-) -> Pool:
-    """Divide the pool, class by class.
-
-    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ
-    (paper, section 4.3).
-
-    Args:
-        pool: what to divide.
-        labels: int64[N] of the originals.
-        features: float[N, D] of the originals where the pool has any, then of the Tobias images where it has any.
-        n_originals: N.
-        kind: "random" (one bin), "graphcut" (the greedy order over the whole pool), "graphcut_bins".
-        n_bins: bins for a pool of N images.
-        lam: GraphCut's weight of similarity to the ground set.
-    """
-    if kind == "random":
-        return pool
-    has_originals = bool((~pool.tobias).any())
-    source = {False: features[0], True: features[-1]}
-    if len(features) != has_originals + bool(pool.tobias.any()):
-        raise ValueError(f"{len(features)} feature arrays do not fit a pool with these kinds of images")
-    own = torch.from_numpy(labels[pool.rows])
-    stacked = torch.cat([source[False][pool.rows[~pool.tobias]], source[True][pool.rows[pool.tobias]]])
-    if kind == "graphcut":
-        return replace(pool, rank=graphcut_order(stacked, own, lam=lam).numpy())
-    scaled = max(1, round(n_bins * len(pool) / n_originals))
-    return replace(pool, bins=graphcut_bins(stacked, own, n_bins=scaled, lam=lam).numpy())
-
-
-def draw(pool: Pool, labels: np.ndarray, count: int, *, kind: str, generator: torch.Generator) -> Pool:
-    """The coreset: exactly `count` images, the same share of every bin, or the first of the greedy order.
+def draw(pool: Pool, labels: np.ndarray, count: int, *, generator: torch.Generator) -> Pool:
+    """The coreset: exactly `count` images, the same share of every bin, or the first of each class where it is ranked.
 
     Raises:
         ValueError: the pool holds fewer.
@@ -118,7 +79,7 @@ def draw(pool: Pool, labels: np.ndarray, count: int, *, kind: str, generator: to
             "shares of the mixture"
         )
     own = torch.from_numpy(labels[pool.rows])
-    if kind == "graphcut":
+    if len(pool) and (pool.rank >= 0).all():
         chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)
     else:
         chosen = sample_bins(torch.from_numpy(pool.bins), own, count, generator=generator)

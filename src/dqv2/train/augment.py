@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,6 +33,38 @@ def augment(images: Tensor, *, crop: str, pad: int, flip: bool, generator: torch
         mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
+
+
+def mix_pairs(
+    images: Tensor, *, kind: str, mixup_alpha: float, cutmix_alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, float]:
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself.
+
+    Args:
+        images: float[N, 3, H, W].
+        kind: "mixup", "cutmix", or "both" (each batch takes one of the two at even odds, as in timm).
+        mixup_alpha, cutmix_alpha: of the Beta distribution from which the batch's share is drawn.
+        generator: on the CPU.
+
+    Returns:
+        The mixed images; the partner of each image, int64[N]; the share of each image's own label in [0, 1].
+    """
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    if kind == "both":
+        kind = "mixup" if rng.random() < 0.5 else "cutmix"
+    alpha = mixup_alpha if kind == "mixup" else cutmix_alpha
+    share = float(rng.beta(alpha, alpha))
+    if kind == "mixup":
+        return share * images + (1 - share) * images[partner], partner, share
+    height, width = images.shape[2:]
+    half = math.sqrt(1 - share) / 2
+    row, column = rng.integers(height), rng.integers(width)
+    top, bottom = (int(np.clip(row + sign * round(half * height), 0, height)) for sign in (-1, 1))
+    left, right = (int(np.clip(column + sign * round(half * width), 0, width)) for sign in (-1, 1))
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner][:, :, top:bottom, left:right]
+    return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 def _shift(images: Tensor, pad: int, offsets: Tensor) -> Tensor:

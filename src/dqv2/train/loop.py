@@ -17,7 +17,7 @@ from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.compose import compose, tobias_cells
-from dqv2.train.augment import augment
+from dqv2.train.augment import augment, mix_pairs
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Recipe:
     weight_decay: float
     augment: dict[str, Any]
     label_smoothing: float = 0.0
+    mix: str = "none"
+    mixup_alpha: float = 0.2
+    cutmix_alpha: float = 1.0
     epochs: int | None = None
     iterations: int | None = None
 
@@ -186,7 +189,7 @@ def _step(
     try:
         batch = augment(normalise(images), **recipe.augment, generator=draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(model(batch), labels, label_smoothing=recipe.label_smoothing)
+        loss = _loss(model, batch, labels, recipe, draws)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -196,6 +199,23 @@ def _step(
             f"{images.shape[2]}x{images.shape[3]}: lower batch_size of the trainer or backbone"
         ) from error
     return loss.detach()
+
+
+def _loss(model: nn.Module, batch: Tensor, labels: Tensor, recipe: Recipe, draws: torch.Generator) -> Tensor:
+    if recipe.mix == "none":
+        return F.cross_entropy(model(batch), labels, label_smoothing=recipe.label_smoothing)
+    batch, partner, share = mix_pairs(
+        batch,
+        kind=recipe.mix,
+        mixup_alpha=recipe.mixup_alpha,
+        cutmix_alpha=recipe.cutmix_alpha,
+        generator=draws,
+    )
+    logits = model(batch)
+    own, other = (
+        F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing) for target in (labels, labels[partner])
+    )
+    return share * own + (1 - share) * other
 
 
 @torch.inference_mode()

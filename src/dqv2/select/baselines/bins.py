@@ -1,0 +1,102 @@
+"""Other divisions into bins than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
+
+from __future__ import annotations
+
+import numbers
+
+import torch
+from torch import Tensor
+
+from dqv2.select.baselines.scores import check_scores, rank_by_score
+from dqv2.select.graphcut import _classes, bin_sizes
+from dqv2.select.sampling import _first_of_each_group, keep_count
+
+
+def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10) -> Tensor:
+    """Divide by quantiles of a score, class by class: int64[N], bin 0 holds the highest scores.
+
+    With a score of early training, such as EL2N, this is table 3's EarlyTrain division (the paper does not say
+    which score). Bin sizes are those of `graphcut_bins`; ties go to the lowest index. scores: real[N];
+    labels: int[N] or None. Raises ValueError for NaN scores and wrong shapes.
+    """
+    rank = rank_by_score(scores).cpu()
+    _check_positive(n_bins, "n_bins")
+    classes = _classes(labels, len(rank))
+    bins = torch.empty_like(rank)
+    for members, sizes in zip(classes, bin_sizes([len(c) for c in classes], int(n_bins)), strict=True):
+        bins[members[rank[members].argsort()]] = torch.arange(int(n_bins)).repeat_interleave(torch.tensor(sizes))
+    return bins.to(scores.device)
+
+
+def random_bins(n: int, *, n_bins: int = 10, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+    """Divide n items at random, class by class: int64[n]. Table 3's Random; bin sizes are those of `graphcut_bins`."""
+    _check_positive(n, "n")
+    order = torch.randperm(int(n), generator=generator, device=generator.device).cpu()
+    return score_bins(order, labels, n_bins=n_bins)
+
+
+def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> Tensor:
+    """Deal n items in their order over the bins in turn, class after class: int64[n].
+
+    Table 3's Uniform, which the paper does not define; this reading has no randomness: every bin holds every
+    n_bins-th item of a class. A class goes on where the one before it stopped, so that the bins' sizes, of a
+    class and in all, differ by at most 1.
+    """
+    _check_positive(n, "n")
+    _check_positive(n_bins, "n_bins")
+    bins = torch.empty(int(n), dtype=torch.int64)
+    bins[torch.cat(_classes(labels, int(n)))] = torch.arange(int(n)) % int(n_bins)
+    return bins
+
+
+def ccs_sample(
+    scores: Tensor,
+    keep: float | int,
+    *,
+    n_strata: int = 50,
+    prune_hardest: float = 0.1,
+    generator: torch.Generator,
+) -> Tensor:
+    """Coverage-centric coreset selection: sorted indices, int64[K].
+
+    The round(prune_hardest·N) items of the highest score are dropped as likely mislabelled (ties: the lowest index
+    first); the score range of the rest is cut into n_strata of equal width, and from the stratum of fewest
+    items on, each gives an equal part of the budget that is left, or all it has; within a stratum items are
+    drawn at random. Source: Zheng et al. 2023, Coverage-centric Coreset Selection for High Pruning Rates,
+    algorithm 1: k = 50 strata, and the share dropped (β) chosen per keep ratio by a search, so 0.1 is only a
+    start. Classes play no part, as there.
+
+    scores: real[N], higher = harder (EL2N, forgetting; for AUM give its negative). keep: a ratio or a count
+    as in `sample_bins`; K is exact. Raises ValueError where fewer than K items are left, for scores that are
+    NaN or infinite, and for values out of range.
+    """
+    check_scores(scores)
+    n = len(scores)
+    count = keep_count(keep, n)
+    _check_positive(n_strata, "n_strata")
+    if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
+        raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
+    rest = (rank_by_score(scores).cpu() >= round(prune_hardest * n)).nonzero().flatten()
+    if len(rest) < count:
+        raise ValueError(
+            f"prune_hardest = {prune_hardest:g} leaves {len(rest)} of {n} items, and keep asks for {count}: lower "
+            "prune_hardest or keep"
+        )
+    easier = scores.cpu().double()[rest]
+    width = (easier.max() - easier.min()) / int(n_strata)
+    stratum = torch.zeros_like(rest)
+    if width > 0:
+        stratum = ((easier - easier.min()) / width).long().clamp(max=int(n_strata) - 1)
+    sizes = torch.bincount(stratum, minlength=int(n_strata))
+    take = torch.zeros_like(sizes)
+    left = count
+    for place, b in enumerate(sizes.argsort(stable=True).tolist()):
+        take[b] = min(int(sizes[b]), left // (len(sizes) - place))
+        left -= int(take[b])
+    priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
+    return rest[_first_of_each_group(stratum, priority, take)].to(scores.device)
+
+
+def _check_positive(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -1,0 +1,177 @@
+"""Coresets that stand for the whole gradient: GradMatch and CRAIG, class by class.
+
+Only inner products of gradients are used, and those factor (see `GradientFeatures`), so that the gradients
+themselves, C·(E + 1) numbers an item, are never built.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqv2.select.baselines.geometry import Products, check_finite, first_largest, products
+from dqv2.select.graphcut import MAX_BYTES, _classes, _device
+from dqv2.select.sampling import keep_count, largest_remainder
+from dqv2.select.similarity import Features
+
+_BATCH = 32
+
+
+def gradmatch(
+    features: Features, labels: Tensor | None, keep: float | int, *, lam: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """GradMatch: the items, and their weights, whose weighted gradients sum to the class's mean gradient.
+
+    Within a class orthogonal matching pursuit minimises ‖Σ w_i·g_i − mean g‖² + lam·‖w‖²: it adds the item
+    whose gradient has the largest inner product with what is left of the mean (the product itself, not its
+    size, since weights are to be positive), then solves for all weights so far, of either sign; when the
+    class has its items, the weights are solved once more under w ≥ 0. Source: Killamsetty et al. 2021,
+    GRAD-MATCH, algorithm 2, in its per-class, last-layer form; order of steps as in DeepCore. Two differences
+    from DeepCore's code: items whose final weight is 0 stay (it drops them and misses the size asked), and
+    the last solve minimises the function above, not the residual of its normal equations.
+
+    features: float[N, D] or `GradientFeatures`; labels: int[N], or None for one class; keep: a ratio or a count
+    as in `sample_bins`, K exact and shared among the classes by largest remainder; lam: above 0, in the
+    units of a squared gradient (DeepCore: 1). Ties up to rounding go to the lowest index.
+
+    Returns:
+        Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
+
+    Raises:
+        ValueError: NaN or infinite values, other shapes, keep or lam out of range.
+    """
+    n = check_finite(features)
+    _check_lam(lam)
+    classes = _classes(labels, n)
+    counts = largest_remainder(torch.tensor([len(c) for c in classes]), keep_count(keep, n))
+    weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
+    for members, count in zip(classes, counts.tolist(), strict=True):
+        if count:
+            chosen, weight = _pursue(products(features, members), count, float(lam))
+            weights[members[torch.from_numpy(chosen)]] = torch.from_numpy(weight)
+    indices = (weights >= 0).nonzero().flatten()
+    return indices.to(_device(features)), weights[indices].to(_device(features))
+
+
+def gradmatch_order(features: Features, labels: Tensor | None = None, *, lam: float = 1.0) -> Tensor:
+    """GradMatch's rank of each item within its class: int64[N], 0 = chosen first.
+
+    Each step of the pursuit depends on the steps before it alone, so the first k of the order are the k items of
+    `gradmatch`; their weights are another matter. Memory is n²·16 bytes for a class of n items. Arguments, ties, device
+    and errors as in `gradmatch`.
+    """
+    n = check_finite(features)
+    _check_lam(lam)
+    rank = torch.empty(n, dtype=torch.int64)
+    for members in _classes(labels, n):
+        chosen, _ = _pursue(products(features, members), len(members), float(lam), weigh=False)
+        rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
+    return rank.to(_device(features))
+
+
+def _check_lam(lam: float) -> None:
+    if isinstance(lam, bool) or not isinstance(lam, numbers.Real) or not 0 < lam < math.inf:
+        raise ValueError(f"lam must be a finite number above 0 (it keeps duplicates solvable), got {lam!r}")
+
+
+def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: int = MAX_BYTES) -> Tensor:
+    """CRAIG rank of each item within its class: int64[N], 0 = chosen first.
+
+    Greedy facility location: the next item is the one that lowers Σ_i min_{s∈S} ‖g_i − g_s‖ the most, the sum
+    over the class of the distance to the nearest chosen item; the first is the medoid. Exact: bounds from
+    earlier steps (the gains only fall) spare evaluations and change nothing. Source: Mirzasoleiman et al.
+    2020, Coresets for Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore,
+    whose similarity is the largest distance minus the distance.
+
+    features: float[N, D] or `GradientFeatures`; labels: int[N], or None for one order over all items. Gains
+    equal up to rounding go to the lowest index. The result lies on the device of the features. Raises
+    ValueError for NaN or infinite values, and for a class whose n²·8 bytes of distances exceed max_bytes.
+    """
+    n = check_finite(features)
+    rank = torch.empty(n, dtype=torch.int64)
+    for members in _classes(labels, n):
+        if len(members) ** 2 * 8 > max_bytes:
+            raise ValueError(
+                f"{len(members)} items of one class need {len(members) ** 2 * 8 / 2**30:.1f} GiB of distances, more "
+                f"than max_bytes = {max_bytes}: give labels so that classes are smaller, or raise max_bytes"
+            )
+        chosen = _facilities(distances(products(features, members)))
+        rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
+    return rank.to(_device(features))
+
+
+def distances(products: Products) -> np.ndarray:
+    """Euclidean distances between all items, float64[n, n], with zeros on the diagonal."""
+    out = products.matrix()
+    squares = out.diagonal().copy()
+    out *= -2
+    out += squares
+    out += squares[:, None]
+    # What cancellation leaves of the distance between duplicates is rounding, which the root would magnify.
+    out[out < 1e-13 * np.maximum.outer(squares, squares)] = 0
+    np.fill_diagonal(out, 0)
+    return np.sqrt(out, out=out)
+
+
+def _pursue(products: Products, count: int, lam: float, *, weigh: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """`count` items in the order of choice and, where wanted, their non-negative weights."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    squares, target = products.squares(), products.means()
+    rows = np.empty((count, len(target)))  # products of the chosen with all
+    factor = np.zeros((count, count))  # lower Cholesky factor of the chosen's products + lam·I
+    rhs = np.empty(count)  # factor⁻¹ · target of the chosen
+    chosen = np.empty(count, dtype=np.int64)
+    free = np.ones(len(target), dtype=bool)
+    left = target.copy()  # products of all with what the chosen leave of the mean
+    scale = np.abs(target).max()
+    for k in range(count):
+        chosen[k] = i = first_largest(np.where(free, left, -np.inf), scale)
+        free[i] = False
+        rows[k] = products.row(i)
+        if k:
+            factor[k, :k] = solve_triangular(factor[:k, :k], rows[:k, i], lower=True, check_finite=False)
+        # The Schur complement is at least lam; rounding may say otherwise where gradients are huge.
+        pivot = squares[i] + lam - factor[k, :k] @ factor[k, :k]
+        factor[k, k] = math.sqrt(max(pivot, lam))
+        rhs[k] = (target[i] - factor[k, :k] @ rhs[:k]) / factor[k, k]
+        if k + 1 < count:
+            size = k + 1
+            weight = solve_triangular(factor[:size, :size], rhs[:size], lower=True, trans="T", check_finite=False)
+            left = target - weight @ rows[:size]
+    if not weigh:
+        return chosen, None
+    # ‖factorᵀ·w − rhs‖² is the objective but for a constant.
+    return chosen, nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * count)[0]
+
+
+def _facilities(distance: np.ndarray) -> np.ndarray:
+    n = len(distance)
+    total = distance.sum(1)
+    chosen = np.empty(n, dtype=np.int64)
+    chosen[0] = i = first_largest(-total, total.max())
+    nearest = distance[i].copy()
+    bound = np.full(n, np.inf)  # at least the gain of each item; -inf once chosen
+    bound[i] = -np.inf
+    for step in range(1, n):
+        tolerance = 1e-12 * total.max()
+        stale = bound > -np.inf
+        best = -np.inf
+        while True:
+            index = np.flatnonzero(stale & (bound >= best - tolerance))
+            if len(index) == 0:
+                break
+            if len(index) > _BATCH:
+                index = index[np.argpartition(-bound[index], _BATCH)[:_BATCH]]
+            bound[index] = np.maximum(nearest - distance[index], 0).sum(1)
+            stale[index] = False
+            best = max(best, bound[index].max())
+        chosen[step] = i = int((bound >= best - tolerance).argmax())
+        np.minimum(nearest, distance[i], out=nearest)
+        bound[i] = -np.inf
+    return chosen

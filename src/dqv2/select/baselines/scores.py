@@ -1,0 +1,112 @@
+"""Scores of single items: GraNd, EL2N, forgetting, uncertainty. For every one of them higher = kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dqv2.select.similarity import GradientFeatures, check_matrix, last_layer_residual
+
+UNCERTAINTY = ("least_confidence", "entropy", "margin")
+
+
+def grand_scores(features: GradientFeatures) -> Tensor:
+    """GraNd: the norm of each item's last-layer gradient, float64[N] of at least 0. Higher = kept.
+
+    ‖[b, b ⊗ e]‖ = ‖b‖·√(1 + ‖e‖²). Source: Paul et al. 2021, Deep Learning on a Data Diet, section 2: the
+    expectation over initialisations of the gradient norm early in training. One call is one initialisation;
+    the mean over several is the caller's. The restriction to the last layer is DeepCore's (Guo et al. 2022).
+    Raises ValueError for NaN or infinite values.
+    """
+    _finite(features.residual, "residual")
+    _finite(features.embedding, "embedding")
+    b, e = (torch.linalg.vector_norm(x.double(), dim=1) for x in (features.residual, features.embedding))
+    return b * torch.hypot(torch.ones_like(e), e)
+
+
+def el2n_scores(logits: Tensor, labels: Tensor) -> Tensor:
+    """EL2N: ‖softmax(logits) − onehot‖₂, float64[N] in [0, √2]. Higher = kept.
+
+    Source: Paul et al. 2021, section 2 (the error's L2 norm, which bounds GraNd); the mean over several
+    initialisations is the caller's. logits: float[N, C]; labels: int[N] in 0..C-1. Raises ValueError for
+    other shapes, labels, and for NaN or infinite logits.
+    """
+    check_matrix(logits, "logits")
+    _finite(logits, "logits")
+    return torch.linalg.vector_norm(last_layer_residual(logits, labels), dim=1)
+
+
+def forgetting_scores(correct: Tensor) -> Tensor:
+    """Forgetting events: how often an item went from right to wrong, float64[N]. Higher = kept.
+
+    Source: Toneva et al. 2019, An Empirical Study of Example Forgetting, definition in section 3 and
+    algorithm 1. An item that was never right counts as forgotten without end; here T + 1, which is above
+    every count and, unlike infinity, can be averaged and cut into strata. (DeepCore gives it 0, the lowest.)
+
+    correct: bool[T, N], whether item n was classified rightly at its t-th presentation.
+    """
+    if not isinstance(correct, Tensor) or correct.dim() != 2 or correct.dtype != torch.bool or 0 in correct.shape:
+        got = (
+            f"{correct.dtype} of shape {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct).__name__
+        )
+        raise ValueError(f"correct must be bool[T, N] with one row a presentation and one column an item, got {got}")
+    events = (correct[:-1] & ~correct[1:]).sum(0).double()
+    return torch.where(correct.any(0), events, float(len(correct) + 1))
+
+
+def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor:
+    """How unsure the model is of each item, float64[N]. Higher = more uncertain = kept.
+
+    With p = softmax(logits) and p1 ≥ p2 its two largest entries: "least_confidence" is 1 − p1, "entropy"
+    −Σ p·log p in nats, "margin" 1 − (p1 − p2). Source: Settles 2009, Active Learning Literature Survey, on
+    uncertainty sampling; for coresets Coleman et al. 2020, Selection via Proxy. 1 − p1 is taken as the sum of
+    the other entries, so that very sure items still differ.
+
+    logits: float[N, C]. Raises ValueError for other shapes or kinds, C = 1, NaN or infinite logits.
+    """
+    if kind not in UNCERTAINTY:
+        raise ValueError(f"kind must be one of {', '.join(UNCERTAINTY)}, got {kind!r}")
+    check_matrix(logits, "logits")
+    _finite(logits, "logits")
+    if logits.shape[1] < 2:
+        raise ValueError("logits has one column; uncertainty needs at least 2 classes")
+    log_p = torch.log_softmax(logits.double(), dim=1).sort(dim=1, descending=True).values
+    p = log_p.exp()
+    if kind == "entropy":
+        return -(p * log_p).sum(1)
+    others = p[:, 1:].sum(1)
+    return others if kind == "least_confidence" else others + p[:, 1]
+
+
+def rank_by_score(scores: Tensor) -> Tensor:
+    """Place of each item when the highest score comes first: int64[N], 0 = chosen first, ties to the lowest index.
+
+    scores: real[N], infinities allowed. The result serves `sample_ranked`, which takes the lowest ranks.
+    Raises ValueError for NaN and other shapes.
+    """
+    check_scores(scores, finite=False)
+    rank = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
+    rank[scores.sort(descending=True, stable=True).indices] = torch.arange(len(scores), device=scores.device)
+    return rank
+
+
+def check_scores(scores: Tensor, *, finite: bool = True) -> None:
+    """Raise ValueError unless `scores` is real[N] with N at least 1, without NaN and (if `finite`) infinities."""
+    if not isinstance(scores, Tensor) or scores.dim() != 1 or len(scores) == 0 or scores.is_complex():
+        got = f"{scores.dtype} of shape {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"scores must be a real tensor of one dimension with one entry an item, got {got}")
+    bad = ~scores.isfinite() if finite else scores.isnan()
+    if bool(bad.any()):
+        what = "NaN or infinite" if finite else "NaN"
+        raise ValueError(
+            f"{int(bad.sum())} of {len(scores)} scores are {what}; the first is index {int(bad.int().argmax())}"
+        )
+
+
+def _finite(values: Tensor, name: str) -> None:
+    bad = ~values.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{int(bad.sum())} of {len(bad)} rows of {name} hold NaN or infinite values; the first is index "
+            f"{int(bad.int().argmax())}"
+        )

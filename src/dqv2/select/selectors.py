@@ -1,0 +1,136 @@
+"""Selectors by name: bins to draw shares of, or ranks to take the first of, from features, logits and labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqv2.select.baselines.bins import random_bins, score_bins, uniform_bins
+from dqv2.select.baselines.geometry import herding_order, k_center_order
+from dqv2.select.baselines.gradient import craig_order, gradmatch_order
+from dqv2.select.baselines.scores import el2n_scores, grand_scores, rank_by_score, uncertainty_scores
+from dqv2.select.coreset import Pool
+from dqv2.select.graphcut import graphcut_bins, graphcut_order
+from dqv2.select.similarity import Features, GradientFeatures, last_layer_residual
+
+
+def features_by_name(name: str, embedding: Tensor, logits: Tensor | None, labels: Tensor) -> Features:
+    """What a selector compares images by.
+
+    Args:
+        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
+            "gradient_dq" (the same with DQ's softmax before the loss).
+        embedding: float[M, E].
+        logits: float[M, C], for the gradients.
+        labels: int64[M].
+    """
+    if name == "embedding":
+        return embedding
+    residual = last_layer_residual(logits, labels, softmax_in_loss=name == "gradient_dq")
+    return GradientFeatures(residual=residual, embedding=embedding)
+
+
+def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """A score of each image by one early-trained network, the higher the sooner kept: float64[M]."""
+    if name == "grand":
+        return grand_scores(GradientFeatures(residual=last_layer_residual(logits, labels), embedding=embedding))
+    if name == "el2n":
+        return el2n_scores(logits, labels)
+    return uncertainty_scores(logits, name)
+
+
+def apply_selector(
+    kind: str,
+    labels: Tensor,
+    embedding: Tensor | None = None,
+    logits: Tensor | None = None,
+    *,
+    generator: torch.Generator,
+    n_bins: int = 10,
+    lam: float = 1.0,
+    features: str = "embedding",
+    score: str | None = None,
+) -> tuple[str, Tensor]:
+    """Divide or rank M images, class by class.
+
+    Args:
+        kind: a kind of the configuration's selectors, but "random".
+        labels: int64[M].
+        embedding, logits: float[M, E] and float[M, C] of one network; what the kind does not read may be None.
+        generator: for random bins.
+        n_bins, lam, features, score: as in the configuration.
+
+    Returns:
+        ("bin", int64[M]) or ("rank", int64[M], 0 is kept first).
+
+    Raises:
+        ValueError: there is no such kind, or what it reads is not there or not finite.
+    """
+    if kind == "random_bins":
+        return "bin", random_bins(len(labels), n_bins=n_bins, generator=generator, labels=labels)
+    if kind == "uniform_bins":
+        return "bin", uniform_bins(len(labels), n_bins=n_bins, labels=labels)
+    if kind == "score_bins":
+        return "bin", score_bins(scores_by_name(score, embedding, logits, labels), labels, n_bins=n_bins)
+    if kind == "score":
+        return "rank", rank_by_score(scores_by_name(score, embedding, logits, labels))
+    compared = features_by_name(features, embedding, logits, labels)
+    if kind == "graphcut_bins":
+        return "bin", graphcut_bins(compared, labels, n_bins=n_bins, lam=lam)
+    if kind == "graphcut":
+        return "rank", graphcut_order(compared, labels, lam=lam)
+    orders = {"herding": herding_order, "k_center": k_center_order}
+    orders |= {"craig": craig_order, "gradmatch": gradmatch_order}
+    if kind not in orders:
+        raise ValueError(f"there is no selector of kind {kind!r}")
+    return "rank", orders[kind](compared, labels)
+
+
+def divide(
+    pool: Pool,
+    labels: np.ndarray,
+    embeddings: list[Tensor],
+    logits: list[Tensor],
+    *,
+    n_originals: int,
+    generator: torch.Generator,
+    kind: str,
+    **options: Any,
+) -> Pool:
+    """Divide the pool into bins, or rank it, class by class.
+
+    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ
+    (paper, section 4.3).
+
+    Args:
+        pool: what to divide.
+        labels: int64[N] of the originals.
+        embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
+            empty for a selector that reads none.
+        logits: float[N, C], likewise.
+        n_originals: N.
+        generator: for a selector that draws.
+        kind, options: the selector, as `apply_selector` takes it; `n_bins` is for a pool of N images. "random" leaves
+            the pool as one bin.
+    """
+    if kind == "random":
+        return pool
+    if "n_bins" in options:
+        options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / n_originals))
+    own = torch.from_numpy(labels[pool.rows])
+    inputs = [_of_pool(pool, arrays) for arrays in (embeddings, logits)]
+    what, values = apply_selector(kind, own, *inputs, generator=generator, **options)
+    return replace(pool, **({"bins": values.numpy()} if what == "bin" else {"rank": values.numpy()}))
+
+
+def _of_pool(pool: Pool, arrays: list[Tensor]) -> Tensor | None:
+    """One row for each image of the pool, from the arrays of the originals and of the Tobias images."""
+    if not arrays:
+        return None
+    if len(arrays) != bool((~pool.tobias).any()) + bool(pool.tobias.any()):
+        raise ValueError(f"{len(arrays)} feature arrays do not fit a pool with these kinds of images")
+    return torch.cat([arrays[0][pool.rows[~pool.tobias]], arrays[-1][pool.rows[pool.tobias]]])

@@ -1,0 +1,158 @@
+"""GradMatch against pursuit on whole gradients, CRAIG against greedy by brute force."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from dqv2 import GradientFeatures, craig_order, gradmatch, gradmatch_order
+
+
+def pursuit(g, count, lam):
+    """Orthogonal matching pursuit on rows g, every system solved afresh."""
+    mean, chosen, left = g.mean(0), [], g.mean(0)
+    for _ in range(count):
+        rest = [i for i in range(len(g)) if i not in chosen]
+        gain = {i: g[i] @ left for i in rest}
+        chosen.append(next(i for i in rest if gain[i] >= max(gain.values()) - 1e-10))
+        a = g[chosen]
+        left = mean - a.T @ np.linalg.solve(a @ a.T + lam * np.eye(len(chosen)), a @ mean)
+    return chosen
+
+
+def objective(w, a, mean, lam):
+    return ((a.T @ w - mean) ** 2).sum() + lam * (w**2).sum()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gradmatch_picks_what_pursuit_on_whole_gradients_picks(seed):
+    rng = np.random.default_rng(seed)
+    n, lam = int(rng.integers(2, 25)), [1.0, 0.1, 1e-3][seed % 3]
+    b, e = rng.normal(size=(n, 3)), rng.normal(size=(n, 4))
+    g = np.concatenate([b, np.einsum("nc,ne->nce", b, e).reshape(n, -1)], 1)
+    count = int(rng.integers(1, n + 1))
+    features = GradientFeatures(torch.from_numpy(b), torch.from_numpy(e))
+    indices, weights = gradmatch(features, None, count, lam=lam)
+    assert indices.tolist() == sorted(pursuit(g, count, lam))
+    dense, dense_weights = gradmatch(torch.from_numpy(g), None, count, lam=lam)
+    assert dense.tolist() == indices.tolist()
+    torch.testing.assert_close(dense_weights, weights, rtol=1e-6, atol=1e-9)
+    # The weights minimise the objective under w >= 0: gradient 0 where w > 0, at least 0 where w = 0.
+    a, w = g[indices.numpy()], weights.numpy()
+    slope = 2 * (a @ (a.T @ w - g.mean(0)) + lam * w)
+    assert (w >= 0).all()
+    assert np.abs(slope[w > 0]).max(initial=0) < 1e-9
+    assert slope[w == 0].min(initial=0) > -1e-9
+    found = minimize(objective, np.full(count, 0.1), (a, g.mean(0), lam), bounds=[(0, None)] * count)
+    assert objective(w, a, g.mean(0), lam) <= found.fun + 1e-9
+
+
+def test_gradmatch_takes_the_gradient_along_the_mean():
+    g = torch.tensor([[1.0, 0.0], [0.0, 0.1], [-1.0, 0.0], [3.0, 0.0]], dtype=torch.float64)
+    indices, weights = gradmatch(g, None, 1, lam=1e-9)
+    assert indices.tolist() == [3]
+    assert float(weights) == pytest.approx(0.75 / 3)  # 3·w = the mean's first entry, 3/4
+
+
+def test_gradmatch_shares_the_count_and_matches_each_class_alone():
+    rng = np.random.default_rng(1)
+    g, labels = torch.from_numpy(rng.normal(size=(61, 6))), torch.from_numpy(rng.integers(0, 4, 61))
+    indices, weights = gradmatch(g, labels, 0.3)
+    assert len(indices) == len(weights) == 18
+    assert indices.dtype == torch.int64
+    assert bool((indices.diff() > 0).all())
+    for c in range(4):
+        members = (labels == c).nonzero().flatten()
+        part = labels[indices] == c
+        assert abs(int(part.sum()) - 0.3 * len(members)) < 1
+        alone, alone_weights = gradmatch(g[members], None, int(part.sum()))
+        assert members[alone].tolist() == indices[part].tolist()
+        torch.testing.assert_close(weights[part], alone_weights)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 20])
+def test_the_first_of_the_order_are_gradmatchs_items(count):
+    generator = torch.Generator().manual_seed(count)
+    features = torch.randn(20, 6, generator=generator)
+    rank = gradmatch_order(features)
+    assert sorted(rank.tolist()) == list(range(20))
+    indices, _ = gradmatch(features, None, count)
+    assert (rank < count).nonzero().flatten().tolist() == indices.tolist()
+    labels = torch.arange(20) % 2
+    for c in range(2):
+        assert (
+            gradmatch_order(features, labels)[labels == c].tolist() == gradmatch_order(features[labels == c]).tolist()
+        )
+
+
+def test_gradmatch_with_duplicates_zeros_and_all_items():
+    g = torch.cat([torch.ones(3, 2), torch.zeros(2, 2)]).double()
+    indices, weights = gradmatch(g, None, 2)
+    assert indices.tolist() == [0, 1]
+    torch.testing.assert_close(weights, torch.full((2,), 1.2 / 5, dtype=torch.float64))  # (4 + 1)·w = 2·0.6
+    indices, weights = gradmatch(g * 1e6, None, 1.0, lam=1e-3)
+    assert indices.tolist() == [0, 1, 2, 3, 4]
+    assert weights[3:].tolist() == [0, 0]
+    assert gradmatch(torch.zeros(3, 2), None, 2)[0].tolist() == [0, 1]
+    for lam in (0, -1.0, float("nan"), True):
+        with pytest.raises(ValueError, match="lam must be a finite number above 0"):
+            gradmatch(g, None, 1, lam=lam)
+
+
+def facilities(x):
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+    chosen = []
+    while len(chosen) < len(x):
+        rest = [i for i in range(len(x)) if i not in chosen]
+        cost = {i: distance[[*chosen, i]].min(0).sum() for i in rest}
+        chosen.append(next(i for i in rest if cost[i] <= min(cost.values()) + 1e-9))
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_craig_equals_greedy_facility_location(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 60))
+    x = rng.integers(-2, 3, (n, 3)).astype(float) if seed % 2 else rng.normal(size=(n, 3)) + 5
+    assert craig_order(torch.from_numpy(x)).argsort().tolist() == facilities(x)
+    labels = rng.integers(0, 2, n)
+    rank = craig_order(torch.from_numpy(x), torch.from_numpy(labels))
+    for c in (0, 1):
+        members = np.flatnonzero(labels == c)
+        assert rank[members].argsort().tolist() == facilities(x[members])
+
+
+def test_craig_is_exact_where_bounds_spare_evaluations():
+    # A grid of whole numbers, each point several times: many equal gains, found at different steps.
+    x = np.random.default_rng(3).integers(0, 8, (260, 2)).astype(float)
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+    nearest, chosen = np.full(260, distance.max()), []
+    for _ in range(260):
+        gain = np.maximum(nearest - distance, 0).sum(1)
+        gain[chosen] = -1
+        chosen.append(int((gain >= gain.max() - 1e-9).argmax()))
+        nearest = np.minimum(nearest, distance[chosen[-1]])
+    assert craig_order(torch.from_numpy(x)).argsort().tolist() == chosen
+
+
+def test_craig_on_factored_gradients_and_the_best_pair():
+    rng = np.random.default_rng(0)
+    b, e = rng.normal(size=(30, 3)), rng.normal(size=(30, 4))
+    g = np.concatenate([b, np.einsum("nc,ne->nce", b, e).reshape(30, -1)], 1)
+    assert craig_order(GradientFeatures(torch.from_numpy(b), torch.from_numpy(e))).argsort().tolist() == facilities(g)
+    # Two clusters: the first two chosen are the best pair of all.
+    x = np.concatenate([rng.normal(size=(6, 2)), rng.normal(size=(5, 2)) + 50])
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+    best = min(itertools.combinations(range(11), 2), key=lambda s: distance[list(s)].min(0).sum())
+    pair = (craig_order(torch.from_numpy(x)) < 2).nonzero().flatten().tolist()
+    assert {i < 6 for i in pair} == {i < 6 for i in best} == {True, False}
+
+
+def test_craig_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"10 items of one class need .* GiB of distances"):
+        craig_order(torch.ones(10, 2), max_bytes=799)
+    assert craig_order(torch.ones(10, 2), max_bytes=800).tolist() == list(range(10))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        craig_order(torch.tensor([[float("inf")]]))
