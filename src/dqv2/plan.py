@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "
 
 # Paths carry the axes in the order of dependence; `results/<run>/` goes before each.
 PACK = "{dataset}/data/{split}"
+PACK_OPTIONS = "{dataset}/data/options.json"
 EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
 SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
 EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
@@ -180,9 +182,13 @@ class Plan:
     def check_folders(self) -> None:
         """Before the first job: every folder of images that is still to be packed must be there."""
         datasets = sorted({run.selection.dataset for run in self.runs})
-        waiting = [d for d in datasets if not Path(self.under(PACK).format(dataset=d, split="train")).exists()]
-        if faults := missing_folders(self.config, waiting):
+        if faults := missing_folders(self.config, [name for name in datasets if not self._is_packed(name)]):
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
+
+    def _is_packed(self, dataset: str) -> bool:
+        """Whether the pack that is there was made with these very options; Snakemake makes any other anew."""
+        path = Path(self.under(PACK_OPTIONS).format(dataset=dataset))
+        return path.exists() and json.loads(path.read_text()) == self.pack_options(dataset)
 
     @cached_property
     def runs(self) -> list[Run]:

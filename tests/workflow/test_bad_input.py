@@ -83,3 +83,12 @@ def test_a_sound_folder_runs(project, images):
     project.snakemake("--config", *options, config="folder")
     assert (project.folder / "paper_figures/folder/own.png").exists()
     assert len(project.metrics()) == 4
+    # A wrong path now is named before anything starts, and what there is stays
+    options.append("datasets={own: {path: data/elsewhere}}")
+    done = project.snakemake("--config", *options, config="folder", check=False)
+    assert done.returncode != 0
+    assert "there is no such folder" in done.stdout + done.stderr
+    assert (project.folder / "results/folder/own/data/train/meta.json").exists()
+    # The images themselves are no longer needed once they are packed
+    shutil.rmtree(images)
+    assert project.waiting("--config", *options[:-1], config="folder") == {}

@@ -6,6 +6,7 @@ rule pack:
         train=directory(pack("train")),
         validation=directory(pack("validation")),
         test=directory(pack("test")),
+        options=PLAN.under(paths.PACK_OPTIONS),
     log:
         f"{PLAN.logs}/{{dataset}}/pack.log",
     benchmark:
