@@ -193,7 +193,7 @@ def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list
         look_of_mean = {"color": look.colour, "marker": look.marker, "ms": 5.5, "mec": "white", "mew": 0.7}
         ax.plot(at, mean, lw=1.5, zorder=3.2, gid="mean", **look_of_mean)
         for x, position in zip(xs, at, strict=True):
-            _seeds(ax, position + 0.62 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.2 * step, 9)
+            _seeds(ax, position + 0.48 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.14 * step, 9)
             filters = {spec["x"]: x} | ({spec["hue"]: hue} if spec["hue"] else {})
             handles += _reported(ax, spec, filters, position - 0.4 * step)
         if spec["hue"]:
