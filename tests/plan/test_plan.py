@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from dqv2 import plan as paths
 from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan, ratio
+from dqv2.plan import Plan, paths
+from dqv2.plan.paths import ratio
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from dqv2 import plan as paths
 from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan, chunk_name
+from dqv2.plan import Plan, paths
+from dqv2.plan.paths import chunk_name
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
 from dqv2.train.small import SMALL

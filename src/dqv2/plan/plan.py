@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from dqv2.config import Axes, Config, ConfigError, Experiment, missing_folders
-
-AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
-
-# Paths carry the axes in the order of dependence; `results/<run>/` goes before each.
-PACK = "{dataset}/data/{split}"
-PACK_OPTIONS = "{dataset}/data/options.json"
-EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
-SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
-EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
-LOGITS = "{dataset}/saliency/{backbone}/seed-{seed}/logits.npy"
-RECIPE = "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"
-FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/embedding.npy"
-FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
-BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
-CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
-METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a coreset is drawn from and how; the keep ratio and the seed apart."""
-
-    dataset: str
-    mixture: str
-    selector: str
-    mask: str | None = None  # None: no Tobias images in the pool
-    tobias_size: int | None = None
-    backbone: str | None = None  # None: the selector reads no features
-
-    @property
-    def path(self) -> str:
-        """The part of a path that says which selection it is."""
-        parts = [self.mixture]
-        if self.mask:
-            parts += [f"mask-{self.mask}", f"tobias-{self.tobias_size}"]
-        if self.backbone:
-            parts += [f"backbone-{self.backbone}"]
-        return "/".join([*parts, self.selector])
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training."""
-
-    selection: Selection
-    keep_ratio: float
-    trainer: str
-    seed: int
-
-
-class Row(NamedTuple):
-    """A run as an experiment shows it."""
-
-    run: Run
-    title: str
-    method: str | None
+from dqv2.config import Config, ConfigError, missing_folders
+from dqv2.plan import paths
+from dqv2.plan.runs import Run, Selection, check, rows_of, title_of
 
 
 class Plan:
@@ -86,98 +29,8 @@ class Plan:
         self.root = f"results/{config.run}"
         self.logs = f"logs/{config.run}"
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
-        self.rows = {name: self._rows(config.experiments[name]) for name in config.targets}
-        self._check()
-
-    # -- experiments to runs ------------------------------------------------------------------------------------
-
-    def _rows(self, experiment: Experiment) -> list[Row]:
-        """The runs of an experiment in the order of its block."""
-        seeds = experiment.seeds or self.config.seeds
-        cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in self._cells(experiment, arm)))
-        titles = self._titles(cells)
-        return [
-            Row(Run(selection, keep, trainer, seed), titles[cell], method)
-            for cell in cells
-            for (method, _, selection, keep, trainer) in [cell]
-            for seed in seeds
-        ]
-
-    def _cells(self, experiment: Experiment, arm: Any) -> Iterator[tuple]:
-        """(method, title, selection, keep ratio, trainer) for each point of the product of an arm's axes."""
-
-        def values(axis: str) -> list | None:
-            return (getattr(arm, axis) if arm else None) or getattr(experiment, axis)
-
-        for method in values("method") or [None]:
-            fixed = self.config.methods[method] if method else Axes()
-            choices = []
-            for axis in AXES:
-                default = getattr(self.config.defaults, axis)
-                own = getattr(fixed, axis)
-                choices.append(values(axis) or [own if own is not None else default])
-            for point in itertools.product(*choices):
-                axes = dict(zip(AXES, point, strict=True))
-                title = (arm.title if arm else None) or experiment.title
-                yield (method, title, self._selection(axes), axes["keep_ratio"], axes["trainer"])
-
-    def _selection(self, axes: dict[str, Any]) -> Selection:
-        """Drop the axes on which the selection does not depend, so that equal work has one path."""
-        with_tobias = self.config.mixtures[axes["mixture"]].tobias > 0
-        with_features = self.config.selectors[axes["selector"]].reads_features
-        return Selection(
-            dataset=axes["dataset"],
-            mixture=axes["mixture"],
-            selector=axes["selector"],
-            mask=axes["mask"] if with_tobias else None,
-            tobias_size=axes["tobias_size"] if with_tobias else None,
-            backbone=axes["backbone"] if with_features else None,
-        )
-
-    def _titles(self, cells: list[tuple]) -> dict[tuple, str]:
-        """A name to print for each cell: its arm's or its method's title, and the mask where it tells arms apart."""
-        titles = {}
-        for cell in cells:
-            method, title, selection, *_ = cell
-            title = title or (self.config.methods[method].title if method else selection.path)
-            masks = {c[2].mask for c in cells if c[0] == method and c[2].mask}
-            if len(masks) > 1 and selection.mask and not cell[1]:
-                title = f"{title}, {self._title(self.config.masks, selection.mask)}"
-            titles[cell] = title
-        return titles
-
-    @staticmethod
-    def _title(blocks: dict[str, Any], name: str | None) -> str | None:
-        return (blocks[name].title or name) if name else None
-
-    def _check(self) -> None:
-        faults = []
-        for name, rows in self.rows.items():
-            for run, *_ in rows:
-                selection = run.selection
-                size = self.config.datasets[selection.dataset].size
-                fresh = self.config.trainers[run.trainer].fresh_tobias
-                for cells in (selection.tobias_size or 0, fresh.size if fresh else 0):
-                    if cells > size:
-                        faults.append(
-                            f"experiments.{name}: Tobias size {cells} is finer than the {size} pixels of "
-                            f"datasets.{selection.dataset}"
-                        )
-                mixture = self.config.mixtures[selection.mixture]
-                if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
-                    faults.append(
-                        f"experiments.{name}: keep_ratio {run.keep_ratio:g} asks for more images than the pool of "
-                        f"mixture {selection.mixture} holds"
-                    )
-                for mask in {selection.mask, fresh.mask if fresh else None} - {None}:
-                    known = self.config.datasets[selection.dataset].kind == "digits"
-                    if self.config.masks[mask].source == "object" and not known:
-                        faults.append(
-                            f"experiments.{name}: mask {mask} (source object) needs a set that knows its objects; "
-                            f"{selection.dataset} does not"
-                        )
-        if faults:
-            raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
+        self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
+        check(config, self.rows)
 
     def check_folders(self) -> None:
         """Before the first job: every folder of images that is still to be packed must be there."""
@@ -187,7 +40,7 @@ class Plan:
 
     def _is_packed(self, dataset: str) -> bool:
         """Whether the pack that is there was made with these very options; Snakemake makes any other anew."""
-        path = Path(self.under(PACK_OPTIONS).format(dataset=dataset))
+        path = Path(self.under(paths.PACK_OPTIONS).format(dataset=dataset))
         return path.exists() and json.loads(path.read_text()) == self.pack_options(dataset)
 
     @cached_property
@@ -237,17 +90,17 @@ class Plan:
     def models_of_mask(self, mask: str) -> list[str]:
         """The saliency pattern that a mask reads, or nothing."""
         backbone = self.config.masks[mask].backbone
-        return [self.under(SALIENCY).replace("{backbone}", backbone)] if backbone else []
+        return [self.under(paths.SALIENCY).replace("{backbone}", backbone)] if backbone else []
 
     def features_of(self, selection: Selection) -> list[str]:
         """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
-        return self._outputs_of(selection, EMBEDDING, FEATURES)
+        return self._outputs_of(selection, paths.EMBEDDING, paths.FEATURES)
 
     def logits_of(self, selection: Selection) -> list[str]:
         """The same for the logits, or nothing where the selector needs none."""
         if not self.config.selectors[selection.selector].reads_logits:
             return []
-        return self._outputs_of(selection, LOGITS, FEATURE_LOGITS)
+        return self._outputs_of(selection, paths.LOGITS, paths.FEATURE_LOGITS)
 
     def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
         found = []
@@ -260,14 +113,14 @@ class Plan:
 
     def recipes_of(self, selection: Selection) -> list[str]:
         """The recipe pattern of a selection's Tobias images, or nothing."""
-        return [self._with_mask(self.under(RECIPE), selection)] if selection.mask else []
+        return [self._with_mask(self.under(paths.RECIPE), selection)] if selection.mask else []
 
     def fresh_of(self, trainer: str) -> list[str]:
         """The recipe pattern whose masks a trainer needs to draw fresh backgrounds, or nothing."""
         fresh = self.config.trainers[trainer].fresh_tobias
         if fresh is None:
             return []
-        return [self.under(RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
+        return [self.under(paths.RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
 
     @staticmethod
     def _with_mask(pattern: str, selection: Selection) -> str:
@@ -321,10 +174,10 @@ class Plan:
 
     def metrics_of(self, run: Run) -> str:
         """The file that a run leaves."""
-        return self.under(METRICS).format(
+        return self.under(paths.METRICS).format(
             dataset=run.selection.dataset,
             selection=run.selection.path,
-            keep=ratio(run.keep_ratio),
+            keep=paths.ratio(run.keep_ratio),
             trainer=run.trainer,
             seed=run.seed,
         )
@@ -352,7 +205,7 @@ class Plan:
                     "originals": mixture.originals,
                     "tobias": mixture.tobias,
                     "mask": mask,
-                    "mask_title": self._title(config.masks, mask) or "no mask",
+                    "mask_title": title_of(config.masks, mask) or "no mask",
                     "backgrounds": backgrounds,
                     "tobias_size": s.tobias_size,
                     "keep_ratio": run.keep_ratio,
@@ -401,22 +254,12 @@ class Plan:
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
             first = rows[0].run
-            mask = self._title(self.config.masks, first.selection.mask)
+            mask = title_of(self.config.masks, first.selection.mask)
             return " · ".join([*parts, *([mask] if mask else []), f"seed {first.seed}"])
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
-
-
-def ratio(value: float) -> str:
-    """A keep ratio as it stands in a path: 0.1, 1."""
-    return f"{value:.12g}"
-
-
-def chunk_name(seeds: Iterable[int]) -> str:
-    """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
-    return "_".join(str(seed) for seed in seeds)
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""What every block of the configuration is made of."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+class ConfigError(ValueError):
+    """Something in the configuration is wrong; the message names the key, the value and what is allowed."""
+
+
+class Block(BaseModel):
+    """A block of the configuration: extra keys are refused, values are not changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def as_list(value: Any) -> Any:
+    """One value or a list, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError("a name is letters, digits and _ and begins with a letter (it becomes part of a path)")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+KeepRatio = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+TobiasSize = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]

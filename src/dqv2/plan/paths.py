@@ -1,0 +1,28 @@
+"""Where each stage writes. Paths carry the axes in the order of dependence; `results/<run>/` goes before each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+PACK = "{dataset}/data/{split}"
+PACK_OPTIONS = "{dataset}/data/options.json"
+EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
+SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
+EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
+LOGITS = "{dataset}/saliency/{backbone}/seed-{seed}/logits.npy"
+RECIPE = "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"
+FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/embedding.npy"
+FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
+BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
+CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
+METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
+
+
+def ratio(value: float) -> str:
+    """A keep ratio as it stands in a path: 0.1, 1."""
+    return f"{value:.12g}"
+
+
+def chunk_name(seeds: Iterable[int]) -> str:
+    """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
+    return "_".join(str(seed) for seed in seeds)
