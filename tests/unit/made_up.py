@@ -105,7 +105,7 @@ def world(sign=1.0, seeds=5, datasets=None):
             for name in ("dq", "dq_v2")
         ),
         "cost_jobs": join(
-            method(d, name, 9000 - 4000 * sign * (name == "dq_v2"), 50, y="memory", seeds=seeds)
+            method(d, name, 9000 - 4000 * sign * (name == "dq_v2"), 50, y="memory", seeds=seeds, stage="whole selection")
             for d in on(*LARGE)
             for name in ("dq", "dq_v2")
         ),

@@ -1,0 +1,70 @@
+"""What making a coreset and training on it cost: seconds by the stages' own clocks, memory by Snakemake's benchmarks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+WHOLE = "whole selection"  # a row of the table: all stages of a coreset together
+
+
+def read_benchmark(file: Path) -> dict[str, float]:
+    """``seconds`` (wall clock of the job, Python's start-up included) and ``memory`` (peak resident set, MB) of a job.
+
+    Memory is missing where the job ended before it was measured, as Snakemake's "NA" and "-" say.
+
+    Raises:
+        ValueError: the file is no benchmark of Snakemake's.
+    """
+    with Path(file).open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    if not rows or not {"s", "max_rss"} <= set(rows[0]):
+        raise ValueError(f"{file}: not one of Snakemake's benchmark files; delete it and run again")
+    return {"seconds": _number(rows[-1]["s"]), "memory": _number(rows[-1]["max_rss"])}
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return float("nan")
+    return value if np.isfinite(value) and value > 0 else float("nan")
+
+
+def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The cost of every stage that each method's coreset, and training, needs.
+
+    Args:
+        jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``, ``seeds``, ``costs``
+            (the stage's own cost files, one a seed, or one for all; {"seconds": ...}) and ``benchmark``. A stage
+            that several methods share stands at each of them: it is what the method costs alone.
+
+    Returns:
+        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a seed), ``wall`` (of the job, a seed),
+        ``memory`` (MB, of the job), and for every method and chunk a row of stage "whole selection": the sum of the seconds
+        and the largest memory over all stages but training. ``selects`` says whether a row's stage is a part of it.
+    """
+    rows = []
+    for job in jobs:
+        own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
+        measured = read_benchmark(job["benchmark"])
+        rows.append({
+            **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
+            "seed": job["seeds"][0], "seeds": len(job["seeds"]), "selects": job["selects"],
+            "seconds": sum(own) / len(job["seeds"]) if own else np.nan,
+            "wall": measured["seconds"] / len(job["seeds"]), "memory": measured["memory"],
+        })  # fmt: skip
+    frame = pd.DataFrame(rows)
+    whole = frame[frame["selects"]].groupby(
+        ["dataset", "dataset_title", "method", "label", "seed", "seeds"], sort=False, as_index=False
+    )
+    total = whole.agg(
+        seconds=("seconds", lambda values: values.sum(skipna=False)), wall=("wall", "sum"), memory=("memory", "max")
+    )
+    return pd.concat([frame, total.assign(stage=WHOLE, selects=False)], ignore_index=True)
