@@ -29,7 +29,7 @@ def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | N
     looks = looks_of(names, "label", runs, {})
     stages = _stages(jobs)
     with style.context():
-        figure = style.new_figure(style.FULL, 0.5 + len(datasets) * (0.62 + (0.1 + 0.04 * len(names)) * len(stages)))
+        figure = style.new_figure(style.FULL, 0.5 + len(datasets) * (0.62 + (0.06 + 0.025 * len(names)) * len(stages)))
         grid = figure.subplots(len(datasets), 3, squeeze=False, gridspec_kw={"width_ratios": (1.15, 1.15, 1)})
         for row, dataset in zip(grid, datasets, strict=True):
             mine, here = jobs[jobs["dataset"] == dataset], runs[runs["dataset"] == dataset]
@@ -68,7 +68,7 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: di
     for i, (name, look) in enumerate(looks.items()):
         got = jobs[jobs["label"] == name].groupby("stage")[y].mean()
         at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * step
-        ax.plot(got.reindex(stages), at, ls="none", marker=look.marker, ms=4.2, color=look.colour, mec="white", mew=0.3, gid="stage", clip_on=False)
+        ax.plot(got.reindex(stages), at, ls="none", marker=look.marker, ms=3.6, color=look.colour, mec="white", mew=0.3, gid="stage", clip_on=False)
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
     ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
     ax.set_ylim(len(stages) - 0.5, -0.5)

@@ -45,8 +45,7 @@ def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -
 
     An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do.
     """
-    axes = [name for name in ARM if name in frame and frame[name].nunique(dropna=False) > 1 and name != "dataset"]
-    axes = ["dataset", *_needed(frame, axes)]
+    axes = arm_axes(frame)
     found = []
     for arm, rows in frame.groupby(axes, sort=False, dropna=False, observed=True):
         values = [value for value in arm if not pd.isna(value)]
@@ -60,6 +59,12 @@ def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -
         if len(sizes) == 1:
             found.append(Number(name + "Images", f"{sizes[0]:d}", f"{about}, images in the coreset"))
     return found
+
+
+def arm_axes(frame: pd.DataFrame) -> list[str]:
+    """The dataset and the fewest of the axes that tell all arms of a table apart."""
+    axes = [name for name in ARM if name in frame and frame[name].nunique(dropna=False) > 1 and name != "dataset"]
+    return ["dataset", *_needed(frame, axes)]
 
 
 def _needed(frame: pd.DataFrame, axes: list[str]) -> list[str]:
