@@ -17,6 +17,7 @@ from dqv2.paper.arms import reported
 from dqv2.paper.claims import summary
 from dqv2.paper.numbers import arm_axes
 from dqv2.paper.stats import summarise
+from dqv2.paper.style import COLUMN, DPI
 from dqv2.paper.wording import RULES, comparison_text, data_text, effect_text, number, p_text
 
 NAMES = {
@@ -47,8 +48,8 @@ def build_page(
     Args:
         page: the file that will hold it.
         head: ``run``, ``label`` (or None), ``note``, ``files`` ({what: path}).
-        experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``files`` ({what: path}), ``frame``
-            (its tidy table, or None), ``reported`` (the paper's values).
+        experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown table
+            to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the paper's values).
         claims, verdicts: as ``judge`` takes and gives them.
         text: as ``text_numbers`` gives it.
     """
@@ -64,7 +65,7 @@ def build_page(
     environment.filters |= {"number": number, "p": p_text, "link": link, "slug": verdict_class}
     found = summary(claims, verdicts) if len(verdicts) else []
     for claim in found:
-        claim["rows"] = [_comparison(row) for row in claim["rows"]]
+        claim["rows"] = [_comparison(row, {experiment["name"] for experiment in experiments}) for row in claim["rows"]]
     sections = [_section(experiment, found) for experiment in experiments]
     return environment.get_template("page.html.j2").render(
         head=head, sections=sections, claims=found, rules=RULES, text=text.to_dict("records"), heading=heading
@@ -76,9 +77,11 @@ def verdict_class(verdict: str) -> str:
     return verdict.replace(" ", "-")
 
 
-def _comparison(row: dict[str, Any]) -> dict[str, Any]:
+def _comparison(row: dict[str, Any], shown: set[str]) -> dict[str, Any]:
     paired = f"[{number(row['paired_low'])}, {number(row['paired_high'])}]" if np.isfinite(row["paired_low"]) else ""
+    place = row["experiment"].removesuffix("_jobs")
     return row | {
+        "section": place if place in shown else None,
         "compared": comparison_text(row), "data": data_text(row), "effect_text": effect_text(row), "paired": paired,
         "counts": f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
     }  # fmt: skip
@@ -88,8 +91,9 @@ def _section(experiment: Mapping[str, Any], claims: Sequence[dict[str, Any]]) ->
     frame = experiment["frame"]
     return {
         "id": experiment["name"], "title": heading(experiment["name"]), "about": experiment["about"], "note": experiment["note"],
-        "files": experiment["files"], "pictures": [_data_uri(path) for path in experiment["pictures"]],
-        "arms": [] if frame is None else _arms(frame, experiment["reported"]),
+        "files": experiment["files"], "pictures": [_picture(path) for path in experiment["pictures"]],
+        "grid": _grid(experiment["printed"]) if experiment["printed"] else [],
+        "arms": [] if frame is None or "test_accuracy" not in frame else _arms(frame, experiment["reported"]),
         "claims": [c for c in claims if any(row["experiment"] == experiment["name"] for row in c["rows"])],
     }  # fmt: skip
 
@@ -123,5 +127,23 @@ def _arm_name(rows: pd.DataFrame, keys: Sequence[str], frame: pd.DataFrame) -> s
     return ", ".join(parts)
 
 
-def _data_uri(path: Any) -> str:
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+def _picture(path: Any) -> dict[str, Any]:
+    """A PNG inside the page, as wide as it is in print and a fifth more; ``wide`` where it fills a page."""
+    data = Path(path).read_bytes()
+    inches = int.from_bytes(data[16:20], "big") / DPI  # the width in a PNG's header
+    return {
+        "source": "data:image/png;base64," + base64.b64encode(data).decode("ascii"),
+        "width": round(inches * 96 * 1.2),
+        "wide": inches > COLUMN * 1.2,
+    }
+
+
+def _grid(path: Any) -> list[list[tuple[str, bool]]]:
+    """The printed table of a Markdown file: rows of (text, bold), the head first."""
+    lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if not line.startswith("|:--")]
+    return [[(_plain(cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row] for row in rows]
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"\\([\\|*_`<])", r"\1", cell)

@@ -88,6 +88,8 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
+    if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
+        spread += ". The paper's ± as it prints it; it does not say of what"
     caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
     _write(Path(md), _markdown(head, body, foot, paper, caption))
     _write(Path(tex), _latex(head, body, foot, paper, caption))
