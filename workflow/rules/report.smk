@@ -66,15 +66,16 @@ rule cost:
     output:
         csv=report(
             PLAN.under("experiments/costs/{experiment}.csv"),
-            caption="../report/cost.rst",
+            caption="../report/figure.rst",
             category="tables",
         ),
         pdf=report(
             f"{PLAN.figures}/{{experiment}}.pdf",
-            caption="../report/cost.rst",
+            caption="../report/figure.rst",
             category="figures",
         ),
         png=f"{PLAN.figures}/{{experiment}}.png",
+        caption=PLAN.under("captions/{experiment}_cost.rst"),
     log:
         f"{PLAN.logs}/figures/{{experiment}}.log",
     wildcard_constraints:
@@ -83,6 +84,7 @@ rule cost:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("cost", partial=PLAN.config.partial),
+        about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         jobs=lambda wildcards: together.stage_jobs(PLAN, wildcards.experiment),
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),

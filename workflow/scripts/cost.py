@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dqv2.paper.captions import write_caption
 from dqv2.paper.collect import device_note, read_csv, write_csv
 from dqv2.paper.cost_figure import draw_costs
 from dqv2.paper.costs import job_costs
@@ -19,6 +20,7 @@ def main(snakemake):
     write_csv(costs, output.csv)
     note = device_note(params.note, runs, params.planned)
     save(draw_costs(costs, runs, note, params.label), output.pdf, output.png)
+    write_caption(output.caption, params.about, note, params.label)
 
 
 if "snakemake" in globals():
