@@ -34,6 +34,20 @@ def test_a_mark_stands_in_the_panel_and_column_of_its_arm():
     assert high > 73.80
 
 
+def test_a_mark_never_covers_a_value():
+    frame = world()["fig4b"]
+    for mean in np.linspace(70, 76.5, 9):
+        entries = [{"dataset": name, "method": "dq_v2", "mean": mean} for name in ("imagenette", "food101")]
+        figure = draw(frame, SPEC | {"reported": entries}, "n = 5")
+        for ax in figure.axes:
+            for mark in (line for line in ax.lines if line.get_gid() == "reported"):
+                x, y = ax.transData.transform((mark.get_xdata()[0], mark.get_ydata()[0]))
+                half = mark.get_markersize() / 2 * figure.dpi / 72
+                for box in (text.get_window_extent() for text in ax.texts if text.get_gid() == "value"):
+                    assert not (box.x0 < x + half and x - half < box.x1 and box.y0 < y + half and y - half < box.y1), mean
+                    assert box.y1 < figure.bbox.y1
+
+
 def test_the_papers_value_of_another_data_set_is_not_drawn():
     figure = draw(world(datasets=["digits"])["fig4b"], SPEC | {"reported": reported_values("fig4b")}, "")
     assert dots(figure) == {"digits on photographs": []}
