@@ -56,7 +56,7 @@ def look(page: Path, folder: Path) -> list[str]:
         if shown < pictures:
             faults.append(f"{width} px: {pictures - shown} of {pictures} pictures do not show")
         height = min(high, 16_000)
-        chromium(f"--window-size={max(width, 500)},{height}", f"--screenshot={folder / f'page-{width}.png'}", page.resolve().as_uri())
+        chromium(f"--window-size={width},{height}", f"--screenshot={folder / f'page-{width}.png'}", page.resolve().as_uri())
     chromium(f"--print-to-pdf={folder / 'page.pdf'}", "--no-pdf-header-footer", page.resolve().as_uri())
     return faults
 

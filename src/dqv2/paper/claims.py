@@ -173,8 +173,8 @@ def _compare(test: ClaimTest, table: pd.DataFrame | None, of: dict[str, Any], ag
         got = variances(*arms)
     else:
         got = means(arms[0][0], arms[1][0], margin=test.margin if test.direction == "not lower" else 0.0)
-    small = min(len(arm) for side in arms for arm in side)
-    lacks = "" if np.isfinite(got.p) else "too few seeds" if small < 2 else "the values do not vary"
+    small = min(max(len(arm) for arm in side) for side in arms) < (3 if test.statistic == "variance" else 2)
+    lacks = "" if np.isfinite(got.p) else "too few seeds" if small else "the values do not vary"
     return _as_row(got, names, lacks) | extra
 
 

@@ -80,11 +80,12 @@ def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparis
     """Compare the variances of two arms by Brown and Forsythe's test, their ratio by the F distribution.
 
     Each side is one arm or several that are pooled: every arm spreads about its own centre (its mean for the variance,
-    its median for the test), so that what sets the arms apart is no spread. An arm of one value adds nothing.
+    its median for the test), so that what sets the arms apart is no spread. Three values an arm are the least: of two, both
+    are as far from their median, and the test would take that for certainty. Smaller arms are left out.
     """
     from scipy import stats
 
-    sides = [[values for arm in side if len(values := _values(arm)) > 1] for side in (of, against)]
+    sides = [[values for arm in side if len(values := _values(arm)) > 2] for side in (of, against)]
     test, interval = "Brown-Forsythe", "F (normal values)"
     counts = [sum(map(len, side)) for side in sides]
     if not all(sides):

@@ -52,20 +52,21 @@ def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFram
         runs: the experiment's tidy table, for its ``train_seconds``.
 
     Returns:
-        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a seed), ``wall`` (of the job, a seed),
+        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a coreset),
         ``memory`` (MB, of the job), and for every method and chunk a row of stage "whole selection": the sum of the seconds
         and the largest memory over all stages but training. ``selects`` says whether a row's stage is a part of it.
     """
     rows = []
     for job in jobs:
         own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
+        alone = len(own) or len(job["seeds"])  # an autoencoder is one for all seeds: a coreset needs all of it
         there = Path(job["benchmark"]).exists()
         measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
         rows.append({
             **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
             "seed": job["seeds"][0], "seeds": len(job["seeds"]), "selects": job["selects"],
-            "seconds": sum(own) / len(job["seeds"]) if own else _trained(job, runs),
-            "wall": measured["seconds"] / len(job["seeds"]), "memory": measured["memory"],
+            "seconds": sum(own) / alone if own else _trained(job, runs),
+            "wall": measured["seconds"] / alone, "memory": measured["memory"],
         })  # fmt: skip
     frame = pd.DataFrame(rows)
     whole = frame[frame["selects"]].groupby(

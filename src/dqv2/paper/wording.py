@@ -16,7 +16,7 @@ from dqv2.runtime.files import atomic_path
 RULES = (
     "A comparison is supported where the effect has the claimed direction and p, corrected by Holm for the number of claims, is below 0.05; "
     '"not lower" where a loss of the margin is ruled out that way. Not supported is every other comparison that was made; "contradicted" '
-    "says that the opposite is significant. Not tested: no such runs, fewer than two seeds, or values that do not vary. "
+    "says that the opposite is significant. Not tested: no such runs, fewer than two seeds (three for a variance), or values that do not vary. "
     "A claim is supported if all its comparisons are, not supported if one made is not, else not tested."
 )
 
