@@ -23,15 +23,22 @@ STAGES = {
     "pack": "pack.py",
     "early_train": "early_train.py",
     "saliency": "saliency.py",
+    "score": "score.py",
     "augment": "augment.py",
     "features": "features.py",
     "bin": "bin.py",
     "sample": "sample.py",
+    "autoencoder": "autoencoder.py",
+    "weights": "weights.py",
+    "pixels": "pixels.py",
     "train": "train.py",
+    "evaluate": "evaluate.py",
     "collect": "collect.py",
     "figure": "figure.py",
     "table": "table.py",
     "pictures": "pictures.py",
+    "pixel_pictures": "pixel_pictures.py",
+    "storage": "storage.py",
 }
 LIBRARY = Path(__file__).parent
 
