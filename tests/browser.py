@@ -30,7 +30,15 @@ def chromium(*options: str) -> str:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         sys.exit("no Chromium here: apt-get install chromium")
-    command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files", *options]
+    command = [
+        program,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--allow-file-access-from-files",
+        *options,
+    ]
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run([*command, f"--user-data-dir={profile}"], capture_output=True, text=True, timeout=120)
     return done.stdout
@@ -44,7 +52,12 @@ def look(page: Path, folder: Path) -> list[str]:
         with tempfile.NamedTemporaryFile("w", suffix=".html") as probe:
             probe.write(PROBE.format(page=page.resolve().as_uri(), width=width))
             probe.flush()
-            text = chromium("--dump-dom", "--virtual-time-budget=20000", f"--window-size={width + 60},1000", Path(probe.name).as_uri())
+            text = chromium(
+                "--dump-dom",
+                "--virtual-time-budget=20000",
+                f"--window-size={width + 60},1000",
+                Path(probe.name).as_uri(),
+            )
         found = re.search(r"FOUND (\d+) (\d+) (\d+) (\d+)", text)
         if not found:
             faults.append(f"{width} px: the page did not load")
@@ -56,7 +69,9 @@ def look(page: Path, folder: Path) -> list[str]:
         if shown < pictures:
             faults.append(f"{width} px: {pictures - shown} of {pictures} pictures do not show")
         height = min(high, 16_000)
-        chromium(f"--window-size={width},{height}", f"--screenshot={folder / f'page-{width}.png'}", page.resolve().as_uri())
+        chromium(
+            f"--window-size={width},{height}", f"--screenshot={folder / f'page-{width}.png'}", page.resolve().as_uri()
+        )
     chromium(f"--print-to-pdf={folder / 'page.pdf'}", "--no-pdf-header-footer", page.resolve().as_uri())
     return faults
 

@@ -40,7 +40,17 @@ def test_a_chain_is_in_an_order_that_can_run(demo):
 def test_the_chains_of_dq_and_dq_v2(demo):
     plan = make(demo)
     v2, dq = (chain_of(plan, run_of(plan, "fig4b", name)) for name in ("dq_v2", "dq"))
-    assert stages(v2) == ["pack", "early_train", "saliency", "augment", "features", "bin", "sample", "train", "evaluate"]
+    assert stages(v2) == [
+        "pack",
+        "early_train",
+        "saliency",
+        "augment",
+        "features",
+        "bin",
+        "sample",
+        "train",
+        "evaluate",
+    ]
     assert {"autoencoder", "pixels"} == set(stages(dq)) - set(stages(v2))
     (pixels,) = (reads for job, reads in dq.items() if job.stage == "pixels")
     assert {"sample", "early_train", "autoencoder"} <= set(stages(reads for reads in pixels))
@@ -105,13 +115,31 @@ def test_the_command_prints_the_table():
     assert "experiments ask for" in lines[0]
     shared, apart = (int(text.replace(",", "")) for text in lines[-1].split()[1:])
     assert 0 < shared < apart
-    bad = subprocess.run([sys.executable, "-m", "dqv2.plan", "config/none.yaml"], cwd=ROOT, capture_output=True, text=True)
+    bad = subprocess.run(
+        [sys.executable, "-m", "dqv2.plan", "config/none.yaml"], cwd=ROOT, capture_output=True, text=True
+    )
     assert bad.returncode == 1
     assert "config/none.yaml" in bad.stderr
 
 
 def test_every_row_of_the_papers_list_is_a_target(paper, demo):
-    rows = ["fig1", "fig2", "fig3", "fig4a", "fig4b", "fig5a", "fig5b", "fig6", "table1", "table2", "table3", "table4", "tableC", "vit", "cutmix"]
+    rows = [
+        "fig1",
+        "fig2",
+        "fig3",
+        "fig4a",
+        "fig4b",
+        "fig5a",
+        "fig5b",
+        "fig6",
+        "table1",
+        "table2",
+        "table3",
+        "table4",
+        "tableC",
+        "vit",
+        "cutmix",
+    ]
     for values in (paper, demo):
         assert set(rows) <= set(values["targets"])
     assert paper["seeds"] == [0, 1, 2, 3, 4]
@@ -125,7 +153,21 @@ def test_claims_numbers_and_page_come_with_the_experiments_that_they_are_about(d
     ]  # fmt: skip
     assert together.report_targets(make(change(demo, "targets", ["baselines"]))) == []
     names = set(together.claim_tables(make(demo)))
-    assert names >= {"fig2", "fig4a", "fig4b", "cutmix", "table2", "fig5b", "table3", "fig6", "tableC", "masks", "cost", "cost_jobs", "mask_iou"}
+    assert names >= {
+        "fig2",
+        "fig4a",
+        "fig4b",
+        "cutmix",
+        "table2",
+        "fig5b",
+        "table3",
+        "fig6",
+        "tableC",
+        "masks",
+        "cost",
+        "cost_jobs",
+        "mask_iou",
+    }
 
 
 def test_masks_are_held_against_the_true_one_of_their_set_size_and_seed(demo, change):
@@ -149,7 +191,10 @@ def test_costs_name_every_stage_of_a_method_its_files_and_its_benchmark(demo):
     assert len(dq["autoencoder"]["costs"]) == 1
     assert [stage for stage in dq if not dq[stage]["selects"]] == ["train"]
     run = run_of(plan, "cost", "dq")
-    own = {stage: [file for job in jobs if job["method"] == "dq" and job["stage"] == stage for file in job["costs"]] for stage in dq}
+    own = {
+        stage: [file for job in jobs if job["method"] == "dq" and job["stage"] == stage for file in job["costs"]]
+        for stage in dq
+    }
     for stage, files in plan.costs_of(run).items():
         assert set(files) <= set(own[stage]), "the same files as those of the column selection_seconds"
 

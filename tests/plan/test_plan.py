@@ -54,7 +54,7 @@ def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
 
 
 def test_a_new_experiment_is_one_block(demo, change):
-    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"column": "keep_ratio"}}
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.15, 0.25], "table": {"column": "keep_ratio"}}
     values = change(change(demo, "experiments.mine", block), "targets", [*demo["targets"], "mine"])
     plan, before = make(values), make(demo)
     assert set(plan.runs) - set(before.runs) == {run for run, *_ in plan.rows["mine"]}
@@ -67,6 +67,7 @@ def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
     assert {title for _, title, _ in plan.rows["fig4a"]} == {
         "Random",
         "GraphCut",
+        "DQ",
         "DQ (no pixel step)",
         "DQ_V2",
     }
@@ -106,8 +107,10 @@ def test_params_are_plain_sorted_and_narrow(demo):
         assert "version" in options
         assert not {"title", "seed", "threads"} & set(options)
     assert plan.early_train_options("digits", "untrained").keys() <= {
-        "augment",
+        "args",
         "epochs",
+        "image_size",
+        "input_size",
         "model",
         "stem",
         "version",

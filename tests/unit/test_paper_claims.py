@@ -117,7 +117,13 @@ def test_faulty_claims_are_refused():
         ClaimTest(says="", experiment="a", of={}, datasets=[], statistic="trend", direction="higher")
     with pytest.raises(ValidationError, match="'not lower' is for means"):
         ClaimTest(
-            says="", experiment="a", of={}, against={"method": "dq"}, datasets=[], statistic="variance", direction="not lower"
+            says="",
+            experiment="a",
+            of={},
+            against={"method": "dq"},
+            datasets=[],
+            statistic="variance",
+            direction="not lower",
         )
 
 

@@ -26,7 +26,9 @@ def jobs(tmp_path):
                 costs = [] if stage == "train" else [folder / f"{seed}.json" for seed in seeds]
                 for file, seed in zip(costs, seeds, strict=False):
                     file.write_text(json.dumps({"seconds": SECONDS[stage] + seed / 10}))
-                (folder / "b.tsv").write_text(HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n")
+                (folder / "b.tsv").write_text(
+                    HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n"
+                )
                 found.append({
                     "dataset": "digits", "dataset_title": "digits", "method": method, "label": method, "stage": stage,
                     "seeds": seeds, "selects": stage != "train", "costs": costs, "benchmark": folder / "b.tsv",

@@ -10,8 +10,24 @@ def lane(title, **reads):
     return {"title": title, "method": title, "stages": stages}
 
 
-DQ = lane("DQ", pack="", early="pack", bin="pack early", sample="pack bin", pixels="pack sample early", train="pack sample pixels")
-V2 = lane("DQ_V2", pack="", early="pack", tobias="pack early", bin="pack early tobias", sample="bin", train="pack sample tobias")
+DQ = lane(
+    "DQ",
+    pack="",
+    early="pack",
+    bin="pack early",
+    sample="pack bin",
+    pixels="pack sample early",
+    train="pack sample pixels",
+)
+V2 = lane(
+    "DQ_V2",
+    pack="",
+    early="pack",
+    tobias="pack early",
+    bin="pack early tobias",
+    sample="bin",
+    train="pack sample tobias",
+)
 
 
 def test_equal_stages_share_a_row_and_none_stands_above_what_it_reads():

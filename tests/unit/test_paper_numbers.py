@@ -76,7 +76,9 @@ def test_the_file_is_latex_without_anything_to_escape():
 
 def test_a_clash_is_refused():
     with pytest.raises(ValueError, match="two numbers would be"):
-        all_numbers({"a1": world()["cutmix"], "aOne": world(-1)["cutmix"]}, {}, text_numbers([], {}), [], pd.DataFrame())
+        all_numbers(
+            {"a1": world()["cutmix"], "aOne": world(-1)["cutmix"]}, {}, text_numbers([], {}), [], pd.DataFrame()
+        )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
@@ -84,6 +86,8 @@ def test_latex_takes_the_file(tmp_path):
     numbers = everything(world())
     (tmp_path / "numbers.tex").write_text(numbers_tex(numbers, "demo: 100 % of _all_"))
     uses = "\n".join(rf"\dqv{one.macro}{{}}," for one in numbers)
-    (tmp_path / "a.tex").write_text(f"\\documentclass{{article}}\\input{{numbers}}\\begin{{document}}{uses}\\end{{document}}")
+    (tmp_path / "a.tex").write_text(
+        f"\\documentclass{{article}}\\input{{numbers}}\\begin{{document}}{uses}\\end{{document}}"
+    )
     done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]

@@ -53,12 +53,17 @@ def made(tmp_path_factory):
     sections = []
     for name in ("fig4b", "table2"):
         runs = tables[name]
-        runs = runs.assign(metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json")
+        runs = runs.assign(
+            metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json"
+        )
         png, md = folder / f"{name}.png", folder / f"{name}.md"
         if name == "fig4b":
             save(draw(runs, {"kind": "methods", "panel": "dataset_title"}, ""), folder / f"{name}.pdf", png)
         else:
-            spec = {"caption": "<b>Methods</b>", "reported": [{"method": "dq", "keep_ratio": 0.1, "mean": 52.77, "plus_minus": 1.5}]}
+            spec = {
+                "caption": "<b>Methods</b>",
+                "reported": [{"method": "dq", "keep_ratio": 0.1, "mean": 52.77, "plus_minus": 1.5}],
+            }
             write_table(runs, spec, "", folder / "t.csv", md, folder / "t.tex")
         sections.append({
             "name": name, "about": "methods & <others>", "note": "n = 5 seeds · NVIDIA V100", "files": {"PNG": png},
@@ -67,10 +72,16 @@ def made(tmp_path_factory):
         })  # fmt: skip
     rows = judge(read_claims(), tables, "demo")
     page = folder / "results/demo/report/index.html"
-    head = {"run": "demo", "label": "demo", "note": "seeds 0 to 4", "files": {"claims": folder / "results/demo/claims.csv"}}
+    head = {
+        "run": "demo",
+        "label": "demo",
+        "note": "seeds 0 to 4",
+        "files": {"claims": folder / "results/demo/claims.csv"},
+    }
     text = text_numbers(reported_text(), tables)
     build = lambda **more: build_page(  # noqa: E731
-        page, **({"head": head, "experiments": sections, "claims": read_claims(), "verdicts": rows, "text": text} | more)
+        page,
+        **({"head": head, "experiments": sections, "claims": read_claims(), "verdicts": rows, "text": text} | more),
     )
     return build, sections, rows
 

@@ -16,7 +16,9 @@ SPEC = {"kind": "methods", "panel": "dataset_title"}
 def dots(figure):
     """Panel -> the positions and heights of the paper's marks."""
     return {
-        ax.get_title(): [(round(line.get_xdata()[0]), line.get_ydata()[0]) for line in ax.lines if line.get_gid() == "reported"]
+        ax.get_title(): [
+            (round(line.get_xdata()[0]), line.get_ydata()[0]) for line in ax.lines if line.get_gid() == "reported"
+        ]
         for ax in figure.axes
     }
 
@@ -44,7 +46,9 @@ def test_a_mark_never_covers_a_value():
                 x, y = ax.transData.transform((mark.get_xdata()[0], mark.get_ydata()[0]))
                 half = mark.get_markersize() / 2 * figure.dpi / 72
                 for box in (text.get_window_extent() for text in ax.texts if text.get_gid() == "value"):
-                    assert not (box.x0 < x + half and x - half < box.x1 and box.y0 < y + half and y - half < box.y1), mean
+                    assert not (box.x0 < x + half and x - half < box.x1 and box.y0 < y + half and y - half < box.y1), (
+                        mean
+                    )
                     assert box.y1 < figure.bbox.y1
 
 
@@ -64,7 +68,10 @@ def test_a_value_that_fits_several_arms_is_refused():
 def test_a_variance_is_a_bar_and_a_plus_minus_is_none():
     frame = pd.concat([method("imagenette", "dq", 55, 1), method("imagenette", "dq_v2", 57, 1)])
     known = [{"method": "dq", "mean": 55.3, "variance": 4.0}]
-    bars = [len(draw(frame, {"kind": "methods", "reported": entries}, "").axes[0].collections) for entries in (known, reported_values("vit"))]
+    bars = [
+        len(draw(frame, {"kind": "methods", "reported": entries}, "").axes[0].collections)
+        for entries in (known, reported_values("vit"))
+    ]
     assert bars[0] == bars[1] + 1
 
 

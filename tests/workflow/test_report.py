@@ -116,8 +116,20 @@ def test_snakemakes_report_holds_everything_with_captions(smoke, tmp_path):
     smoke.snakemake("--report", str(tmp_path / "report.zip"))
     with zipfile.ZipFile(tmp_path / "report.zip") as archive:
         names = archive.namelist()
-        text = "".join(archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".html", ".js")))
-    for name in ("fig1.pdf", "fig2.pdf", "fig4b.pdf", "cost.pdf", "table2_table.csv", "claims.csv", "claims.md", "numbers.tex", "index.html"):
+        text = "".join(
+            archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".html", ".js"))
+        )
+    for name in (
+        "fig1.pdf",
+        "fig2.pdf",
+        "fig4b.pdf",
+        "cost.pdf",
+        "table2_table.csv",
+        "claims.csv",
+        "claims.md",
+        "numbers.tex",
+        "index.html",
+    ):
         assert name in text, name
     caption = next(line for line in text.splitlines() if "DQ against DQ_V2" in line)
     for fact in ("n = 2 seeds", "Scale: smoke test", "CPU", "experiment fig4b"):

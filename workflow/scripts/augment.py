@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from dqv2.data import Pack
+from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
@@ -17,21 +18,23 @@ def main(snakemake):
     pack = Pack.open(snakemake.input.train)
     network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
     objects = None if pack.objects is None else torch.from_numpy(np.array(pack.objects))
-    for network_map, output in zip(network_maps, snakemake.output.recipes, strict=True):
+    outputs = zip(snakemake.output.recipes, snakemake.output.costs, strict=True)
+    for network_map, (output, cost) in zip(network_maps, outputs, strict=True):
         seed = seed_of(output)
-        maps = mask_saliency(
-            options["source"],
-            n=len(pack),
-            size=options["size"],
-            network=None if network_map is None else torch.from_numpy(np.load(network_map)),
-            objects=objects,
-            generator=generator(seed, "mask", options["source"]),
-        )
-        masks = foreground(maps, options["size"], fraction=options["fraction"])
+        with measured(cost):
+            maps = mask_saliency(
+                options["source"],
+                n=len(pack),
+                size=options["size"],
+                network=None if network_map is None else torch.from_numpy(np.load(network_map)),
+                objects=objects,
+                generator=generator(seed, "mask", options["source"]),
+            )
+            masks = foreground(maps, options["size"], fraction=options["fraction"])
+            make_recipe(masks, generator=generator(seed, "tobias")).save(output)
         if objects is not None:
             overlap = mask_iou(masks, objects)
             logger.info("seed %d: IoU with the objects %.3f (mean of %d images)", seed, overlap.mean(), len(pack))
-        make_recipe(masks, generator=generator(seed, "tobias")).save(output)
 
 
 if "snakemake" in globals():

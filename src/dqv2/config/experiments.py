@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
-from dqv2.config.blocks import Axes, Backbone, Mask, Method, Mixture, Selector, Trainer
+from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import Digits, ImageFolder
 
 
@@ -27,6 +27,7 @@ class Arm(Block):
     mixture: _many(Name) = None
     backbone: _many(Name) = None
     selector: _many(Name) = None
+    pixels: _many(Name) = None
     trainer: _many(Name) = None
 
 
@@ -64,12 +65,33 @@ class Table(Block):
     caption: str | None = None
     row_title: str | None = None
     decimals: Annotated[int, Field(ge=0, le=6)] | None = None
+    better: Literal["higher", "lower"] | None = "higher"
+    beside: list[str] | None = None
 
 
 class Pictures(Block):
-    """Example images: the original and its Tobias image at each size of the experiment."""
+    """Example images: the original and its Tobias image at each size of the experiment; or, for `steps: pixels`,
+    the original, without its least important patches, and with them drawn anew."""
 
+    steps: Literal["tobias", "pixels"] = "tobias"
     images: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+class Storage(Block):
+    """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
+
+    encoding: Literal["jpeg", "png"] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    mask: Name
+    tobias_size: TobiasSize
+
+
+class Diagram(Block):
+    """The pipelines of the experiment's methods side by side, from the stages that the plan runs. Nothing is trained for it."""
+
+
+class Cost(Block):
+    """Seconds and peak memory of each stage that the experiment's methods need, and accuracy against all seconds."""
 
 
 class Experiment(Arm):
@@ -81,13 +103,21 @@ class Experiment(Arm):
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
+    storage: Storage | None = None
+    diagram: Diagram | None = None
+    cost: Cost | None = None
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures):
-            raise ValueError("say what comes of it: figure, table or pictures")
-        if self.figure and self.pictures:
-            raise ValueError("figure and pictures would be the same file: make two experiments of it")
+        if not (self.figure or self.table or self.pictures or self.diagram or self.cost):
+            raise ValueError("say what comes of it: figure, table, pictures, diagram or cost")
+        if self.storage and not (self.table or self.figure):
+            raise ValueError("storage makes rows to show: add a table or a figure")
+        drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
+        if len(drawn) > 1:
+            raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+        if self.diagram and self.table:
+            raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
         return self
 
 
@@ -107,6 +137,8 @@ class Config(Block):
     masks: dict[Name, Mask]
     mixtures: dict[Name, Mixture]
     selectors: dict[Name, Selector]
+    autoencoders: dict[Name, Autoencoder]
+    pixels: dict[Name, Pixels]
     methods: dict[Name, Method]
     defaults: Axes
     experiments: dict[Name, Experiment]

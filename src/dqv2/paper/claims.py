@@ -99,7 +99,18 @@ def judge(claims: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame], 
     return frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]]
 
 
-COLUMNS = ("claim", "claim_verdict", "part", "verdict", "why", "says", "experiment", "dataset", "dataset_title", "paper_data")
+COLUMNS = (
+    "claim",
+    "claim_verdict",
+    "part",
+    "verdict",
+    "why",
+    "says",
+    "experiment",
+    "dataset",
+    "dataset_title",
+    "paper_data",
+)
 COLUMNS += ("scale", "at", "of", "against", "y", "statistic", "direction", "n", "n_against", "value", "value_against")
 COLUMNS += ("effect", "unit", "low", "high", "interval", "test", "p", "p_holm")
 
@@ -147,7 +158,9 @@ def _product(block: dict[str, Any], but: str | None = None) -> Iterator[dict[str
         yield dict(zip(block, values, strict=True))
 
 
-def _compare(test: ClaimTest, table: pd.DataFrame | None, of: dict[str, Any], against: dict[str, Any]) -> dict[str, Any]:
+def _compare(
+    test: ClaimTest, table: pd.DataFrame | None, of: dict[str, Any], against: dict[str, Any]
+) -> dict[str, Any]:
     """One comparison as columns, ``missing`` saying what it lacks."""
     sides = [of] if test.statistic == "trend" else [of, against]
     if table is None:

@@ -68,7 +68,18 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: di
     for i, (name, look) in enumerate(looks.items()):
         got = jobs[jobs["label"] == name].groupby("stage")[y].mean()
         at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * step
-        ax.plot(got.reindex(stages), at, ls="none", marker=look.marker, ms=3.6, color=look.colour, mec="white", mew=0.3, gid="stage", clip_on=False)
+        ax.plot(
+            got.reindex(stages),
+            at,
+            ls="none",
+            marker=look.marker,
+            ms=3.6,
+            color=look.colour,
+            mec="white",
+            mew=0.3,
+            gid="stage",
+            clip_on=False,
+        )
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
     ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
     ax.set_ylim(len(stages) - 0.5, -0.5)
@@ -84,7 +95,20 @@ def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]
         x, y = mine["total"].astype("float64"), mine["test_accuracy"].astype("float64")
         ax.plot(x, y, ls="none", marker=look.marker, ms=2.5, color=look.colour, alpha=0.5, mew=0, zorder=2, gid="seeds")
         sd = y.std() if len(y) > 1 else 0
-        ax.errorbar(x.mean(), y.mean(), sd, color=look.colour, marker=look.marker, ms=6, mec="white", mew=0.6, lw=1, capsize=2, zorder=3, gid="mean")
+        ax.errorbar(
+            x.mean(),
+            y.mean(),
+            sd,
+            color=look.colour,
+            marker=look.marker,
+            ms=6,
+            mec="white",
+            mew=0.6,
+            lw=1,
+            capsize=2,
+            zorder=3,
+            gid="mean",
+        )
     ax.set_ylabel("Top-1 accuracy (%)")
     _log(ax, runs["total"])
 

@@ -48,7 +48,16 @@ def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None
         for i, lane in enumerate(lanes):
             colour = looks[lane["title"]].colour
             left, right = i * lane_width + SIDE, (i + 1) * lane_width - SIDE
-            ax.text((left + right) / 2, height - 0.2, lane["title"], ha="center", va="center", fontsize=10, weight="bold", gid="lane")
+            ax.text(
+                (left + right) / 2,
+                height - 0.2,
+                lane["title"],
+                ha="center",
+                va="center",
+                fontsize=10,
+                weight="bold",
+                gid="lane",
+            )
             at = {s["key"]: height - 0.42 - ROW * (rows.index(s["key"]) + 0.5) for s in lane["stages"]}
             used = sorted(at, key=rows.index)
             for stage in lane["stages"]:
@@ -66,7 +75,9 @@ def _rows(lanes: Sequence[dict[str, Any]]) -> list[str]:
         for stage in lane["stages"]:
             missing = [key for key in stage["reads"] if key not in {s["key"] for s in lane["stages"]}]
             if missing:
-                raise ValueError(f"stage {stage['key']} of {lane['title']} reads {missing[0]}, which is not in its pipeline")
+                raise ValueError(
+                    f"stage {stage['key']} of {lane['title']} reads {missing[0]}, which is not in its pipeline"
+                )
             if stage["key"] in rows:
                 place = rows.index(stage["key"]) + 1
             else:
@@ -117,5 +128,7 @@ def _arrows(ax: Axes, left: float, right: float, at: dict[str, float], used: lis
         tracks[track].append((start, end))
         x = right + 0.1 + 0.08 * track
         y = (at[used[start]] - 0.08, at[used[end]] + 0.1 - 0.05 * track)
-        ax.plot((right, x, x), (y[0], y[0], y[1]), color=style.INK, lw=0.8, solid_joinstyle="round", zorder=1, gid="arrow")
+        ax.plot(
+            (right, x, x), (y[0], y[0], y[1]), color=style.INK, lw=0.8, solid_joinstyle="round", zorder=1, gid="arrow"
+        )
         ax.add_patch(FancyArrowPatch((x, y[1]), (right, y[1]), **line))

@@ -239,7 +239,9 @@ def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
             continue
         rows = frame[match(frame, {name: value for name, value in entry.items() if name not in NUMBERS})]
         if len(rows[by].drop_duplicates()) > 1:
-            raise ValueError(f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}")
+            raise ValueError(
+                f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"
+            )
 
 
 def _dot(look: style.Look, label: str, *, line: bool = False) -> Line2D:

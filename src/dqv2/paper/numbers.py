@@ -16,7 +16,19 @@ from dqv2.paper.tables import tex_escape
 from dqv2.paper.wording import number, p_text
 
 DIGITS = dict(zip("0123456789", "Zero One Two Three Four Five Six Seven Eight Nine".split(), strict=True))
-ARM = ("dataset", "method", "selector", "mask", "mixture", "mix", "backgrounds", "tobias_size", "backbone", "trainer", "pixels")
+ARM = (
+    "dataset",
+    "method",
+    "selector",
+    "mask",
+    "mixture",
+    "mix",
+    "backgrounds",
+    "tobias_size",
+    "backbone",
+    "trainer",
+    "pixels",
+)
 ARM += ("keep_ratio",)
 STATISTICS = {"mean": "Mean", "sd": "Sd", "variance": "Variance", "n": "N", "ci95": "CiHalf"}
 
@@ -101,7 +113,9 @@ def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.Data
 
 
 def _gain(table: pd.DataFrame, entry: dict[str, Any], dataset: str) -> float:
-    sides = [table[match(table, side | {"dataset": dataset})]["test_accuracy"] for side in (entry["of"], entry["against"])]
+    sides = [
+        table[match(table, side | {"dataset": dataset})]["test_accuracy"] for side in (entry["of"], entry["against"])
+    ]
     return float(sides[0].mean() - sides[1].mean())
 
 
@@ -120,7 +134,9 @@ def all_numbers(
     found = [n for name, frame in tables.items() if "test_accuracy" in frame for n in numbers_of(name, frame)]
     for row in text.to_dict("records"):
         about = f"text: {row['name']}, points"
-        found += [Number(macro_name("text", row["name"]), number(row["ours"]), about)] if np.isfinite(row["ours"]) else []
+        found += (
+            [Number(macro_name("text", row["name"]), number(row["ours"]), about)] if np.isfinite(row["ours"]) else []
+        )
         found += [Number(macro_name("paper", row["name"]), number(row["reported"]), f"{about}, as the paper reports")]
     for name, entries in reported.items():
         for entry in entries:
@@ -128,11 +144,27 @@ def all_numbers(
             for key in ("mean", "variance", "plus_minus"):
                 if entry.get(key) is not None:
                     about = f"{name}: {', '.join(printed(v, {}) for v in arm)}, {key} as the paper reports ({entry['place']})"
-                    found.append(Number(macro_name("paper", name, *arm, key), f"{entry[key]:g}" if key != "mean" else f"{entry[key]:.2f}", about))
+                    found.append(
+                        Number(
+                            macro_name("paper", name, *arm, key),
+                            f"{entry[key]:g}" if key != "mean" else f"{entry[key]:.2f}",
+                            about,
+                        )
+                    )
     for claim in summary(claims, verdicts):
         tested = [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]
         found.append(Number(macro_name("claim", claim["claim"]), claim["verdict"], claim["statement"]))
-        found += [Number(macro_name("claim", claim["claim"], "p"), p_text(max(tested)), "largest corrected p of its comparisons")] if tested else []
+        found += (
+            [
+                Number(
+                    macro_name("claim", claim["claim"], "p"),
+                    p_text(max(tested)),
+                    "largest corrected p of its comparisons",
+                )
+            ]
+            if tested
+            else []
+        )
     return _once(found)
 
 

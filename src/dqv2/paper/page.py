@@ -101,7 +101,11 @@ def _section(experiment: Mapping[str, Any], claims: Sequence[dict[str, Any]]) ->
 def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each arm: its name, our numbers, the paper's, and its runs (seed, accuracy, file)."""
     axes = arm_axes(frame)
-    keys = ["dataset", *(["label"] if "label" in frame else []), *(axis for axis in axes if axis not in ("dataset", "method"))]
+    keys = [
+        "dataset",
+        *(["label"] if "label" in frame else []),
+        *(axis for axis in axes if axis not in ("dataset", "method")),
+    ]
     found = []
     for _, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
         got = summarise(rows, [], "test_accuracy").iloc[0]
@@ -141,8 +145,12 @@ def _picture(path: Any) -> dict[str, Any]:
 def _grid(path: Any) -> list[list[tuple[str, bool]]]:
     """The printed table of a Markdown file: rows of (text, bold), the head first."""
     lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if not line.startswith("|:--")]
-    return [[(_plain(cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row] for row in rows]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if not line.startswith("|:--")
+    ]
+    return [
+        [(_plain(cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row] for row in rows
+    ]
 
 
 def _plain(cell: str) -> str:

@@ -68,7 +68,10 @@ def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str
     lines += ["", _md(RULES), ""]
     for claim in found:
         lines += [f"## {claim['claim']}. {_md(claim['statement'])}", ""]
-        lines += [f"{claim['place'][0].upper()}{_md(claim['place'][1:])} of the paper. **{claim['verdict']}**: {_md(claim['counts'])}.", ""]
+        lines += [
+            f"{claim['place'][0].upper()}{_md(claim['place'][1:])} of the paper. **{claim['verdict']}**: {_md(claim['counts'])}.",
+            "",
+        ]
         lines += ["| compared | data | claimed | n | effect [95 %] | p | p, Holm | by seed [95 %] | verdict |"]
         lines += ["|:--|:--|:--|--:|--:|--:|--:|--:|:--|"]
         lines += ["| " + " | ".join(map(_md, _cells(row))) + " |" for row in claim["rows"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -24,13 +25,19 @@ OUTPUTS = {
     "pack": (paths.PACK,),
     "early_train": (paths.EARLY,),
     "saliency": (paths.SALIENCY, paths.EMBEDDING, paths.LOGITS),
+    "score": (paths.SCORES,),
     "augment": (paths.RECIPE,),
     "features": (paths.FEATURES, paths.FEATURE_LOGITS),
     "bin": (paths.BINS,),
     "sample": (paths.CORESET,),
-    "train": (paths.METRICS,),
+    "weights": (paths.WEIGHTS,),
+    "autoencoder": (paths.AUTOENCODER,),
+    "pixels": (paths.PIXELS,),
+    "train": (paths.MODEL, paths.TRAINING),
+    "evaluate": (paths.METRICS,),
 }
-WILDCARDS = {"selection": ".+?", "seed": re.escape("{seed}")}
+SEED = re.compile(r"/seed-(\d+)/")
+WILDCARDS = {"selection": ".+?", "seed": re.escape("{seed}"), "step": "(?:pixels-[^/]+/)?"}
 
 
 @cache
@@ -59,9 +66,9 @@ def job_of(path: str) -> tuple[Job, dict[str, str]]:
 
 def inputs_of(plan: Plan, stage: str, wildcards: dict[str, str]) -> list[str]:
     """What a job of a stage reads, below the results, `{seed}` left open."""
-    dataset = wildcards["dataset"]
-    if stage == "pack":
+    if stage in ("pack", "weights"):
         return []
+    dataset = wildcards["dataset"]
     found = [paths.PACK.replace("{split}", "train")]
     if stage in ("saliency", "features"):
         found += [paths.EARLY.replace("{backbone}", wildcards["backbone"])]
@@ -71,13 +78,22 @@ def inputs_of(plan: Plan, stage: str, wildcards: dict[str, str]) -> list[str]:
         found += [paths.RECIPE.replace("{mask}", wildcards["mask"]).replace("{size}", wildcards["size"])]
     if "selection" in wildcards:
         selection = plan.selections[dataset, wildcards["selection"]]
-        place = {"{selection}": wildcards["selection"], "{keep}": wildcards.get("keep", "")}
+        place = {f"{{{name}}}": value for name, value in wildcards.items() if name != "seed"}
         if stage == "bin":
-            found += plan.features_of(selection) + plan.logits_of(selection)
+            found += [*plan.features_of(selection), *plan.logits_of(selection), *plan.scores_of(selection)]
+            found += plan.pictures_of(selection)
         if stage == "sample":
             found += [_filled(paths.BINS, place)]
+        if stage in ("pixels", "train"):
+            found += [_filled(paths.CORESET, place), *plan.recipes_of(selection)]
+        if stage == "pixels":
+            name = wildcards["pixels"]
+            found += [*plan.importance_of(name), *plan.autoencoder_of(dataset, name)]
         if stage == "train":
-            found += [_filled(paths.CORESET, place), *plan.recipes_of(selection), *plan.fresh_of(wildcards["trainer"])]
+            found += [_filled(path, place) for path in plan.pixels_of(wildcards["step"])]
+            found += plan.fresh_of(wildcards["trainer"])
+        if stage == "evaluate":
+            found += [_filled(paths.MODEL, place)]
     below = f"{plan.root}/"
     return [path.removeprefix(below).replace("{dataset}", dataset) for path in found]
 
@@ -90,6 +106,11 @@ def _filled(pattern: str, values: dict[str, str]) -> str:
 
 def chain_of(plan: Plan, run: Run) -> dict[Job, list[Job]]:
     """Every job that a run needs, each with the jobs that it reads, in an order in which they can run."""
+    return chain(plan, [plan.metrics_of(run)])
+
+
+def chain(plan: Plan, files: Iterable[str]) -> dict[Job, list[Job]]:
+    """Every job that files need, each with the jobs that it reads, in an order in which they can run."""
     found: dict[Job, list[Job]] = {}
 
     def visit(path: str) -> Job:
@@ -99,8 +120,21 @@ def chain_of(plan: Plan, run: Run) -> dict[Job, list[Job]]:
             found[job] = list(dict.fromkeys(reads))
         return job
 
-    seed = f"/seed-{run.seed}/"
-    visit(plan.metrics_of(run).removeprefix(f"{plan.root}/").replace(seed, "/seed-{seed}/"))
+    for file in files:
+        visit(SEED.sub("/seed-{seed}/", file.removeprefix(f"{plan.root}/")))
+    return found
+
+
+def wanted(plan: Plan, experiment: str) -> list[list[str]]:
+    """The files that an experiment is made from, those of one run (or coreset) together."""
+    block, rows = plan.config.experiments[experiment], plan.rows[experiment]
+    found = [[plan.metrics_of(run)] for run, *_ in rows] if plan.makes_runs(experiment) else []
+    if block.storage:
+        found += [list(files) for files in zip(*plan.pixel_files(experiment).values(), strict=True)]
+    elif block.pictures and block.pictures.steps == "pixels":
+        found += [[files[0] for files in plan.pixel_files(experiment, first=True).values()]]
+    elif block.pictures:
+        found += [[file] for file in plan.picture_recipes(experiment)]
     return found
 
 
@@ -112,13 +146,17 @@ def count_jobs(plan: Plan) -> tuple[Counter[str], Counter[str]]:
     chunk_of = {seed: chunk for chunk in plan.chunks for seed in chunk}
     shared: set[tuple] = set()
     apart: Counter[str] = Counter()
-    chains: dict[tuple, dict[Job, list[Job]]] = {}
-    for rows in plan.rows.values():
-        asked = {(run.selection, run.keep_ratio, run.trainer, chunk_of[run.seed]): run for run, *_ in rows}
-        for (*arm, chunk), run in asked.items():
-            if tuple(arm) not in chains:
-                chains[tuple(arm)] = chain_of(plan, run)
-            chain = chains[tuple(arm)]
-            shared |= {(job, chunk if "{seed}" in job.path else None) for job in chain}
-            apart.update(job.stage for job in chain)
+    for experiment in plan.rows:
+        asked = {
+            (tuple(SEED.sub("/seed-{seed}/", file) for file in files), chunk_of[_seed(files)])
+            for files in wanted(plan, experiment)
+        }
+        chains = {files: chain(plan, files) for files in {files for files, _ in asked}}
+        for files, chunk in asked:
+            shared |= {(job, chunk if "{seed}" in job.path else None) for job in chains[files]}
+            apart.update(job.stage for job in chains[files])
     return Counter(job.stage for job, _ in shared), apart
+
+
+def _seed(files: Iterable[str]) -> int:
+    return next(int(found[1]) for file in files if (found := SEED.search(file)))

@@ -12,11 +12,16 @@ TITLES = {
     "pack": "images",
     "early_train": "early training",
     "saliency": "saliency and features",
+    "score": "scores of early trainings",
     "augment": "Tobias images",
     "features": "features of the Tobias images",
     "bin": "bins",
     "sample": "coreset",
+    "weights": "published autoencoder",
+    "autoencoder": "autoencoder",
+    "pixels": "pixel step",
     "train": "training",
+    "evaluate": "evaluation",
 }
 
 
@@ -29,7 +34,12 @@ def pipelines(plan: Plan, experiment: str) -> list[dict[str, Any]]:
         chain = chain_of(plan, run)
         keys = _keys(list(chain))
         stages = [
-            {"key": keys[job], "title": TITLES.get(job.stage, job.stage.replace("_", " ")), "detail": _detail(plan, job, run), "reads": [keys[r] for r in reads]}
+            {
+                "key": keys[job],
+                "title": TITLES.get(job.stage, job.stage.replace("_", " ")),
+                "detail": _detail(plan, job, run),
+                "reads": [keys[r] for r in reads],
+            }
             for job, reads in chain.items()
         ]
         lanes[title] = {"title": title, "method": method, "stages": stages}
@@ -56,7 +66,11 @@ def _detail(plan: Plan, job: Job, run: Any) -> str:
         block = config.backbones[wildcards["backbone"]]
         if job.stage == "saliency":
             return "last feature map and embedding of every image"
-        return f"{block.model}, {block.epochs} epochs on the full set" if block.epochs else f"{block.model}, random weights"
+        return (
+            f"{block.model}, {_counted(block.epochs)} on the full set"
+            if block.epochs
+            else f"{block.model}, random weights"
+        )
     if job.stage == "augment":
         return f"{title_of(config.masks, s.mask)}, {s.tobias_size} × {s.tobias_size} cells, another image's background"
     if job.stage == "features":
@@ -70,8 +84,24 @@ def _detail(plan: Plan, job: Job, run: Any) -> str:
         return f"{' + '.join(shares)}: {how}" + (f", {n_bins} bins" if n_bins else "")
     if job.stage == "sample":
         return f"the same share of every bin: {100 * run.keep_ratio:g} % of the originals' number"
+    if job.stage == "autoencoder":
+        block = config.autoencoders[wildcards["autoencoder"]]
+        return f"{block.title}: pre-trained here on the full set, {_counted(block.epochs)}"
+    if job.stage == "weights":
+        return f"{config.autoencoders[wildcards['autoencoder']].title}: pre-trained elsewhere"
+    if job.stage == "pixels":
+        block = config.pixels[run.pixels]
+        if block.step == "cutmix":
+            return f"CutMix: {100 * block.share:g} % of the area from another image"
+        return f"the {100 * block.share:g} % least important patches (Grad-CAM++) drawn anew"
+    if job.stage == "evaluate":
+        return "the last weights, once, on the test split"
     if job.stage == "train":
         block = config.trainers[run.trainer]
-        length = f"{block.epochs} epochs" if block.epochs else f"{block.iterations} iterations"
+        length = _counted(block.epochs) if block.epochs else f"{block.iterations} iterations"
         return f"{block.title or run.trainer}, {length}, batch {block.batch_size}"
     return ""
+
+
+def _counted(epochs: int) -> str:
+    return f"{epochs} epoch" + ("s" if epochs > 1 else "")

@@ -16,9 +16,7 @@ MASK_IOU = "mask_iou"  # the table of masks against the true ones, where a set k
 
 def tables_of(plan: Plan) -> dict[str, str]:
     """Experiment -> its tidy table of runs, for those that make one."""
-    blocks = plan.config.experiments
-    names = [name for name in plan.config.targets if blocks[name].figure or blocks[name].table or blocks[name].cost]
-    return {name: plan.under(f"experiments/{name}.csv") for name in names if not blocks[name].storage}
+    return {name: plan.under(f"experiments/{name}.csv") for name in plan.config.targets if plan.makes_runs(name)}
 
 
 def claimed(plan: Plan) -> bool:
@@ -28,13 +26,15 @@ def claimed(plan: Plan) -> bool:
 
 
 def report_targets(plan: Plan) -> list[str]:
-    """The files that are made of several experiments, and the costs."""
-    found = [f"{plan.figures}/{name}.{kind}" for name in costed(plan) for kind in ("pdf", "png")]
-    found += [f"{plan.figures}/{name}.{kind}" for name in diagrams(plan) for kind in ("pdf", "png")]
-    if claimed(plan):
-        found += [plan.under("claims.csv"), plan.under("claims.md"), f"{plan.figures}/numbers.tex"]
-        found += [plan.under("report/index.html")]
-    return found
+    """The files that are made of several experiments."""
+    if not claimed(plan):
+        return []
+    return [
+        plan.under("claims.csv"),
+        plan.under("claims.md"),
+        f"{plan.figures}/numbers.tex",
+        plan.under("report/index.html"),
+    ]
 
 
 def costed(plan: Plan) -> list[str]:
@@ -79,7 +79,9 @@ def mask_recipes(plan: Plan) -> list[dict[str, Any]]:
             if mask:
                 file = plan.under(paths.RECIPE).format(dataset=s.dataset, mask=mask, size=size, seed=run.seed)
                 found[s.dataset, mask, size, run.seed] = file
-    truths = {(d, size, seed): file for (d, mask, size, seed), file in found.items() if config.masks[mask].source == "object"}
+    truths = {
+        (d, size, seed): file for (d, mask, size, seed), file in found.items() if config.masks[mask].source == "object"
+    }
     sizes = {size for _, size, _ in truths}
     size_shown = config.defaults.tobias_size if config.defaults.tobias_size in sizes else max(sizes, default=None)
     return [
@@ -144,7 +146,10 @@ def sections(plan: Plan) -> list[dict[str, Any]]:
         if drawn:
             files |= {"PDF": f"{plan.figures}/{name}.pdf", "PNG": f"{plan.figures}/{name}.png"}
         if block.table:
-            files |= {f"table ({kind})": f"{plan.figures}/{name}_table.{end}" for kind, end in (("CSV", "csv"), ("Markdown", "md"), ("LaTeX", "tex"))}
+            files |= {
+                f"table ({kind})": f"{plan.figures}/{name}_table.{end}"
+                for kind, end in (("CSV", "csv"), ("Markdown", "md"), ("LaTeX", "tex"))
+            }
         if name in tables or block.storage:
             files["runs (CSV)"] = plan.under(f"experiments/{name}.csv")
         if block.cost:
