@@ -1,7 +1,9 @@
 """The page in a real browser: python tests/browser.py results/demo/report/index.html [FOLDER]
 
-Opens the page in a headless Chromium at the widths of phones and of a desk, refuses a page that is wider than its window or a picture that does
-not show, and leaves a screenshot of each width and the printed PDF in FOLDER (beside the page unless given). `make browser` runs it on the demo.
+Opens the page in a headless Chromium at the widths of phones and of a desk, refuses a page that is wider than its
+window or a picture that does
+not show, and leaves a screenshot of each width and the printed PDF in FOLDER (beside the page unless given). `make
+browser` runs it on the demo.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 WIDTHS = (320, 390, 768, 1280)
-PROBE = """<!doctype html><body><iframe src="{page}" style="border:0;width:{width}px;height:900px"></iframe><pre id="found"></pre><script>
+PROBE = """<!doctype html><body><iframe src="{page}" style="border:0;width:{width}px;height:900px"></iframe>
+<pre id="found"></pre><script>
 document.querySelector("iframe").onload = event => {{
   const page = event.target.contentDocument, pictures = [...page.images];
   page.querySelectorAll("details").forEach(details => details.open = true);

@@ -77,8 +77,16 @@ def test_one_experiment_by_hand(demo, change):
     plan = make(change(demo, "targets", ["cutmix"]))  # dq, dq_cutmix, dq_no_pixel: one coreset, three trainings
     shared, apart = count_jobs(plan)
     assert shared == {
-        "pack": 1, "early_train": 1, "saliency": 1, "bin": 1, "sample": 1, "autoencoder": 1, "pixels": 2, "train": 3, "evaluate": 3,
-    }  # fmt: skip
+        "pack": 1,
+        "early_train": 1,
+        "saliency": 1,
+        "bin": 1,
+        "sample": 1,
+        "autoencoder": 1,
+        "pixels": 2,
+        "train": 3,
+        "evaluate": 3,
+    }
     assert (apart["sample"], apart["pixels"], apart["autoencoder"]) == (3, 2, 1)
 
 
@@ -149,8 +157,11 @@ def test_every_row_of_the_papers_list_is_a_target(paper, demo):
 def test_claims_numbers_and_page_come_with_the_experiments_that_they_are_about(demo, change):
     files = together.report_targets(make(demo))
     assert files == [
-        "results/demo/claims.csv", "results/demo/claims.md", "paper_figures/demo/numbers.tex", "results/demo/report/index.html",
-    ]  # fmt: skip
+        "results/demo/claims.csv",
+        "results/demo/claims.md",
+        "paper_figures/demo/numbers.tex",
+        "results/demo/report/index.html",
+    ]
     assert together.report_targets(make(change(demo, "targets", ["baselines"]))) == []
     names = set(together.claim_tables(make(demo)))
     assert names >= {

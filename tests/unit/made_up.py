@@ -4,9 +4,14 @@ import numpy as np
 import pandas as pd
 
 TITLES = {
-    "imagenette": "ImageNette", "imagenet30": "ImageNet-30", "cub200": "CUB-200-2011", "food101": "Food-101",
-    "cifar10": "CIFAR-10", "tiny_imagenet": "Tiny-ImageNet", "digits": "digits on photographs",
-}  # fmt: skip
+    "imagenette": "ImageNette",
+    "imagenet30": "ImageNet-30",
+    "cub200": "CUB-200-2011",
+    "food101": "Food-101",
+    "cifar10": "CIFAR-10",
+    "tiny_imagenet": "Tiny-ImageNet",
+    "digits": "digits on photographs",
+}
 LABELS = {"dq": "DQ", "dq_no_pixel": "DQ (no pixel step)", "dq_v2": "DQ_V2", "gc": "GraphCut", "random": "Random"}
 LABELS |= {"grand": "GraNd", "gradmatch": "GradMatch", "dq_cutmix": "DQ, CutMix in place of MAE"}
 MIXTURES = ("o100", "o100_t50", "o100_t100", "o50", "o50_t50", "o50_t100", "t50", "t100")
@@ -33,7 +38,7 @@ def world(sign=1.0, seeds=5, datasets=None):
     """
 
     def on(*names):
-        return [name for name in (datasets or names)]
+        return list(datasets or names)
 
     def join(frames):
         return pd.concat(frames, ignore_index=True)
@@ -45,7 +50,13 @@ def world(sign=1.0, seeds=5, datasets=None):
             for d in on("imagenette", "cifar10")
             for frame in (
                 method(d, "dq", 70, 0.1 if sign > 0 else 1.5, seeds=40),
-                method(d, "dq_no_pixel", 70 + (8 * sign if d == "cifar10" else -8 * sign), 1.5 if sign > 0 else 0.1, seeds=40),
+                method(
+                    d,
+                    "dq_no_pixel",
+                    70 + (8 * sign if d == "cifar10" else -8 * sign),
+                    1.5 if sign > 0 else 0.1,
+                    seeds=40,
+                ),
             )
         ),
         "fig4a": join(
@@ -61,10 +72,15 @@ def world(sign=1.0, seeds=5, datasets=None):
         "cutmix": join(
             frame
             for d in on("imagenette")
-            for frame in (method(d, "dq", 70, 0.5, seeds=seeds), method(d, "dq_cutmix", 70 - 9 * sign, 0.5, seeds=seeds))
+            for frame in (
+                method(d, "dq", 70, 0.5, seeds=seeds),
+                method(d, "dq_cutmix", 70 - 9 * sign, 0.5, seeds=seeds),
+            )
         ),
         "table2": join(
-            method(d, name, 40 + 30 * keep + (9 * sign if name == "dq_v2" else i / 4), 0.4, seeds=seeds, keep_ratio=keep)
+            method(
+                d, name, 40 + 30 * keep + (9 * sign if name == "dq_v2" else i / 4), 0.4, seeds=seeds, keep_ratio=keep
+            )
             for d in on("tiny_imagenet")
             for keep in (0.1, 0.2, 0.3, 0.4)
             for i, name in enumerate(("random", "grand", "gradmatch", "gc", "dq", "dq_v2"))
@@ -75,7 +91,14 @@ def world(sign=1.0, seeds=5, datasets=None):
             for i, size in enumerate((4, 8, 16, 32, 40))
         ),
         "table3": join(
-            method(d, "dq_v2", 70 + (5 * sign if selector == "bins" else 0), small if selector == "bins" else large, selector=selector, seeds=30)
+            method(
+                d,
+                "dq_v2",
+                70 + (5 * sign if selector == "bins" else 0),
+                small if selector == "bins" else large,
+                selector=selector,
+                seeds=30,
+            )
             for d in on("imagenet30")
             for selector in ("bins", "random_bins", "uniform_bins", "early_train_bins")
         ),
@@ -90,12 +113,28 @@ def world(sign=1.0, seeds=5, datasets=None):
             for mix, gain in (("none", 0), ("mixup", 4), ("cutmix", 4.5), ("both", 9))
         ),
         "masks": join(
-            runs(d, 70 + (6 * sign if mask in ("early", "untrained") else 0), 0.4, method="dq_v2", mask=mask, label=f"DQ_V2, {mask}", seeds=seeds)
+            runs(
+                d,
+                70 + (6 * sign if mask in ("early", "untrained") else 0),
+                0.4,
+                method="dq_v2",
+                mask=mask,
+                label=f"DQ_V2, {mask}",
+                seeds=seeds,
+            )
             for d in on("imagenette")
             for mask in ("cells", "shuffled", "centre", "untrained", "early")
         ),
         "mask_iou": join(
-            runs(d, 0.4 + (0.2 * sign if mask in ("early", "untrained") else 0), 0.01, y="iou", mask=mask, label=mask, seeds=seeds)
+            runs(
+                d,
+                0.4 + (0.2 * sign if mask in ("early", "untrained") else 0),
+                0.01,
+                y="iou",
+                mask=mask,
+                label=mask,
+                seeds=seeds,
+            )
             for d in on("imagenette")
             for mask in ("cells", "shuffled", "centre", "untrained", "early")
         ),
@@ -105,9 +144,11 @@ def world(sign=1.0, seeds=5, datasets=None):
             for name in ("dq", "dq_v2")
         ),
         "cost_jobs": join(
-            method(d, name, 9000 - 4000 * sign * (name == "dq_v2"), 50, y="memory", seeds=seeds, stage="whole selection")
+            method(
+                d, name, 9000 - 4000 * sign * (name == "dq_v2"), 50, y="memory", seeds=seeds, stage="whole selection"
+            )
             for d in on(*LARGE)
             for name in ("dq", "dq_v2")
         ),
-    }  # fmt: skip
+    }
     return tables

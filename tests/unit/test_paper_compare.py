@@ -26,7 +26,7 @@ def test_means_are_welchs_with_its_interval():
 
 def test_pairs_are_made_by_seed_and_remove_what_seeds_share():
     shared = np.array([0, 10, 20, 30, 40.0])
-    a, b = arm(shared + [1.0, 1.1, 0.9, 1.0, 1.0]), arm(shared)
+    a, b = arm(np.add(shared, [1.0, 1.1, 0.9, 1.0, 1.0])), arm(shared)
     got = means(a, b.iloc[::-1])
     assert got.p > 0.9, "Welch does not see the pairs"
     assert got.paired_p < 1e-4

@@ -29,20 +29,40 @@ def jobs(tmp_path):
                 (folder / "b.tsv").write_text(
                     HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n"
                 )
-                found.append({
-                    "dataset": "digits", "dataset_title": "digits", "method": method, "label": method, "stage": stage,
-                    "seeds": seeds, "selects": stage != "train", "costs": costs, "benchmark": folder / "b.tsv",
-                })  # fmt: skip
+                found.append(
+                    {
+                        "dataset": "digits",
+                        "dataset_title": "digits",
+                        "method": method,
+                        "label": method,
+                        "stage": stage,
+                        "seeds": seeds,
+                        "selects": stage != "train",
+                        "costs": costs,
+                        "benchmark": folder / "b.tsv",
+                    }
+                )
     return found
 
 
 @pytest.fixture
 def runs():
-    return pd.DataFrame([
-        {"dataset": "digits", "dataset_title": "digits", "method": method, "label": method, "seed": seed, "test_accuracy": 50.0 + seed,
-         "selection_seconds": 20.0, "train_seconds": 40.0 + seed}
-        for method in STAGES for seed in range(3)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "digits",
+                "dataset_title": "digits",
+                "method": method,
+                "label": method,
+                "seed": seed,
+                "test_accuracy": 50.0 + seed,
+                "selection_seconds": 20.0,
+                "train_seconds": 40.0 + seed,
+            }
+            for method in STAGES
+            for seed in range(3)
+        ]
+    )
 
 
 def test_seconds_are_the_stages_own_and_a_seeds(jobs, runs):
@@ -82,8 +102,13 @@ def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):
     figure = draw_costs(job_costs(jobs, runs), runs, "a note", "demo")
     seconds, memory, accuracy = figure.axes
     assert [text.get_text() for text in seconds.get_yticklabels()] == [
-        "early train", "augment", "bin", "pixels", "whole selection", "train",
-    ]  # fmt: skip
+        "early train",
+        "augment",
+        "bin",
+        "pixels",
+        "whole selection",
+        "train",
+    ]
     for ax in (seconds, memory):
         assert len([line for line in ax.lines if line.get_gid() == "stage"]) == 2
         assert ax.get_xscale() == "log"

@@ -87,7 +87,8 @@ class Storage(Block):
 
 
 class Diagram(Block):
-    """The pipelines of the experiment's methods side by side, from the stages that the plan runs. Nothing is trained for it."""
+    """The pipelines of the experiment's methods side by side, from the stages that the plan runs. Nothing is trained
+    for it."""
 
 
 class Cost(Block):

@@ -10,7 +10,8 @@ from dqv2.paper import style
 from dqv2.paper.stats import require_columns
 
 Spec = dict[str, Any]
-# Of a reported value; all else of it says of which arm. `plus_minus` is what the paper prints after ± without saying what it is.
+# Of a reported value; all else of it says of which arm. `plus_minus` is what the paper prints after ± without saying
+# what it is.
 NUMBERS = ("mean", "sd", "variance", "plus_minus", "place")
 
 
@@ -26,7 +27,8 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
 
 
 def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
-    """The paper's values of an arm: the entries all of whose columns hold one value throughout the arm's rows, theirs."""
+    """The paper's values of an arm: the entries all of whose columns hold one value throughout the arm's rows,
+    theirs."""
     here = constants(rows)
     for entry in spec.get("reported") or []:
         if all(here.get(name) == value for name, value in entry.items() if name not in NUMBERS):

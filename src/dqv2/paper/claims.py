@@ -11,14 +11,14 @@ A claim is a statement, its place in the paper and tests. The keys of a test:
     stand_in        whether other datasets of the table are tested where it has none of these (true unless set)
     y               the column compared, ``test_accuracy`` unless set
     statistic       mean, variance, or trend along the column ``over``
-    direction       of `of` against `against`: higher, lower, or "not lower" than by ``margin`` (in y's unit; 1 unless set)
+    direction       of `of` against `against`: higher, lower, or "not lower" than by ``margin`` (in y's unit; 1 unless
+    set)
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -81,7 +81,8 @@ def judge(claims: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame], 
 
     Returns:
         One row a comparison: ``claim``, ``part`` (number of the test), what it says and compares, effect, interval, p
-        and p corrected for the number of claims (Holm), the paired interval, ``verdict`` and ``why``; ``paper_data`` says whether the
+        and p corrected for the number of claims (Holm), the paired interval, ``verdict`` and ``why``; ``paper_data``
+        says whether the
         dataset is one that the claim is about; ``claim_verdict`` is the claim's.
     """
     rows = [
@@ -118,7 +119,8 @@ COLUMNS += ("effect", "unit", "low", "high", "interval", "test", "p", "p_holm")
 def _corrected(rows: pd.DataFrame) -> list[float]:
     """Each comparison's p among the other claims' p, corrected by Holm.
 
-    A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union test):
+    A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union
+    test):
     its comparisons count as one.
     """
     claims = rows.groupby("claim")["p"].max()
@@ -260,8 +262,14 @@ def summary(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> list[dict[s
         text = f"{tested} of {len(mine)} comparisons made, {counts.get(SUPPORTED, 0)} supported"
         text += f", {contradicted} the other way round" if contradicted else ""
         text += "" if mine["paper_data"].all() else "; on data that stands in for the paper's"
-        out.append({
-            "claim": claim["claim"], "statement": claim["statement"], "place": claim["place"],
-            "verdict": mine["claim_verdict"].iloc[0], "counts": text, "rows": mine.to_dict("records"),
-        })  # fmt: skip
+        out.append(
+            {
+                "claim": claim["claim"],
+                "statement": claim["statement"],
+                "place": claim["place"],
+                "verdict": mine["claim_verdict"].iloc[0],
+                "counts": text,
+                "rows": mine.to_dict("records"),
+            }
+        )
     return out

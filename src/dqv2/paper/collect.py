@@ -37,7 +37,8 @@ def collect(
         partial: leave missing runs out instead of refusing.
 
     Returns:
-        One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole numbers are
+        One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole
+        numbers are
         ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
 
     Raises:

@@ -1,6 +1,7 @@
 """Two arms compared: effect, interval and p, as every claim is tested.
 
-Means by Welch's t (Welch 1947), spread by Brown and Forsythe's test (1974: Levene's with medians), corrections by Holm (1979).
+Means by Welch's t (Welch 1947), spread by Brown and Forsythe's test (1974: Levene's with medians), corrections by Holm
+(1979).
 Values of one seed pair off where both arms have it: the paired interval stands beside Welch's and decides nothing.
 """
 
@@ -80,7 +81,8 @@ def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparis
     """Compare the variances of two arms by Brown and Forsythe's test, their ratio by the F distribution.
 
     Each side is one arm or several that are pooled: every arm spreads about its own centre (its mean for the variance,
-    its median for the test), so that what sets the arms apart is no spread. Three values an arm are the least: of two, both
+    its median for the test), so that what sets the arms apart is no spread. Three values an arm are the least: of two,
+    both
     are as far from their median, and the test would take that for certainty. Smaller arms are left out.
     """
     from scipy import stats
@@ -122,7 +124,8 @@ def trend(steps: Sequence[pd.Series]) -> Comparison:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p-values for their number, as Holm does: float64[N]; a missing one stays missing and counts for nothing."""
+    """Correct p-values for their number, as Holm does: float64[N]; a missing one stays missing and counts for
+    nothing."""
     p = np.asarray(p, dtype="float64")
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]

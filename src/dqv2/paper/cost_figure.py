@@ -15,14 +15,16 @@ from dqv2.paper.costs import WHOLE
 
 
 def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | None) -> Figure:
-    """Draw one row a dataset: seconds a stage, peak memory a stage, accuracy (%) against selection and training seconds.
+    """Draw one row a dataset: seconds a stage, peak memory a stage, accuracy (%) against selection and training
+    seconds.
 
     Args:
         jobs: as ``job_costs`` makes it.
         runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and ``test_accuracy``.
         note, label: as in ``figures``.
 
-    Seconds and memory are on logarithmic axes, a mark a method (the mean over its jobs), each seed a small one in the last panel.
+    Seconds and memory are on logarithmic axes, a mark a method (the mean over its jobs), each seed a small one in the
+    last panel.
     """
     datasets = list(dict.fromkeys(runs["dataset"]))
     names = list(dict.fromkeys(runs["label"]))

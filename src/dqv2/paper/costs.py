@@ -1,4 +1,4 @@
-"""What making a coreset and training on it cost: seconds by the stages' own clocks, memory by Snakemake's benchmarks."""
+"""What coresets and trainings cost: seconds by the stages' own clocks, memory by Snakemake's benchmarks."""
 
 from __future__ import annotations
 
@@ -46,14 +46,18 @@ def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFram
     """The cost of every stage that each method's coreset, and training, needs.
 
     Args:
-        jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``, ``seeds``, ``costs``
+        jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``,
+        ``seeds``, ``costs``
             (the stage's own cost files, one a seed, or one for all; {"seconds": ...}) and ``benchmark``. A stage
-            that several methods share stands at each of them: it is what the method costs alone. Training has no cost files.
+            that several methods share stands at each of them: it is what the method costs alone. Training has no cost
+            files.
         runs: the experiment's tidy table, for its ``train_seconds``.
 
     Returns:
-        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a coreset),
-        ``memory`` (MB, of the job), and for every method and chunk a row of stage "whole selection": the sum of the seconds
+        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a
+        coreset),
+        ``memory`` (MB, of the job), and for every method and chunk a row of stage "whole selection": the sum of the
+        seconds
         and the largest memory over all stages but training. ``selects`` says whether a row's stage is a part of it.
     """
     rows = []
@@ -62,12 +66,17 @@ def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFram
         alone = len(own) or len(job["seeds"])  # an autoencoder is one for all seeds: a coreset needs all of it
         there = Path(job["benchmark"]).exists()
         measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
-        rows.append({
-            **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
-            "seed": job["seeds"][0], "seeds": len(job["seeds"]), "selects": job["selects"],
-            "seconds": sum(own) / alone if own else _trained(job, runs),
-            "wall": measured["seconds"] / alone, "memory": measured["memory"],
-        })  # fmt: skip
+        rows.append(
+            {
+                **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
+                "seed": job["seeds"][0],
+                "seeds": len(job["seeds"]),
+                "selects": job["selects"],
+                "seconds": sum(own) / alone if own else _trained(job, runs),
+                "wall": measured["seconds"] / alone,
+                "memory": measured["memory"],
+            }
+        )
     frame = pd.DataFrame(rows)
     whole = frame[frame["selects"]].groupby(
         ["dataset", "dataset_title", "method", "label", "seed", "seeds"], sort=False, as_index=False

@@ -20,12 +20,15 @@ def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None
     """Draw each method's stages from top to bottom, equal stages in equal rows.
 
     Args:
-        lanes: one a method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key`` (equal in
-            two lanes where both have the same kind of stage), ``title``, ``detail`` and ``reads`` (keys of the lane's stages).
+        lanes: one a method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key``
+        (equal in
+            two lanes where both have the same kind of stage), ``title``, ``detail`` and ``reads`` (keys of the lane's
+            stages).
         note: at the foot.
         label: in a badge, or None.
 
-    A stage that not every lane has is tinted in its method's colour. An arrow from the row above is straight, any other passes at the side;
+    A stage that not every lane has is tinted in its method's colour. An arrow from the row above is straight, any
+    other passes at the side;
     the images, which every stage reads, have one arrow only.
 
     Raises:
@@ -93,9 +96,15 @@ def _rows(lanes: Sequence[dict[str, Any]]) -> list[str]:
 def _box(ax: Axes, left: float, right: float, y: float, stage: dict[str, Any], colour: str | None) -> None:
     face = PLAIN if colour is None else f"{colour}26"  # the last two digits: the opacity
     box = FancyBboxPatch(
-        (left, y - BOX / 2), right - left, BOX, boxstyle="round,pad=0,rounding_size=0.05", facecolor=face,
-        edgecolor=style.GREY if colour is None else colour, linewidth=0.7 if colour is None else 1.2, gid="stage",
-    )  # fmt: skip
+        (left, y - BOX / 2),
+        right - left,
+        BOX,
+        boxstyle="round,pad=0,rounding_size=0.05",
+        facecolor=face,
+        edgecolor=style.GREY if colour is None else colour,
+        linewidth=0.7 if colour is None else 1.2,
+        gid="stage",
+    )
     ax.add_patch(box)
     middle = (left + right) / 2
     if not stage["detail"]:

@@ -11,7 +11,8 @@ Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all k
     width               "column" (3.4 in), "full" (7 in) or inches; height in inches
     ylim                [low, high], else from the data
     colours, methods    {method: colour}; all of the config's methods, so that new ones agree across figures
-    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose rows hold
+    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose
+    rows hold
                         these values in these columns
     reference           horizontal lines: [{label, column: value, ...}], mean ± sd of the rows that match
     values              (methods) print "mean ± sd" above each column, true unless set

@@ -15,7 +15,9 @@ from dqv2.paper.stats import summarise
 from dqv2.paper.tables import tex_escape
 from dqv2.paper.wording import number, p_text
 
-DIGITS = dict(zip("0123456789", "Zero One Two Three Four Five Six Seven Eight Nine".split(), strict=True))
+DIGITS = dict(
+    zip("0123456789", ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"), strict=True)
+)
 ARM = (
     "dataset",
     "method",
@@ -92,8 +94,10 @@ def _needed(frame: pd.DataFrame, axes: list[str]) -> list[str]:
 def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The gains that the paper's text states, ours beside them.
 
-    Returns one row an entry: ``name``, ``place``, ``reported`` (points), ``ours`` (the gain averaged over its datasets, or over
-    those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the paper's). Where there is nothing to compute from, ours is
+    Returns one row an entry: ``name``, ``place``, ``reported`` (points), ``ours`` (the gain averaged over its
+    datasets, or over
+    those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the paper's). Where there is
+    nothing to compute from, ours is
     missing.
     """
     rows = []
@@ -105,10 +109,17 @@ def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.Data
         gains = {} if table is None else {name: _gain(table, entry, name) for name in (mine or there)}
         known = [gain for gain in gains.values() if np.isfinite(gain)]
         ours = float(np.mean(known)) if known and len(known) == len(gains) and (whole or not mine) else np.nan
-        rows.append({
-            "name": entry["name"], "place": entry["place"], "experiment": entry["experiment"], "reported": entry["reported"],
-            "ours": ours, "datasets": ", ".join(gains), "paper_data": whole,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": entry["name"],
+                "place": entry["place"],
+                "experiment": entry["experiment"],
+                "reported": entry["reported"],
+                "ours": ours,
+                "datasets": ", ".join(gains),
+                "paper_data": whole,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -143,7 +154,8 @@ def all_numbers(
             arm = [entry[axis] for axis in ARM if axis in entry]
             for key in ("mean", "variance", "plus_minus"):
                 if entry.get(key) is not None:
-                    about = f"{name}: {', '.join(printed(v, {}) for v in arm)}, {key} as the paper reports ({entry['place']})"
+                    words = ", ".join(printed(v, {}) for v in arm)
+                    about = f"{name}: {words}, {key} as the paper reports ({entry['place']})"
                     found.append(
                         Number(
                             macro_name("paper", name, *arm, key),

@@ -1,4 +1,4 @@
-"""One static page with everything: figures, tables, claims, and the runs behind each number. For people; no server, no script."""
+"""One static page of everything for people: figures, tables, claims, the runs behind each number; no server, no script."""
 
 from __future__ import annotations
 
@@ -21,13 +21,22 @@ from dqv2.paper.style import COLUMN, DPI
 from dqv2.paper.wording import RULES, comparison_text, data_text, effect_text, number, p_text
 
 NAMES = {
-    "label": "", "dataset_title": "", "keep_ratio": "keep ratio", "tobias_size": "Tobias size", "mask_title": "mask",
-    "mixture": "mixture", "mix": "Mixup/CutMix", "selector": "selector", "backbone": "backbone", "trainer": "training",
-}  # fmt: skip
+    "label": "",
+    "dataset_title": "",
+    "keep_ratio": "keep ratio",
+    "tobias_size": "Tobias size",
+    "mask_title": "mask",
+    "mixture": "mixture",
+    "mix": "Mixup/CutMix",
+    "selector": "selector",
+    "backbone": "backbone",
+    "trainer": "training",
+}
 
 
 def heading(name: str) -> str:
-    """An experiment's name as a heading: "fig4a" -> "Figure 4a", "table2" -> "Table 2", "my_question" -> "My question"."""
+    """An experiment's name as a heading: "fig4a" -> "Figure 4a", "table2" -> "Table 2", "my_question" -> "My
+    question"."""
     found = re.fullmatch(r"(fig|table)(\d+[a-z]?|[A-Z])", name)
     if found:
         return f"{'Figure' if found[1] == 'fig' else 'Table'} {found[2]}"
@@ -48,8 +57,10 @@ def build_page(
     Args:
         page: the file that will hold it.
         head: ``run``, ``label`` (or None), ``note``, ``files`` ({what: path}).
-        experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown table
-            to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the paper's values).
+        experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown
+        table
+            to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the paper's
+            values).
         claims, verdicts: as ``judge`` takes and gives them.
         text: as ``text_numbers`` gives it.
     """
@@ -59,9 +70,12 @@ def build_page(
         return Path(os.path.relpath(path, folder)).as_posix()
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dqv2.paper", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("dqv2.paper", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    )
     environment.filters |= {"number": number, "p": p_text, "link": link, "slug": verdict_class}
     found = summary(claims, verdicts) if len(verdicts) else []
     for claim in found:
@@ -82,20 +96,27 @@ def _comparison(row: dict[str, Any], shown: set[str]) -> dict[str, Any]:
     place = row["experiment"].removesuffix("_jobs")
     return row | {
         "section": place if place in shown else None,
-        "compared": comparison_text(row), "data": data_text(row), "effect_text": effect_text(row), "paired": paired,
+        "compared": comparison_text(row),
+        "data": data_text(row),
+        "effect_text": effect_text(row),
+        "paired": paired,
         "counts": f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
-    }  # fmt: skip
+    }
 
 
 def _section(experiment: Mapping[str, Any], claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     frame = experiment["frame"]
     return {
-        "id": experiment["name"], "title": heading(experiment["name"]), "about": experiment["about"], "note": experiment["note"],
-        "files": experiment["files"], "pictures": [_picture(path) for path in experiment["pictures"]],
+        "id": experiment["name"],
+        "title": heading(experiment["name"]),
+        "about": experiment["about"],
+        "note": experiment["note"],
+        "files": experiment["files"],
+        "pictures": [_picture(path) for path in experiment["pictures"]],
         "grid": _grid(experiment["printed"]) if experiment["printed"] else [],
         "arms": [] if frame is None or "test_accuracy" not in frame else _arms(frame, experiment["reported"]),
         "claims": [c for c in claims if any(row["experiment"] == experiment["name"] for row in c["rows"])],
-    }  # fmt: skip
+    }
 
 
 def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -110,11 +131,18 @@ def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[s
     for _, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
         got = summarise(rows, [], "test_accuracy").iloc[0]
         theirs = next(reported(rows, {"reported": entries}), {})
-        found.append({
-            "name": _arm_name(rows, keys, frame), "data": str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0]),
-            **got.to_dict(), "paper": theirs,
-            "runs": [{"seed": row["seed"], "accuracy": row["test_accuracy"], "file": row.get("metrics")} for row in rows.sort_values("seed").to_dict("records")],
-        })  # fmt: skip
+        found.append(
+            {
+                "name": _arm_name(rows, keys, frame),
+                "data": str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0]),
+                **got.to_dict(),
+                "paper": theirs,
+                "runs": [
+                    {"seed": row["seed"], "accuracy": row["test_accuracy"], "file": row.get("metrics")}
+                    for row in rows.sort_values("seed").to_dict("records")
+                ],
+            }
+        )
     return found
 
 

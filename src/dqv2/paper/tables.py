@@ -54,7 +54,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
-    as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus`` (what the
+    as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus``
+    (what the
     paper prints after ± without saying of what).
 
     Raises:

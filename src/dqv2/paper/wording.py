@@ -14,10 +14,11 @@ from dqv2.paper.collect import write_csv
 from dqv2.runtime.files import atomic_path
 
 RULES = (
-    "A comparison is supported where the effect has the claimed direction and p, corrected by Holm for the number of claims, is below 0.05; "
-    '"not lower" where a loss of the margin is ruled out that way. Not supported is every other comparison that was made; "contradicted" '
-    "says that the opposite is significant. Not tested: no such runs, fewer than two seeds (three for a variance), or values that do not vary. "
-    "A claim is supported if all its comparisons are, not supported if one made is not, else not tested."
+    "A comparison is supported where the effect has the claimed direction and p, corrected by Holm for the number of "
+    'claims, is below 0.05; "not lower" where a loss of the margin is ruled out that way. Not supported is every other '
+    'comparison that was made; "contradicted" says that the opposite is significant. Not tested: no such runs, fewer '
+    "than two seeds (three for a variance), or values that do not vary. A claim is supported if all its comparisons "
+    "are, not supported if one made is not, else not tested."
 )
 
 
@@ -68,10 +69,8 @@ def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str
     lines += ["", _md(RULES), ""]
     for claim in found:
         lines += [f"## {claim['claim']}. {_md(claim['statement'])}", ""]
-        lines += [
-            f"{claim['place'][0].upper()}{_md(claim['place'][1:])} of the paper. **{claim['verdict']}**: {_md(claim['counts'])}.",
-            "",
-        ]
+        place = claim["place"][0].upper() + claim["place"][1:]
+        lines += [f"{_md(place)} of the paper. **{claim['verdict']}**: {_md(claim['counts'])}.", ""]
         lines += ["| compared | data | claimed | n | effect [95 %] | p | p, Holm | by seed [95 %] | verdict |"]
         lines += ["|:--|:--|:--|--:|--:|--:|--:|--:|:--|"]
         lines += ["| " + " | ".join(map(_md, _cells(row))) + " |" for row in claim["rows"]]

@@ -26,7 +26,8 @@ TITLES = {
 
 
 def pipelines(plan: Plan, experiment: str) -> list[dict[str, Any]]:
-    """For each method of an experiment (its first dataset and seed): title and stages, as ``draw_pipelines`` takes them."""
+    """For each method of an experiment (its first dataset and seed): title and stages, as ``draw_pipelines`` takes
+    them."""
     lanes: dict[str, dict[str, Any]] = {}
     for run, title, method in plan.rows[experiment]:
         if title in lanes:

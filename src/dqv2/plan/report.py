@@ -20,7 +20,8 @@ def tables_of(plan: Plan) -> dict[str, str]:
 
 
 def claimed(plan: Plan) -> bool:
-    """Whether an experiment that a claim is tested on is among the targets: then there are verdicts, numbers and a page."""
+    """Whether an experiment that a claim is tested on is among the targets: then there are verdicts, numbers and a
+    page."""
     wanted = {test["experiment"] for claim in read_claims() for test in claim["tests"]}
     return bool(wanted & set(tables_of(plan)))
 
@@ -68,7 +69,8 @@ def claim_tables(plan: Plan) -> dict[str, str]:
 def mask_recipes(plan: Plan) -> list[dict[str, Any]]:
     """The recipes of the plan that can be held against the true mask: its dataset, size and seed has one too.
 
-    Returns one entry a recipe: ``dataset``, ``dataset_title``, ``mask``, ``label``, ``source``, ``tobias_size``, ``seed``, ``file`` and ``truth``
+    Returns one entry a recipe: ``dataset``, ``dataset_title``, ``mask``, ``label``, ``source``, ``tobias_size``,
+    ``seed``, ``file`` and ``truth``
     (the file of the true one).
     """
     config = plan.config
@@ -86,17 +88,24 @@ def mask_recipes(plan: Plan) -> list[dict[str, Any]]:
     size_shown = config.defaults.tobias_size if config.defaults.tobias_size in sizes else max(sizes, default=None)
     return [
         {
-            "dataset": dataset, "dataset_title": config.datasets[dataset].title, "mask": mask,
-            "label": title_of(config.masks, mask), "source": config.masks[mask].source, "tobias_size": size, "seed": seed,
-            "file": file, "truth": truths[dataset, size, seed],
+            "dataset": dataset,
+            "dataset_title": config.datasets[dataset].title,
+            "mask": mask,
+            "label": title_of(config.masks, mask),
+            "source": config.masks[mask].source,
+            "tobias_size": size,
+            "seed": seed,
+            "file": file,
+            "truth": truths[dataset, size, seed],
         }
         for (dataset, mask, size, seed), file in found.items()
         if size == size_shown and (dataset, size, seed) in truths
-    ]  # fmt: skip
+    ]
 
 
 def stage_jobs(plan: Plan, experiment: str) -> list[dict[str, Any]]:
-    """Every job that an experiment's methods need, one entry a method and job, as ``dqv2.paper.costs.job_costs`` takes them.
+    """Every job that an experiment's methods need, one entry a method and job, as ``dqv2.paper.costs.job_costs`` takes
+    them.
 
     The packs are left out: every method needs them, for all seeds at once.
     """
@@ -113,16 +122,25 @@ def stage_jobs(plan: Plan, experiment: str) -> list[dict[str, Any]]:
         for job in chain_of(plan, runs[0]):
             if job.stage in ("pack", "evaluate", "weights"):
                 continue
-            found.append({
-                "dataset": dataset, "dataset_title": plan.config.datasets[dataset].title, "method": method or title,
-                "label": title, "stage": job.stage, "seeds": [run.seed for run in runs], "selects": job.stage != "train",
-                "costs": _costs_of(plan, job, runs), "benchmark": _benchmark_of(plan, job, key[-1]),
-            })  # fmt: skip
+            found.append(
+                {
+                    "dataset": dataset,
+                    "dataset_title": plan.config.datasets[dataset].title,
+                    "method": method or title,
+                    "label": title,
+                    "stage": job.stage,
+                    "seeds": [run.seed for run in runs],
+                    "selects": job.stage != "train",
+                    "costs": _costs_of(plan, job, runs),
+                    "benchmark": _benchmark_of(plan, job, key[-1]),
+                }
+            )
     return found
 
 
 def _costs_of(plan: Plan, job: Job, runs: list[Run]) -> list[str]:
-    """The cost files of a job, one a seed, or one where the job is for all seeds; training says its seconds in the metrics."""
+    """The cost files of a job, one a seed, or one where the job is for all seeds; training says its seconds in the
+    metrics."""
     if job.stage == "train":
         return []
     file = paths.cost(plan.under(job.path))
@@ -154,9 +172,17 @@ def sections(plan: Plan) -> list[dict[str, Any]]:
             files["runs (CSV)"] = plan.under(f"experiments/{name}.csv")
         if block.cost:
             files["stages (CSV)"] = jobs_table(plan, name)
-        found.append({
-            "name": name, "about": block.about, "note": plan.note(name), "planned": len(plan.rows[name]), "files": files,
-            "pictures": [f"{plan.figures}/{name}.png"] if drawn else [], "table": tables.get(name),
-            "printed": f"{plan.figures}/{name}_table.md" if block.table and not drawn else None, "reported": reported_values(name),
-        })  # fmt: skip
+        found.append(
+            {
+                "name": name,
+                "about": block.about,
+                "note": plan.note(name),
+                "planned": len(plan.rows[name]),
+                "files": files,
+                "pictures": [f"{plan.figures}/{name}.png"] if drawn else [],
+                "table": tables.get(name),
+                "printed": f"{plan.figures}/{name}_table.md" if block.table and not drawn else None,
+                "reported": reported_values(name),
+            }
+        )
     return found
