@@ -1,4 +1,4 @@
-"""One static page of everything for people: figures, tables, claims, the runs behind each number; no server, no script."""
+"""One static page of everything for people: figures, tables, claims, runs; no server, no script."""
 
 from __future__ import annotations
 

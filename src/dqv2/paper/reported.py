@@ -1,4 +1,4 @@
-"""What the paper reports and claims, from the data files beside this module. No pandas here: the plan reads them too."""
+"""What the paper reports and claims, from the data files beside it. No pandas: the plan reads them too."""
 
 from __future__ import annotations
 
