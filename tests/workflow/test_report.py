@@ -131,7 +131,7 @@ def test_snakemakes_report_holds_everything_with_captions(smoke, tmp_path):
         "index.html",
     ):
         assert name in text, name
-    caption = next(line for line in text.splitlines() if "DQ against DQ_V2" in line)
+    caption = next(line for line in text.splitlines() if "experiment fig4b" in line and "DQ against DQ_V2" in line)
     for fact in ("n = 2 seeds", "Scale: smoke test", "CPU", "experiment fig4b"):
         assert fact in caption, fact
 
