@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 STAGES = {
+    "fetch": "fetch.py",
     "pack": "pack.py",
     "early_train": "early_train.py",
     "saliency": "saliency.py",

@@ -19,7 +19,7 @@ except ConfigError as error:
 def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
-        PLAN.check_folders()
+        PLAN.check_folders(training=set(workflow.dag_settings.targets) != {"coresets"})
         if strangers := [name for name in PLAN.models if name not in SMALL]:
             from dqv2.train.models import check_models
 

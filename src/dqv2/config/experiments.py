@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
 from dqv2.config.blocks import Axes, Backbone, Mask, Method, Mixture, Selector, Trainer
-from dqv2.config.data import Digits, ImageFolder
+from dqv2.config.data import AnyDataset
 
 
 def _many(kind: Any) -> Any:
@@ -101,7 +101,7 @@ class Config(Block):
     threads: Annotated[int, Field(ge=1)] = 4
     partial: bool = False
     targets: list[Name]
-    datasets: dict[Name, Annotated[Digits | ImageFolder, Field(discriminator="kind")]]
+    datasets: dict[Name, AnyDataset]
     trainers: dict[Name, Trainer]
     backbones: dict[Name, Backbone]
     masks: dict[Name, Mask]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 PACK = "{dataset}/data/{split}"
 PACK_OPTIONS = "{dataset}/data/options.json"
+SPLITS = "{dataset}/data/splits.json"
 EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
 SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
 EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dqv2.config import Config, ConfigError, missing_folders
-from dqv2.plan import paths
+from dqv2.config import Config, ConfigError
+from dqv2.plan import data, paths
 from dqv2.plan.runs import Run, Selection, check, rows_of, title_of
 
 
@@ -32,11 +32,28 @@ class Plan:
         self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
         check(config, self.rows)
 
-    def check_folders(self) -> None:
-        """Before the first job: every folder of images that is still to be packed must be there."""
-        datasets = sorted({run.selection.dataset for run in self.runs})
-        if faults := missing_folders(self.config, [name for name in datasets if not self._is_packed(name)]):
+    def check_folders(self, *, training: bool = True) -> None:
+        """Before the first job: all images that are still to be packed must be there, with a test split to train for."""
+        datasets = [name for name in sorted({run.selection.dataset for run in self.runs}) if not self._is_packed(name)]
+        faults = data.missing_folders(self.config, datasets)
+        if training and not faults:
+            faults = data.without_test(self.config, datasets)
+        if faults:
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
+
+    @cached_property
+    def fetches(self) -> dict[str, str]:
+        """The published sets that the plan uses: the file that says that one is there -> a name for its rule."""
+        found = {}
+        for dataset in sorted({run.selection.dataset for run in self.runs}):
+            for file in self.fetched_of(dataset):
+                name = self.config.datasets[dataset].archive.replace("-", "_")
+                found.setdefault(file, f"{name}_{dataset}" if name in found.values() else name)
+        return found
+
+    def fetched_of(self, dataset: str) -> list[str]:
+        """The file that says that a dataset's published set is there, or nothing."""
+        return data.fetched_of(self.config, dataset)
 
     def _is_packed(self, dataset: str) -> bool:
         """Whether the pack that is there was made with these very options; Snakemake makes any other anew."""
@@ -134,8 +151,7 @@ class Plan:
 
     def pack_options(self, dataset: str) -> dict[str, Any]:
         """What the pack depends on: the dataset's block without what only training reads."""
-        block = self.config.datasets[dataset].model_dump(exclude={"title", "augment", "stem"})
-        return self.options("pack", **block)
+        return self.options("pack", **data.pack_block(self.config, dataset))
 
     def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
         """What early training depends on."""

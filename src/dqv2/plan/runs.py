@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dqv2.config import Axes, Config, ConfigError, Experiment
+from dqv2.config.data import KNOWS_OBJECTS
 
 AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
 
@@ -137,7 +138,7 @@ def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
                     f"mixture {selection.mixture} holds"
                 )
             for mask in {selection.mask, fresh.mask if fresh else None} - {None}:
-                known = config.datasets[selection.dataset].kind == "digits"
+                known = config.datasets[selection.dataset].kind in KNOWS_OBJECTS
                 if config.masks[mask].source == "object" and not known:
                     faults.append(
                         f"experiments.{name}: mask {mask} (source object) needs a set that knows its objects; "
