@@ -137,5 +137,9 @@ AnyDataset = Annotated[
     Digits | ImageFolder | Table | ImageNet | Cifar10 | Imagenette | Cub200 | Food101 | TinyImageNet,
     Field(discriminator="kind"),
 ]
-KINDS = {kind: model for model in get_args(get_args(AnyDataset)[0]) for kind in get_args(model.model_fields["kind"].annotation)}
+KINDS = {
+    kind: model
+    for model in get_args(get_args(AnyDataset)[0])
+    for kind in get_args(model.model_fields["kind"].annotation)
+}
 KNOWS_OBJECTS = ("digits", "cub200", "tiny_imagenet")

@@ -18,7 +18,7 @@ from dqv2.runtime.logging import logger
 
 __all__ = ["check_checksum", "download"]
 
-BLOCK = 2**20
+BLOCK = 2**16  # at most so much of what came before a cut is asked for again
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
 LASTING = {400, 401, 403, 404, 405, 410, 451}  # answers that asking again does not change
 

@@ -35,7 +35,9 @@ def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
         _unpack(archive, temporary)
         if not (temporary / folder).is_dir():
             there = ", ".join(sorted(path.name for path in temporary.iterdir())[:5]) or "nothing"
-            raise DataError(f"{archive} holds no folder {folder} (it holds {there}): it is not the set that it should be.")
+            raise DataError(
+                f"{archive} holds no folder {folder} (it holds {there}): it is not the set that it should be."
+            )
         os.sync()  # one for a hundred thousand small files
         (temporary / folder).rename(root / folder)
     finally:

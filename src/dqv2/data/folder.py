@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dqv2.data.image import MAX_PIXELS, read_image
+from dqv2.data.image import read_image
 from dqv2.data.pack import DataError
 from dqv2.data.packing import pack_set
 from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
@@ -157,9 +157,12 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
         classes: these alone, in this order; all, sorted, by default.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         DataError: there are no class folders, one has no image, a link leads back to a folder that holds it, or a name
             is not valid UTF-8.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
     samples, skip = [], len(str(found.root / "_")) - 1
     classes = _subfolders(folder) if classes is None else list(classes)
     if not classes:

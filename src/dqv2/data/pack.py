@@ -225,9 +225,10 @@ def write_pack(
     seen: set[str] = set()
     boxes: list[tuple[int, int, int, int]] = []
     with atomic_dir(folder) as staged:
-        with (staged / "images.npy").open("wb") as file, (staged / "rows.csv").open(
-            "w", encoding="utf-8", newline=""
-        ) as table:
+        with (
+            (staged / "images.npy").open("wb") as file,
+            (staged / "rows.csv").open("w", encoding="utf-8", newline="") as table,
+        ):
             file.write(_header(n, size))
             writer, used = csv.writer(table, lineterminator="\n"), [0] * len(COLUMNS)
             for name, label, source, image, *origin in items:
@@ -274,9 +275,10 @@ def write_pack(
 
 def _write_manifest(staged: Path, columns: list[int]) -> None:
     """rows.csv -> manifest.csv with a header, and only these columns."""
-    with (staged / "rows.csv").open(encoding="utf-8", newline="") as rows, (staged / "manifest.csv").open(
-        "w", encoding="utf-8", newline=""
-    ) as file:
+    with (
+        (staged / "rows.csv").open(encoding="utf-8", newline="") as rows,
+        (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([COLUMNS[i] for i in columns])
         writer.writerows([row[i] for i in columns] for row in csv.reader(rows))

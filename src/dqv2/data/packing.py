@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dqv2.data.boxes import pack_box
-from dqv2.data.image import MAX_PIXELS, Decoded, square, decode
+from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
 from dqv2.data.pack import DataError, Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.files import atomic_dir, sha256
@@ -100,8 +100,12 @@ def pack_set(
             if split == "train":
                 kept.add(sample.label)
             box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
-            yield sample.id, sample.label, sample.place, decoded.pixels, Origin(
-                digest, decoded.width, decoded.height, box
+            yield (
+                sample.id,
+                sample.label,
+                sample.place,
+                decoded.pixels,
+                Origin(digest, decoded.width, decoded.height, box),
             )
 
     stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None

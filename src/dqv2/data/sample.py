@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dqv2.data.image import MAX_PIXELS, read_bytes
 from dqv2.data.pack import DataError
-from dqv2.data.split import stratified_split
 
 __all__ = ["SPLITS", "ImageSet", "Sample", "divide_splits", "read_place"]
 
@@ -108,13 +106,17 @@ def divide_splits(
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)
-    generator = torch.Generator().manual_seed(seed)
     whole, splits = splits["train"], dict(splits)
     missing = [split for split in ("test", "validation") if split not in splits]
     if sum(shares[split] for split in missing) >= 1:
         raise DataError(f"{name}: the shares of {' and '.join(missing)} leave nothing to train on.")
     sizes = [round(shares[split] * len(whole)) for split in missing]
     if any(sizes):
+        import torch  # only where something is drawn: packing has no other use for its 300 MB
+
+        from dqv2.data.split import stratified_split
+
+        generator = torch.Generator().manual_seed(seed)
         drawn = stratified_split([s.label for s in whole], sizes, generator=generator)
         splits |= {split: [whole[i] for i in rows] for split, rows in zip(missing, drawn, strict=True)}
         taken = {i for rows in drawn for i in rows}
@@ -145,6 +147,8 @@ def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> N
 
 def _limit(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
     """Keep `limit` samples a class: the first of a shuffle, so that a larger limit keeps these too."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     count, kept = Counter(), []
     for i in torch.randperm(len(samples), generator=generator).tolist():

@@ -60,6 +60,8 @@ def open_set(
     try:
         found = module.load(root, kind=kind, **options)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it to have it anew.") from error
+        raise DataError(
+            f"{root} is not laid out as {kind} is published: {error}. Remove it to have it anew."
+        ) from error
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -
     for split, labels in values.items():
         numbers = [v if isinstance(v, int) and str(v) not in place else place.get(str(v), -1) for v in labels]
         if unknown := [v for v, n in zip(labels, numbers, strict=True) if not 0 <= n < len(names)]:
-            raise DataError(f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}.")
+            raise DataError(
+                f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}."
+            )
         splits[split] = [Sample(f"{split}/{i:07d}", n, names[n]) for i, n in enumerate(numbers)]
     found = _Table(root, names, splits)
     found.files, found.image = files, image
@@ -73,27 +76,35 @@ def _natural(name: str) -> tuple:
     return (0, int(name), "") if name.isdigit() else (1, 0, name)
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file} is damaged: {error}.") from error
+
+
 def _column(file: Path, name: str) -> Iterator[Any]:
     """The values of a column, a few rows at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(_reading(file))
         if file.suffix == ".parquet":
-            with pq.ParquetFile(file, pre_buffer=False) as table:
-                _check_column(file, name, table.schema_arrow.names)
-                for batch in table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False):
-                    yield from batch.column(0).to_pylist()
+            table = stack.enter_context(pq.ParquetFile(file, pre_buffer=False))
+            _check_column(file, name, table.schema_arrow.names)
+            for batch in table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False):
+                yield from batch.column(0).to_pylist()
             return
-        with pa.memory_map(str(file)) as source:
-            reader = _arrow_reader(source)
-            _check_column(file, name, reader.schema.names)
-            for batch in reader:
-                column = batch.column(reader.schema.names.index(name))
-                for start in range(0, len(column), ROWS):
-                    yield from column.slice(start, ROWS).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is damaged: {error}.") from error
+        reader = _arrow_reader(stack.enter_context(pa.memory_map(str(file))))
+        _check_column(file, name, reader.schema.names)
+        for batch in reader:
+            column = batch.column(reader.schema.names.index(name))
+            for start in range(0, len(column), ROWS):
+                yield from column.slice(start, ROWS).to_pylist()
 
 
 def _arrow_reader(source: Any) -> Any:
@@ -104,7 +115,9 @@ def _arrow_reader(source: Any) -> Any:
         return pa.ipc.open_stream(source)
     except pa.ArrowInvalid:
         file = pa.ipc.open_file(source)
-        return pa.RecordBatchReader.from_batches(file.schema, (file.get_batch(i) for i in range(file.num_record_batches)))
+        return pa.RecordBatchReader.from_batches(
+            file.schema, (file.get_batch(i) for i in range(file.num_record_batches))
+        )
 
 
 def _check_column(file: Path, name: str, there: list[str]) -> None:
@@ -116,11 +129,12 @@ def _class_names(file: Path, label: str) -> list[str] | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if file.suffix == ".parquet":
-        metadata = pq.read_schema(file).metadata or {}
-    else:
-        with pa.memory_map(str(file)) as source:
-            metadata = _arrow_reader(source).schema.metadata or {}
+    with ExitStack() as stack:
+        stack.enter_context(_reading(file))
+        if file.suffix == ".parquet":
+            metadata = pq.read_schema(file).metadata or {}
+        else:
+            metadata = _arrow_reader(stack.enter_context(pa.memory_map(str(file)))).schema.metadata or {}
     features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     return (features.get(label) or {}).get("names")
 
