@@ -11,6 +11,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/select.smk"
+include: "workflow/rules/coresets.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/paper.smk"
 

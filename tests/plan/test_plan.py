@@ -182,7 +182,7 @@ def test_impossible_requests_are_refused(demo, change):
 def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = make(paper)
-    with pytest.raises(ConfigError, match=r"datasets\.cub200\.path = 'data/cub200'.*train/CLASS"):
+    with pytest.raises(ConfigError, match=r"datasets\.imagenet30\.path = 'data/imagenet'.*train/WNID"):
         plan.check_folders()
 
 

@@ -103,7 +103,7 @@ def test_a_refusal_is_no_reason_to_ask_again(server, file, tmp_path, status):
 
 def test_a_server_that_falters_is_asked_again(server, file, tmp_path):
     server.status = 503
-    with pytest.raises(DataError, match="the connection broke 3 times .*503"):
+    with pytest.raises(DataError, match=r"the connection broke 3 times .*503"):
         get(server, tmp_path, file, tries=3)
     assert len(server.asked) == 3
 
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up_while_unpacking(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tarfile.TarFile, "extractall", full)
-    with pytest.raises(DataError, match="disk of .*data is full while .* is unpacked"):
+    with pytest.raises(DataError, match=r"disk of .*data is full while .* is unpacked"):
         extract(tar_with(tmp_path / "a.tgz", "set/b.txt"), tmp_path / "data", "set")
     assert list((tmp_path / "data").iterdir()) == []
 

@@ -19,7 +19,8 @@ except ConfigError as error:
 def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
-        PLAN.check_folders(training=set(workflow.dag_settings.targets) != {"coresets"})
+        asked = set(workflow.dag_settings.targets)
+        PLAN.check_folders(training=PLAN.trains and asked != {"coresets"})
         if strangers := [name for name in PLAN.models if name not in SMALL]:
             from dqv2.train.models import check_models
 
@@ -98,6 +99,12 @@ def figure_options(wildcards):
 def table_options(wildcards):
     block = PLAN.config.experiments[wildcards.experiment].table
     return PLAN.options("table", **block.model_dump(exclude_none=True))
+
+
+def of_kind(*, overlap):
+    """The active experiments whose table is of runs, or of masks and objects, as a wildcard constraint."""
+    names = [name for name in PLAN.config.targets if PLAN.config.experiments[name].overlap == overlap]
+    return "|".join(names) or "(?!)"
 
 
 def with_output(kind):

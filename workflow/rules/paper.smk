@@ -16,6 +16,8 @@ rule collect:
         csv=PLAN.under("experiments/{experiment}.csv"),
     log:
         f"{PLAN.logs}/experiments/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=of_kind(overlap=False),
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -26,6 +28,29 @@ rule collect:
         "collect {wildcards.experiment}"
     script:
         "../scripts/collect.py"
+
+
+# The same table, of masks and known objects: no training is needed.
+rule overlap:
+    input:
+        train=lambda wildcards: sorted({cell.pack for cell in PLAN.overlaps(wildcards.experiment)}),
+        recipes=lambda wildcards: [cell.recipe for cell in PLAN.overlaps(wildcards.experiment)],
+    output:
+        csv=PLAN.under("experiments/{experiment}.csv"),
+    log:
+        f"{PLAN.logs}/experiments/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=of_kind(overlap=True),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=PLAN.options("overlap"),
+        columns=lambda wildcards: [cell.columns for cell in PLAN.overlaps(wildcards.experiment)],
+        packs=lambda wildcards: [cell.pack for cell in PLAN.overlaps(wildcards.experiment)],
+    message:
+        "overlap of masks and objects: {wildcards.experiment}"
+    script:
+        "../scripts/overlap.py"
 
 
 rule figure:

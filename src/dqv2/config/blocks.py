@@ -102,22 +102,31 @@ class Selector(Block):
         "k_center",
         "craig",
         "gradmatch",
+        "published",
     ]
     n_bins: Annotated[int, Field(ge=1)] = 10
     lam: Annotated[float, Field(gt=0)] = 1.0
     features: Literal["embedding", "gradient", "gradient_dq"] = "embedding"
     score: Literal["grand", "el2n", "least_confidence", "entropy", "margin"] | None = None
+    manifest: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _score_where_used(self) -> Selector:
         if self.kind.startswith("score") != (self.score is not None):
             raise ValueError("score is needed by the kinds score and score_bins, and by no other")
+        if (self.kind == "published") != (self.manifest is not None and self.sha256 is not None):
+            raise ValueError(
+                "manifest (an address or a file) and sha256 are needed by the kind published, and by no other"
+            )
         return self
 
     @property
     def used(self) -> dict[str, Any]:
         """The keys that this kind reads: what its result depends on."""
         keys = {"kind": self.kind}
+        if self.kind == "published":
+            return keys | {"manifest": self.manifest, "sha256": self.sha256}
         if self.kind.endswith("_bins"):
             keys["n_bins"] = self.n_bins
         if self.kind.startswith("graphcut"):
@@ -131,7 +140,7 @@ class Selector(Block):
     @property
     def reads_features(self) -> bool:
         """Whether it looks at the images through a network."""
-        return self.kind not in ("random", "random_bins", "uniform_bins")
+        return self.kind not in ("random", "random_bins", "uniform_bins", "published")
 
     @property
     def reads_logits(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dqv2.config.base import Block, ConfigError
 from dqv2.config.blocks import Axes, Backbone, FreshTobias, Mask, Method, Mixture, Selector, Trainer
 from dqv2.config.data import KINDS, Augment, Dataset, Digits
-from dqv2.config.experiments import Arm, Config, Experiment, Figure, Pictures, Table
+from dqv2.config.experiments import Arm, Config, Experiment, Export, Figure, Pictures, Table
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "methods", "experiments")
 
@@ -74,6 +74,7 @@ def _allowed(loc: tuple) -> list[str]:
         "figure": Figure,
         "table": Table,
         "pictures": Pictures,
+        "export": Export,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
     }

@@ -77,7 +77,7 @@ class ImageNet(Images):
 class Published(Images):
     """A set that is fetched from its site, where its folder is not below `root` yet.
 
-    `mirror` is another address that has the archive; `checksum`, ALGORITHM:HEX, another checksum than the published one.
+    `mirror` is another address that has the archive; `checksum`, ALGORITHM:HEX, another one than the published.
     """
 
     root: str = "data"

@@ -15,6 +15,9 @@ def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
 
 
+OVERLAP = ("iou", "iou_others", "own_minus_others")
+
+
 class Arm(Block):
     """Axes as lists; the arm is their product. `title` prints instead of the method's title."""
 
@@ -72,6 +75,16 @@ class Pictures(Block):
     images: Annotated[int, Field(ge=1, le=20)] = 4
 
 
+class Export(Block):
+    """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
+
+    `generated` is how Tobias images, and packed originals, are written.
+    """
+
+    images: Literal["none", "links", "copies", "packed"] = "none"
+    generated: Literal["png", "jpeg"] = "png"
+
+
 class Experiment(Arm):
     """One analysis: its axes, further arms beside them, and what comes of it."""
 
@@ -81,11 +94,16 @@ class Experiment(Arm):
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
+    export: Export | None = None
+    overlap: bool = False  # the table is of the masks' overlap with known objects: columns iou, own_minus_others
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures):
-            raise ValueError("say what comes of it: figure, table or pictures")
+        if not (self.figure or self.table or self.pictures or self.export):
+            raise ValueError("say what comes of it: figure, table, pictures or export")
+        measures = [block.y for block in (self.figure, self.table) if block]
+        if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
+            raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
         if self.figure and self.pictures:
             raise ValueError("figure and pictures would be the same file: make two experiments of it")
         return self

@@ -47,6 +47,7 @@ class BoxMasks:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(N, size, size)."""
         return len(self.boxes), self.size, self.size
 
     def __len__(self) -> int:

@@ -80,6 +80,6 @@ def _unpack_zip(archive: Path, into: Path) -> None:
         need, free = sum(member.file_size for member in members), shutil.disk_usage(into).free
         if need > free:
             raise DataError(
-                f"{archive} unpacks to {need / 1e9:,.2f} GB, and {into.parent} has {free / 1e9:,.2f} GB free: make room."
+                f"{archive} unpacks to {need / 1e9:,.2f} GB, and {into.parent} has {free / 1e9:,.2f} GB free."
             )
         file.extractall(into, members)

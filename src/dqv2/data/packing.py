@@ -113,7 +113,7 @@ def pack_set(
         for split, samples in images.splits.items():
             staged = stack.enter_context(atomic_dir(out / split))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
-            notes = {"duplicates": twice[split]}
+            notes = {"duplicates": twice[split], "files": images.streams}
             if split == "train":
                 notes |= {"ignored": images.ignored, "unlisted": images.bad}
             write_pack(staged, **about, items=items(split), left_out=left_out[split], about=notes, stream=stream)

@@ -16,6 +16,8 @@ FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-
 FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
 BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
 CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
+EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/export-{form}"
+PUBLISHED = "published/{selector}.csv"
 METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
 
 

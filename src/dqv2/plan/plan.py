@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.config import Config, ConfigError
-from dqv2.plan import data, paths
+from dqv2.plan import coresets, data, overlap, paths
 from dqv2.plan.runs import Run, Selection, check, rows_of, title_of
 
 
@@ -33,7 +33,7 @@ class Plan:
         check(config, self.rows)
 
     def check_folders(self, *, training: bool = True) -> None:
-        """Before the first job: all images that are still to be packed must be there, with a test split to train for."""
+        """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""
         datasets = [name for name in sorted({run.selection.dataset for run in self.runs}) if not self._is_packed(name)]
         faults = data.missing_folders(self.config, datasets)
         if training and not faults:
@@ -186,6 +186,19 @@ class Plan:
         recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
         return self.options("train", **recipe, **self._network_options(dataset))
 
+    def export_options(self, selection: Selection, keep: float, form: str) -> dict[str, Any]:
+        """What an exported coreset depends on besides the coreset."""
+        return coresets.export_options(self, selection, keep, form)
+
+    def fetch_coreset_options(self, selector: str) -> dict[str, Any]:
+        """What a published coreset is."""
+        block = self.config.selectors[selector]
+        return self.options("fetch_coreset", manifest=block.manifest, sha256=block.sha256)
+
+    def published_options(self, keep: float) -> dict[str, Any]:
+        """What a published coreset is compared with."""
+        return self.options("published", keep_ratio=keep)
+
     # -- what is asked for --------------------------------------------------------------------------------------------
 
     def metrics_of(self, run: Run) -> str:
@@ -258,7 +271,26 @@ class Plan:
                 found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
             if experiment.table:
                 found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
-        return found
+        return found + coresets.exports(self, asked=True)
+
+    def exports(self) -> list[str]:
+        """The folder of every coreset, to give away."""
+        return coresets.exports(self)
+
+    @cached_property
+    def published(self) -> list[str]:
+        """The selectors that are coresets published elsewhere."""
+        return coresets.published(self)
+
+    def overlaps(self, experiment: str) -> list[overlap.Cell]:
+        """The masks that an experiment holds against the objects that a set knows."""
+        return overlap.cells(self, experiment)
+
+    @property
+    def trains(self) -> bool:
+        """Whether some active experiment asks for accuracies, and so for a test split."""
+        active = [self.config.experiments[name] for name in self.config.targets]
+        return any((block.figure or block.table) and not block.overlap for block in active)
 
     def note(self, experiment: str) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""

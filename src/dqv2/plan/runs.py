@@ -137,6 +137,18 @@ def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
                     f"experiments.{name}: keep_ratio {run.keep_ratio:g} asks for more images than the pool of "
                     f"mixture {selection.mixture} holds"
                 )
+            if config.experiments[name].overlap:
+                if selection.mask is None:
+                    faults.append(
+                        f"experiments.{name}: an overlap needs masks, and mixture {selection.mixture} has none"
+                    )
+                elif config.datasets[selection.dataset].kind not in KNOWS_OBJECTS:
+                    faults.append(f"experiments.{name}: {selection.dataset} does not know its objects")
+            if config.selectors[selection.selector].kind == "published" and selection.mask:
+                faults.append(
+                    f"experiments.{name}: {selection.selector} is a list of originals; mixture {selection.mixture} has "
+                    "Tobias images"
+                )
             for mask in {selection.mask, fresh.mask if fresh else None} - {None}:
                 known = config.datasets[selection.dataset].kind in KNOWS_OBJECTS
                 if config.masks[mask].source == "object" and not known:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,6 @@ from dqv2.data.pack import DataError
 from dqv2.data.sample import ImageSet, divide_splits
 
 __all__ = ["open_set"]
-
-MODULES = {
-    "cifar10": "cifar10",
-    "imagenette": "imagenette",
-    "cub200": "cub200",
-    "food101": "food101",
-    "tiny_imagenet": "tiny_imagenet",
-    "imagenet": "imagenet",
-    "imagenet30": "imagenet",
-    "table": "table",
-}
 
 
 def open_set(
@@ -37,7 +25,7 @@ def open_set(
     """List a set.
 
     Args:
-        kind: a key of `MODULES`, or "image_folder".
+        kind: of the configuration's datasets, but digits.
         folder: the set's own folder, as its archive makes it.
         validation: share of train that becomes the validation split, where the set has none.
         test: the same for the test split.
@@ -56,12 +44,13 @@ def open_set(
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"There is no folder {root} with the set {kind}.")
-    module = import_module(f"dqv2.data.sources.{MODULES[kind]}")
+    from dqv2.data.sources import cifar10, cub200, food101, imagenet, imagenette, table, tiny_imagenet
+
+    loaders = {"cifar10": cifar10, "cub200": cub200, "food101": food101, "imagenette": imagenette, "table": table}
+    loaders |= {"imagenet": imagenet, "imagenet30": imagenet, "tiny_imagenet": tiny_imagenet}
     try:
-        found = module.load(root, kind=kind, **options)
+        found = loaders[kind].load(root, kind=kind, **options)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(
-            f"{root} is not laid out as {kind} is published: {error}. Remove it to have it anew."
-        ) from error
+        raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
     return found

@@ -18,7 +18,7 @@ ROWS = 64  # read at a time
 
 
 class _Table(ImageSet):
-    """Images in the cells of a column. An id is split/row, rows counted through the files in the order of their names."""
+    """Images in the cells of a column. An id is split/row, counted through the files in the order of their names."""
 
     streams = False
     files: dict[str, list[Path]]
@@ -42,8 +42,8 @@ class _Table(ImageSet):
 def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -> ImageSet:
     """Splits go by the names of the files (train-00000-of-00002.parquet) or of their folders (train/data-00000.arrow).
 
-    `image`: a column of bytes, or of {bytes, path}; `label`: a column of class names, or of numbers, whose names are read
-    from the file where Hugging Face's metadata has them.
+    `image`: a column of bytes, or of {bytes, path}; `label`: a column of class names, or of numbers, whose names are
+    read from the file where Hugging Face's metadata has them.
     """
     files: dict[str, list[Path]] = {}
     for file in sorted(p for p in root.rglob("*") if p.suffix in (".parquet", ".arrow")):

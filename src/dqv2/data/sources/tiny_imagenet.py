@@ -1,4 +1,4 @@
-"""Tiny-ImageNet (Le & Yang 2015): `train/WNID/images/*` and `val/images/*`; val is the test split (test/ has no labels)."""
+"""Tiny-ImageNet (Le & Yang 2015): `train/WNID/images/*` and `val/images/*`; val is the test split."""
 
 from __future__ import annotations
 
