@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dqv2.data import Pack
@@ -40,7 +39,7 @@ def main(snakemake):
         if options["epochs"]:
             keys = ("batch_size", "learning_rate", "momentum", "weight_decay", "augment", "epochs")
             recipe = Recipe(**{key: options[key] for key in keys})
-            images, labels = torch.from_numpy(np.array(pack.images)), torch.from_numpy(pack.labels)
+            images, labels = pack.images, torch.from_numpy(pack.labels)
             history = fit(model, images, labels, recipe, seed=seed, purpose="backbone", device=device, resume=resume)
             say(f"{line}: loss {history.losses[-1]:.3f} after {options['epochs']} epochs ({history.seconds:.0f} s)")
         else:
