@@ -10,6 +10,7 @@ for seeds in PLAN.chunks:
             train=pack("train"),
             validation=pack("validation"),
             test=pack("test"),
+            splits=PLAN.under(paths.SPLITS),
             coresets=each(PLAN.under(paths.CORESET), seeds),
             recipes=recipes_of_coreset(seeds),
             fresh=recipes_of_trainer(seeds),

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from dqv2.data import Pack
+from dqv2.data.dataset import require_test
 from dqv2.runtime.device import describe, use_device
 from dqv2.runtime.files import sha256, write_json
 from dqv2.runtime.job import resume_folder, run_job, seed_of
@@ -18,6 +19,7 @@ from dqv2.train.models import build_model
 
 def main(snakemake):
     options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
+    require_test(inputs.splits, wildcards.dataset)
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from dqv2.data.pack import Pack
+from dqv2.data.pack import DataError, Pack
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
@@ -34,3 +35,12 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
         images = open_set(kind, options.pop("folder"), seed=split_seed, **options)
         folders = pack_set(images, out, dataset=name, **packing)
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}
+
+
+def require_test(splits: str | Path, name: str) -> None:
+    """Before a training: raise DataError where a dataset's `splits.json` says that it has no image to evaluate on."""
+    if not json.loads(Path(splits).read_text())["test"]:
+        raise DataError(
+            f"{name} holds no test images to evaluate on: put them into test/CLASS/*, or set datasets.{name}.test to "
+            "the share of the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
+        )

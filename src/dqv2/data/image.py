@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from dqv2.data.pack import DataError
 
-__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "try_read"]
+__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square", "try_read"]
 
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
@@ -77,7 +77,7 @@ def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded |
             if pixels > max_pixels:
                 raise Image.DecompressionBombError
             with _BUDGET.share(pixels):
-                upright = _rgb(ImageOps.exif_transpose(image))
+                upright = rgb(ImageOps.exif_transpose(image))
                 return Decoded(square(upright, size, max_pixels), *upright.size)
     except MemoryError:
         raise
@@ -126,7 +126,8 @@ def _pillow_limited_to(max_pixels: int) -> Iterator[None]:
     yield
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as RGB: transparency over white, 16-bit grey scaled to 8 bit."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
@@ -143,6 +144,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def square(image: Image.Image, size: int, max_pixels: int) -> np.ndarray:
+    """The central square, its side resized: RGB -> uint8[3, size, size]."""
     width, height = image.size
     short = min(width, height)
     if short != size:

@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dqv2.data import DataError, Pack
 from dqv2.data.folder import IMG_EXTENSIONS
+from dqv2.data.image import rgb
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 from dqv2.select.coreset import Pool
@@ -26,6 +27,7 @@ __all__ = ["coreset_files", "export_coreset"]
 
 COLUMNS = ("id", "path", "class", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
+TIMMS = (".png", ".jpg", ".jpeg")  # what timm's reader of folders takes for images; torchvision's takes more
 LONGEST = 200  # bytes of a file's name; file systems allow 255
 AT_ONCE = 64  # images composed at a time
 
@@ -130,7 +132,8 @@ def _image_names(coreset: Pool, pack: Pack, generated: str, by_link: bool) -> li
     names, taken = [], set()
     for row, tobias in zip(coreset.rows, coreset.tobias, strict=True):
         own = PurePosixPath(pack.ids[row])
-        suffix = own.suffix if by_link and not tobias else f".{generated}"
+        as_it_is = by_link and not tobias and own.suffix.lower() in TIMMS
+        suffix = own.suffix if as_it_is else ".png" if by_link and not tobias else f".{generated}"
         stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
         stem += "_tobias" if tobias else ""
         name = f"images/{folders[pack.labels[row]]}/{stem}{suffix}"
@@ -186,7 +189,10 @@ def _write_images(
 
 
 def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str) -> None:
-    """An original under its new name: a link, or a copy; a part of an archive is always copied out."""
+    """An original under its new name: a link, or a copy; a part of an archive is always copied out.
+
+    Of a kind that timm does not list (.webp, .bmp, .tif and the like) it becomes a PNG of the same size.
+    """
     part = PART.fullmatch(place) if entry.get("source") else None
     if part:
         data = read_place(source, entry["id"], place)
@@ -200,6 +206,10 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
     if sha256(path) != entry["source_sha256"]:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
+    if path.suffix.lower() not in TIMMS:
+        with Image.open(path) as image:
+            rgb(ImageOps.exif_transpose(image)).save(target)
+        return
     if images == "links":
         try:
             target.symlink_to(path)
