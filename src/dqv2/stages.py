@@ -24,11 +24,16 @@ STAGES = {
     "pack": "pack.py",
     "early_train": "early_train.py",
     "saliency": "saliency.py",
+    "score": "score.py",
     "augment": "augment.py",
     "features": "features.py",
     "bin": "bin.py",
     "sample": "sample.py",
+    "autoencoder": "autoencoder.py",
+    "weights": "weights.py",
+    "pixels": "pixels.py",
     "train": "train.py",
+    "evaluate": "evaluate.py",
     "export": "export.py",
     "fetch_coreset": "fetch_coreset.py",
     "published": "published.py",
@@ -37,6 +42,8 @@ STAGES = {
     "figure": "figure.py",
     "table": "table.py",
     "pictures": "pictures.py",
+    "pixel_pictures": "pixel_pictures.py",
+    "storage": "storage.py",
 }
 LIBRARY = Path(__file__).parent
 

@@ -67,6 +67,7 @@ def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
     assert {title for _, title, _ in plan.rows["fig4a"]} == {
         "Random",
         "GraphCut",
+        "DQ",
         "DQ (no pixel step)",
         "DQ_V2",
     }
@@ -106,8 +107,10 @@ def test_params_are_plain_sorted_and_narrow(demo):
         assert "version" in options
         assert not {"title", "seed", "threads"} & set(options)
     assert plan.early_train_options("digits", "untrained").keys() <= {
-        "augment",
+        "args",
         "epochs",
+        "image_size",
+        "input_size",
         "model",
         "stem",
         "version",

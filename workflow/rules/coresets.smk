@@ -62,6 +62,7 @@ for selector in PLAN.published:
                 ids=PLAN.under(paths.PUBLISHED).format(selector=selector),
             output:
                 coresets=each(PLAN.under(paths.CORESET), seeds),
+                costs=each(PLAN.under(paths.cost(paths.CORESET)), seeds),
             log:
                 log_of(paths.CORESET, seeds),
             wildcard_constraints:

@@ -7,23 +7,27 @@ localrules:
     figure,
     table,
     pictures,
+    pixel_pictures,
+    storage,
 
 
 rule collect:
     input:
         metrics=metrics_of_experiment,
+        costs=costs_of_experiment,
     output:
         csv=PLAN.under("experiments/{experiment}.csv"),
     log:
         f"{PLAN.logs}/experiments/{{experiment}}.log",
     wildcard_constraints:
-        experiment=of_kind(overlap=False),
+        experiment=constrained(PLAN.collected),
     conda:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("collect", partial=PLAN.config.partial),
         columns=lambda wildcards: PLAN.columns_of(wildcards.experiment),
         files=lambda wildcards: [PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment]],
+        costs=lambda wildcards: [PLAN.costs_of(run) for run, *_ in PLAN.rows[wildcards.experiment]],
     message:
         "collect {wildcards.experiment}"
     script:
@@ -40,7 +44,7 @@ rule overlap:
     log:
         f"{PLAN.logs}/experiments/{{experiment}}.log",
     wildcard_constraints:
-        experiment=of_kind(overlap=True),
+        experiment=with_output("overlap"),
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -73,7 +77,7 @@ rule figure:
         options=figure_options,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
-        planned=lambda wildcards: len(PLAN.rows[wildcards.experiment]),
+        planned=lambda wildcards: PLAN.planned(wildcards.experiment),
     message:
         "figure {wildcards.experiment}"
     script:
@@ -101,7 +105,7 @@ rule table:
         options=table_options,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
-        planned=lambda wildcards: len(PLAN.rows[wildcards.experiment]),
+        planned=lambda wildcards: PLAN.planned(wildcards.experiment),
     message:
         "table {wildcards.experiment}"
     script:
@@ -122,7 +126,7 @@ rule pictures:
     log:
         f"{PLAN.logs}/figures/{{experiment}}.log",
     wildcard_constraints:
-        experiment=with_output("pictures"),
+        experiment=with_pictures("tobias"),
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -133,3 +137,54 @@ rule pictures:
         "pictures {wildcards.experiment}"
     script:
         "../scripts/pictures.py"
+
+
+rule pixel_pictures:
+    input:
+        train=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["train"][0],
+        coreset=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["coresets"][0],
+        pixels=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["pixels"][0],
+    output:
+        pdf=report(
+            f"{PLAN.figures}/{{experiment}}.pdf",
+            caption="../report/figure.rst",
+            category="figures",
+        ),
+        png=f"{PLAN.figures}/{{experiment}}.png",
+    log:
+        f"{PLAN.logs}/figures/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_pictures("pixels"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=lambda wildcards: PLAN.picture_options(wildcards.experiment),
+        label=PLAN.config.label,
+        note=lambda wildcards: PLAN.note(wildcards.experiment),
+    message:
+        "pictures {wildcards.experiment}"
+    script:
+        "../scripts/pixel_pictures.py"
+
+
+rule storage:
+    input:
+        train=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["train"],
+        coresets=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["coresets"],
+        pixels=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["pixels"],
+        tobias=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["tobias"],
+    output:
+        csv=PLAN.under("experiments/{experiment}.csv"),
+    log:
+        f"{PLAN.logs}/experiments/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_output("storage"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=lambda wildcards: PLAN.storage_options(wildcards.experiment),
+        columns=lambda wildcards: PLAN.storage_columns(wildcards.experiment),
+    message:
+        "storage {wildcards.experiment}"
+    script:
+        "../scripts/storage.py"

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from dqv2.data import Pack
+from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
@@ -19,21 +20,23 @@ def main(snakemake):
     network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
     known = pack.objects is not None
     objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
-    for network_map, output in zip(network_maps, snakemake.output.recipes, strict=True):
+    outputs = zip(snakemake.output.recipes, snakemake.output.costs, strict=True)
+    for network_map, (output, cost) in zip(network_maps, outputs, strict=True):
         seed = seed_of(output)
-        maps = mask_saliency(
-            options["source"],
-            n=len(pack),
-            size=options["size"],
-            network=None if network_map is None else torch.from_numpy(np.load(network_map)),
-            objects=objects,
-            generator=generator(seed, "mask", options["source"]),
-        )
-        masks = foreground(maps, options["size"], fraction=options["fraction"])
+        with measured(cost):
+            maps = mask_saliency(
+                options["source"],
+                n=len(pack),
+                size=options["size"],
+                network=None if network_map is None else torch.from_numpy(np.load(network_map)),
+                objects=objects,
+                generator=generator(seed, "mask", options["source"]),
+            )
+            masks = foreground(maps, options["size"], fraction=options["fraction"])
+            make_recipe(masks, generator=generator(seed, "tobias")).save(output)
         if known:
             overlap = iou_of_images(masks.numpy(), pack.objects)
             logger.info("seed %d: IoU with the objects %.3f (mean of %d images)", seed, overlap.mean(), len(pack))
-        make_recipe(masks, generator=generator(seed, "tobias")).save(output)
 
 
 if "snakemake" in globals():

@@ -1,6 +1,7 @@
 """A published list of ids as the coreset of every seed."""
 
 from dqv2.data import DataError, Pack
+from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job
 from dqv2.runtime.logging import logger
 from dqv2.select.coreset import write_pool
@@ -23,8 +24,9 @@ def main(snakemake):
             keep,
             round(keep * len(pack)),
         )
-    for output in snakemake.output.coresets:
-        write_pool(output, coreset, pack)
+    for output, cost in zip(snakemake.output.coresets, snakemake.output.costs, strict=True):
+        with measured(cost):
+            write_pool(output, coreset, pack)
 
 
 if "snakemake" in globals():

@@ -8,11 +8,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from dqv2.config.base import Block, ConfigError
-from dqv2.config.blocks import Axes, Backbone, FreshTobias, Mask, Method, Mixture, Selector, Trainer
+from dqv2.config.blocks import (
+    Autoencoder,
+    Axes,
+    Backbone,
+    FreshTobias,
+    Mask,
+    Method,
+    Mixture,
+    Pixels,
+    Selector,
+    Trainer,
+)
 from dqv2.config.data import KINDS, Augment, Dataset, Digits
-from dqv2.config.experiments import Arm, Config, Experiment, Export, Figure, Pictures, Table
+from dqv2.config.experiments import Arm, Config, Experiment, Export, Figure, Pictures, Storage, Table
 
-BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "methods", "experiments")
+BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
+BLOCKS_AT_THE_TOP += ("methods", "experiments")
 
 
 def load_config(values: dict[str, Any]) -> Config:
@@ -67,6 +79,8 @@ def _allowed(loc: tuple) -> list[str]:
         "masks": Mask,
         "mixtures": Mixture,
         "selectors": Selector,
+        "autoencoders": Autoencoder,
+        "pixels": Pixels,
         "methods": Method,
         "defaults": Axes,
         "experiments": Experiment,
@@ -75,6 +89,7 @@ def _allowed(loc: tuple) -> list[str]:
         "table": Table,
         "pictures": Pictures,
         "export": Export,
+        "storage": Storage,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
     }
@@ -95,6 +110,8 @@ def _dangling_names(config: Config):
         "mixture": ("mixtures", config.mixtures),
         "backbone": ("backbones", config.backbones),
         "selector": ("selectors", config.selectors),
+        "autoencoder": ("autoencoders", config.autoencoders),
+        "pixels": ("pixels", config.pixels),
         "trainer": ("trainers", config.trainers),
     }
 
@@ -113,8 +130,12 @@ def _dangling_names(config: Config):
             yield from check(f"trainers.{name}.fresh_tobias", trainer.fresh_tobias)
     for name, mask in config.masks.items():
         yield from check(f"masks.{name}", mask)
+    for name, pixels in config.pixels.items():
+        yield from check(f"pixels.{name}", pixels)
     for name, experiment in config.experiments.items():
         yield from check(f"experiments.{name}", experiment)
+        if experiment.storage:
+            yield from check(f"experiments.{name}.storage", experiment.storage)
         for i, arm in enumerate(experiment.arms):
             yield from check(f"experiments.{name}.arms.{i}", arm)
     for name in config.targets:
@@ -129,14 +150,13 @@ def _wrong_for_the_data(config: Config):
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    for name in {"benchmarks", "experiments", "resume"} & set(config.datasets):
+    for name in {"autoencoders", "benchmarks", "experiments", "resume"} & set(config.datasets):
         yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
     for path, seeds in [("seeds", config.seeds)] + [
         (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()
     ]:
         if len(set(seeds)) < len(seeds):
             yield f"{path} = {seeds}: a seed stands there twice"
-    axes = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
-    missing = [axis for axis in axes if getattr(config.defaults, axis) is None]
+    missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]
     if missing:
         yield f"defaults: a default is missing for {', '.join(missing)}"

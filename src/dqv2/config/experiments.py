@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
-from dqv2.config.blocks import Axes, Backbone, Mask, Method, Mixture, Selector, Trainer
+from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
 
 
@@ -30,6 +30,7 @@ class Arm(Block):
     mixture: _many(Name) = None
     backbone: _many(Name) = None
     selector: _many(Name) = None
+    pixels: _many(Name) = None
     trainer: _many(Name) = None
 
 
@@ -67,12 +68,25 @@ class Table(Block):
     caption: str | None = None
     row_title: str | None = None
     decimals: Annotated[int, Field(ge=0, le=6)] | None = None
+    better: Literal["higher", "lower"] | None = "higher"
+    beside: list[str] | None = None
 
 
 class Pictures(Block):
-    """Example images: the original and its Tobias image at each size of the experiment."""
+    """Example images: the original and its Tobias image at each size of the experiment; or, for `steps: pixels`,
+    the original, without its least important patches, and with them drawn anew."""
 
+    steps: Literal["tobias", "pixels"] = "tobias"
     images: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+class Storage(Block):
+    """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
+
+    encoding: Literal["jpeg", "png"] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    mask: Name
+    tobias_size: TobiasSize
 
 
 class Export(Block):
@@ -94,6 +108,7 @@ class Experiment(Arm):
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
+    storage: Storage | None = None
     export: Export | None = None
     overlap: bool = False  # the table is of the masks' overlap with known objects: columns iou, own_minus_others
 
@@ -101,9 +116,13 @@ class Experiment(Arm):
     def _some_output(self) -> Experiment:
         if not (self.figure or self.table or self.pictures or self.export):
             raise ValueError("say what comes of it: figure, table, pictures or export")
+        if self.storage and not (self.table or self.figure):
+            raise ValueError("storage makes rows to show: add a table or a figure")
         measures = [block.y for block in (self.figure, self.table) if block]
         if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
             raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
+        if self.overlap and self.storage:
+            raise ValueError("overlap and storage would be the same table: make two experiments of it")
         if self.figure and self.pictures:
             raise ValueError("figure and pictures would be the same file: make two experiments of it")
         return self
@@ -125,6 +144,8 @@ class Config(Block):
     masks: dict[Name, Mask]
     mixtures: dict[Name, Mixture]
     selectors: dict[Name, Selector]
+    autoencoders: dict[Name, Autoencoder]
+    pixels: dict[Name, Pixels]
     methods: dict[Name, Method]
     defaults: Axes
     experiments: dict[Name, Experiment]

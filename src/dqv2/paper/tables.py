@@ -10,6 +10,7 @@ Keys of the spec:
     better              "higher" (unless set), "lower" or None: which mean is bold
     decimals            2 unless set
     caption, label      the caption's first words; "demo" and the like, put before them
+    beside              further columns of the tidy table whose means stand beside: selection_seconds, ...
     row_title           the head of the first column, "Method" unless set
     reported            the paper's values, [{row column: value, column column: value, mean, sd or variance}]
 """
@@ -21,9 +22,10 @@ import pandas as pd
 
 from dqv2.paper.arms import NUMBERS, Spec, constants, match, ordered, printed, select
 from dqv2.paper.collect import write_csv
-from dqv2.paper.stats import require_one_row_per_seed, summarise
+from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
 from dqv2.runtime.files import atomic_path
 
+BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -66,6 +68,10 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         sizes = frame.groupby(by, sort=False, observed=True)["coreset_size"].agg(["min", "max"]).reset_index()
         same = sizes["min"].eq(sizes["max"]).fillna(False)
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
+    for name in spec.get("beside", []):
+        require_columns(frame, [name])
+        means = frame.groupby(by, sort=False, observed=True)[name].mean().rename(name)
+        table = table.merge(means.reset_index(), on=by, how="left")
     keys = [table[by[0]].map({v: i for i, v in enumerate(ordered(frame, by[0], spec.get("order")))})]
     if spec["column"]:
         keys.append(table[by[1]].map({v: i for i, v in enumerate(ordered(frame, by[1], spec.get("column_order")))}))
@@ -134,6 +140,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     head += [printed(v, spec, column) if column else spec.get("ylabel", spec["y"]) for v in columns]
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
+    beside = spec.get("beside", [])
+    head += [BESIDE.get(name, name) for name in beside]
     head += [printed(v, spec, column) if column else "mean" for v in paper] + ["n"]
 
     def cells(rows: pd.DataFrame, mean: str, sd: str, columns: list) -> list[Cell]:
@@ -146,6 +154,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     for value in table[row].unique():
         mine = table[table[row] == value]
         line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns)]
+        line += [(f"{mine[name].mean():.1f}", False) for name in beside]
         line += cells(mine, "reported", "reported_sd", paper)
         body.append([*line, (_range(mine["n"]), False)])
     foot = None
@@ -154,7 +163,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
             "Coreset size",
             *(_range(table.loc[_is(table, column, v), "coreset_size"]) for v in columns),
         ]
-        foot += [""] * (len(paper) + 1)
+        foot += [""] * (len(paper) + 1 + len(beside))
     return head, body, foot, len(paper)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from dqv2.config import Config, ConfigError
 from dqv2.plan import coresets, data, overlap, paths
-from dqv2.plan.runs import Run, Selection, check, rows_of, title_of
+from dqv2.plan.check import check
+from dqv2.plan.runs import Run, Selection, rows_of, title_of
 
 
 class Plan:
@@ -68,12 +69,17 @@ class Plan:
     @cached_property
     def models(self) -> list[str]:
         """The networks that the plan builds."""
-        trainers = {run.trainer for run in self.runs}
-        backbones = {run.selection.backbone for run in self.runs} - {None}
-        masks = {run.selection.mask for run in self.runs} - {None}
-        backbones |= {self.config.masks[mask].backbone for mask in masks} - {None}
-        found = {self.config.trainers[name].model for name in trainers}
+        found = {self.config.trainers[run.trainer].model for run in self.runs}
+        backbones = {name for run in self.runs for name in self._backbones_of(run)}
         return sorted(found | {self.config.backbones[name].model for name in backbones})
+
+    def _backbones_of(self, run: Run) -> list[str]:
+        """The backbones that a run reads: for its features or scores, its masks, its pixel step; each once."""
+        fresh = self.config.trainers[run.trainer].fresh_tobias
+        masks = [run.selection.mask, fresh.mask if fresh else None]
+        found = [run.selection.backbone, *(self.config.masks[mask].backbone for mask in masks if mask)]
+        found.append(self.config.pixels[run.pixels].backbone if run.pixels else None)
+        return [name for name in dict.fromkeys(found) if name]
 
     @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
@@ -119,6 +125,77 @@ class Plan:
             return []
         return self._outputs_of(selection, paths.LOGITS, paths.FEATURE_LOGITS)
 
+    def scores_of(self, selection: Selection) -> list[str]:
+        """The scores pattern that a selection's bins read, or nothing."""
+        if not self.config.selectors[selection.selector].reads_scores:
+            return []
+        return [self.under(paths.SCORES).replace("{backbone}", selection.backbone)]
+
+    def pictures_of(self, selection: Selection) -> list[str]:
+        """The recipe pattern of a pool whose selector looks at the images themselves, or nothing."""
+        return self.recipes_of(selection) if self.config.selectors[selection.selector].reads_pixels else []
+
+    def importance_of(self, pixels: str) -> list[str]:
+        """The network whose Grad-CAM++ a pixel step reads, or nothing."""
+        backbone = self.config.pixels[pixels].backbone
+        return [self.under(paths.EARLY).replace("{backbone}", backbone)] if backbone else []
+
+    def autoencoder_of(self, dataset: str, pixels: str) -> list[str]:
+        """The file that stands for a pixel step's autoencoder, or nothing: its weights, or that they were looked at."""
+        name = self.config.pixels[pixels].autoencoder
+        if name is None:
+            return []
+        pattern = paths.AUTOENCODER if self.config.autoencoders[name].weights == "self" else paths.WEIGHTS
+        return [self.under(pattern).format(dataset=dataset, autoencoder=name)]
+
+    def weights_file(self, autoencoder: str) -> str:
+        """Where an autoencoder's published weights lie."""
+        return self.config.autoencoders[autoencoder].weights
+
+    def pixels_of(self, step: str) -> list[str]:
+        """The pixels pattern that a training reads; `step` is the part of its path, empty for nothing."""
+        name = step.removeprefix("pixels-").rstrip("/")
+        return [self.under(paths.PIXELS).replace("{pixels}", name)] if name else []
+
+    def costs_of(self, run: Run) -> dict[str, list[str]]:
+        """Stage -> the cost files of what a run's coreset needed, training apart."""
+        s, config = run.selection, self.config
+        fresh = config.trainers[run.trainer].fresh_tobias
+        values = {"dataset": s.dataset, "seed": run.seed, "keep": paths.ratio(run.keep_ratio), "selection": s.path}
+        selector = config.selectors[s.selector]
+        found: dict[str, list[str]] = {}
+
+        def add(stage: str, pattern: str, **more: Any) -> None:
+            file = paths.cost(self.under(pattern)).format(**values, **more)
+            if file not in (files := found.setdefault(stage, [])):
+                files.append(file)
+
+        if selector.reads_scores:
+            add("score", paths.SCORES, backbone=s.backbone)
+        elif s.backbone:
+            add("early_train", paths.EARLY, backbone=s.backbone)
+            if config.mixtures[s.mixture].originals:
+                add("saliency", paths.SALIENCY, backbone=s.backbone)
+        for mask, size in [(s.mask, s.tobias_size), (fresh.mask, fresh.size) if fresh else (None, None)]:
+            if mask and (backbone := config.masks[mask].backbone):
+                add("early_train", paths.EARLY, backbone=backbone)
+                add("saliency", paths.SALIENCY, backbone=backbone)
+            if mask:
+                add("augment", paths.RECIPE, mask=mask, size=size)
+        if s.mask and selector.reads_features:
+            add("features", paths.FEATURES, mask=s.mask, size=s.tobias_size, backbone=s.backbone)
+        if selector.kind != "published":
+            add("bin", paths.BINS)
+        add("sample", paths.CORESET)
+        if run.pixels:
+            block = config.pixels[run.pixels]
+            if block.backbone:
+                add("early_train", paths.EARLY, backbone=block.backbone)
+            if block.autoencoder and config.autoencoders[block.autoencoder].weights == "self":
+                add("autoencoder", paths.AUTOENCODER, autoencoder=block.autoencoder)
+            add("pixels", paths.PIXELS, pixels=run.pixels)
+        return found
+
     def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
         found = []
         if selection.backbone:
@@ -155,15 +232,21 @@ class Plan:
 
     def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
         """What early training depends on."""
-        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
-        network = self._network_options(dataset)
-        if not recipe["epochs"]:  # random weights depend on nothing else
-            recipe, network = {"model": recipe["model"], "epochs": 0}, {"stem": network["stem"]}
-        return self.options("early_train", **recipe, **network)
+        block = self.config.backbones[backbone]
+        recipe = block.model_dump(exclude={"title", "initialisations"})
+        if not block.epochs:  # random weights depend on nothing else
+            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
+        return self.options("early_train", **recipe, **self._network_options(dataset, augment=block.epochs > 0))
 
-    def _network_options(self, dataset: str) -> dict[str, Any]:
+    def score_options(self, dataset: str, backbone: str) -> dict[str, Any]:
+        """What scores depend on."""
+        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
+        return self.options("score", **recipe, **self._network_options(dataset))
+
+    def _network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
         block = self.config.datasets[dataset]
-        return {"augment": block.augment.model_dump(), "stem": block.stem}
+        options = {"image_size": block.size, "stem": block.stem}
+        return options | ({"augment": block.augment.model_dump()} if augment else {})
 
     def augment_options(self, mask: str, size: int) -> dict[str, Any]:
         """What a Tobias recipe depends on."""
@@ -179,7 +262,23 @@ class Plan:
     def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
         """What a coreset depends on besides the bins."""
         budget = self.config.mixtures[selection.mixture].budget
-        return self.options("sample", keep_ratio=keep, budget=budget)
+        sampler = self.config.selectors[selection.selector].sampler
+        return self.options("sample", keep_ratio=keep, budget=budget, sampler=sampler)
+
+    def autoencoder_options(self, autoencoder: str) -> dict[str, Any]:
+        """What an autoencoder pre-trained here depends on besides the images."""
+        block = self.config.autoencoders[autoencoder]
+        return self.options("autoencoder", **block.model_dump(exclude={"title", "weights", "url", "sha256"}))
+
+    def weights_options(self, autoencoder: str) -> dict[str, Any]:
+        """What the look at published weights depends on."""
+        block = self.config.autoencoders[autoencoder]
+        return self.options("weights", path=block.weights, sha256=block.sha256)
+
+    def pixels_options(self, pixels: str) -> dict[str, Any]:
+        """What a pixel step depends on besides images, network and autoencoder."""
+        block = self.config.pixels[pixels]
+        return self.options("pixels", step=block.step, share=block.share)
 
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
@@ -203,13 +302,7 @@ class Plan:
 
     def metrics_of(self, run: Run) -> str:
         """The file that a run leaves."""
-        return self.under(paths.METRICS).format(
-            dataset=run.selection.dataset,
-            selection=run.selection.path,
-            keep=paths.ratio(run.keep_ratio),
-            trainer=run.trainer,
-            seed=run.seed,
-        )
+        return self._at(paths.METRICS, run)
 
     def columns_of(self, experiment: str) -> list[dict[str, Any]]:
         """What is known of each run of an experiment before it ran: the columns that collect joins to its metrics."""
@@ -237,6 +330,7 @@ class Plan:
                     "mask_title": title_of(config.masks, mask) or "no mask",
                     "backgrounds": backgrounds,
                     "tobias_size": s.tobias_size,
+                    "pixels": run.pixels or "none",
                     "keep_ratio": run.keep_ratio,
                     "trainer": run.trainer,
                     "mix": config.trainers[run.trainer].mix,
@@ -246,10 +340,13 @@ class Plan:
         return found
 
     def picture_options(self, experiment: str) -> dict[str, Any]:
-        """What an experiment's pictures depend on: how many images, and the Tobias size of each recipe."""
+        """What an experiment's pictures depend on: how many images, of which seed, each recipe's Tobias size."""
+        block = self.config.experiments[experiment].pictures
+        seed = self.rows[experiment][0].run.seed
+        if block.steps == "pixels":
+            return self.options("pixel_pictures", images=block.images, seed=seed)
         sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
-        images = self.config.experiments[experiment].pictures.images
-        return self.options("pictures", images=images, sizes=sizes, seed=self.rows[experiment][0].run.seed)
+        return self.options("pictures", images=block.images, sizes=sizes, seed=seed)
 
     def picture_recipes(self, experiment: str) -> list[str]:
         """The recipes that an experiment's pictures show: its first seed, each Tobias size once."""
@@ -261,6 +358,66 @@ class Plan:
             if run.seed == first.seed and run.selection.mask and run.selection.dataset == first.selection.dataset
         ]
         return list(dict.fromkeys(found))
+
+    def redrawn(self, experiment: str) -> list[Run]:
+        """The runs of an experiment whose coreset's pixels an autoencoder redraws, one a coreset."""
+        runs = [run for run, *_ in self.rows[experiment] if run.pixels]
+        runs = [run for run in runs if self.config.pixels[run.pixels].step == "mae"]
+        return list({self._at(paths.PIXELS, run): run for run in runs}.values())
+
+    def pixel_files(self, experiment: str, *, first: bool = False) -> dict[str, list[str]]:
+        """For each redrawn coreset of an experiment (or the first): its pack, coreset and pixels."""
+        runs = self.redrawn(experiment)[: 1 if first else None]
+        found = {
+            "train": [self.under(paths.PACK).format(dataset=run.selection.dataset, split="train") for run in runs],
+            "coresets": [self._at(paths.CORESET, run) for run in runs],
+            "pixels": [self._at(paths.PIXELS, run) for run in runs],
+        }
+        if storage := self.config.experiments[experiment].storage:
+            recipe = self.under(paths.RECIPE).replace("{mask}", storage.mask)
+            recipe = recipe.replace("{size}", str(storage.tobias_size))
+            found["tobias"] = [self._at(recipe, run) for run in runs]
+        return found
+
+    def planned(self, experiment: str) -> int:
+        """How many rows an experiment's table has when it is whole."""
+        if self.config.experiments[experiment].storage:
+            return len(self.redrawn(experiment)) * 4  # original, dropped, reconstructed, Tobias
+        if self.config.experiments[experiment].overlap:
+            return len(self.overlaps(experiment))
+        return len(self.rows[experiment])
+
+    def storage_options(self, experiment: str) -> dict[str, Any]:
+        """What the storage of an experiment's images depends on."""
+        block = self.config.experiments[experiment].storage
+        return self.options("storage", encoding=block.encoding, quality=block.quality)
+
+    def storage_columns(self, experiment: str) -> list[dict[str, Any]]:
+        """What is known of each redrawn coreset before its images are encoded."""
+        titles = {name: block.title for name, block in self.config.datasets.items()}
+        return [
+            {
+                "experiment": experiment,
+                "dataset": run.selection.dataset,
+                "dataset_title": titles[run.selection.dataset],
+                "keep_ratio": run.keep_ratio,
+                "pixels": run.pixels,
+                "seed": run.seed,
+            }
+            for run in self.redrawn(experiment)
+        ]
+
+    def _at(self, pattern: str, run: Run) -> str:
+        pattern = pattern if pattern.startswith(self.root) else self.under(pattern)
+        return pattern.format(
+            dataset=run.selection.dataset,
+            selection=run.selection.path,
+            keep=paths.ratio(run.keep_ratio),
+            step=f"pixels-{run.pixels}/" if run.pixels else "",
+            pixels=run.pixels,
+            trainer=run.trainer,
+            seed=run.seed,
+        )
 
     def targets(self) -> list[str]:
         """The files of every active experiment."""
@@ -287,10 +444,16 @@ class Plan:
         return overlap.cells(self, experiment)
 
     @property
+    def collected(self) -> list[str]:
+        """The active experiments whose table is of runs, not of encoded images or of masks."""
+        blocks = self.config.experiments
+        return [name for name in self.config.targets if not (blocks[name].storage or blocks[name].overlap)]
+
+    @property
     def trains(self) -> bool:
         """Whether some active experiment asks for accuracies, and so for a test split."""
         active = [self.config.experiments[name] for name in self.config.targets]
-        return any((block.figure or block.table) and not block.overlap for block in active)
+        return any((block.figure or block.table) and not (block.overlap or block.storage) for block in active)
 
     def note(self, experiment: str) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
@@ -302,12 +465,18 @@ class Plan:
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
             first = rows[0].run
-            mask = title_of(self.config.masks, first.selection.mask)
-            return " · ".join([*parts, *([mask] if mask else []), f"seed {first.seed}"])
+            facts = [title_of(self.config.masks, first.selection.mask), self._drawn_by(first)]
+            return " · ".join([*parts, *filter(None, facts), f"seed {first.seed}"])
+        parts += sorted({self._drawn_by(run) for run, *_ in rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
+
+    def _drawn_by(self, run: Run) -> str:
+        """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
+        name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
+        return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqv2.pixels import normalise
+from dqv2.inputs import normalise
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
@@ -23,7 +23,7 @@ from dqv2.train.feed import Feed
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum under a one-cycle schedule.
+    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
 
     Exactly one of `epochs` and `iterations` is set. `augment` holds the arguments of `train.augment.augment`.
     """
@@ -33,12 +33,19 @@ class Recipe:
     momentum: float
     weight_decay: float
     augment: dict[str, Any]
+    optimiser: str = "sgd"
     label_smoothing: float = 0.0
     mix: str = "none"
     mixup_alpha: float = 0.2
     cutmix_alpha: float = 1.0
     epochs: int | None = None
     iterations: int | None = None
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Recipe:
+        """The recipe among a stage's options."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in options.items() if key in names})
 
     def steps(self, n: int) -> tuple[int, int]:
         """(steps in all, steps an epoch) for n images."""
@@ -70,6 +77,19 @@ class FreshTobias:
         return torch.where(chosen[:, None, None, None], composed, images)
 
 
+class Watch(Protocol):
+    """Somebody who looks at a training, batch by batch, and whose state belongs into a checkpoint."""
+
+    def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
+        """Epoch from 0; `right` bool[B]: which of the images `rows` int64[B] were classified rightly."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+
+
 @dataclass
 class History:
     """What a training printed: the mean loss of each epoch, and seconds spent."""
@@ -89,6 +109,8 @@ def fit(
     device: torch.device,
     resume: Resume | None = None,
     fresh: FreshTobias | None = None,
+    mixed: tuple[Tensor, float] | None = None,
+    watch: Watch | None = None,
     checkpoint_seconds: float = 300.0,
 ) -> History:
     """Train `model` in place.
@@ -103,6 +125,9 @@ def fit(
         device: where.
         resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
         fresh: backgrounds drawn anew, or None.
+        mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
+            already (not with the recipe's own `mix`).
+        watch: told after each batch which of its images were classified rightly.
         checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
 
     Raises:
@@ -115,13 +140,10 @@ def fit(
     total, per_epoch = recipe.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
     feed, labels = Feed(images, device), labels.to(device)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
+    second = (mixed[0].to(device), mixed[1]) if mixed else None
+    if mixed and recipe.mix != "none":
+        raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
+    optimiser = _optimiser(model, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
     )
@@ -135,6 +157,8 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         order_draws.set_state(state["order_draws"])
         draws.set_state(state["draws"])
+        if watch is not None:
+            watch.load_state_dict(state["watch"])
         step, epoch = state["step"], state["epoch"]
         history = History(state["losses"], state["seconds"])
         logger.info("goes on from the checkpoint after epoch %d (step %d of %d)", epoch, step, total)
@@ -147,7 +171,11 @@ def fit(
             expected = labels[rows.to(device)]
             if fresh is not None:
                 batch = fresh(batch, rows, draws)
-            losses.append(_step(model, batch, expected, recipe, optimiser, draws))
+            target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)
+            loss, logits = _step(model, batch, target, recipe, optimiser, draws)
+            losses.append(loss)
+            if watch is not None:
+                watch(epoch, rows, logits.argmax(1) == expected)
             schedule.step()
             step += 1
         epoch += 1
@@ -171,6 +199,7 @@ def fit(
                     "draws": draws.get_state(),
                     "step": step,
                     "epoch": epoch,
+                    "watch": watch.state_dict() if watch is not None else None,
                     "losses": history.losses,
                     "seconds": history.seconds,
                 }
@@ -179,19 +208,36 @@ def fit(
     return history
 
 
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(model.parameters(), **common)
+    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common)
+
+
 def _step(
     model: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    target: tuple[Tensor, Tensor | None, float],
     recipe: Recipe,
     optimiser: torch.optim.Optimizer,
     draws: torch.Generator,
-) -> Tensor:
-    """One step on uint8 images; returns the loss, not yet read from the device."""
+) -> tuple[Tensor, Tensor]:
+    """One step on uint8 images; returns the loss, not yet read from the device, and the logits."""
     try:
         batch = augment(normalise(images), **recipe.augment, generator=draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = _loss(model, batch, labels, recipe, draws)
+        if recipe.mix != "none":
+            batch, partner, share = mix_pairs(
+                batch,
+                kind=recipe.mix,
+                mixup_alpha=recipe.mixup_alpha,
+                cutmix_alpha=recipe.cutmix_alpha,
+                generator=draws,
+            )
+            target = (target[0], target[0][partner], share)
+        logits = model(batch)
+        loss = _loss(logits, *target, recipe.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -200,24 +246,15 @@ def _step(
             f"the device's memory does not suffice for batches of {recipe.batch_size} images of "
             f"{images.shape[2]}x{images.shape[3]}: lower batch_size of the trainer or backbone"
         ) from error
-    return loss.detach()
+    return loss.detach(), logits.detach()
 
 
-def _loss(model: nn.Module, batch: Tensor, labels: Tensor, recipe: Recipe, draws: torch.Generator) -> Tensor:
-    if recipe.mix == "none":
-        return F.cross_entropy(model(batch), labels, label_smoothing=recipe.label_smoothing)
-    batch, partner, share = mix_pairs(
-        batch,
-        kind=recipe.mix,
-        mixup_alpha=recipe.mixup_alpha,
-        cutmix_alpha=recipe.cutmix_alpha,
-        generator=draws,
-    )
-    logits = model(batch)
-    own, other = (
-        F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing) for target in (labels, labels[partner])
-    )
-    return share * own + (1 - share) * other
+def _loss(logits: Tensor, labels: Tensor, others: Tensor | None, share: float, smoothing: float) -> Tensor:
+    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'."""
+    own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    if others is None:
+        return own
+    return share * own + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
 
 
 @torch.inference_mode()
