@@ -94,6 +94,12 @@ def importance_networks(seeds):
     return lambda wildcards: each(PLAN.importance_of(wildcards.pixels), seeds)
 
 
+def weights_if_there(autoencoder):
+    """A file of weights that is replaced is looked at anew; one that is not there yet is fetched."""
+    path = Path(PLAN.config.autoencoders[autoencoder].weights).expanduser()
+    return [str(path)] if path.exists() else []
+
+
 def pixels_of_training(seeds):
     return lambda wildcards: each(PLAN.pixels_of(wildcards.step), seeds)
 

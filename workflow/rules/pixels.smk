@@ -21,7 +21,7 @@ rule autoencoder:
     resources:
         gpu=1,
     params:
-        options=lambda wildcards: PLAN.autoencoder_options(wildcards.autoencoder),
+        options=lambda wildcards: PLAN.autoencoder_options(wildcards.dataset, wildcards.autoencoder),
     message:
         "pre-train the autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
     script:
@@ -31,6 +31,8 @@ rule autoencoder:
 # Published weights are fetched where they are not there, and looked at before any job that needs them. The file itself
 # is nobody's output, so that Snakemake never removes it.
 rule weights:
+    input:
+        file=lambda wildcards: weights_if_there(wildcards.autoencoder),
     output:
         json=PLAN.under(paths.WEIGHTS),
     log:

@@ -47,8 +47,6 @@ for seeds in PLAN.chunks:
             log_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds),
         benchmark:
             benchmark_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds)
-        group:
-            "train"
         conda:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads

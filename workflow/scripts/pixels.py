@@ -50,7 +50,7 @@ def main(snakemake):
             else:
                 importance = grad_cam_pp(load_model(network, device), images)
                 step = mae_step(images, importance, options["share"], autoencoder, weights=weights)
-            step.save(output)
+            step.save(output, coreset=coreset_file)
         logger.info("seed %d: %d images, %.1f %% of each replaced", seed, len(images), 100 * step.replaced)
 
 

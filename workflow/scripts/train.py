@@ -48,7 +48,7 @@ def main(snakemake):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
-        pixels = PixelStep.load(pixel_file) if pixel_file else None
+        pixels = PixelStep.load(pixel_file, coreset=coreset_file) if pixel_file else None
         images, labels = coreset_images(coreset, pack, Tobias.load(tobias_file) if tobias_file else None)
         mixed = None
         if pixels:

@@ -11,10 +11,9 @@ from dqv2.runtime.logging import say
 
 
 def main(snakemake):
-    options = snakemake.params.options
-    path, expected = Path(options["path"]).expanduser(), options["sha256"]
-    # From the configuration, not from params: another place to fetch from is no reason to do anything again.
-    url = load_config(snakemake.config).autoencoders[snakemake.wildcards.autoencoder].url
+    # From the configuration, not from params: where a file lies or comes from is no reason to do anything again.
+    block = load_config(snakemake.config).autoencoders[snakemake.wildcards.autoencoder]
+    path, url, expected = Path(block.weights).expanduser(), block.url, block.sha256
     if url and not path.exists():
         download(url, path, f"sha256:{expected}" if expected else None)
     model = load_autoencoder(path)
@@ -22,7 +21,7 @@ def main(snakemake):
     if expected and found != expected:
         raise WeightsError(f"{path} has the sha256 {found}, not {expected}: delete it, and download or copy it again.")
     numbers = sum(weight.numel() for weight in model.parameters())
-    facts = {"path": options["path"], "sha256": found, "parameters": numbers}
+    facts = {"path": block.weights, "sha256": found, "parameters": numbers}
     facts |= {"image_size": model.config.image_size, "patch_size": model.config.patch_size}
     write_json(Path(snakemake.output.json), facts)
     known = "as configured" if expected else "none is configured to compare it with"

@@ -211,6 +211,9 @@ class Autoencoder(Block):
     def _size_where_used(self) -> Autoencoder:
         if (self.weights == "self") != (self.size is not None):
             raise ValueError("size is needed by weights: self, and by no other")
+        own = {"grid", "epochs", "batch_size", "learning_rate", "weight_decay", "mask_ratio", "seed"}
+        if self.weights != "self" and (idle := sorted(self.model_fields_set & own)):
+            raise ValueError(f"{', '.join(idle)} are for weights: self; a file brings its own")
         if self.weights == "self" and (self.url or self.sha256):
             raise ValueError("url and sha256 are for weights in a file, not for weights: self")
         return self

@@ -80,6 +80,9 @@ class Pictures(Block):
     images: Annotated[int, Field(ge=1, le=20)] = 4
 
 
+STORAGE = ("megabytes", "bytes_per_image")
+
+
 class Storage(Block):
     """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
 
@@ -129,6 +132,8 @@ class Experiment(Arm):
             raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
         if self.storage and not (self.table or self.figure):
             raise ValueError("storage makes rows to show: add a table or a figure")
+        if self.storage and not {block.y for block in (self.figure, self.table) if block} <= set(STORAGE):
+            raise ValueError(f"with storage, the y of a figure or table is one of {', '.join(STORAGE)}")
         measures = [block.y for block in (self.figure, self.table) if block]
         if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
             raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")

@@ -74,6 +74,8 @@ class Plan:
         """The networks that the plan builds."""
         found = {self.config.trainers[run.trainer].model for run in self.runs}
         backbones = {name for run in self.runs for name in self._backbones_of(run)}
+        storages = [self.config.experiments[name].storage for name in self.rows]
+        backbones |= {self.config.masks[storage.mask].backbone for storage in storages if storage} - {None}
         return sorted(found | {self.config.backbones[name].model for name in backbones})
 
     def _backbones_of(self, run: Run) -> list[str]:
@@ -265,20 +267,24 @@ class Plan:
         sampler = self.config.selectors[selection.selector].sampler
         return self.options("sample", keep_ratio=keep, budget=budget, sampler=sampler)
 
-    def autoencoder_options(self, autoencoder: str) -> dict[str, Any]:
+    def autoencoder_options(self, dataset: str, autoencoder: str) -> dict[str, Any]:
         """What an autoencoder pre-trained here depends on besides the images."""
-        block = self.config.autoencoders[autoencoder]
-        return self.options("autoencoder", **block.model_dump(exclude={"title", "weights", "url", "sha256"}))
+        block = self.config.autoencoders[autoencoder].model_dump(exclude={"title", "weights", "url", "sha256"})
+        return self.options("autoencoder", flip=self.config.datasets[dataset].augment.flip, **block)
 
     def weights_options(self, autoencoder: str) -> dict[str, Any]:
         """What the look at published weights depends on."""
         block = self.config.autoencoders[autoencoder]
-        return self.options("weights", path=block.weights, sha256=block.sha256)
+        return self.options("weights", file=Path(block.weights).name, sha256=block.sha256)
 
     def pixels_options(self, pixels: str) -> dict[str, Any]:
-        """What a pixel step depends on besides images, network and autoencoder."""
+        """What a pixel step depends on; the names too, since another network's file may be older than the result."""
         block = self.config.pixels[pixels]
-        return self.options("pixels", step=block.step, share=block.share)
+        drawn_by = self.config.autoencoders[block.autoencoder].weights if block.autoencoder else None
+        autoencoder = drawn_by and {"name": block.autoencoder, "file": Path(drawn_by).name}
+        return self.options(
+            "pixels", step=block.step, share=block.share, backbone=block.backbone, autoencoder=autoencoder
+        )
 
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
@@ -342,9 +348,10 @@ class Plan:
     def picture_options(self, experiment: str) -> dict[str, Any]:
         """What an experiment's pictures depend on: how many images, of which seed, each recipe's Tobias size."""
         block = self.config.experiments[experiment].pictures
-        seed = self.rows[experiment][0].run.seed
+        seed = self._shown(experiment).seed
         if block.steps == "pixels":
-            return self.options("pixel_pictures", images=block.images, seed=seed)
+            files = self.pixel_files(experiment, first=True)
+            return self.options("pixel_pictures", images=block.images, seed=seed, files=files)
         sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
         return self.options("pictures", images=block.images, sizes=sizes, seed=seed)
 
@@ -390,7 +397,8 @@ class Plan:
     def storage_options(self, experiment: str) -> dict[str, Any]:
         """What the storage of an experiment's images depends on."""
         block = self.config.experiments[experiment].storage
-        return self.options("storage", encoding=block.encoding, quality=block.quality)
+        files = self.pixel_files(experiment)
+        return self.options("storage", encoding=block.encoding, quality=block.quality, files=files)
 
     def storage_columns(self, experiment: str) -> list[dict[str, Any]]:
         """What is known of each redrawn coreset before its images are encoded."""
@@ -479,7 +487,7 @@ class Plan:
         keeps = sorted({run.keep_ratio for run, *_ in rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
-            first = rows[0].run
+            first = self._shown(experiment)
             facts = [title_of(self.config.masks, first.selection.mask), self._drawn_by(first)]
             return " · ".join([*parts, *filter(None, facts), f"seed {first.seed}"])
         parts += sorted({self._drawn_by(run) for run, *_ in rows} - {""})
@@ -487,6 +495,12 @@ class Plan:
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
+
+    def _shown(self, experiment: str) -> Run:
+        """The run whose images an experiment's pictures show."""
+        pictures = self.config.experiments[experiment].pictures
+        redraws = pictures and pictures.steps == "pixels"
+        return self.redrawn(experiment)[0] if redraws else self.rows[experiment][0].run
 
     def _drawn_by(self, run: Run) -> str:
         """Which autoencoder redraws the run's pixels, for captions; empty where none does."""

@@ -135,6 +135,8 @@ def fit(
         RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
     """
     n = len(images)
+    if len(labels) != n:
+        raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
     total, per_epoch = recipe.steps(n)
