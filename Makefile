@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-dev demo paper test test-fast lint format lock clean
+.PHONY: help setup setup-dev demo paper browser test test-fast lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,9 @@ demo: setup  ## every figure and table at demo scale, into paper_figures/demo/
 
 paper: setup  ## the paper's own scale (needs the datasets and GPUs; see README)
 	@$(SNAKEMAKE)
+
+browser: setup-dev  ## the demo's page in a headless Chromium (apt-get install chromium), at a phone's width and a desk's
+	$(BIN)/python tests/browser.py results/demo/report/index.html
 
 lint: setup-dev  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

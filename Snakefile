@@ -15,6 +15,7 @@ include: "workflow/rules/pixels.smk"
 include: "workflow/rules/coresets.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -25,3 +26,4 @@ rule all:
     default_target: True
     input:
         PLAN.targets(),
+        together.report_targets(PLAN),

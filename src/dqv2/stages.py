@@ -44,6 +44,12 @@ STAGES = {
     "pictures": "pictures.py",
     "pixel_pictures": "pixel_pictures.py",
     "storage": "storage.py",
+    "diagram": "diagram.py",
+    "cost": "cost.py",
+    "mask_iou": "mask_iou.py",
+    "claims": "claims.py",
+    "numbers": "numbers.py",
+    "page": "page.py",
 }
 LIBRARY = Path(__file__).parent
 

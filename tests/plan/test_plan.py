@@ -54,7 +54,7 @@ def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
 
 
 def test_a_new_experiment_is_one_block(demo, change):
-    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"column": "keep_ratio"}}
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.15, 0.25], "table": {"column": "keep_ratio"}}
     values = change(change(demo, "experiments.mine", block), "targets", [*demo["targets"], "mine"])
     plan, before = make(values), make(demo)
     assert set(plan.runs) - set(before.runs) == {run for run, *_ in plan.rows["mine"]}

@@ -152,7 +152,7 @@ def test_how_many_seeds_share_a_job_is_no_reason_to_rerun(smoke):
 
 def test_restyling_a_figure_retrains_nothing(smoke):
     waiting = smoke.waiting("--config", "experiments={fig5b: {figure: {title: restyled}}}")
-    assert set(waiting) == {"figure", "all", "total"}
+    assert set(waiting) == {"figure", "page", "all", "total"}
 
 
 def test_a_job_that_reruns_finds_its_finished_trainings(smoke):

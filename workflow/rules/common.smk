@@ -4,6 +4,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from dqv2.config import ConfigError, load_config
+from dqv2.paper.reported import reported_values
 from dqv2.plan import Plan, paths
 from dqv2.plan.paths import chunk_name
 from dqv2.runtime.files import clear_temporaries
@@ -121,12 +122,14 @@ def costs_of_experiment(wildcards):
 
 def figure_options(wildcards):
     block = PLAN.config.experiments[wildcards.experiment].figure
-    return PLAN.options("figure", **block.model_dump(exclude_none=True))
+    reported = reported_values(wildcards.experiment)
+    return PLAN.options("figure", **block.model_dump(exclude_none=True), reported=reported)
 
 
 def table_options(wildcards):
     block = PLAN.config.experiments[wildcards.experiment].table
-    return PLAN.options("table", **block.model_dump(exclude_none=True))
+    reported = reported_values(wildcards.experiment)
+    return PLAN.options("table", **block.model_dump(exclude_none=True), reported=reported)
 
 
 def constrained(names):

@@ -67,6 +67,7 @@ rule figure:
             category="figures",
         ),
         png=f"{PLAN.figures}/{{experiment}}.png",
+        caption=PLAN.under("captions/{experiment}_figure.rst"),
     log:
         f"{PLAN.logs}/figures/{{experiment}}.log",
     wildcard_constraints:
@@ -75,6 +76,7 @@ rule figure:
         "../../envs/dqv2.yaml"
     params:
         options=figure_options,
+        about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
         planned=lambda wildcards: PLAN.planned(wildcards.experiment),
@@ -95,6 +97,7 @@ rule table:
         ),
         md=f"{PLAN.figures}/{{experiment}}_table.md",
         tex=f"{PLAN.figures}/{{experiment}}_table.tex",
+        caption=PLAN.under("captions/{experiment}_table.rst"),
     log:
         f"{PLAN.logs}/tables/{{experiment}}.log",
     wildcard_constraints:
@@ -103,6 +106,7 @@ rule table:
         "../../envs/dqv2.yaml"
     params:
         options=table_options,
+        about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
         planned=lambda wildcards: PLAN.planned(wildcards.experiment),
@@ -119,7 +123,7 @@ rule pictures:
     output:
         pdf=report(
             f"{PLAN.figures}/{{experiment}}.pdf",
-            caption="../report/figure.rst",
+            caption="../report/pictures.rst",
             category="figures",
         ),
         png=f"{PLAN.figures}/{{experiment}}.png",

@@ -28,10 +28,9 @@ rule autoencoder:
         "../scripts/autoencoder.py"
 
 
-# Published weights are looked at before any job that needs them.
+# Published weights are fetched where they are not there, and looked at before any job that needs them. The file itself
+# is nobody's output, so that Snakemake never removes it.
 rule weights:
-    input:
-        file=lambda wildcards: PLAN.weights_file(wildcards.autoencoder),
     output:
         json=PLAN.under(paths.WEIGHTS),
     log:

@@ -21,7 +21,7 @@ from dqv2.config.blocks import (
     Trainer,
 )
 from dqv2.config.data import KINDS, Augment, Dataset, Digits
-from dqv2.config.experiments import Arm, Config, Experiment, Export, Figure, Pictures, Storage, Table
+from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
 BLOCKS_AT_THE_TOP += ("methods", "experiments")
@@ -90,6 +90,8 @@ def _allowed(loc: tuple) -> list[str]:
         "pictures": Pictures,
         "export": Export,
         "storage": Storage,
+        "diagram": Diagram,
+        "cost": Cost,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
     }
@@ -150,7 +152,7 @@ def _wrong_for_the_data(config: Config):
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    for name in {"autoencoders", "benchmarks", "experiments", "resume"} & set(config.datasets):
+    for name in {"autoencoders", "benchmarks", "captions", "experiments", "report", "resume"} & set(config.datasets):
         yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
     for path, seeds in [("seeds", config.seeds)] + [
         (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()

@@ -99,6 +99,15 @@ class Export(Block):
     generated: Literal["png", "jpeg"] = "png"
 
 
+class Diagram(Block):
+    """The pipelines of the experiment's methods side by side, from the stages that the plan runs. Nothing is trained
+    for it."""
+
+
+class Cost(Block):
+    """Seconds and peak memory of each stage that the experiment's methods need, and accuracy against all seconds."""
+
+
 class Experiment(Arm):
     """One analysis: its axes, further arms beside them, and what comes of it."""
 
@@ -111,11 +120,13 @@ class Experiment(Arm):
     storage: Storage | None = None
     export: Export | None = None
     overlap: bool = False  # the table is of the masks' overlap with known objects: columns iou, own_minus_others
+    diagram: Diagram | None = None
+    cost: Cost | None = None
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures or self.export):
-            raise ValueError("say what comes of it: figure, table, pictures or export")
+        if not (self.figure or self.table or self.pictures or self.export or self.diagram or self.cost):
+            raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
         if self.storage and not (self.table or self.figure):
             raise ValueError("storage makes rows to show: add a table or a figure")
         measures = [block.y for block in (self.figure, self.table) if block]
@@ -123,8 +134,11 @@ class Experiment(Arm):
             raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
         if self.overlap and self.storage:
             raise ValueError("overlap and storage would be the same table: make two experiments of it")
-        if self.figure and self.pictures:
-            raise ValueError("figure and pictures would be the same file: make two experiments of it")
+        drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
+        if len(drawn) > 1:
+            raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+        if self.diagram and self.table:
+            raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
         return self
 
 

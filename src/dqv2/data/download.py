@@ -23,7 +23,7 @@ TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
 LASTING = {400, 401, 403, 404, 405, 410, 451}  # answers that asking again does not change
 
 
-def download(url: str, path: str | Path, checksum: str, *, tries: int = 5, pause: float = 2.0) -> Path:
+def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5, pause: float = 2.0) -> Path:
     """Fetch `url` to `path`, which appears when it is whole and its checksum holds.
 
     What has come so far lies in `path` + ".part"; this and any later call goes on from there. A file that is there is
@@ -32,7 +32,8 @@ def download(url: str, path: str | Path, checksum: str, *, tries: int = 5, pause
     Args:
         url: http or https.
         path: the file to make.
-        checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...
+        checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher gives none: then
+            only the length that the server names is checked.
         tries: how often to go on after the connection was cut.
         pause: seconds before the second try, twice as many before each further one.
 
@@ -42,13 +43,24 @@ def download(url: str, path: str | Path, checksum: str, *, tries: int = 5, pause
     """
     path = Path(path)
     if path.exists():
-        check_checksum(path, checksum, f"remove it (or move it away) to have it fetched anew from {url}")
+        if checksum:
+            check_checksum(path, checksum, f"remove it (or move it away) to have it fetched anew from {url}")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     resumed = part.exists()
     _fetch(url, part, tries, pause)
-    if resumed and _digest(part, checksum) != checksum:  # an older part of another file: once more from the beginning
+    if checksum:
+        _check_part(url, path, part, checksum, again=resumed, tries=tries, pause=pause)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.rename(path)
+    return path
+
+
+def _check_part(url: str, path: Path, part: Path, checksum: str, *, again: bool, tries: int, pause: float) -> None:
+    """Raise DataError, and drop the part, unless it is the file published; `again`: fetch it once more before."""
+    if again and _digest(part, checksum) != checksum:  # an older part of another file: once more from the beginning
         logger.warning("%s: what had come before does not fit; fetching it from the beginning", path.name)
         part.unlink()
         _fetch(url, part, tries, pause)
@@ -62,10 +74,6 @@ def download(url: str, path: str | Path, checksum: str, *, tries: int = 5, pause
     except DataError:
         part.unlink()
         raise
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.rename(path)
-    return path
 
 
 def check_checksum(path: Path, checksum: str, remedy: str) -> None:

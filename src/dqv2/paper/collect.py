@@ -14,7 +14,7 @@ from dqv2.runtime.files import atomic_path
 EARLY = ("early_train", "score", "autoencoder")
 WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
-WORDS += ("mixture", "mix", "pixels", "variant", "variant_title", "weights", "run")
+WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
 
 
@@ -37,7 +37,8 @@ def collect(
         partial: leave missing runs out instead of refusing.
 
     Returns:
-        One row a run in the plan's order: the plan's columns, then the measured ones. Whole numbers are
+        One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole
+        numbers are
         ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
 
     Raises:
@@ -81,7 +82,7 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool) or not 0 <= accuracy <= 100:
         raise ValueError(f"{file}: test_accuracy is {accuracy!r}, not a percentage from 0 to 100")
     scalars = {name: value for name, value in metrics.items() if not isinstance(value, list | dict)}
-    return scalars | run
+    return scalars | run | {"metrics": file.as_posix()}
 
 
 def _seconds(stages: dict[str, list[Path]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from dqv2.config import Config, ConfigError
 from dqv2.config.data import KNOWS_OBJECTS
@@ -85,3 +86,16 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
                 f"autoencoders.{config.pixels[run.pixels].autoencoder}.grid = {autoencoder.grid} does not divide the "
                 f"{dataset.size} pixels of datasets.{selection.dataset}"
             )
+
+
+def missing_weights(config: Config, runs: list[Run]) -> list[str]:
+    """One sentence for each autoencoder of the runs whose weights are not there and have no address to come from."""
+    used = {config.pixels[run.pixels].autoencoder for run in runs if run.pixels} - {None}
+    return [
+        f"autoencoders.{name}.weights = {block.weights!r}: there is no such file (looked for "
+        f"{Path(block.weights).expanduser().absolute()}). Put it there, give its url, or set weights: self to "
+        "pre-train one on the set itself."
+        for name in sorted(used)
+        for block in [config.autoencoders[name]]
+        if block.weights != "self" and not block.url and not Path(block.weights).expanduser().exists()
+    ]

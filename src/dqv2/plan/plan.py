@@ -9,7 +9,7 @@ from typing import Any
 
 from dqv2.config import Config, ConfigError
 from dqv2.plan import coresets, data, overlap, paths
-from dqv2.plan.check import check
+from dqv2.plan.check import check, missing_weights
 from dqv2.plan.runs import Run, Selection, rows_of, title_of
 
 
@@ -41,6 +41,8 @@ class Plan:
             faults = data.without_test(self.config, datasets)
         if faults:
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
+        if training and (faults := missing_weights(self.config, self.runs)):
+            raise ConfigError("\n  ".join(["weights are missing:", *faults]))
 
     @cached_property
     def fetches(self) -> dict[str, str]:
@@ -64,7 +66,8 @@ class Plan:
     @cached_property
     def runs(self) -> list[Run]:
         """Every training of the plan, once."""
-        return list(dict.fromkeys(run for rows in self.rows.values() for run, *_ in rows))
+        trained = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
+        return list(dict.fromkeys(run for rows in trained for run, *_ in rows))
 
     @cached_property
     def models(self) -> list[str]:
@@ -84,7 +87,8 @@ class Plan:
     @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
         """(dataset, path) -> selection."""
-        return {(run.selection.dataset, run.selection.path): run.selection for run in self.runs}
+        runs = [run for rows in self.rows.values() for run, *_ in rows]
+        return {(run.selection.dataset, run.selection.path): run.selection for run in runs}
 
     @cached_property
     def chunks(self) -> list[tuple[int, ...]]:
@@ -147,10 +151,6 @@ class Plan:
             return []
         pattern = paths.AUTOENCODER if self.config.autoencoders[name].weights == "self" else paths.WEIGHTS
         return [self.under(pattern).format(dataset=dataset, autoencoder=name)]
-
-    def weights_file(self, autoencoder: str) -> str:
-        """Where an autoencoder's published weights lie."""
-        return self.config.autoencoders[autoencoder].weights
 
     def pixels_of(self, step: str) -> list[str]:
         """The pixels pattern that a training reads; `step` is the part of its path, empty for nothing."""
@@ -424,7 +424,7 @@ class Plan:
         found = []
         for name in self.config.targets:
             experiment = self.config.experiments[name]
-            if experiment.figure or experiment.pictures:
+            if experiment.figure or experiment.pictures or experiment.diagram or experiment.cost:
                 found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
             if experiment.table:
                 found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
@@ -455,11 +455,26 @@ class Plan:
         active = [self.config.experiments[name] for name in self.config.targets]
         return any((block.figure or block.table) and not (block.overlap or block.storage) for block in active)
 
+    def makes_runs(self, experiment: str) -> bool:
+        """Whether an experiment shows trainings: pictures, storage and a diagram do not."""
+        block = self.config.experiments[experiment]
+        return bool(block.figure or block.table or block.cost) and not block.storage
+
+    def run_note(self) -> str:
+        """What stands over the results of several experiments: the data, the seeds, the scale."""
+        titles = dict.fromkeys(self.config.datasets[run.selection.dataset].title for run in self.runs)
+        seeds = sorted({run.seed for run in self.runs})
+        scale = self.config.label or f"run {self.config.run}"
+        return " · ".join([scale, *titles, f"seeds {', '.join(map(str, seeds))}"])
+
     def note(self, experiment: str) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
         rows = self.rows[experiment]
         if self.config.experiments[experiment].pictures:
             rows = rows[:1]
+        if self.config.experiments[experiment].diagram:
+            title = self.config.datasets[rows[0].run.selection.dataset].title
+            return f"from the stages that the plan runs · {title} · every stage also reads the images"
         seeds = len({run.seed for run, *_ in rows})
         keeps = sorted({run.keep_ratio for run, *_ in rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
