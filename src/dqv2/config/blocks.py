@@ -135,7 +135,7 @@ class Selector(Block):
             raise ValueError("score is needed by the kinds score, score_bins and ccs, and by no other")
         if self.kind == "score_bins" and self.score == "forgetting":
             raise ValueError("forgetting is known of the originals alone, and score_bins divides Tobias images too")
-        if (self.kind == "published") != (self.manifest is not None and self.sha256 is not None):
+        if {self.manifest is not None, self.sha256 is not None} != {self.kind == "published"}:
             raise ValueError("manifest (an address or a file) and sha256 are needed by the kind published, by no other")
         return self
 
