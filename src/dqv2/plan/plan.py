@@ -10,10 +10,11 @@ from typing import Any
 from dqv2.config import Config, ConfigError
 from dqv2.plan import coresets, data, overlap, paths
 from dqv2.plan.check import check, missing_weights
+from dqv2.plan.params import Params
 from dqv2.plan.runs import Run, Selection, rows_of, title_of
 
 
-class Plan:
+class Plan(Params):
     """The runs of a configuration, each once however many experiments share it.
 
     Args:
@@ -109,200 +110,6 @@ class Plan:
             step = self.config.seeds_per_job
             chunks += [tuple(seeds[i : i + step]) for i in range(0, len(seeds), step)]
         return chunks
-
-    # -- inputs that depend on the configuration ------------------------------------------------------------------
-
-    def under(self, pattern: str) -> str:
-        """A path pattern below this run's results."""
-        return f"{self.root}/{pattern}"
-
-    def models_of_mask(self, mask: str) -> list[str]:
-        """The saliency pattern that a mask reads, or nothing."""
-        backbone = self.config.masks[mask].backbone
-        return [self.under(paths.SALIENCY).replace("{backbone}", backbone)] if backbone else []
-
-    def features_of(self, selection: Selection) -> list[str]:
-        """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
-        return self._outputs_of(selection, paths.EMBEDDING, paths.FEATURES)
-
-    def logits_of(self, selection: Selection) -> list[str]:
-        """The same for the logits, or nothing where the selector needs none."""
-        if not self.config.selectors[selection.selector].reads_logits:
-            return []
-        return self._outputs_of(selection, paths.LOGITS, paths.FEATURE_LOGITS)
-
-    def scores_of(self, selection: Selection) -> list[str]:
-        """The scores pattern that a selection's bins read, or nothing."""
-        if not self.config.selectors[selection.selector].reads_scores:
-            return []
-        return [self.under(paths.SCORES).replace("{backbone}", selection.backbone)]
-
-    def pictures_of(self, selection: Selection) -> list[str]:
-        """The recipe pattern of a pool whose selector looks at the images themselves, or nothing."""
-        return self.recipes_of(selection) if self.config.selectors[selection.selector].reads_pixels else []
-
-    def importance_of(self, pixels: str) -> list[str]:
-        """The network whose Grad-CAM++ a pixel step reads, or nothing."""
-        backbone = self.config.pixels[pixels].backbone
-        return [self.under(paths.EARLY).replace("{backbone}", backbone)] if backbone else []
-
-    def autoencoder_of(self, dataset: str, pixels: str) -> list[str]:
-        """The file that stands for a pixel step's autoencoder, or nothing: its weights, or that they were looked at."""
-        name = self.config.pixels[pixels].autoencoder
-        if name is None:
-            return []
-        pattern = paths.AUTOENCODER if self.config.autoencoders[name].weights == "self" else paths.WEIGHTS
-        return [self.under(pattern).format(dataset=dataset, autoencoder=name)]
-
-    def pixels_of(self, step: str) -> list[str]:
-        """The pixels pattern that a training reads; `step` is the part of its path, empty for nothing."""
-        name = step.removeprefix("pixels-").rstrip("/")
-        return [self.under(paths.PIXELS).replace("{pixels}", name)] if name else []
-
-    def costs_of(self, run: Run) -> dict[str, list[str]]:
-        """Stage -> the cost files of what a run's coreset needed, training apart."""
-        s, config = run.selection, self.config
-        fresh = config.trainers[run.trainer].fresh_tobias
-        values = {"dataset": s.dataset, "seed": run.seed, "keep": paths.ratio(run.keep_ratio), "selection": s.path}
-        selector = config.selectors[s.selector]
-        found: dict[str, list[str]] = {}
-
-        def add(stage: str, pattern: str, **more: Any) -> None:
-            file = paths.cost(self.under(pattern)).format(**values, **more)
-            if file not in (files := found.setdefault(stage, [])):
-                files.append(file)
-
-        if selector.reads_scores:
-            add("score", paths.SCORES, backbone=s.backbone)
-        elif s.backbone:
-            add("early_train", paths.EARLY, backbone=s.backbone)
-            if config.mixtures[s.mixture].originals:
-                add("saliency", paths.SALIENCY, backbone=s.backbone)
-        for mask, size in [(s.mask, s.tobias_size), (fresh.mask, fresh.size) if fresh else (None, None)]:
-            if mask and (backbone := config.masks[mask].backbone):
-                add("early_train", paths.EARLY, backbone=backbone)
-                add("saliency", paths.SALIENCY, backbone=backbone)
-            if mask:
-                add("augment", paths.RECIPE, mask=mask, size=size)
-        if s.mask and selector.reads_features:
-            add("features", paths.FEATURES, mask=s.mask, size=s.tobias_size, backbone=s.backbone)
-        if selector.kind != "published":
-            add("bin", paths.BINS)
-        add("sample", paths.CORESET)
-        if run.pixels:
-            block = config.pixels[run.pixels]
-            if block.backbone:
-                add("early_train", paths.EARLY, backbone=block.backbone)
-            if block.autoencoder and config.autoencoders[block.autoencoder].weights == "self":
-                add("autoencoder", paths.AUTOENCODER, autoencoder=block.autoencoder)
-            add("pixels", paths.PIXELS, pixels=run.pixels)
-        return found
-
-    def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
-        found = []
-        if selection.backbone:
-            if self.config.mixtures[selection.mixture].originals > 0:
-                found.append(self.under(originals).replace("{backbone}", selection.backbone))
-            if selection.mask:
-                found.append(self._with_mask(self.under(tobias).replace("{backbone}", selection.backbone), selection))
-        return found
-
-    def recipes_of(self, selection: Selection) -> list[str]:
-        """The recipe pattern of a selection's Tobias images, or nothing."""
-        return [self._with_mask(self.under(paths.RECIPE), selection)] if selection.mask else []
-
-    def fresh_of(self, trainer: str) -> list[str]:
-        """The recipe pattern whose masks a trainer needs to draw fresh backgrounds, or nothing."""
-        fresh = self.config.trainers[trainer].fresh_tobias
-        if fresh is None:
-            return []
-        return [self.under(paths.RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
-
-    @staticmethod
-    def _with_mask(pattern: str, selection: Selection) -> str:
-        return pattern.replace("{mask}", str(selection.mask)).replace("{size}", str(selection.tobias_size))
-
-    # -- parameters: sorted builtins, only what a stage uses --------------------------------------------------------
-
-    def options(self, stage: str, **values: Any) -> dict[str, Any]:
-        """The params of a stage."""
-        return _sorted({"version": self.versions[stage], **values})
-
-    def pack_options(self, dataset: str) -> dict[str, Any]:
-        """What the pack depends on: the dataset's block without what only training reads."""
-        return self.options("pack", **data.pack_block(self.config, dataset))
-
-    def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
-        """What early training depends on."""
-        block = self.config.backbones[backbone]
-        recipe = block.model_dump(exclude={"title", "initialisations"})
-        if not block.epochs:  # random weights depend on nothing else
-            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
-        return self.options("early_train", **recipe, **self._network_options(dataset, augment=block.epochs > 0))
-
-    def score_options(self, dataset: str, backbone: str) -> dict[str, Any]:
-        """What scores depend on."""
-        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
-        return self.options("score", **recipe, **self._network_options(dataset))
-
-    def _network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
-        block = self.config.datasets[dataset]
-        options = {"image_size": block.size, "stem": block.stem}
-        return options | ({"augment": block.augment.model_dump()} if augment else {})
-
-    def augment_options(self, mask: str, size: int) -> dict[str, Any]:
-        """What a Tobias recipe depends on."""
-        block = self.config.masks[mask]
-        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction, size=size)
-
-    def bin_options(self, selection: Selection) -> dict[str, Any]:
-        """What bins depend on."""
-        mixture = self.config.mixtures[selection.mixture].model_dump(exclude={"title", "budget"})
-        selector = self.config.selectors[selection.selector].used
-        return self.options("bin", mixture=mixture, selector=selector)
-
-    def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
-        """What a coreset depends on besides the bins."""
-        budget = self.config.mixtures[selection.mixture].budget
-        sampler = self.config.selectors[selection.selector].sampler
-        return self.options("sample", keep_ratio=keep, budget=budget, sampler=sampler)
-
-    def autoencoder_options(self, dataset: str, autoencoder: str) -> dict[str, Any]:
-        """What an autoencoder pre-trained here depends on besides the images."""
-        block = self.config.autoencoders[autoencoder].model_dump(exclude={"title", "weights", "url", "sha256"})
-        return self.options("autoencoder", flip=self.config.datasets[dataset].augment.flip, **block)
-
-    def weights_options(self, autoencoder: str) -> dict[str, Any]:
-        """What the look at published weights depends on."""
-        block = self.config.autoencoders[autoencoder]
-        return self.options("weights", file=Path(block.weights).name, sha256=block.sha256)
-
-    def pixels_options(self, pixels: str) -> dict[str, Any]:
-        """What a pixel step depends on; the names too, since another network's file may be older than the result."""
-        block = self.config.pixels[pixels]
-        drawn_by = self.config.autoencoders[block.autoencoder].weights if block.autoencoder else None
-        autoencoder = drawn_by and {"name": block.autoencoder, "file": Path(drawn_by).name}
-        return self.options(
-            "pixels", step=block.step, share=block.share, backbone=block.backbone, autoencoder=autoencoder
-        )
-
-    def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
-        """What a training depends on besides the images."""
-        recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
-        return self.options("train", **recipe, **self._network_options(dataset))
-
-    def export_options(self, selection: Selection, keep: float, form: str) -> dict[str, Any]:
-        """What an exported coreset depends on besides the coreset."""
-        return coresets.export_options(self, selection, keep, form)
-
-    def fetch_coreset_options(self, selector: str) -> dict[str, Any]:
-        """What a published coreset is."""
-        block = self.config.selectors[selector]
-        return self.options("fetch_coreset", manifest=block.manifest, sha256=block.sha256)
-
-    def published_options(self, keep: float) -> dict[str, Any]:
-        """What a published coreset is compared with."""
-        return self.options("published", keep_ratio=keep)
 
     # -- what is asked for --------------------------------------------------------------------------------------------
 
@@ -506,7 +313,3 @@ class Plan:
         """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
         name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
         return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
-
-
-def _sorted(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(block.items())}
