@@ -63,5 +63,5 @@ test-fast: setup-dev  ## without the runs of the whole DAG
 lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
 	@$(BIN)/python envs/lock.py
 
-clean:  ## remove what the demo and config/folder.yaml made
-	rm -rf results/demo paper_figures/demo logs/demo results/folder paper_figures/folder logs/folder
+clean:  ## remove what the demo, config/folder.yaml and config/own_images.yaml made
+	rm -rf $(foreach run,demo folder own,results/$(run) paper_figures/$(run) logs/$(run))

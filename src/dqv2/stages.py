@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 STAGES = {
+    "fetch": "fetch.py",
     "pack": "pack.py",
     "early_train": "early_train.py",
     "saliency": "saliency.py",
@@ -33,6 +34,10 @@ STAGES = {
     "pixels": "pixels.py",
     "train": "train.py",
     "evaluate": "evaluate.py",
+    "export": "export.py",
+    "fetch_coreset": "fetch_coreset.py",
+    "published": "published.py",
+    "overlap": "overlap.py",
     "collect": "collect.py",
     "figure": "figure.py",
     "table": "table.py",

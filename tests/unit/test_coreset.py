@@ -129,11 +129,14 @@ def test_coverage_centric_pools_leave_the_hardest_out(pack):
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     options = {"kind": "ccs", "score": "el2n", "n_strata": 10, "prune_hardest": 0.2}
     divided = divide(pool, pack, [], [], scores=scores, generator=generator(3), **options)
-    assert len(divided) == round(0.8 * n)
-    assert hard[divided.rows].max() < np.sort(hard)[-round(0.2 * n)]
+    kept = divided.rows[divided.bins >= 0]
+    assert (len(divided), len(kept)) == (n, round(0.8 * n))
+    assert hard[kept].max() < np.sort(hard)[-round(0.2 * n)]
     drawn = c.draw(divided, pack.labels, 20, sampler="strata", generator=generator(2))
     assert len(set(drawn.rows)) == 20
     assert np.bincount(drawn.bins).max() <= 3, "every stratum gives its part"
+    with pytest.raises(ValueError, match="prune_hardest leaves"):
+        c.draw(divided, pack.labels, 90, sampler="strata", generator=generator(2))
 
 
 def test_scores_rank_the_rows_of_the_pool(pack):

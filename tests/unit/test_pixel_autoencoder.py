@@ -1,5 +1,6 @@
 """Masked autoencoders: the authors' format, wrong files, reconstruction, pre-training."""
 
+import argparse
 from functools import partial
 
 import numpy as np
@@ -207,6 +208,24 @@ def test_no_file_no_torch_file_and_no_dictionary(tmp_path):
 def digits():
     split = make_digits(train=96, validation=10, test=10)["train"]
     return torch.from_numpy(np.stack([image for *_, image in split.items()]))
+
+
+def test_a_training_checkpoint_of_the_authors_loads(published, tmp_path):
+    """It holds the command line beside the weights; anything else than data is refused, and not called cut off."""
+    torch.save({"model": published[1], "args": argparse.Namespace(lr=0.1), "epoch": 3}, tmp_path / "training.pth")
+    assert load_autoencoder(tmp_path / "training.pth").config.patch_size == 8
+    torch.save({"model": published[1], "hook": Resume}, tmp_path / "code.pth")
+    with pytest.raises(WeightsError, match="more than weights"):
+        load_autoencoder(tmp_path / "code.pth")
+
+
+def test_normalised_patches_are_refused(tmp_path):
+    with seeded(0, "test"):
+        model = build_autoencoder("mini", image_size=32, grid=8)
+    model.config.norm_pix_loss = True
+    model.save_pretrained(tmp_path / "mae")
+    with pytest.raises(WeightsError, match="norm_pix_loss"):
+        load_autoencoder(tmp_path / "mae")
 
 
 def test_images_of_another_size_are_resized_and_put_back(digits):

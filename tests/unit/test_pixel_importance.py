@@ -59,13 +59,14 @@ def images():
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet18", "vit_tiny_patch16_224"])
 def test_in_batches_as_one_image_at_a_time(name):
-    network = Network(name, 5, 32, args=POOLED if name.startswith("vit") else {})
+    network = Network(name, 5, 64, args=POOLED if name.startswith("vit") else {})
     model = build_model(network, seed=2, purpose="test")
-    images = torch.randint(0, 256, (7, 3, 32, 32), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (7, 3, 64, 64), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
     together = grad_cam_pp(model, images, batch_size=4)
     alone = torch.cat([grad_cam_pp(model, image[None]) for image in images])
     assert together.shape == alone.shape
     assert together.max() > 0
+    assert together.shape[1] > 1, "a map, not a point"
     assert float((together - alone).abs().max()) <= 1e-5 * max(1.0, float(alone.max()))
 
 
@@ -95,8 +96,14 @@ def test_a_class_token_hides_what_the_decision_rests_on():
 
 
 def test_a_model_without_a_map_is_refused():
-    with pytest.raises((TypeError, AttributeError)):
+    with pytest.raises(TypeError, match="forward_features"):
         grad_cam_pp(nn.Linear(3, 2), torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_a_single_point_tells_nothing_apart():
+    model = build_model(Network("resnet18", 5, 32), seed=0, purpose="test")
+    with pytest.raises(ValueError, match="single point"):
+        grad_cam_pp(model, torch.full((2, 3, 32, 32), 90, dtype=torch.uint8))
 
 
 def test_timm_networks_have_maps():

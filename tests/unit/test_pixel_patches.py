@@ -72,11 +72,16 @@ def test_cutmix_takes_the_box_from_another_image():
 
 def test_a_step_survives_its_file(tmp_path):
     step = cutmix_step(some_images(6), 0.25, generator=torch.Generator().manual_seed(0))
-    step.save(tmp_path / "pixels.npz")
-    read = PixelStep.load(tmp_path / "pixels.npz")
+    coreset, other = tmp_path / "coreset.csv", tmp_path / "other.csv"
+    coreset.write_text("a,b\n")
+    other.write_text("b,a\n")
+    step.save(tmp_path / "pixels.npz", coreset=coreset)
+    read = PixelStep.load(tmp_path / "pixels.npz", coreset=coreset)
     for name in ("images", "mask", "partner"):
         np.testing.assert_array_equal(getattr(read, name), getattr(step, name))
     assert (read.share, read.weights, read.replaced) == (0.75, "", 0.25)
+    with pytest.raises(ValueError, match="another coreset"):
+        PixelStep.load(tmp_path / "pixels.npz", coreset=other)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])

@@ -20,7 +20,8 @@ except ConfigError as error:
 def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
-        PLAN.check_folders()
+        asked = set(workflow.dag_settings.targets)
+        PLAN.check_folders(training=PLAN.trains and asked != {"coresets"})
         if strangers := [name for name in PLAN.models if name not in SMALL]:
             from dqv2.train.models import check_models
 
@@ -91,6 +92,12 @@ def recipes_of_pool(seeds):
 
 def importance_networks(seeds):
     return lambda wildcards: each(PLAN.importance_of(wildcards.pixels), seeds)
+
+
+def weights_if_there(autoencoder):
+    """A file of weights that is replaced is looked at anew; one that is not there yet is fetched."""
+    path = Path(PLAN.config.autoencoders[autoencoder].weights).expanduser()
+    return [str(path)] if path.exists() else []
 
 
 def pixels_of_training(seeds):

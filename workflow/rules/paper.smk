@@ -20,7 +20,7 @@ rule collect:
     log:
         f"{PLAN.logs}/experiments/{{experiment}}.log",
     wildcard_constraints:
-        experiment=constrained(name for name in PLAN.config.targets if not PLAN.config.experiments[name].storage),
+        experiment=constrained(PLAN.collected),
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -32,6 +32,29 @@ rule collect:
         "collect {wildcards.experiment}"
     script:
         "../scripts/collect.py"
+
+
+# The same table, of masks and known objects: no training is needed.
+rule overlap:
+    input:
+        train=lambda wildcards: sorted({cell.pack for cell in PLAN.overlaps(wildcards.experiment)}),
+        recipes=lambda wildcards: [cell.recipe for cell in PLAN.overlaps(wildcards.experiment)],
+    output:
+        csv=PLAN.under("experiments/{experiment}.csv"),
+    log:
+        f"{PLAN.logs}/experiments/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=with_output("overlap"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=PLAN.options("overlap"),
+        columns=lambda wildcards: [cell.columns for cell in PLAN.overlaps(wildcards.experiment)],
+        packs=lambda wildcards: [cell.pack for cell in PLAN.overlaps(wildcards.experiment)],
+    message:
+        "overlap of masks and objects: {wildcards.experiment}"
+    script:
+        "../scripts/overlap.py"
 
 
 rule figure:

@@ -21,17 +21,18 @@ rule autoencoder:
     resources:
         gpu=1,
     params:
-        options=lambda wildcards: PLAN.autoencoder_options(wildcards.autoencoder),
+        options=lambda wildcards: PLAN.autoencoder_options(wildcards.dataset, wildcards.autoencoder),
     message:
         "pre-train the autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
     script:
         "../scripts/autoencoder.py"
 
 
-# Published weights are looked at before any job that needs them.
+# Published weights are fetched where they are not there, and looked at before any job that needs them. The file itself
+# is nobody's output, so that Snakemake never removes it.
 rule weights:
     input:
-        file=lambda wildcards: PLAN.weights_file(wildcards.autoencoder),
+        file=lambda wildcards: weights_if_there(wildcards.autoencoder),
     output:
         json=PLAN.under(paths.WEIGHTS),
     log:

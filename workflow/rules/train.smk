@@ -9,6 +9,7 @@ for seeds in PLAN.chunks:
             f"train_{chunk_name(seeds)}"
         input:
             train=pack("train"),
+            splits=PLAN.under(paths.SPLITS),
             coresets=each(PLAN.under(paths.CORESET), seeds),
             recipes=recipes_of_coreset(seeds),
             pixels=pixels_of_training(seeds),
@@ -46,8 +47,6 @@ for seeds in PLAN.chunks:
             log_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds),
         benchmark:
             benchmark_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds)
-        group:
-            "train"
         conda:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads

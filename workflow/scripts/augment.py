@@ -8,7 +8,8 @@ from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
-from dqv2.semantic.masks import foreground, mask_iou
+from dqv2.semantic.masks import foreground
+from dqv2.semantic.overlap import iou_of_images
 from dqv2.semantic.recipe import make_recipe
 from dqv2.semantic.sources import mask_saliency
 
@@ -17,7 +18,8 @@ def main(snakemake):
     options = snakemake.params.options
     pack = Pack.open(snakemake.input.train)
     network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
-    objects = None if pack.objects is None else torch.from_numpy(np.array(pack.objects))
+    known = pack.objects is not None
+    objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
     outputs = zip(snakemake.output.recipes, snakemake.output.costs, strict=True)
     for network_map, (output, cost) in zip(network_maps, outputs, strict=True):
         seed = seed_of(output)
@@ -32,8 +34,8 @@ def main(snakemake):
             )
             masks = foreground(maps, options["size"], fraction=options["fraction"])
             make_recipe(masks, generator=generator(seed, "tobias")).save(output)
-        if objects is not None:
-            overlap = mask_iou(masks, objects)
+        if known:
+            overlap = iou_of_images(masks.numpy(), pack.objects)
             logger.info("seed %d: IoU with the objects %.3f (mean of %d images)", seed, overlap.mean(), len(pack))
 
 

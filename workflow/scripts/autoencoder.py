@@ -34,7 +34,7 @@ def main(snakemake):
     if resume.restore(output, cost_file):
         say(f"{line}: was finished before")
         return
-    seed, keys = options["seed"], ("epochs", "batch_size", "learning_rate", "weight_decay", "mask_ratio")
+    seed, keys = options["seed"], ("epochs", "batch_size", "learning_rate", "weight_decay", "mask_ratio", "flip")
     with seeded(seed, "autoencoder", "weights"):
         model = build_autoencoder(options["size"], image_size=pack.images.shape[2], grid=options["grid"])
     recipe = Pretraining(**{key: options[key] for key in keys})

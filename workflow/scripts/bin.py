@@ -37,9 +37,9 @@ def main(snakemake):
                 **options["selector"],
             )
             write_pool(output, divided, pack)
-        filled = len(np.unique(divided.bins))
+        filled = len(np.unique(divided.bins[divided.bins >= 0]))
         logger.info("seed %d: %d images in %d bins", seed, len(pool), filled)
-        if filled <= divided.bins.max():
+        if options["selector"]["kind"].endswith("_bins") and filled <= divided.bins.max():
             logger.warning(
                 "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
                 snakemake.wildcards.selection,

@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dqv2.data import Pack
@@ -42,7 +41,7 @@ def main(snakemake):
         model = build_model(network, seed=seed, purpose="backbone")
         seconds = time.monotonic() - began
         if options["epochs"]:
-            images, labels = torch.from_numpy(np.array(pack.images)), torch.from_numpy(pack.labels)
+            images, labels = pack.images, torch.from_numpy(pack.labels)
             recipe = Recipe.of(options)
             history = fit(model, images, labels, recipe, seed=seed, purpose="backbone", device=device, resume=resume)
             seconds = history.seconds

@@ -1,30 +1,25 @@
 """Example images of the pixel step: the original, without its least important patches, and with them drawn anew."""
 
-import numpy as np
 import torch
 
 from dqv2.data import Pack
-from dqv2.paper.pictures import picture_grid
+from dqv2.paper.pictures import one_a_class, picture_grid
 from dqv2.paper.style import save
-from dqv2.pixel.patches import paste
+from dqv2.pixel.patches import GREY, paste
 from dqv2.pixel.step import PixelStep
 from dqv2.runtime.job import run_job
 from dqv2.runtime.seeding import generator
 from dqv2.select.coreset import coreset_images, read_pool
 
-GREY = 128  # a dropped patch
-
 
 def main(snakemake):
     params, options, inputs = snakemake.params, snakemake.params.options, snakemake.input
     pack = Pack.open(inputs.train)
-    coreset, step = read_pool(inputs.coreset, pack), PixelStep.load(inputs.pixels)
+    coreset, step = read_pool(inputs.coreset, pack), PixelStep.load(inputs.pixels, coreset=inputs.coreset)
     images, labels = coreset_images(coreset, pack, None)
-    order = torch.randperm(len(images), generator=generator(options["seed"], "pictures"))
-    _, first = np.unique(labels[order].numpy(), return_index=True)  # one image a class, in the order drawn
-    rows = order[np.sort(first)][: options["images"]]
+    rows = one_a_class(labels.numpy(), options["images"], generator=generator(options["seed"], "pictures"))
     dropped = paste(images[rows], GREY, torch.from_numpy(step.mask)[rows])
-    columns = {"original": images[rows], "patches dropped": dropped, "reconstructed": step.images[rows.numpy()]}
+    columns = {"original": images[rows], "patches dropped": dropped, "reconstructed": step.images[rows]}
     figure = picture_grid(columns, params.note, params.label, [pack.classes[labels[row]] for row in rows])
     save(figure, snakemake.output.pdf, snakemake.output.png)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from dqv2.data import Pack
-from dqv2.pixel.autoencoder import load_autoencoder, weights_sha256
+from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
 from dqv2.pixel.importance import grad_cam_pp
 from dqv2.pixel.step import cutmix_step, mae_step
 from dqv2.runtime.cost import measured
@@ -17,6 +17,18 @@ from dqv2.semantic.recipe import Recipe
 from dqv2.train.models import load_model
 
 
+def _autoencoder(file):
+    """The autoencoder and its checksum, from its own file or from the note that published weights were looked at."""
+    if file.suffix != ".json":
+        return load_autoencoder(file), weights_sha256(file)
+    seen = json.loads(file.read_text())
+    if (found := weights_sha256(seen["path"])) != seen["sha256"]:
+        raise WeightsError(
+            f"{seen['path']} has changed since it was looked at: remove {file} to have it looked at anew."
+        )
+    return load_autoencoder(seen["path"]), found
+
+
 def main(snakemake):
     options, inputs, outputs = snakemake.params.options, snakemake.input, snakemake.output
     device = use_device(snakemake.threads)
@@ -25,9 +37,8 @@ def main(snakemake):
     networks = list(inputs.get("models", [])) or [None] * len(inputs.coresets)
     autoencoder, weights = None, ""
     if options["step"] == "mae":
-        (file,) = inputs.autoencoder
-        file = json.loads(Path(file).read_text())["path"] if file.endswith(".json") else file
-        autoencoder, weights = load_autoencoder(file).to(device), weights_sha256(file)
+        autoencoder, weights = _autoencoder(Path(*inputs.autoencoder))
+        autoencoder = autoencoder.to(device)
     rows = zip(inputs.coresets, recipes, networks, outputs.pixels, outputs.costs, strict=True)
     for coreset_file, recipe, network, output, cost in rows:
         seed = seed_of(output)
@@ -39,7 +50,7 @@ def main(snakemake):
             else:
                 importance = grad_cam_pp(load_model(network, device), images)
                 step = mae_step(images, importance, options["share"], autoencoder, weights=weights)
-            step.save(output)
+            step.save(output, coreset=coreset_file)
         logger.info("seed %d: %d images, %.1f %% of each replaced", seed, len(images), 100 * step.replaced)
 
 

@@ -1,6 +1,5 @@
 """Scores of every training image, means over several early trainings: GraNd, EL2N, forgetting, uncertainty."""
 
-import numpy as np
 import torch
 
 from dqv2.data import Pack
@@ -19,7 +18,7 @@ def main(snakemake):
     options = dict(snakemake.params.options)
     device = use_device(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
-    images, labels = torch.from_numpy(np.array(pack.images)), torch.from_numpy(pack.labels)
+    images, labels = pack.images, torch.from_numpy(pack.labels)
     recipe = Recipe.of(options)
     network = Network.of(options, len(pack.classes))
     for output, cost in zip(snakemake.output.scores, snakemake.output.costs, strict=True):

@@ -4,14 +4,12 @@ import torch
 
 from dqv2.data import Pack
 from dqv2.paper.collect import storage_frame, write_csv
-from dqv2.pixel.patches import paste
+from dqv2.pixel.patches import GREY, paste
 from dqv2.pixel.step import PixelStep
 from dqv2.pixel.storage import encoded_bytes
 from dqv2.runtime.job import run_job
 from dqv2.select.coreset import coreset_images, read_pool
 from dqv2.semantic.recipe import Recipe
-
-GREY = 128  # a dropped patch
 
 
 def main(snakemake):
@@ -20,7 +18,7 @@ def main(snakemake):
     found = []
     for train, coreset_file, pixels, recipe in files:
         pack = Pack.open(train)
-        coreset, step = read_pool(coreset_file, pack), PixelStep.load(pixels)
+        coreset, step = read_pool(coreset_file, pack), PixelStep.load(pixels, coreset=coreset_file)
         images, _ = coreset_images(coreset, pack, None)
         variants = {
             "original": images.numpy(),

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from dqv2.data import Pack
+from dqv2.data.dataset import require_test
 from dqv2.pixel.step import PixelStep
 from dqv2.runtime.device import describe, use_device
 from dqv2.runtime.files import atomic_path, sha256, write_json
@@ -19,6 +20,7 @@ from dqv2.train.models import Network, build_model, save_model
 
 def main(snakemake):
     options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
+    require_test(inputs.splits, wildcards.dataset)
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
@@ -46,7 +48,7 @@ def main(snakemake):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
-        pixels = PixelStep.load(pixel_file) if pixel_file else None
+        pixels = PixelStep.load(pixel_file, coreset=coreset_file) if pixel_file else None
         images, labels = coreset_images(coreset, pack, Tobias.load(tobias_file) if tobias_file else None)
         mixed = None
         if pixels:

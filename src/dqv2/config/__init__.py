@@ -2,7 +2,7 @@
 
 from dqv2.config.base import ConfigError
 from dqv2.config.blocks import Axes, Selector
-from dqv2.config.check import load_config, missing_folders
+from dqv2.config.check import load_config
 from dqv2.config.experiments import Config, Experiment
 
-__all__ = ["Axes", "Config", "ConfigError", "Experiment", "Selector", "load_config", "missing_folders"]
+__all__ = ["Axes", "Config", "ConfigError", "Experiment", "Selector", "load_config"]

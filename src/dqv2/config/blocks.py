@@ -118,6 +118,7 @@ class Selector(Block):
         "k_center",
         "craig",
         "gradmatch",
+        "published",
     ]
     n_bins: Annotated[int, Field(ge=1)] = 10
     lam: Annotated[float, Field(gt=0)] = 1.0
@@ -125,6 +126,8 @@ class Selector(Block):
     score: Literal["grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"] | None = None
     n_strata: Annotated[int, Field(ge=1)] = 50
     prune_hardest: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    manifest: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _score_where_used(self) -> Selector:
@@ -132,12 +135,16 @@ class Selector(Block):
             raise ValueError("score is needed by the kinds score, score_bins and ccs, and by no other")
         if self.kind == "score_bins" and self.score == "forgetting":
             raise ValueError("forgetting is known of the originals alone, and score_bins divides Tobias images too")
+        if {self.manifest is not None, self.sha256 is not None} != {self.kind == "published"}:
+            raise ValueError("manifest (an address or a file) and sha256 are needed by the kind published, by no other")
         return self
 
     @property
     def used(self) -> dict[str, Any]:
         """The keys that this kind reads: what its result depends on."""
         keys = {"kind": self.kind}
+        if self.kind == "published":
+            return keys | {"manifest": self.manifest, "sha256": self.sha256}
         if self.kind.endswith("_bins"):
             keys["n_bins"] = self.n_bins
         if self.kind.startswith("graphcut") or self.kind == "adaptive_bins":
@@ -167,7 +174,7 @@ class Selector(Block):
     @property
     def reads_features(self) -> bool:
         """Whether it looks at the images through a network's embedding."""
-        return self.kind not in ("random", "random_bins", "uniform_bins") and not self.reads_scores
+        return self.kind not in ("random", "random_bins", "uniform_bins", "published") and not self.reads_scores
 
     @property
     def reads_logits(self) -> bool:
@@ -204,6 +211,9 @@ class Autoencoder(Block):
     def _size_where_used(self) -> Autoencoder:
         if (self.weights == "self") != (self.size is not None):
             raise ValueError("size is needed by weights: self, and by no other")
+        own = {"grid", "epochs", "batch_size", "learning_rate", "weight_decay", "mask_ratio", "seed"}
+        if self.weights != "self" and (idle := sorted(self.model_fields_set & own)):
+            raise ValueError(f"{', '.join(idle)} are for weights: self; a file brings its own")
         if self.weights == "self" and (self.url or self.sha256):
             raise ValueError("url and sha256 are for weights in a file, not for weights: self")
         return self

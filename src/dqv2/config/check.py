@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,8 +20,8 @@ from dqv2.config.blocks import (
     Selector,
     Trainer,
 )
-from dqv2.config.data import Augment, Dataset, Digits, ImageFolder
-from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Figure, Pictures, Storage, Table
+from dqv2.config.data import KINDS, Augment, Dataset, Digits
+from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
 BLOCKS_AT_THE_TOP += ("methods", "experiments")
@@ -74,7 +73,7 @@ def _allowed(loc: tuple) -> list[str]:
     """The keys of the block that `loc` points into."""
     model: Any = Config
     blocks = {
-        "datasets": {"digits": Digits, "image_folder": ImageFolder},
+        "datasets": KINDS,
         "trainers": Trainer,
         "backbones": Backbone,
         "masks": Mask,
@@ -89,6 +88,7 @@ def _allowed(loc: tuple) -> list[str]:
         "figure": Figure,
         "table": Table,
         "pictures": Pictures,
+        "export": Export,
         "storage": Storage,
         "diagram": Diagram,
         "cost": Cost,
@@ -162,17 +162,3 @@ def _wrong_for_the_data(config: Config):
     missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]
     if missing:
         yield f"defaults: a default is missing for {', '.join(missing)}"
-
-
-def missing_folders(config: Config, datasets: list[str]) -> list[str]:
-    """One sentence for each of `datasets` whose folder of images is not there."""
-    found = []
-    for name in datasets:
-        dataset = config.datasets[name]
-        if isinstance(dataset, ImageFolder) and not (folder := Path(dataset.path).expanduser()).is_dir():
-            found.append(
-                f"datasets.{name}.path = {dataset.path!r}: there is no such folder (looked for "
-                f"{folder.absolute()}). Put the images there as train/CLASS/* and test/CLASS/*, or "
-                "CLASS/* with the keys validation and test, or change the path."
-            )
-    return found

@@ -8,11 +8,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
-from dqv2.config.data import Digits, ImageFolder
+from dqv2.config.data import AnyDataset
 
 
 def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
+
+
+OVERLAP = ("iou", "iou_others", "own_minus_others")
 
 
 class Arm(Block):
@@ -77,6 +80,9 @@ class Pictures(Block):
     images: Annotated[int, Field(ge=1, le=20)] = 4
 
 
+STORAGE = ("megabytes", "bytes_per_image")
+
+
 class Storage(Block):
     """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
 
@@ -84,6 +90,16 @@ class Storage(Block):
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     mask: Name
     tobias_size: TobiasSize
+
+
+class Export(Block):
+    """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
+
+    `generated` is how Tobias images, and packed originals, are written.
+    """
+
+    images: Literal["none", "links", "copies", "packed"] = "none"
+    generated: Literal["png", "jpeg"] = "png"
 
 
 class Diagram(Block):
@@ -105,15 +121,24 @@ class Experiment(Arm):
     table: Table | None = None
     pictures: Pictures | None = None
     storage: Storage | None = None
+    export: Export | None = None
+    overlap: bool = False  # the table is of the masks' overlap with known objects: columns iou, own_minus_others
     diagram: Diagram | None = None
     cost: Cost | None = None
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures or self.diagram or self.cost):
-            raise ValueError("say what comes of it: figure, table, pictures, diagram or cost")
+        if not (self.figure or self.table or self.pictures or self.export or self.diagram or self.cost):
+            raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
         if self.storage and not (self.table or self.figure):
             raise ValueError("storage makes rows to show: add a table or a figure")
+        if self.storage and not {block.y for block in (self.figure, self.table) if block} <= set(STORAGE):
+            raise ValueError(f"with storage, the y of a figure or table is one of {', '.join(STORAGE)}")
+        measures = [block.y for block in (self.figure, self.table) if block]
+        if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
+            raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
+        if self.overlap and self.storage:
+            raise ValueError("overlap and storage would be the same table: make two experiments of it")
         drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
         if len(drawn) > 1:
             raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
@@ -132,7 +157,7 @@ class Config(Block):
     threads: Annotated[int, Field(ge=1)] = 4
     partial: bool = False
     targets: list[Name]
-    datasets: dict[Name, Annotated[Digits | ImageFolder, Field(discriminator="kind")]]
+    datasets: dict[Name, AnyDataset]
     trainers: dict[Name, Trainer]
     backbones: dict[Name, Backbone]
     masks: dict[Name, Mask]

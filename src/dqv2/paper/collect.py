@@ -14,7 +14,7 @@ from dqv2.runtime.files import atomic_path
 EARLY = ("early_train", "score", "autoencoder")
 WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
-WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run")
+WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
 
 
@@ -56,7 +56,7 @@ def collect(
         )
     costs = costs or [{}] * len(runs)
     rows = [
-        _row(run, file) | _seconds(stages)
+        _row(run, file) | _seconds(stages, partial=partial)
         for run, file, stages in zip(runs, files, costs, strict=True)
         if file.is_file()
     ]
@@ -85,15 +85,19 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     return scalars | run | {"metrics": file.as_posix()}
 
 
-def _seconds(stages: dict[str, list[Path]]) -> dict[str, float]:
-    """Seconds by stage, and their sums; nothing where no stage is known."""
-    if not stages:
+def _seconds(stages: dict[str, list[Path]], *, partial: bool) -> dict[str, Any]:
+    """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one."""
+    files = {Path(file) for files in stages.values() for file in files}
+    missing = sorted(str(file) for file in files if not file.is_file())
+    if missing and not partial:
+        raise FileNotFoundError(f"{len(missing)} cost files are missing, such as {missing[0]}: run its stage again")
+    if missing or not stages:
         return {}
-    found = {
-        stage: sum(json.loads(Path(file).read_text())["seconds"] for file in files) for stage, files in stages.items()
-    }
+    costs = {file: json.loads(file.read_text()) for file in files}
+    found = {stage: sum(costs[Path(file)]["seconds"] for file in files) for stage, files in stages.items()}
     sums = {"early": sum(found.get(stage, 0.0) for stage in EARLY), "selection": sum(found.values())}
-    return {f"{name}_seconds": round(value, 4) for name, value in (found | sums).items()}
+    seconds = {f"{name}_seconds": round(value, 4) for name, value in (found | sums).items()}
+    return seconds | {"selection_device": " + ".join(sorted({cost["device"] for cost in costs.values()}))}
 
 
 VARIANTS = {"original": "Original", "dropped": "After dropping", "reconstructed": "After reconstruction"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,15 @@ def load_autoencoder(path: str | Path) -> nn.Module:
     if path.is_dir():
         return _from_folder(path)
     try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
+        # The authors' training checkpoints hold their command line beside the weights
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        unsafe = "Weights only load failed" in str(error) and "Unsupported global" in str(error)
+        why = (
+            "holds more than weights, which is not loaded for safety" if unsafe else "is cut off, or no file of weights"
+        )
+        raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
     except Exception as error:  # torch raises whatever a cut-off or foreign file leads it to
         first = str(error).strip().split("\n")[0][:150]
         raise WeightsError(f"{path} is cut off, or no file of PyTorch's weights ({first}).") from error
@@ -195,6 +205,11 @@ def _from_folder(path: Path) -> nn.Module:
     except Exception as error:  # many kinds, by what is wrong with which file
         first = str(error).strip().split("\n")[0][:200]
         raise WeightsError(f"{path} is not a masked autoencoder as transformers keeps one ({first}).") from error
+    if model.config.norm_pix_loss:
+        raise WeightsError(
+            f"{path} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights "
+            "trained without it, such as the authors' mae_visualize_* files."
+        )
     if missing := sorted(about["missing_keys"]):
         raise WeightsError(f"{path} lacks {len(missing)} weights of a masked autoencoder, such as {missing[0]}.")
     return model.eval()

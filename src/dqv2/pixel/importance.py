@@ -19,10 +19,12 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
 
     model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored.
     images: uint8[N, 3, H, W], or floats that are used as they are; a numpy array is read batch by batch.
-    Raises ValueError where the decision does not rest on that map, as with a transformer's class token.
+    Raises ValueError where no decision rests on that map, as with a transformer's class token, or it is a single point.
     classes: int64[N]; without it the class that the model predicts, as in DQ's code.
     """
-    maps = []
+    if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
+        raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
+    maps, rests = [], False
     with evaluating(model):
         for start, batch in batches(model, images, batch_size):
             with torch.no_grad():
@@ -32,13 +34,19 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
                 logits = model.forward_head(features)
                 own = logits.argmax(1) if classes is None else classes[start : start + len(batch)].to(logits.device)
                 (gradient,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), features)
-            gradient = as_map(model, gradient)
-            if not bool(gradient.any()):
-                raise ValueError(
-                    f"{type(model).__name__} does not decide by its last feature map (a transformer that pools by "
-                    "its class token does not): take a network that pools its map as the pixel step's backbone"
-                )
-            maps.append(weigh(as_map(model, features.detach()), gradient).float().cpu())
+            activation, gradient = as_map(model, features.detach()), as_map(model, gradient)
+            rests |= bool(gradient.any())
+            maps.append(weigh(activation, gradient).float().cpu())
+    if not rests:
+        raise ValueError(
+            f"{type(model).__name__} does not decide by its last feature map (a transformer that pools by its class "
+            "token does not): take a network that pools its map as the pixel step's backbone"
+        )
+    if maps[0].shape[1:] == (1, 1):
+        raise ValueError(
+            f"the last feature map of {type(model).__name__} is a single point for images of this size, which tells no "
+            "patches apart: set stem: small for a ResNet, or input_size of the pixel step's backbone"
+        )
     return torch.cat(maps)
 
 

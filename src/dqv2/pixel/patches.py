@@ -8,6 +8,8 @@ from torch import Tensor
 from dqv2.semantic.compose import choose_donors
 from dqv2.semantic.masks import foreground, to_pixels
 
+GREY = 128  # what a dropped patch shows
+
 
 def dropped_patches(importance: Tensor, grid: int, share: float) -> Tensor:
     """Mark the least important patches of a grid × grid division: bool[N, grid, grid], True = dropped.

@@ -20,7 +20,8 @@ from dqv2.runtime.seeding import generator
 class Pretraining:
     """How a masked autoencoder is trained: AdamW under a cosine schedule with a warm-up (He et al. 2022, table 8).
 
-    `learning_rate` is the rate itself, not per 256 images; `mask_ratio` the share of patches hidden.
+    `learning_rate` is the rate itself, not per 256 images; `mask_ratio` the share of patches hidden; `flip` whether
+    half of the images are mirrored, each time anew. (The authors also crop.) Biases and normalisations do not decay.
     """
 
     epochs: int
@@ -28,6 +29,7 @@ class Pretraining:
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     mask_ratio: float = 0.75
+    flip: bool = True
 
 
 class Trained(NamedTuple):
@@ -69,9 +71,12 @@ def pretrain(
     patches = (model.config.image_size // model.config.patch_size) ** 2
     per_epoch = math.ceil(len(images) / recipe.batch_size)
     total, warm = recipe.epochs * per_epoch, max(1, recipe.epochs * per_epoch // 10)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
-    )
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in learnt if weight.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
     )
@@ -89,8 +94,9 @@ def pretrain(
         losses = []
         for rows in order.split(recipe.batch_size):
             batch = normalise(images[rows.to(device)])
-            mirrored = (torch.rand(len(rows), generator=draws) < 0.5).to(device)
-            batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+            if recipe.flip:
+                mirrored = (torch.rand(len(rows), generator=draws) < 0.5).to(device)
+                batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
             noise = torch.rand(len(rows), patches, generator=draws).to(device)
             value = model(batch, noise=noise).loss
             optimiser.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.pixel.patches import cutmix_images, dropped_patches
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import atomic_path, sha256
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class PixelStep:
         partner: int64[K], the row of the image that the new pixels come from; -1 where an autoencoder drew them.
         share: float in [0, 1], the part of the label that stays the image's own (1: all of it).
         weights: sha256 of the autoencoder that drew them, or empty.
+        coreset: sha256 of the coreset's file, whose order the images have.
     """
 
     images: np.ndarray
@@ -30,24 +31,29 @@ class PixelStep:
     partner: np.ndarray
     share: float = 1.0
     weights: str = ""
+    coreset: str = ""
 
     @property
     def replaced(self) -> float:
         """The share of the pixels that were replaced."""
         return float(self.mask.mean())
 
-    def save(self, path: str | Path) -> None:
-        """Write it as .npz."""
+    def save(self, path: str | Path, *, coreset: str | Path) -> None:
+        """Write it as .npz, with the identity of the coreset file that it is of."""
         with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
             arrays = {"images": self.images, "mask": self.mask, "partner": self.partner}
-            np.savez(file, **arrays, share=np.float64(self.share), weights=np.str_(self.weights))
+            np.savez(
+                file, **arrays, share=np.float64(self.share), weights=np.str_(self.weights), coreset=sha256(coreset)
+            )
 
     @classmethod
-    def load(cls, path: str | Path) -> PixelStep:
-        """Read what `save` wrote."""
+    def load(cls, path: str | Path, *, coreset: str | Path) -> PixelStep:
+        """Read what `save` wrote; raises ValueError unless it is of this very coreset file."""
         with np.load(path) as kept:
-            arrays = (kept["images"], kept["mask"], kept["partner"])
-            return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]))
+            arrays, own = (kept["images"], kept["mask"], kept["partner"]), str(kept["coreset"])
+            if own != sha256(coreset):
+                raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
+            return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]), coreset=own)
 
 
 def mae_step(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 PACK = "{dataset}/data/{split}"
 PACK_OPTIONS = "{dataset}/data/options.json"
+SPLITS = "{dataset}/data/splits.json"
 EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
 SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
 EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
@@ -15,6 +16,8 @@ FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-
 FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
 BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
 CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
+EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/export-{form}"
+PUBLISHED = "published/{selector}.csv"
 SCORES = "{dataset}/scores/{backbone}/seed-{seed}/scores.npz"
 AUTOENCODER = "{dataset}/autoencoder/{autoencoder}/model.pt"  # pre-trained here
 WEIGHTS = "autoencoders/{autoencoder}.json"  # published weights, looked at

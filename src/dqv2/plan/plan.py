@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dqv2.config import Config, ConfigError, missing_folders
-from dqv2.plan import paths
-from dqv2.plan.check import check
+from dqv2.config import Config, ConfigError
+from dqv2.plan import coresets, data, overlap, paths
+from dqv2.plan.check import check, missing_weights
+from dqv2.plan.params import Params
 from dqv2.plan.runs import Run, Selection, rows_of, title_of
 
 
-class Plan:
+class Plan(Params):
     """The runs of a configuration, each once however many experiments share it.
 
     Args:
@@ -33,11 +34,30 @@ class Plan:
         self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
         check(config, self.rows)
 
-    def check_folders(self) -> None:
-        """Before the first job: every folder of images that is still to be packed must be there."""
-        datasets = sorted({run.selection.dataset for run in self.runs})
-        if faults := missing_folders(self.config, [name for name in datasets if not self._is_packed(name)]):
+    def check_folders(self, *, training: bool = True) -> None:
+        """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""
+        datasets = [name for name in sorted({run.selection.dataset for run in self.runs}) if not self._is_packed(name)]
+        faults = data.missing_folders(self.config, datasets)
+        if training and not faults:
+            faults = data.without_test(self.config, datasets)
+        if faults:
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
+        if training and (faults := missing_weights(self.config, self.runs)):
+            raise ConfigError("\n  ".join(["weights are missing:", *faults]))
+
+    @cached_property
+    def fetches(self) -> dict[str, str]:
+        """The published sets that the plan uses: the file that says that one is there -> a name for its rule."""
+        found = {}
+        for dataset in sorted({run.selection.dataset for run in self.runs}):
+            for file in self.fetched_of(dataset):
+                name = self.config.datasets[dataset].archive.replace("-", "_")
+                found.setdefault(file, f"{name}_{dataset}" if name in found.values() else name)
+        return found
+
+    def fetched_of(self, dataset: str) -> list[str]:
+        """The file that says that a dataset's published set is there, or nothing."""
+        return data.fetched_of(self.config, dataset)
 
     def _is_packed(self, dataset: str) -> bool:
         """Whether the pack that is there was made with these very options; Snakemake makes any other anew."""
@@ -55,6 +75,8 @@ class Plan:
         """The networks that the plan builds."""
         found = {self.config.trainers[run.trainer].model for run in self.runs}
         backbones = {name for run in self.runs for name in self._backbones_of(run)}
+        storages = [self.config.experiments[name].storage for name in self.rows]
+        backbones |= {self.config.masks[storage.mask].backbone for storage in storages if storage} - {None}
         return sorted(found | {self.config.backbones[name].model for name in backbones})
 
     def _backbones_of(self, run: Run) -> list[str]:
@@ -88,187 +110,6 @@ class Plan:
             step = self.config.seeds_per_job
             chunks += [tuple(seeds[i : i + step]) for i in range(0, len(seeds), step)]
         return chunks
-
-    # -- inputs that depend on the configuration ------------------------------------------------------------------
-
-    def under(self, pattern: str) -> str:
-        """A path pattern below this run's results."""
-        return f"{self.root}/{pattern}"
-
-    def models_of_mask(self, mask: str) -> list[str]:
-        """The saliency pattern that a mask reads, or nothing."""
-        backbone = self.config.masks[mask].backbone
-        return [self.under(paths.SALIENCY).replace("{backbone}", backbone)] if backbone else []
-
-    def features_of(self, selection: Selection) -> list[str]:
-        """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
-        return self._outputs_of(selection, paths.EMBEDDING, paths.FEATURES)
-
-    def logits_of(self, selection: Selection) -> list[str]:
-        """The same for the logits, or nothing where the selector needs none."""
-        if not self.config.selectors[selection.selector].reads_logits:
-            return []
-        return self._outputs_of(selection, paths.LOGITS, paths.FEATURE_LOGITS)
-
-    def scores_of(self, selection: Selection) -> list[str]:
-        """The scores pattern that a selection's bins read, or nothing."""
-        if not self.config.selectors[selection.selector].reads_scores:
-            return []
-        return [self.under(paths.SCORES).replace("{backbone}", selection.backbone)]
-
-    def pictures_of(self, selection: Selection) -> list[str]:
-        """The recipe pattern of a pool whose selector looks at the images themselves, or nothing."""
-        return self.recipes_of(selection) if self.config.selectors[selection.selector].reads_pixels else []
-
-    def importance_of(self, pixels: str) -> list[str]:
-        """The network whose Grad-CAM++ a pixel step reads, or nothing."""
-        backbone = self.config.pixels[pixels].backbone
-        return [self.under(paths.EARLY).replace("{backbone}", backbone)] if backbone else []
-
-    def autoencoder_of(self, dataset: str, pixels: str) -> list[str]:
-        """The file that stands for a pixel step's autoencoder, or nothing: its weights, or that they were looked at."""
-        name = self.config.pixels[pixels].autoencoder
-        if name is None:
-            return []
-        pattern = paths.AUTOENCODER if self.config.autoencoders[name].weights == "self" else paths.WEIGHTS
-        return [self.under(pattern).format(dataset=dataset, autoencoder=name)]
-
-    def weights_file(self, autoencoder: str) -> str:
-        """Where an autoencoder's published weights lie."""
-        return self.config.autoencoders[autoencoder].weights
-
-    def pixels_of(self, step: str) -> list[str]:
-        """The pixels pattern that a training reads; `step` is the part of its path, empty for nothing."""
-        name = step.removeprefix("pixels-").rstrip("/")
-        return [self.under(paths.PIXELS).replace("{pixels}", name)] if name else []
-
-    def costs_of(self, run: Run) -> dict[str, list[str]]:
-        """Stage -> the cost files of what a run's coreset needed, training apart."""
-        s, config = run.selection, self.config
-        fresh = config.trainers[run.trainer].fresh_tobias
-        values = {"dataset": s.dataset, "seed": run.seed, "keep": paths.ratio(run.keep_ratio), "selection": s.path}
-        selector = config.selectors[s.selector]
-        found: dict[str, list[str]] = {}
-
-        def add(stage: str, pattern: str, **more: Any) -> None:
-            file = paths.cost(self.under(pattern)).format(**values, **more)
-            if file not in (files := found.setdefault(stage, [])):
-                files.append(file)
-
-        if selector.reads_scores:
-            add("score", paths.SCORES, backbone=s.backbone)
-        elif s.backbone:
-            add("early_train", paths.EARLY, backbone=s.backbone)
-            if config.mixtures[s.mixture].originals:
-                add("saliency", paths.SALIENCY, backbone=s.backbone)
-        for mask, size in [(s.mask, s.tobias_size), (fresh.mask, fresh.size) if fresh else (None, None)]:
-            if mask and (backbone := config.masks[mask].backbone):
-                add("early_train", paths.EARLY, backbone=backbone)
-                add("saliency", paths.SALIENCY, backbone=backbone)
-            if mask:
-                add("augment", paths.RECIPE, mask=mask, size=size)
-        if s.mask and selector.reads_features:
-            add("features", paths.FEATURES, mask=s.mask, size=s.tobias_size, backbone=s.backbone)
-        add("bin", paths.BINS)
-        add("sample", paths.CORESET)
-        if run.pixels:
-            block = config.pixels[run.pixels]
-            if block.backbone:
-                add("early_train", paths.EARLY, backbone=block.backbone)
-            if block.autoencoder and config.autoencoders[block.autoencoder].weights == "self":
-                add("autoencoder", paths.AUTOENCODER, autoencoder=block.autoencoder)
-            add("pixels", paths.PIXELS, pixels=run.pixels)
-        return found
-
-    def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
-        found = []
-        if selection.backbone:
-            if self.config.mixtures[selection.mixture].originals > 0:
-                found.append(self.under(originals).replace("{backbone}", selection.backbone))
-            if selection.mask:
-                found.append(self._with_mask(self.under(tobias).replace("{backbone}", selection.backbone), selection))
-        return found
-
-    def recipes_of(self, selection: Selection) -> list[str]:
-        """The recipe pattern of a selection's Tobias images, or nothing."""
-        return [self._with_mask(self.under(paths.RECIPE), selection)] if selection.mask else []
-
-    def fresh_of(self, trainer: str) -> list[str]:
-        """The recipe pattern whose masks a trainer needs to draw fresh backgrounds, or nothing."""
-        fresh = self.config.trainers[trainer].fresh_tobias
-        if fresh is None:
-            return []
-        return [self.under(paths.RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
-
-    @staticmethod
-    def _with_mask(pattern: str, selection: Selection) -> str:
-        return pattern.replace("{mask}", str(selection.mask)).replace("{size}", str(selection.tobias_size))
-
-    # -- parameters: sorted builtins, only what a stage uses --------------------------------------------------------
-
-    def options(self, stage: str, **values: Any) -> dict[str, Any]:
-        """The params of a stage."""
-        return _sorted({"version": self.versions[stage], **values})
-
-    def pack_options(self, dataset: str) -> dict[str, Any]:
-        """What the pack depends on: the dataset's block without what only training reads."""
-        block = self.config.datasets[dataset].model_dump(exclude={"title", "augment", "stem"})
-        return self.options("pack", **block)
-
-    def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
-        """What early training depends on."""
-        block = self.config.backbones[backbone]
-        recipe = block.model_dump(exclude={"title", "initialisations"})
-        if not block.epochs:  # random weights depend on nothing else
-            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
-        return self.options("early_train", **recipe, **self._network_options(dataset, augment=block.epochs > 0))
-
-    def score_options(self, dataset: str, backbone: str) -> dict[str, Any]:
-        """What scores depend on."""
-        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
-        return self.options("score", **recipe, **self._network_options(dataset))
-
-    def _network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
-        block = self.config.datasets[dataset]
-        options = {"image_size": block.size, "stem": block.stem}
-        return options | ({"augment": block.augment.model_dump()} if augment else {})
-
-    def augment_options(self, mask: str, size: int) -> dict[str, Any]:
-        """What a Tobias recipe depends on."""
-        block = self.config.masks[mask]
-        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction, size=size)
-
-    def bin_options(self, selection: Selection) -> dict[str, Any]:
-        """What bins depend on."""
-        mixture = self.config.mixtures[selection.mixture].model_dump(exclude={"title", "budget"})
-        selector = self.config.selectors[selection.selector].used
-        return self.options("bin", mixture=mixture, selector=selector)
-
-    def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
-        """What a coreset depends on besides the bins."""
-        budget = self.config.mixtures[selection.mixture].budget
-        sampler = self.config.selectors[selection.selector].sampler
-        return self.options("sample", keep_ratio=keep, budget=budget, sampler=sampler)
-
-    def autoencoder_options(self, autoencoder: str) -> dict[str, Any]:
-        """What an autoencoder pre-trained here depends on besides the images."""
-        block = self.config.autoencoders[autoencoder]
-        return self.options("autoencoder", **block.model_dump(exclude={"title", "weights", "url", "sha256"}))
-
-    def weights_options(self, autoencoder: str) -> dict[str, Any]:
-        """What the look at published weights depends on."""
-        block = self.config.autoencoders[autoencoder]
-        return self.options("weights", path=block.weights, sha256=block.sha256)
-
-    def pixels_options(self, pixels: str) -> dict[str, Any]:
-        """What a pixel step depends on besides images, network and autoencoder."""
-        block = self.config.pixels[pixels]
-        return self.options("pixels", step=block.step, share=block.share)
-
-    def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
-        """What a training depends on besides the images."""
-        recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
-        return self.options("train", **recipe, **self._network_options(dataset))
 
     # -- what is asked for --------------------------------------------------------------------------------------------
 
@@ -314,9 +155,10 @@ class Plan:
     def picture_options(self, experiment: str) -> dict[str, Any]:
         """What an experiment's pictures depend on: how many images, of which seed, each recipe's Tobias size."""
         block = self.config.experiments[experiment].pictures
-        seed = self.rows[experiment][0].run.seed
+        seed = self._shown(experiment).seed
         if block.steps == "pixels":
-            return self.options("pixel_pictures", images=block.images, seed=seed)
+            files = self.pixel_files(experiment, first=True)
+            return self.options("pixel_pictures", images=block.images, seed=seed, files=files)
         sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
         return self.options("pictures", images=block.images, sizes=sizes, seed=seed)
 
@@ -355,12 +197,15 @@ class Plan:
         """How many rows an experiment's table has when it is whole."""
         if self.config.experiments[experiment].storage:
             return len(self.redrawn(experiment)) * 4  # original, dropped, reconstructed, Tobias
+        if self.config.experiments[experiment].overlap:
+            return len(self.overlaps(experiment))
         return len(self.rows[experiment])
 
     def storage_options(self, experiment: str) -> dict[str, Any]:
         """What the storage of an experiment's images depends on."""
         block = self.config.experiments[experiment].storage
-        return self.options("storage", encoding=block.encoding, quality=block.quality)
+        files = self.pixel_files(experiment)
+        return self.options("storage", encoding=block.encoding, quality=block.quality, files=files)
 
     def storage_columns(self, experiment: str) -> list[dict[str, Any]]:
         """What is known of each redrawn coreset before its images are encoded."""
@@ -398,7 +243,32 @@ class Plan:
                 found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
             if experiment.table:
                 found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
-        return found
+        return found + coresets.exports(self, asked=True)
+
+    def exports(self) -> list[str]:
+        """The folder of every coreset, to give away."""
+        return coresets.exports(self)
+
+    @cached_property
+    def published(self) -> list[str]:
+        """The selectors that are coresets published elsewhere."""
+        return coresets.published(self)
+
+    def overlaps(self, experiment: str) -> list[overlap.Cell]:
+        """The masks that an experiment holds against the objects that a set knows."""
+        return overlap.cells(self, experiment)
+
+    @property
+    def collected(self) -> list[str]:
+        """The active experiments whose table is of runs, not of encoded images or of masks."""
+        blocks = self.config.experiments
+        return [name for name in self.config.targets if not (blocks[name].storage or blocks[name].overlap)]
+
+    @property
+    def trains(self) -> bool:
+        """Whether some active experiment asks for accuracies, and so for a test split."""
+        active = [self.config.experiments[name] for name in self.config.targets]
+        return any((block.figure or block.table) and not (block.overlap or block.storage) for block in active)
 
     def makes_runs(self, experiment: str) -> bool:
         """Whether an experiment shows trainings: pictures, storage and a diagram do not."""
@@ -424,7 +294,7 @@ class Plan:
         keeps = sorted({run.keep_ratio for run, *_ in rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
-            first = rows[0].run
+            first = self._shown(experiment)
             facts = [title_of(self.config.masks, first.selection.mask), self._drawn_by(first)]
             return " · ".join([*parts, *filter(None, facts), f"seed {first.seed}"])
         parts += sorted({self._drawn_by(run) for run, *_ in rows} - {""})
@@ -433,11 +303,13 @@ class Plan:
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
 
+    def _shown(self, experiment: str) -> Run:
+        """The run whose images an experiment's pictures show."""
+        pictures = self.config.experiments[experiment].pictures
+        redraws = pictures and pictures.steps == "pixels"
+        return self.redrawn(experiment)[0] if redraws else self.rows[experiment][0].run
+
     def _drawn_by(self, run: Run) -> str:
         """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
         name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
         return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
-
-
-def _sorted(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(block.items())}

@@ -101,14 +101,17 @@ def _selection(config: Config, axes: dict[str, Any]) -> Selection:
 
 
 def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
-    """A name to print for each cell: its arm's or its method's title, and the mask where it tells arms apart."""
+    """A name to print for each cell: its arm's or its method's title, and what tells arms of one method apart."""
     titles = {}
     for cell in cells:
-        method, title, selection, *_ = cell
+        method, title, selection, _, pixels, _ = cell
         title = title or (config.methods[method].title if method else selection.path)
         masks = {c[2].mask for c in cells if c[0] == method and c[2].mask}
         if len(masks) > 1 and selection.mask and not cell[1]:
             title = f"{title}, {title_of(config.masks, selection.mask)}"
+        steps = {c[4] for c in cells if c[0] == method}
+        if len(steps) > 1 and not cell[1]:
+            title = f"{title}, {title_of(config.pixels, pixels) or 'pixels as they are'}"
         titles[cell] = title
     return titles
 

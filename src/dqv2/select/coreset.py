@@ -12,6 +12,7 @@ import torch
 
 from dqv2.runtime.files import atomic_path
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
+from dqv2.train.feed import fits_memory
 
 if TYPE_CHECKING:
     from dqv2.data import Pack
@@ -105,15 +106,39 @@ def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", g
     return pool.take(chosen.numpy())
 
 
-def coreset_images(coreset: Pool, pack: Pack, recipe: Recipe | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images that a coreset names: uint8[K, 3, H, W] and their labels int64[K]."""
-    images = np.empty((len(coreset), *pack.images.shape[1:]), np.uint8)
-    images[~coreset.tobias] = pack.images[coreset.rows[~coreset.tobias]]
-    if coreset.tobias.any():
-        if recipe is None:
-            raise ValueError("the coreset names Tobias images, and no recipe was given")
-        images[coreset.tobias] = recipe.images(pack.images, coreset.rows[coreset.tobias])
-    return torch.from_numpy(images), torch.from_numpy(pack.labels[coreset.rows])
+def coreset_images(
+    coreset: Pool, pack: Pack, recipe: Recipe | None
+) -> tuple[torch.Tensor | CoresetImages, torch.Tensor]:
+    """The images that a coreset names, uint8[K, 3, H, W], and their labels int64[K].
+
+    A tensor where they fit into memory, else what is indexed by rows and composes them then.
+    """
+    if coreset.tobias.any() and recipe is None:
+        raise ValueError("the coreset names Tobias images, and no recipe was given")
+    images = CoresetImages(coreset, pack, recipe)
+    whole = torch.from_numpy(images[np.arange(len(images))]) if fits_memory(int(np.prod(images.shape))) else images
+    return whole, torch.from_numpy(pack.labels[coreset.rows])
+
+
+class CoresetImages:
+    """Stands for uint8[K, 3, H, W], the images of a coreset, which are read and composed as they are indexed."""
+
+    def __init__(self, coreset: Pool, pack: Pack, recipe: Recipe | None):
+        self.coreset, self.pack, self.recipe = coreset, pack, recipe
+        self.shape = (len(coreset), *pack.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.coreset)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """uint8[B, 3, H, W] for int64[B]."""
+        rows, tobias = self.coreset.rows[index], self.coreset.tobias[index]
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        if not tobias.all():
+            images[~tobias] = self.pack.images[rows[~tobias]]
+        if tobias.any():
+            images[tobias] = self.recipe.images(self.pack.images, rows[tobias])
+        return images
 
 
 def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:

@@ -132,7 +132,7 @@ def divide(
             the pool as one bin.
 
     Returns:
-        The pool with bins or ranks, less what the selector leaves out.
+        The pool with bins (-1: left out) or ranks.
     """
     if kind == "random":
         return pool
@@ -148,7 +148,7 @@ def divide(
     if kind == "adaptive_bins":
         compared = features_by_name(options["features"], embedding, values, own)
         return replace(divided, importance=_importance(divided, pack, recipe, compared))
-    return divided.take(np.flatnonzero(divided.bins >= 0))
+    return divided
 
 
 def _importance(pool: Pool, pack: Pack, recipe: Recipe | None, features: Features) -> np.ndarray:

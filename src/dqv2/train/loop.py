@@ -18,6 +18,7 @@ from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.compose import compose, tobias_cells
 from dqv2.train.augment import augment, mix_pairs
+from dqv2.train.feed import Feed
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class History:
 
 def fit(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | Any,
     labels: Tensor,
     recipe: Recipe,
     *,
@@ -116,7 +117,8 @@ def fit(
 
     Args:
         model: on any device; moved to `device`.
-        images: uint8[N, 3, H, W], kept on `device` for the whole training.
+        images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
+            they fit, else read batch by batch (`Feed`).
         labels: int64[N].
         recipe: how.
         seed, purpose: what the order of the images and the augmentation are drawn from.
@@ -133,11 +135,13 @@ def fit(
         RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
     """
     n = len(images)
+    if len(labels) != n:
+        raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
     total, per_epoch = recipe.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
-    images, labels = images.to(device), labels.to(device)
+    feed, labels = Feed(images, device), labels.to(device)
     second = (mixed[0].to(device), mixed[1]) if mixed else None
     if mixed and recipe.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
@@ -164,9 +168,9 @@ def fit(
     while step < total:
         order = torch.randperm(n, generator=order_draws)
         losses = []
-        for i in range(min(per_epoch, total - step)):
-            rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-            batch, expected = images[rows.to(device)], labels[rows.to(device)]
+        parts = order.split(recipe.batch_size)[: min(per_epoch, total - step)]
+        for rows, batch in zip(parts, feed.batches(parts), strict=True):
+            expected = labels[rows.to(device)]
             if fresh is not None:
                 batch = fresh(batch, rows, draws)
             target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ def score_by_training(
     """
     shown = Presentations(len(images))
     history = fit(model, images, labels, recipe, seed=seed, purpose=purpose, device=device, resume=resume, watch=shown)
+    began = time.monotonic()
     found = forward_pass(model, images)
     values = {
         "grand": grand_scores(GradientFeatures(last_layer_residual(found.logits, labels), found.embedding)),
@@ -74,4 +76,5 @@ def score_by_training(
         "forgetting": forgetting_scores(shown.correct),
     }
     values |= {name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY}
-    return Scores({name: value.numpy() for name, value in values.items()}, history.seconds)
+    seconds = history.seconds + time.monotonic() - began
+    return Scores({name: value.numpy() for name, value in values.items()}, seconds)
