@@ -13,6 +13,8 @@ rule pack:
         PLAN.under("benchmarks/{dataset}/pack.tsv")
     conda:
         "../../envs/dqv2.yaml"
+    resources:
+        **needs("pack"),
     params:
         options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
     message:

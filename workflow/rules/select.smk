@@ -18,7 +18,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("early_train", seeds, model=True),
         params:
             options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
         message:
@@ -44,7 +44,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("saliency", seeds, model=True),
         params:
             options=PLAN.options("saliency"),
         message:
@@ -66,6 +66,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.RECIPE, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("augment", seeds),
         params:
             options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
         message:
@@ -91,7 +93,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("features", seeds, model=True),
         params:
             options=PLAN.options("features"),
         message:
@@ -114,6 +116,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.BINS, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("bin", seeds),
         params:
             options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
         message:
@@ -135,6 +139,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.CORESET, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("sample", seeds),
         params:
             options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
         message:

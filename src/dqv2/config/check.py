@@ -12,6 +12,7 @@ from dqv2.config.base import Block, ConfigError
 from dqv2.config.blocks import Axes, Backbone, FreshTobias, Mask, Method, Mixture, Selector, Trainer
 from dqv2.config.data import Augment, Dataset, Digits, ImageFolder
 from dqv2.config.experiments import Arm, Config, Experiment, Figure, Pictures, Table
+from dqv2.config.needs import Needs
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "methods", "experiments")
 
@@ -77,6 +78,7 @@ def _allowed(loc: tuple) -> list[str]:
         "pictures": Pictures,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
+        "needs": Needs,
     }
     for i, key in enumerate(loc[:-1]):
         found = blocks.get(key) if i == 0 or key not in BLOCKS_AT_THE_TOP else None
