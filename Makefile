@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-dev demo paper test test-fast lint format lock clean
+.PHONY: help setup setup-dev demo paper browser test test-fast lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -40,6 +40,9 @@ demo: setup  ## every figure and table at demo scale, into paper_figures/demo/
 paper: setup  ## the paper's own scale (needs the datasets and GPUs; see README)
 	@$(SNAKEMAKE)
 
+browser: setup-dev  ## the demo's page in a headless Chromium (apt-get install chromium), at a phone's width and a desk's
+	$(BIN)/python tests/browser.py results/demo/report/index.html
+
 lint: setup-dev  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,5 +63,5 @@ test-fast: setup-dev  ## without the runs of the whole DAG
 lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
 	@$(BIN)/python envs/lock.py
 
-clean:  ## remove what the demo and config/folder.yaml made
-	rm -rf results/demo paper_figures/demo logs/demo results/folder paper_figures/folder logs/folder
+clean:  ## remove what the demo, config/folder.yaml and config/own_images.yaml made
+	rm -rf $(foreach run,demo folder own,results/$(run) paper_figures/$(run) logs/$(run))

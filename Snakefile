@@ -11,8 +11,11 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/select.smk"
+include: "workflow/rules/pixels.smk"
+include: "workflow/rules/coresets.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -23,3 +26,4 @@ rule all:
     default_target: True
     input:
         PLAN.targets(),
+        together.report_targets(PLAN),

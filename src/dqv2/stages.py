@@ -20,18 +20,36 @@ from pathlib import Path
 import yaml
 
 STAGES = {
+    "fetch": "fetch.py",
     "pack": "pack.py",
     "early_train": "early_train.py",
     "saliency": "saliency.py",
+    "score": "score.py",
     "augment": "augment.py",
     "features": "features.py",
     "bin": "bin.py",
     "sample": "sample.py",
+    "autoencoder": "autoencoder.py",
+    "weights": "weights.py",
+    "pixels": "pixels.py",
     "train": "train.py",
+    "evaluate": "evaluate.py",
+    "export": "export.py",
+    "fetch_coreset": "fetch_coreset.py",
+    "published": "published.py",
+    "overlap": "overlap.py",
     "collect": "collect.py",
     "figure": "figure.py",
     "table": "table.py",
     "pictures": "pictures.py",
+    "pixel_pictures": "pixel_pictures.py",
+    "storage": "storage.py",
+    "diagram": "diagram.py",
+    "cost": "cost.py",
+    "mask_iou": "mask_iou.py",
+    "claims": "claims.py",
+    "numbers": "numbers.py",
+    "page": "page.py",
 }
 LIBRARY = Path(__file__).parent
 

@@ -55,7 +55,7 @@ def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
 
 
 def test_a_new_experiment_is_one_block(demo, change):
-    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.2, 0.4], "table": {"column": "keep_ratio"}}
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.15, 0.25], "table": {"column": "keep_ratio"}}
     values = change(change(demo, "experiments.mine", block), "targets", [*demo["targets"], "mine"])
     plan, before = make(values), make(demo)
     assert set(plan.runs) - set(before.runs) == {run for run, *_ in plan.rows["mine"]}
@@ -68,6 +68,7 @@ def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
     assert {title for _, title, _ in plan.rows["fig4a"]} == {
         "Random",
         "GraphCut",
+        "DQ",
         "DQ (no pixel step)",
         "DQ_V2",
     }
@@ -107,8 +108,10 @@ def test_params_are_plain_sorted_and_narrow(demo):
         assert "version" in options
         assert not {"title", "seed", "threads"} & set(options)
     assert plan.early_train_options("digits", "untrained").keys() <= {
-        "augment",
+        "args",
         "epochs",
+        "image_size",
+        "input_size",
         "model",
         "stem",
         "version",
@@ -190,7 +193,7 @@ def test_impossible_requests_are_refused(demo, change):
 def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = make(paper)
-    with pytest.raises(ConfigError, match=r"datasets\.cub200\.path = 'data/cub200'.*train/CLASS"):
+    with pytest.raises(ConfigError, match=r"datasets\.imagenet30\.path = 'data/imagenet'.*train/WNID"):
         plan.check_folders()
 
 
@@ -225,3 +228,67 @@ def test_what_a_job_asks_for_grows_with_its_attempt_and_its_seeds(demo, change):
 def test_needs_of_an_unknown_stage_are_refused(demo, change):
     with pytest.raises(ConfigError, match=r"needs\.trian: there is no such stage; there are: default, .*train"):
         make(change(demo, "needs", {"trian": {"mem_mb": 1}}))
+
+
+def pixel_params(plan):
+    """What the pixel step, figure 3 and table 1 depend on, by experiment."""
+    names = [name for name in plan.rows if plan.config.experiments[name].storage]
+    shown = [name for name in plan.rows if (p := plan.config.experiments[name].pictures) and p.steps == "pixels"]
+    found = [plan.pixels_options("mae"), [plan.storage_options(name) for name in names]]
+    return [*found, [plan.picture_options(name) for name in shown], [plan.note(name) for name in shown]]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changed"),
+    [
+        ("pixels.mae.backbone", "untrained", [0]),
+        ("pixels.mae.share", 0.2, [0]),
+        ("pixels.mae.autoencoder", "other", [0, 3]),
+        ("experiments.table1.storage.tobias_size", 4, [1]),
+        ("experiments.table1.storage.mask", "centre", [1]),
+        ("experiments.table1.keep_ratio", 0.2, [1]),
+        ("experiments.fig3.keep_ratio", 0.2, [2]),
+        ("experiments.fig3.selector", "random", [2]),
+        ("experiments.fig3.method", ["random", "dq"], []),
+    ],
+)
+def test_the_pixel_step_and_what_shows_it_depend_on_what_they_show(demo, change, path, value, changed):
+    """A file that is chosen anew may be older than the result, so the choice itself stands in the params."""
+    other = {"title": "another", "weights": "self", "size": "mini", "grid": 8}
+    values = change(change(demo, "autoencoders.other", other), "targets", ["fig3", "table1"])
+    before, after = pixel_params(make(values)), pixel_params(make(change(values, path, value)))
+    assert [i for i in range(4) if before[i] != after[i]] == changed
+
+
+def test_pixel_arms_of_one_method_have_names_of_their_own(demo, change):
+    values = change(demo, "targets", ["baselines"])
+    values = change(values, "experiments.baselines.method", ["dq_no_pixel"])
+    plan = make(change(values, "experiments.baselines.pixels", ["none", "mae", "cutmix"]))
+    assert len({title for _, title, _ in plan.rows["baselines"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("experiments.table1.storage.tobias_size", 64, "finer than the 32 pixels"),
+        ("experiments.baselines.mixture", "o100_t50", "known of originals alone"),
+        ("experiments.baselines.keep_ratio", 0.95, "too hard"),
+        ("experiments.baselines.trainer", "resnet8_both", "would mix them"),
+        ("autoencoders.self_mini.grid", 7, "does not divide the 32 pixels"),
+        ("experiments.fig3.method", "dq_no_pixel", "an autoencoder redraws"),
+    ],
+)
+def test_impossible_pixel_steps_and_scores_are_refused(demo, change, path, value, message):
+    with pytest.raises(ConfigError, match=message):
+        make(change(change(demo, "targets", ["fig3", "table1", "baselines"]), path, value))
+
+
+def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = change(demo, "autoencoders.self_mini", {"title": "mine", "weights": "mae.pth"})
+    plan = make(values)
+    with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights = 'mae\.pth': there is no such file"):
+        plan.check_folders()
+    make(change(values, "autoencoders.self_mini.url", "https://example.org/mae.pth")).check_folders()
+    (tmp_path / "mae.pth").write_bytes(b"x")
+    plan.check_folders()

@@ -106,7 +106,7 @@ def test_ccs_edge_cases_and_errors():
     assert ccs_sample(torch.ones(9), 4, prune_hardest=0, generator=rng()).tolist() != [0, 1, 2, 3]
     assert ccs_sample(torch.arange(9), 1.0, prune_hardest=0, generator=rng()).tolist() == list(range(9))
     assert ccs_sample(torch.tensor([3.0, 3.0, 1.0]), 2, prune_hardest=1 / 3, generator=rng()).tolist() == [1, 2]
-    with pytest.raises(ValueError, match=r"prune_hardest = 0\.5 leaves 5 of 10 items, and keep asks for 6"):
+    with pytest.raises(ValueError, match=r"prune_hardest leaves 5 of 10 items, and keep asks for 6"):
         ccs_sample(torch.rand(10), 6, prune_hardest=0.5, generator=rng())
     with pytest.raises(ValueError, match="1 of 2 scores are NaN or infinite"):
         ccs_sample(torch.tensor([0.0, float("inf")]), 1, generator=rng())

@@ -6,7 +6,9 @@ from dqv2.config import Config, ConfigError, load_config
 from tests.conftest import merged
 
 
-@pytest.mark.parametrize("overlay", [(), ("demo.yaml",), ("smoke.yaml",), ("folder.yaml",)])
+@pytest.mark.parametrize(
+    "overlay", [(), ("demo.yaml",), ("smoke.yaml",), ("folder.yaml",), ("own_images.yaml",), ("boxes.yaml",)]
+)
 def test_the_shipped_files_are_valid(overlay):
     assert isinstance(load_config(merged(*overlay)), Config)
 

@@ -1,5 +1,7 @@
 """The pool, its division and the coreset: exact counts, ids that resolve, Tobias images from their recipe."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,10 @@ from dqv2.data.digits import pack_digits
 from dqv2.data.pack import Pack
 from dqv2.runtime.seeding import generator
 from dqv2.select import coreset as c
+from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.graphcut import graphcut_order
+from dqv2.select.sampling import adaptive_bin_counts
+from dqv2.select.scores import Scores
 from dqv2.select.selectors import divide
 
 
@@ -32,9 +37,7 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.5, generator=generator(0))
     features = [torch.rand(n, 5, generator=generator(1)) for _ in range(2)]
-    divided = divide(
-        pool, pack.labels, features, [], n_originals=n, kind="graphcut_bins", n_bins=10, generator=generator(3)
-    )
+    divided = divide(pool, pack, features, [], kind="graphcut_bins", n_bins=10, generator=generator(3))
     sizes = np.bincount(divided.bins)
     assert len(sizes) == 15
     assert abs(sizes - n / 10).max() <= 5
@@ -45,12 +48,12 @@ def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
     pool = c.mix(n, originals=0.3, tobias=0.3, generator=generator(0))
     originals = torch.rand(n, 4, generator=generator(1))
     tobias = torch.rand(n, 4, generator=generator(2))
-    got = divide(pool, pack.labels, [originals, tobias], [], n_originals=n, kind="graphcut", generator=generator(3))
+    got = divide(pool, pack, [originals, tobias], [], kind="graphcut", generator=generator(3))
     stacked = torch.stack([(tobias if t else originals)[r] for r, t in zip(pool.rows, pool.tobias, strict=True)])
     want = graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
     assert torch.equal(torch.from_numpy(got.rank), want)
     with pytest.raises(ValueError, match="do not fit"):
-        divide(pool, pack.labels, [originals], [], n_originals=n, kind="graphcut", generator=generator(3))
+        divide(pool, pack, [originals], [], kind="graphcut", generator=generator(3))
 
 
 @pytest.mark.parametrize("kind", ["random", "graphcut", "graphcut_bins"])
@@ -59,8 +62,9 @@ def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     features = torch.rand(n, 5, generator=generator(1))
-    divided = divide(pool, pack.labels, [features], [], n_originals=n, kind=kind, generator=generator(3))
-    drawn = c.draw(divided, pack.labels, count, generator=generator(2))
+    divided = divide(pool, pack, [features], [], kind=kind, generator=generator(3))
+    sampler = "rank" if kind == "graphcut" else "bins"
+    drawn = c.draw(divided, pack.labels, count, sampler=sampler, generator=generator(2))
     assert len(drawn) == len(set(drawn.rows)) == count
 
 
@@ -85,12 +89,65 @@ def test_ids_resolve_in_another_order(pack, tmp_path):
 
 def test_strangers_are_refused(pack, tmp_path):
     path = tmp_path / "pool.csv"
-    path.write_text("id,kind,class,bin,rank\nsomeone,original,0,0,\n")
+    path.write_text("id,kind,class,bin,rank,importance\nsomeone,original,0,0,,\n")
     with pytest.raises(DataError, match="someone"):
         c.read_pool(path, pack)
-    path.write_text(f"id,kind,class,bin,rank\n{pack.ids[0]},copy,0,0,\n")
+    path.write_text(f"id,kind,class,bin,rank,importance\n{pack.ids[0]},copy,0,0,,\n")
     with pytest.raises(ValueError, match="copy"):
         c.read_pool(path, pack)
     path.write_text("id,class\n")
     with pytest.raises(ValueError, match="columns"):
         c.read_pool(path, pack)
+
+
+def test_adaptive_shares_follow_the_importance_of_the_bins(pack, tmp_path):
+    """ADQ: importance is measured on the pool's own images, kept with the bins, and decides how many each bin gives."""
+    n = len(pack)
+    pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
+    features = torch.rand(n, 5, generator=generator(1))
+    options = {"kind": "adaptive_bins", "n_bins": 5, "lam": 1.0, "features": "embedding"}
+    divided = divide(pool, pack, [features], [], generator=generator(3), **options)
+    images, _ = c.coreset_images(pool, pack, None)
+    bins = torch.from_numpy(divided.bins)
+    want = bin_importance(bins, texture_levels(images), features)
+    np.testing.assert_allclose(divided.importance, want[bins].numpy())
+    c.write_pool(tmp_path / "bins.csv", divided, pack)
+    read = c.read_pool(tmp_path / "bins.csv", pack)
+    assert np.array_equal(read.importance, divided.importance)
+    drawn = c.draw(read, pack.labels, 40, sampler="adaptive", generator=generator(2))
+    counts = torch.bincount(torch.from_numpy(drawn.bins), minlength=5)
+    assert torch.equal(counts, adaptive_bin_counts(bins, want, 40))
+    skewed = replace(read, importance=np.where(read.bins == 3, 3.0, 1.0))
+    more = c.draw(skewed, pack.labels, 40, sampler="adaptive", generator=generator(2))
+    assert (more.bins == 3).sum() > (drawn.bins == 3).sum()
+
+
+def test_coverage_centric_pools_leave_the_hardest_out(pack):
+    n = len(pack)
+    hard = np.random.default_rng(0).random(n)
+    scores = Scores({"el2n": hard}, 0.0)
+    pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
+    options = {"kind": "ccs", "score": "el2n", "n_strata": 10, "prune_hardest": 0.2}
+    divided = divide(pool, pack, [], [], scores=scores, generator=generator(3), **options)
+    kept = divided.rows[divided.bins >= 0]
+    assert (len(divided), len(kept)) == (n, round(0.8 * n))
+    assert hard[kept].max() < np.sort(hard)[-round(0.2 * n)]
+    drawn = c.draw(divided, pack.labels, 20, sampler="strata", generator=generator(2))
+    assert len(set(drawn.rows)) == 20
+    assert np.bincount(drawn.bins).max() <= 3, "every stratum gives its part"
+    with pytest.raises(ValueError, match="prune_hardest leaves"):
+        c.draw(divided, pack.labels, 90, sampler="strata", generator=generator(2))
+
+
+def test_scores_rank_the_rows_of_the_pool(pack):
+    hard = np.random.default_rng(1).random(len(pack))
+    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
+    options = {"kind": "score", "score": "grand"}
+    ranked = divide(pool, pack, [], [], scores=Scores({"grand": hard}, 0.0), generator=generator(3), **options)
+    assert np.array_equal(ranked.rank.argsort(), np.argsort(-hard[pool.rows]))
+
+
+def test_an_unknown_sampler_is_refused(pack):
+    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
+    with pytest.raises(ValueError, match="no sampler 'lottery'"):
+        c.draw(pool, pack.labels, 5, sampler="lottery", generator=generator(1))

@@ -39,7 +39,7 @@ def test_round_trip(tmp_path):
     assert p.ids[4] == "set/4,\n4"
     assert (p.classes, len(p)) == (["a", "b", "ü"], 6)
     assert {
-        "format": 1,
+        "format": 2,
         "dataset": "set",
         "split": "train",
         "n": 6,
@@ -161,7 +161,7 @@ def swap_lines(p):
         (edit_meta(n=5), "damaged"),
         (edit_meta(sha256={}), "no 'manifest.csv'"),
         (edit_meta(classes=["a", "b"]), "labels outside 0 to 1"),
-        (edit_meta(format=2), "it has format 2, this version of dqv2 reads format 1"),
+        (edit_meta(format=1), "it has format 1, this version of dqv2 reads format 2"),
         (swap_lines, "manifest.csv is not the file that was written"),
     ],
 )

@@ -19,16 +19,17 @@ def pass_of(seed=0):
     return embedding, torch.randn(80, 4, generator=generator(seed + 1))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "random"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("random", "published")])
 @pytest.mark.parametrize("features", ["embedding", "gradient", "gradient_dq"])
 def test_each_kind_uses_what_the_configuration_says_it_reads(kind, features):
-    score = "el2n" if kind.startswith("score") else None
+    score = "el2n" if kind.startswith(("score", "ccs")) else None
     selector = Selector(kind=kind, features=features, score=score)
     embedding, logits = pass_of()
     what, values = apply_selector(
         labels=LABELS,
         embedding=embedding if selector.reads_features else None,
         logits=logits if selector.reads_logits else None,
+        scores=torch.rand(80, generator=generator(3)) if selector.reads_scores else None,
         generator=generator(2),
         **selector.used,
     )
@@ -38,6 +39,8 @@ def test_each_kind_uses_what_the_configuration_says_it_reads(kind, features):
         groups = [values] if kind == "score" else [values[c == LABELS] for c in range(4)]
         for group in groups:
             assert sorted(group.tolist()) == list(range(len(group)))
+    elif kind == "ccs":
+        assert (values < 0).sum() == 8
     else:
         assert what == "bin"
         assert sorted(set(values.tolist())) == list(range(10))

@@ -13,9 +13,12 @@ from dqv2.runtime.files import atomic_path
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.select.scores import Scores
+from dqv2.semantic.saliency import forward_pass
 from dqv2.train.augment import augment, mix_pairs
 from dqv2.train.loop import FreshTobias, Recipe, accuracy, fit
-from dqv2.train.models import build_model, load_model, save_model
+from dqv2.train.models import Network, build_model, load_model, save_model
+from dqv2.train.scoring import Presentations, score_by_training
 
 CPU = torch.device("cpu")
 AUGMENT = {"crop": "pad", "pad": 2, "flip": True}
@@ -36,7 +39,7 @@ def data():
 
 
 def model(seed=0):
-    return build_model("resnet8", 3, seed=seed, purpose="train")
+    return build_model(Network("resnet8", 3, 32), seed=seed, purpose="train")
 
 
 class Stop(BaseException):
@@ -289,27 +292,27 @@ def test_augmentation_repeats_by_its_generator():
 
 
 def test_small_network_has_the_size_of_its_paper():
-    count = sum(p.numel() for p in build_model("resnet8", 10, seed=0, purpose="x").parameters())
+    count = sum(p.numel() for p in build_model(Network("resnet8", 10, 32), seed=0, purpose="x").parameters())
     assert 75_000 < count < 80_000
 
 
 @pytest.mark.parametrize(("stem", "side"), [("standard", 4), ("small", 8)])
 def test_the_stem_sets_the_resolution_of_the_feature_map(stem, side):
-    network = build_model("resnet8", 10, stem=stem, seed=0, purpose="x")
+    network = build_model(Network("resnet8", 10, 32, stem), seed=0, purpose="x")
     assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 64, side, side)
 
 
 def test_random_timm_network_keeps_its_branches_and_gets_a_small_stem():
-    network = build_model("resnet10t", 5, seed=0, purpose="x")
+    network = build_model(Network("resnet10t", 5, 32), seed=0, purpose="x")
     assert all(block.bn2.weight.abs().sum() > 0 for block in network.layer1)
-    small = build_model("resnet18", 5, stem="small", seed=0, purpose="x")
+    small = build_model(Network("resnet18", 5, 32, "small"), seed=0, purpose="x")
     assert small.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 4, 4)
 
 
 def test_weights_follow_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    a, b, c = (build_model("resnet8", 3, seed=seed, purpose="x").fc.weight for seed in (0, 0, 1))
+    a, b, c = (build_model(Network("resnet8", 3, 32), seed=seed, purpose="x").fc.weight for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -317,17 +320,109 @@ def test_weights_follow_the_seed_and_leave_the_global_generator_alone():
 
 def test_unknown_models_are_refused():
     with pytest.raises(ValueError, match="resnet500"):
-        build_model("resnet500", 3, seed=0, purpose="x")
+        build_model(Network("resnet500", 3, 32), seed=0, purpose="x")
     with pytest.raises(ValueError, match="plain stem"):
-        build_model("vit_tiny_patch16_224", 3, stem="small", seed=0, purpose="x")
+        build_model(Network("vit_tiny_patch16_224", 3, 32, "small"), seed=0, purpose="x")
 
 
 def test_a_saved_model_is_the_same(tmp_path):
     network = model()
-    save_model(tmp_path / "m.pt", network, name="resnet8", n_classes=3, stem="standard")
+    save_model(tmp_path / "m.pt", network, Network("resnet8", 3, 16))
     x = torch.rand(2, 3, 16, 16)
     assert torch.equal(network.eval()(x), load_model(tmp_path / "m.pt", CPU)(x))
 
 
 def test_accuracy_of_nothing_is_no_number():
     assert math.isnan(accuracy(model(), np.zeros((0, 3, 8, 8), np.uint8), np.zeros(0, np.int64), device=CPU))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network("resnet8", 3, 32),
+        Network("vit_tiny_patch16_224", 3, 32, args={"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}),
+        Network("test_byobnet", 3, 32, input_size=64),
+        Network("test_vit", 3, 32, input_size=64, args={"patch_size": 16}),
+        Network("inception_v3", 3, 32, input_size=107),
+    ],
+)
+def test_networks_of_table_4_have_a_map_an_embedding_and_a_file(network, tmp_path):
+    built = build_model(network, seed=0, purpose="x")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator(0))
+    found = forward_pass(built, images)
+    assert found.saliency.shape[1] > 1, "a map, not a point"
+    assert found.logits.shape == (2, 3)
+    assert found.embedding.dim() == 2
+    save_model(tmp_path / "m.pt", built, network)
+    again = forward_pass(load_model(tmp_path / "m.pt", CPU), images)
+    assert torch.equal(again.logits, found.logits)
+
+
+def test_arguments_that_do_not_fit_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"vit_tiny_patch16_224.*depht"):
+        build_model(Network("vit_tiny_patch16_224", 3, 32, args={"depht": 2}), seed=0, purpose="x")
+
+
+def test_adamw_is_another_training(data):
+    weights = []
+    for name in ("sgd", "adamw"):
+        network = model()
+        fit(network, *data, recipe(optimiser=name, learning_rate=1e-3), seed=1, purpose="t", device=CPU)
+        weights.append(network.fc.weight.detach())
+    assert not torch.allclose(*weights)
+
+
+def test_labels_of_mixed_images_are_shared(data):
+    """With the own share 1 it is the plain loss; with 0 it is the loss of the partners' labels."""
+    images, labels = data
+    others = (labels + 1) % 3
+
+    def trained(targets, mixed):
+        network = model()
+        history = fit(network, images, targets, recipe(), seed=1, purpose="t", device=CPU, mixed=mixed)
+        return history.losses
+
+    assert trained(labels, (others, 1.0)) == trained(labels, None)
+    assert trained(labels, (others, 0.0)) == trained(others, None)
+    assert trained(labels, (others, 0.5)) not in (trained(labels, None), trained(others, None))
+    with pytest.raises(ValueError, match="mixed again"):
+        fit(model(), images, labels, recipe(mix="mixup"), seed=1, purpose="t", device=CPU, mixed=(others, 0.5))
+
+
+def test_presentations_are_what_the_training_saw(data):
+    """Every image once an epoch; the last epochs are mostly right on data this easy."""
+    shown = Presentations(30)
+    fit(model(), *data, recipe(epochs=12), seed=1, purpose="t", device=CPU, watch=shown)
+    assert shown.correct.shape == (12, 30)
+    assert shown.correct[-1].float().mean() > shown.correct[0].float().mean()
+
+
+def test_an_image_that_an_epoch_leaves_out_keeps_its_last_state():
+    shown = Presentations(3)
+    shown(0, torch.tensor([0, 1, 2]), torch.tensor([True, False, True]))
+    shown(1, torch.tensor([0]), torch.tensor([False]))
+    assert shown.correct.tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_scoring_that_was_cut_off_gives_the_same_scores(data, tmp_path):
+    def scored(resume):
+        options = {"seed": 1, "purpose": "s", "device": CPU, "resume": resume}
+        return score_by_training(model(), *data, recipe(), **options)
+
+    whole = scored(None)
+    assert set(whole.values) == {"grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"}
+    shown = Presentations(30)
+    options = {"seed": 1, "purpose": "s", "device": CPU, "watch": shown, "checkpoint_seconds": 0}
+    with pytest.raises(Stop):
+        fit(model(), *data, recipe(), resume=Cut(tmp_path, {}), **options)
+    again = scored(Resume(tmp_path, {}))
+    for name, values in whole.values.items():
+        np.testing.assert_array_equal(again.values[name], values)
+
+
+def test_means_over_initialisations(tmp_path):
+    parts = [Scores({"grand": np.array([1.0, 3.0])}, 2.0), Scores({"grand": np.array([3.0, 4.0])}, 1.0)]
+    Scores.mean(parts).save(tmp_path / "scores.npz")
+    read = Scores.load(tmp_path / "scores.npz")
+    assert read.values["grand"].tolist() == [2.0, 3.5]
+    assert read.seconds == 3.0

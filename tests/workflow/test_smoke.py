@@ -21,13 +21,38 @@ pytestmark = pytest.mark.workflow
 
 def test_every_target_is_there_and_nothing_is_left_to_do(smoke):
     figures = smoke.folder / "paper_figures/smoke"
-    for name in ("fig4a", "fig5a", "fig5b", "fig6"):
+    for name in ("fig3", "fig4a", "fig5a", "fig5b", "fig6"):
         assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(figures / f"{name}.png") as picture:
             assert min(picture.size) > 400
     for kind in ("csv", "md", "tex"):
         assert (figures / f"controls_table.{kind}").stat().st_size > 200
     assert smoke.waiting() == {}
+
+
+def test_every_method_stands_in_one_table_with_its_cost(smoke):
+    with (smoke.folder / "results/smoke/experiments/baselines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    methods = {row["method"] for row in rows}
+    assert {"random", "grand", "forgetting", "ccs", "adq", "dq", "dq_cutmix"} <= methods
+    assert {row["coreset_size"] for row in rows} == {"20"}
+    seconds = {row["method"]: float(row["selection_seconds"]) for row in rows}
+    assert seconds["dq"] > seconds["dq_cutmix"] > seconds["random"] > 0
+    table = (smoke.folder / "paper_figures/smoke/baselines_table.md").read_text()
+    assert "Selection, s" in table
+    assert "a small MAE of the set itself" in table, "captions say which autoencoder drew"
+    weights = {row["method"]: row["weights"] for row in rows}
+    assert len(weights["dq"]) == 64
+    assert not weights["dq_cutmix"]
+
+
+def test_storage_is_of_the_same_images(smoke):
+    with (smoke.folder / "results/smoke/experiments/table1.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["variant"] for row in rows} == {"original", "dropped", "reconstructed", "tobias"}
+    size = {row["variant"]: float(row["megabytes"]) for row in rows}
+    assert size["dropped"] < size["original"]
+    assert {row["coreset_size"] for row in rows} == {"20"}
 
 
 def test_rows_and_sizes_are_exact(smoke):
@@ -43,14 +68,17 @@ def test_rows_and_sizes_are_exact(smoke):
     assert all(0 <= float(row["test_accuracy"]) <= 100 for row in rows)
 
 
-def test_only_training_is_given_the_held_out_splits(smoke):
-    """The inputs of every job, as Snakemake lists them."""
+def test_selection_and_training_have_no_path_to_the_held_out_splits(smoke):
+    """The inputs of every job, as Snakemake lists them: only evaluation reads them, and nothing reads evaluation but
+    collect, so no choice can depend on them."""
     table = smoke.snakemake("--detailed-summary").stdout.splitlines()
     rows = list(csv.DictReader(table, delimiter="\t"))
     rules = {row["rule"] for row in rows}
     readers = {r["rule"] for r in rows if re.search(r"data/(test|validation)", r["input-file(s)"])}
-    assert {"early_train_0_1", "saliency_0_1", "augment_0_1", "bin_0_1", "sample_0_1"} <= rules
-    assert readers == {"train_0_1"}
+    stages = ("early_train", "saliency", "score", "augment", "features", "bin", "sample", "pixels", "train")
+    assert {f"{stage}_0_1" for stage in stages} | {"autoencoder"} <= rules
+    assert readers == {"evaluate_0_1"}
+    assert {r["rule"] for r in rows if "metrics.json" in r["input-file(s)"]} == {"collect"}
 
 
 def test_touched_sources_rerun_nothing(smoke):
@@ -77,7 +105,7 @@ def test_an_edited_library_reruns_nothing_by_itself(smoke):
     [
         (
             "bin",
-            {"bin_0_1", "sample_0_1", "train_0_1", "collect", "figure", "table"},
+            {"bin_0_1", "sample_0_1", "train_0_1", "evaluate_0_1", "collect", "figure", "table"},
             {"features_0_1", "pack"},
         ),
         ("figure", {"figure"}, {"collect", "train_0_1", "table"}),
@@ -124,13 +152,14 @@ def test_how_many_seeds_share_a_job_is_no_reason_to_rerun(smoke):
 
 def test_restyling_a_figure_retrains_nothing(smoke):
     waiting = smoke.waiting("--config", "experiments={fig5b: {figure: {title: restyled}}}")
-    assert set(waiting) == {"figure", "all", "total"}
+    assert set(waiting) == {"figure", "page", "all", "total"}
 
 
 def test_a_job_that_reruns_finds_its_finished_trainings(smoke):
     before = smoke.metrics()
     lost = sorted(path for path in before if "o100/random/keep-0.1" in path)[1]
-    (smoke.folder / lost).unlink()
+    for name in ("metrics.json", "model.pt"):
+        (smoke.folder / lost).with_name(name).unlink()
     # Snakemake makes a file that nothing present needs only when it is asked for
     shutil.rmtree(smoke.folder / "results/smoke/experiments")
     shutil.rmtree(smoke.folder / "paper_figures/smoke")
@@ -142,7 +171,7 @@ def test_a_job_that_reruns_finds_its_finished_trainings(smoke):
 
 def test_killed_anywhere_it_goes_on_and_ends_in_the_same_results(smoke, project):
     """The same configuration from the beginning, killed hard three times on its way."""
-    options = ["--until", "train_0_1", "early_train_0_1", "--config", "targets=[fig4a]"]
+    options = ["--until", "evaluate_0_1", "train_0_1", "early_train_0_1", "--config", "targets=[fig4a]"]
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", *options]
     env = os.environ | {"PYTHONPATH": str(project.folder / "src")}
     for seconds in (8, 14, 20):

@@ -4,6 +4,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from dqv2.config import ConfigError, load_config
+from dqv2.paper.reported import reported_values
 from dqv2.plan import Plan, paths
 from dqv2.plan.needs import needs as needs_of
 from dqv2.plan.paths import chunk_name
@@ -20,7 +21,8 @@ except ConfigError as error:
 def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
-        PLAN.check_folders()
+        asked = set(workflow.dag_settings.targets)
+        PLAN.check_folders(training=PLAN.trains and asked != {"coresets"})
         if strangers := [name for name in PLAN.models if name not in SMALL]:
             from dqv2.train.models import check_models
 
@@ -39,6 +41,9 @@ wildcard_constraints:
     size="\\d+",
     keep="[0-9.e-]+",
     selection="[^.]+",
+    pixels="[A-Za-z]\\w*",
+    autoencoder="[A-Za-z]\\w*",
+    step="(pixels-[A-Za-z]\\w*/)?",
 
 
 def pack(split):
@@ -90,6 +95,28 @@ def logits_of_pool(seeds):
     return lambda wildcards: each(PLAN.logits_of(selection_of(wildcards)), seeds)
 
 
+def scores_of_pool(seeds):
+    return lambda wildcards: each(PLAN.scores_of(selection_of(wildcards)), seeds)
+
+
+def recipes_of_pool(seeds):
+    return lambda wildcards: each(PLAN.pictures_of(selection_of(wildcards)), seeds)
+
+
+def importance_networks(seeds):
+    return lambda wildcards: each(PLAN.importance_of(wildcards.pixels), seeds)
+
+
+def weights_if_there(autoencoder):
+    """A file of weights that is replaced is looked at anew; one that is not there yet is fetched."""
+    path = Path(PLAN.config.autoencoders[autoencoder].weights).expanduser()
+    return [str(path)] if path.exists() else []
+
+
+def pixels_of_training(seeds):
+    return lambda wildcards: each(PLAN.pixels_of(wildcards.step), seeds)
+
+
 def recipes_of_coreset(seeds):
     return lambda wildcards: each(PLAN.recipes_of(selection_of(wildcards)), seeds)
 
@@ -98,22 +125,43 @@ def recipes_of_trainer(seeds):
     return lambda wildcards: each(PLAN.fresh_of(wildcards.trainer), seeds)
 
 
+def present(files):
+    """All files, or those that there are where a partial figure will do."""
+    return [file for file in dict.fromkeys(files) if not PLAN.config.partial or Path(file).exists()]
+
+
 def metrics_of_experiment(wildcards):
-    files = [PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment]]
-    return [file for file in files if not PLAN.config.partial or Path(file).exists()]
+    return present(PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment])
+
+
+def costs_of_experiment(wildcards):
+    costs = [PLAN.costs_of(run) for run, *_ in PLAN.rows[wildcards.experiment]]
+    return present(file for stages in costs for files in stages.values() for file in files)
 
 
 def figure_options(wildcards):
     block = PLAN.config.experiments[wildcards.experiment].figure
-    return PLAN.options("figure", **block.model_dump(exclude_none=True))
+    reported = reported_values(wildcards.experiment)
+    return PLAN.options("figure", **block.model_dump(exclude_none=True), reported=reported)
 
 
 def table_options(wildcards):
     block = PLAN.config.experiments[wildcards.experiment].table
-    return PLAN.options("table", **block.model_dump(exclude_none=True))
+    reported = reported_values(wildcards.experiment)
+    return PLAN.options("table", **block.model_dump(exclude_none=True), reported=reported)
+
+
+def constrained(names):
+    """Names as a wildcard constraint; none matches nothing."""
+    return "|".join(names) or "(?!)"
 
 
 def with_output(kind):
-    """The active experiments that make a figure, a table or pictures, as a wildcard constraint."""
-    names = [name for name in PLAN.config.targets if getattr(PLAN.config.experiments[name], kind)]
-    return "|".join(names) or "(?!)"
+    """The active experiments that make a figure or a table, as a wildcard constraint."""
+    return constrained(name for name in PLAN.config.targets if getattr(PLAN.config.experiments[name], kind))
+
+
+def with_pictures(steps):
+    """The active experiments whose pictures show these steps, as a wildcard constraint."""
+    shown = {name: PLAN.config.experiments[name].pictures for name in PLAN.config.targets}
+    return constrained(name for name, pictures in shown.items() if pictures and pictures.steps == steps)

@@ -1,4 +1,4 @@
-# Early training, saliency, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
+# Early training, saliency, scores, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
 
 
 for seeds in PLAN.chunks:
@@ -10,6 +10,7 @@ for seeds in PLAN.chunks:
             train=pack("train"),
         output:
             models=each(PLAN.under(paths.EARLY), seeds),
+            costs=each(PLAN.under(paths.cost(paths.EARLY)), seeds),
         log:
             log_of(paths.EARLY, seeds),
         benchmark:
@@ -36,6 +37,7 @@ for seeds in PLAN.chunks:
             saliency=each(PLAN.under(paths.SALIENCY), seeds),
             embedding=each(PLAN.under(paths.EMBEDDING), seeds),
             logits=each(PLAN.under(paths.LOGITS), seeds),
+            costs=each(PLAN.under(paths.cost(paths.LOGITS)), seeds),
         log:
             log_of(paths.SALIENCY, seeds),
         benchmark:
@@ -54,12 +56,37 @@ for seeds in PLAN.chunks:
 
     rule:
         name:
+            f"score_{chunk_name(seeds)}"
+        input:
+            train=pack("train"),
+        output:
+            scores=each(PLAN.under(paths.SCORES), seeds),
+            costs=each(PLAN.under(paths.cost(paths.SCORES)), seeds),
+        log:
+            log_of(paths.SCORES, seeds),
+        benchmark:
+            benchmark_of(paths.SCORES, seeds)
+        conda:
+            "../../envs/dqv2.yaml"
+        threads: PLAN.config.threads
+        resources:
+            **needs("score", seeds, model=True),
+        params:
+            options=lambda wildcards: PLAN.score_options(wildcards.dataset, wildcards.backbone),
+        message:
+            "scores of {wildcards.dataset} by early trainings of {wildcards.backbone}"
+        script:
+            "../scripts/score.py"
+
+    rule:
+        name:
             f"augment_{chunk_name(seeds)}"
         input:
             train=pack("train"),
             saliency=saliency_of_mask(seeds),
         output:
             recipes=each(PLAN.under(paths.RECIPE), seeds),
+            costs=each(PLAN.under(paths.cost(paths.RECIPE)), seeds),
         log:
             log_of(paths.RECIPE, seeds),
         benchmark:
@@ -85,6 +112,7 @@ for seeds in PLAN.chunks:
         output:
             embedding=each(PLAN.under(paths.FEATURES), seeds),
             logits=each(PLAN.under(paths.FEATURE_LOGITS), seeds),
+            costs=each(PLAN.under(paths.cost(paths.FEATURE_LOGITS)), seeds),
         log:
             log_of(paths.FEATURES, seeds),
         benchmark:
@@ -108,8 +136,11 @@ for seeds in PLAN.chunks:
             train=pack("train"),
             features=features_of_pool(seeds),
             logits=logits_of_pool(seeds),
+            scores=scores_of_pool(seeds),
+            recipes=recipes_of_pool(seeds),
         output:
             bins=each(PLAN.under(paths.BINS), seeds),
+            costs=each(PLAN.under(paths.cost(paths.BINS)), seeds),
         log:
             log_of(paths.BINS, seeds),
         benchmark:
@@ -133,6 +164,7 @@ for seeds in PLAN.chunks:
             bins=each(PLAN.under(paths.BINS), seeds),
         output:
             coresets=each(PLAN.under(paths.CORESET), seeds),
+            costs=each(PLAN.under(paths.cost(paths.CORESET)), seeds),
         log:
             log_of(paths.CORESET, seeds),
         benchmark:

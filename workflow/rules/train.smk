@@ -1,4 +1,5 @@
-# The coreset to an accuracy. The test split goes to the evaluation of the last weights, and nowhere else.
+# The coreset to weights, and the weights to an accuracy. Training is given the training split and nothing else; the
+# held-out splits go to the evaluation of the last weights.
 
 
 for seeds in PLAN.chunks:
@@ -8,17 +9,18 @@ for seeds in PLAN.chunks:
             f"train_{chunk_name(seeds)}"
         input:
             train=pack("train"),
-            validation=pack("validation"),
-            test=pack("test"),
+            splits=PLAN.under(paths.SPLITS),
             coresets=each(PLAN.under(paths.CORESET), seeds),
             recipes=recipes_of_coreset(seeds),
+            pixels=pixels_of_training(seeds),
             fresh=recipes_of_trainer(seeds),
         output:
-            metrics=each(PLAN.under(paths.METRICS), seeds),
+            models=each(PLAN.under(paths.MODEL), seeds),
+            trainings=each(PLAN.under(paths.TRAINING), seeds),
         log:
-            log_of(paths.METRICS, seeds),
+            log_of(paths.MODEL, seeds),
         benchmark:
-            benchmark_of(paths.METRICS, seeds)
+            benchmark_of(paths.MODEL, seeds)
         conda:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
@@ -27,6 +29,32 @@ for seeds in PLAN.chunks:
         params:
             options=lambda wildcards: PLAN.train_options(wildcards.dataset, wildcards.trainer),
         message:
-            "train {wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            "train {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
         script:
             "../scripts/train.py"
+
+    rule:
+        name:
+            f"evaluate_{chunk_name(seeds)}"
+        input:
+            models=each(PLAN.under(paths.MODEL), seeds),
+            trainings=each(PLAN.under(paths.TRAINING), seeds),
+            validation=pack("validation"),
+            test=pack("test"),
+        output:
+            metrics=each(PLAN.under(paths.METRICS), seeds),
+        log:
+            log_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds),
+        benchmark:
+            benchmark_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds)
+        conda:
+            "../../envs/dqv2.yaml"
+        threads: PLAN.config.threads
+        resources:
+            **needs("evaluate", seeds, model=True),
+        params:
+            options=PLAN.options("evaluate"),
+        message:
+            "evaluate {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+        script:
+            "../scripts/evaluate.py"

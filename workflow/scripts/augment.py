@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from dqv2.data import Pack
+from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
-from dqv2.semantic.masks import foreground, mask_iou
+from dqv2.semantic.masks import foreground
+from dqv2.semantic.overlap import iou_of_images
 from dqv2.semantic.recipe import make_recipe
 from dqv2.semantic.sources import mask_saliency
 
@@ -16,22 +18,25 @@ def main(snakemake):
     options = snakemake.params.options
     pack = Pack.open(snakemake.input.train)
     network_maps = list(snakemake.input.get("saliency", [])) or [None] * len(snakemake.output.recipes)
-    objects = None if pack.objects is None else torch.from_numpy(np.array(pack.objects))
-    for network_map, output in zip(network_maps, snakemake.output.recipes, strict=True):
+    known = pack.objects is not None
+    objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
+    outputs = zip(snakemake.output.recipes, snakemake.output.costs, strict=True)
+    for network_map, (output, cost) in zip(network_maps, outputs, strict=True):
         seed = seed_of(output)
-        maps = mask_saliency(
-            options["source"],
-            n=len(pack),
-            size=options["size"],
-            network=None if network_map is None else torch.from_numpy(np.load(network_map)),
-            objects=objects,
-            generator=generator(seed, "mask", options["source"]),
-        )
-        masks = foreground(maps, options["size"], fraction=options["fraction"])
-        if objects is not None:
-            overlap = mask_iou(masks, objects)
+        with measured(cost):
+            maps = mask_saliency(
+                options["source"],
+                n=len(pack),
+                size=options["size"],
+                network=None if network_map is None else torch.from_numpy(np.load(network_map)),
+                objects=objects,
+                generator=generator(seed, "mask", options["source"]),
+            )
+            masks = foreground(maps, options["size"], fraction=options["fraction"])
+            make_recipe(masks, generator=generator(seed, "tobias")).save(output)
+        if known:
+            overlap = iou_of_images(masks.numpy(), pack.objects)
             logger.info("seed %d: IoU with the objects %.3f (mean of %d images)", seed, overlap.mean(), len(pack))
-        make_recipe(masks, generator=generator(seed, "tobias")).save(output)
 
 
 if "snakemake" in globals():

@@ -6,7 +6,7 @@ from dqv2.runtime.job import run_job
 
 def main(snakemake):
     params = snakemake.params
-    frame = collect(params.columns, params.files, partial=params.options["partial"])
+    frame = collect(params.columns, params.files, params.costs, partial=params.options["partial"])
     write_csv(frame, snakemake.output.csv)
 
 

@@ -1,10 +1,7 @@
 """Example images: the original, then its Tobias image at each size."""
 
-import numpy as np
-import torch
-
 from dqv2.data import Pack
-from dqv2.paper.pictures import picture_grid
+from dqv2.paper.pictures import one_a_class, picture_grid
 from dqv2.paper.style import save
 from dqv2.runtime.job import run_job
 from dqv2.runtime.seeding import generator
@@ -14,10 +11,7 @@ from dqv2.semantic.recipe import Recipe
 def main(snakemake):
     params, options = snakemake.params, snakemake.params.options
     pack = Pack.open(snakemake.input.train)
-    order = torch.randperm(len(pack), generator=generator(options["seed"], "pictures")).numpy()
-    # one image a class, in the order drawn
-    _, first = np.unique(pack.labels[order], return_index=True)
-    rows = order[np.sort(first)][: options["images"]]
+    rows = one_a_class(pack.labels, options["images"], generator=generator(options["seed"], "pictures"))
     columns = {"original": pack.images[rows]}
     for size, path in zip(options["sizes"], snakemake.input.recipes, strict=True):
         columns[f"{size} × {size}"] = Recipe.load(path).images(pack.images, rows)

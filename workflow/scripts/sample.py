@@ -1,6 +1,7 @@
 """Draw the coreset from the bins: exactly the images that the keep ratio asks for."""
 
 from dqv2.data import Pack
+from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
@@ -10,14 +11,17 @@ from dqv2.select.coreset import draw, read_pool, write_pool
 def main(snakemake):
     options = snakemake.params.options
     pack = Pack.open(snakemake.input.train)
-    for bins, output in zip(snakemake.input.bins, snakemake.output.coresets, strict=True):
+    outputs = zip(snakemake.output.coresets, snakemake.output.costs, strict=True)
+    for bins, (output, cost) in zip(snakemake.input.bins, outputs, strict=True):
         seed = seed_of(output)
-        pool = read_pool(bins, pack)
-        whole = len(pack) if options["budget"] == "originals" else len(pool)
-        count = max(1, round(options["keep_ratio"] * whole))
-        coreset = draw(pool, pack.labels, count, generator=generator(seed, "sample"))
+        with measured(cost):
+            pool = read_pool(bins, pack)
+            whole = len(pack) if options["budget"] == "originals" else len(pool)
+            count = max(1, round(options["keep_ratio"] * whole))
+            draws = generator(seed, "sample")
+            coreset = draw(pool, pack.labels, count, sampler=options["sampler"], generator=draws)
+            write_pool(output, coreset, pack)
         logger.info("seed %d: %d of %d images, %d of them Tobias", seed, count, len(pool), coreset.tobias.sum())
-        write_pool(output, coreset, pack)
 
 
 if "snakemake" in globals():

@@ -1,5 +1,6 @@
 """A table from an experiment's table of runs, as CSV, Markdown and LaTeX."""
 
+from dqv2.paper.captions import write_caption
 from dqv2.paper.collect import device_note, read_csv
 from dqv2.paper.tables import write_table
 from dqv2.runtime.job import run_job
@@ -11,6 +12,7 @@ def main(snakemake):
     spec = {key: value for key, value in params.options.items() if key != "version"} | {"label": params.label}
     note = device_note(params.note, frame, params.planned)
     write_table(frame, spec, note, output.csv, output.md, output.tex)
+    write_caption(output.caption, params.about, note, params.label)
 
 
 if "snakemake" in globals():

@@ -1,86 +1,98 @@
-"""Train on a coreset and evaluate the last weights, once, on the test split."""
+"""Train on a coreset. Nothing but the training split is given; `evaluate` sees the others."""
 
 from pathlib import Path
 
 import torch
 
 from dqv2.data import Pack
+from dqv2.data.dataset import require_test
+from dqv2.pixel.step import PixelStep
 from dqv2.runtime.device import describe, use_device
-from dqv2.runtime.files import sha256, write_json
+from dqv2.runtime.files import atomic_path, sha256, write_json
 from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
 from dqv2.select.coreset import coreset_images, read_pool
 from dqv2.semantic.recipe import Recipe as Tobias
-from dqv2.train.loop import FreshTobias, Recipe, accuracy, fit
-from dqv2.train.models import build_model
+from dqv2.train.loop import FreshTobias, Recipe, fit
+from dqv2.train.models import Network, build_model, save_model
 
 
 def main(snakemake):
     options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
+    require_test(inputs.splits, wildcards.dataset)
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
     fresh_files = list(inputs.get("fresh", [])) or [None] * len(inputs.coresets)
-    apart = ("version", "model", "stem", "fresh_tobias")
-    recipe = Recipe(**{key: value for key, value in options.items() if key not in apart})
-    outputs = snakemake.output.metrics
-    for coreset_file, tobias_file, fresh_file, output in zip(
-        inputs.coresets, recipes, fresh_files, outputs, strict=True
-    ):
-        seed = seed_of(output)
+    pixel_files = list(inputs.get("pixels", [])) or [None] * len(inputs.coresets)
+    recipe, network = Recipe.of(options), Network.of(options, len(pack.classes))
+    outputs = zip(snakemake.output.models, snakemake.output.trainings, strict=True)
+    files = zip(inputs.coresets, recipes, fresh_files, pixel_files, outputs, strict=True)
+    for coreset_file, tobias_file, fresh_file, pixel_file, (model_file, training_file) in files:
+        seed = seed_of(model_file)
         depends_on = {
             "options": options,
             "coreset": sha256(Path(coreset_file)),
-            "tobias": [sha256(Path(file)) if file else None for file in (tobias_file, fresh_file)],
-            "packs": [Pack.open(inputs[split]).fingerprint for split in ("train", "validation", "test")],
+            "images": [sha256(Path(file)) if file else None for file in (tobias_file, fresh_file, pixel_file)],
+            "pack": pack.fingerprint,
             "seed": seed,
             "device": describe(device),
             "threads": snakemake.threads,
             "torch": torch.__version__,
         }
-        resume = Resume(resume_folder(output), depends_on)
-        where = (
-            f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {wildcards.trainer} · seed {seed}"
-        )
-        if resume.restore(Path(output)):
+        resume = Resume(resume_folder(model_file), depends_on)
+        what = f"{wildcards.step}{wildcards.trainer}".replace("/", " · ")
+        where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {what} · seed {seed}"
+        if resume.restore(Path(model_file), Path(training_file)):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
+        pixels = PixelStep.load(pixel_file, coreset=coreset_file) if pixel_file else None
         images, labels = coreset_images(coreset, pack, Tobias.load(tobias_file) if tobias_file else None)
-        model = build_model(options["model"], len(pack.classes), stem=options["stem"], seed=seed, purpose="train")
+        mixed = None
+        if pixels:
+            images = torch.from_numpy(pixels.images)
+            mixed = (labels[torch.from_numpy(pixels.partner)], pixels.share) if pixels.share < 1 else None
+        model = build_model(network, seed=seed, purpose="train")
         fresh = None
         if fresh_file:
             masks = Tobias.load(fresh_file).masks[coreset.rows]
             fresh = FreshTobias(torch.from_numpy(masks), options["fresh_tobias"]["share"])
         history = fit(
-            model, images, labels, recipe, seed=seed, purpose="train", device=device, resume=resume, fresh=fresh
+            model,
+            images,
+            labels,
+            recipe,
+            seed=seed,
+            purpose="train",
+            device=device,
+            resume=resume,
+            fresh=fresh,
+            mixed=mixed,
         )
-        scores = {}
-        for split in ("validation", "test"):
-            held_out = Pack.open(inputs[split])
-            scores[split] = accuracy(model, held_out.images, held_out.labels, device=device) if len(held_out) else None
-        write_json(
-            Path(output),
-            {
-                "dataset": wildcards.dataset,
-                "selection": wildcards.selection,
-                "keep_ratio": float(wildcards.keep),
-                "trainer": wildcards.trainer,
-                "seed": seed,
-                "test_accuracy": scores["test"],
-                "validation_accuracy": scores["validation"],
-                "train_loss": history.losses[-1],
-                "coreset_size": len(coreset),
-                "n_tobias": int(coreset.tobias.sum()),
-                "n_originals": len(pack),
-                "device": describe(device),
-                "threads": snakemake.threads,
-                "torch": torch.__version__,
-            },
-        )
-        resume.finish(Path(output))
-        say(f"{where}: {scores['test']:.1f} % on test ({history.seconds:.0f} s)")
+        with atomic_path(model_file) as temporary:
+            save_model(temporary, model, network)
+        facts = {
+            "run": where,
+            "dataset": wildcards.dataset,
+            "selection": wildcards.selection,
+            "keep_ratio": float(wildcards.keep),
+            "trainer": wildcards.trainer,
+            "seed": seed,
+            "train_loss": history.losses[-1],
+            "train_seconds": round(history.seconds, 4),
+            "coreset_size": len(coreset),
+            "n_tobias": int(coreset.tobias.sum()),
+            "n_originals": len(pack),
+            "weights": pixels.weights if pixels else "",
+            "device": describe(device),
+            "threads": snakemake.threads,
+            "torch": torch.__version__,
+        }
+        write_json(Path(training_file), facts)
+        resume.finish(Path(model_file), Path(training_file))
+        say(f"{where}: loss {history.losses[-1]:.3f} ({history.seconds:.0f} s)")
 
 
 if "snakemake" in globals():

@@ -1,8 +1,8 @@
 """The configuration, typed: every key is named here, everything else is refused with its path."""
 
 from dqv2.config.base import ConfigError
-from dqv2.config.blocks import Axes
-from dqv2.config.check import load_config, missing_folders
+from dqv2.config.blocks import Axes, Selector
+from dqv2.config.check import load_config
 from dqv2.config.experiments import Config, Experiment
 
-__all__ = ["Axes", "Config", "ConfigError", "Experiment", "load_config", "missing_folders"]
+__all__ = ["Axes", "Config", "ConfigError", "Experiment", "Selector", "load_config"]

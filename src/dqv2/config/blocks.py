@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Share, TobiasSize
+from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize
+
+Arguments = dict[str, bool | int | float | str]
 
 
 class FreshTobias(Block):
@@ -18,10 +20,14 @@ class FreshTobias(Block):
 
 
 class Trainer(Block):
-    """A training recipe. Exactly one of `epochs` and `iterations` says how long."""
+    """A training recipe. Exactly one of `epochs` and `iterations` says how long. `args` go to timm's network;
+    images are resized to `input_size` for it where that is given."""
 
     title: str = ""
     model: str
+    args: Arguments = Field(default_factory=dict)
+    input_size: Annotated[int, Field(ge=8)] | None = None
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -42,10 +48,18 @@ class Trainer(Block):
 
 
 class Backbone(Block):
-    """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0)."""
+    """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0).
+
+    `args` and `input_size` are as for a trainer. Scores (GraNd, forgetting, ...) are means over `initialisations`
+    networks that are trained alike.
+    """
 
     title: str = ""
     model: str
+    args: Arguments = Field(default_factory=dict)
+    input_size: Annotated[int, Field(ge=8)] | None = None
+    initialisations: Annotated[int, Field(ge=1)] = 1
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
@@ -97,46 +111,133 @@ class Selector(Block):
         "random_bins",
         "uniform_bins",
         "score_bins",
+        "adaptive_bins",
         "score",
+        "ccs",
         "herding",
         "k_center",
         "craig",
         "gradmatch",
+        "published",
     ]
     n_bins: Annotated[int, Field(ge=1)] = 10
     lam: Annotated[float, Field(gt=0)] = 1.0
     features: Literal["embedding", "gradient", "gradient_dq"] = "embedding"
-    score: Literal["grand", "el2n", "least_confidence", "entropy", "margin"] | None = None
+    score: Literal["grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"] | None = None
+    n_strata: Annotated[int, Field(ge=1)] = 50
+    prune_hardest: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    manifest: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _score_where_used(self) -> Selector:
-        if self.kind.startswith("score") != (self.score is not None):
-            raise ValueError("score is needed by the kinds score and score_bins, and by no other")
+        if self.kind.startswith(("score", "ccs")) != (self.score is not None):
+            raise ValueError("score is needed by the kinds score, score_bins and ccs, and by no other")
+        if self.kind == "score_bins" and self.score == "forgetting":
+            raise ValueError("forgetting is known of the originals alone, and score_bins divides Tobias images too")
+        if {self.manifest is not None, self.sha256 is not None} != {self.kind == "published"}:
+            raise ValueError("manifest (an address or a file) and sha256 are needed by the kind published, by no other")
         return self
 
     @property
     def used(self) -> dict[str, Any]:
         """The keys that this kind reads: what its result depends on."""
         keys = {"kind": self.kind}
+        if self.kind == "published":
+            return keys | {"manifest": self.manifest, "sha256": self.sha256}
         if self.kind.endswith("_bins"):
             keys["n_bins"] = self.n_bins
-        if self.kind.startswith("graphcut"):
+        if self.kind.startswith("graphcut") or self.kind == "adaptive_bins":
             keys["lam"] = self.lam
-        if self.kind.startswith("score"):
+        if self.score is not None:
             keys["score"] = self.score
         elif self.reads_features:
             keys["features"] = self.features
+        if self.kind == "ccs":
+            keys |= {"n_strata": self.n_strata, "prune_hardest": self.prune_hardest}
         return keys
 
     @property
+    def sampler(self) -> str:
+        """How a coreset is drawn from what the kind leaves; see `dqv2.select.coreset.draw`."""
+        if self.kind == "ccs":
+            return "strata"
+        if self.kind == "adaptive_bins":
+            return "adaptive"
+        return "bins" if self.kind.endswith("_bins") or self.kind == "random" else "rank"
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether it needs the scores of several trainings, which are known of the originals alone."""
+        return self.kind in ("score", "ccs")
+
+    @property
     def reads_features(self) -> bool:
-        """Whether it looks at the images through a network."""
-        return self.kind not in ("random", "random_bins", "uniform_bins")
+        """Whether it looks at the images through a network's embedding."""
+        return self.kind not in ("random", "random_bins", "uniform_bins", "published") and not self.reads_scores
 
     @property
     def reads_logits(self) -> bool:
         """Whether it needs the network's logits beside the embedding."""
-        return self.kind.startswith("score") or (self.reads_features and self.features != "embedding")
+        return self.kind == "score_bins" or (self.reads_features and self.features != "embedding")
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it looks at the images themselves."""
+        return self.kind == "adaptive_bins"
+
+
+class Autoencoder(Block):
+    """A masked autoencoder: published weights from a file (downloaded where `url` is given), or pre-trained here.
+
+    `weights: self` trains one of `size` with `grid` patches a side on the dataset's own training images, once; the
+    keys below `grid` are for that alone.
+    """
+
+    title: str
+    weights: str
+    url: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    size: Literal["mini", "tiny", "base", "large", "huge"] | None = None
+    grid: Annotated[int, Field(ge=2)] = 14
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1.5e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _size_where_used(self) -> Autoencoder:
+        if (self.weights == "self") != (self.size is not None):
+            raise ValueError("size is needed by weights: self, and by no other")
+        own = {"grid", "epochs", "batch_size", "learning_rate", "weight_decay", "mask_ratio", "seed"}
+        if self.weights != "self" and (idle := sorted(self.model_fields_set & own)):
+            raise ValueError(f"{', '.join(idle)} are for weights: self; a file brings its own")
+        if self.weights == "self" and (self.url or self.sha256):
+            raise ValueError("url and sha256 are for weights in a file, not for weights: self")
+        return self
+
+
+class Pixels(Block):
+    """What is done to the pixels of a coreset: nothing, DQ's pixel step, or CutMix in its place.
+
+    `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
+    tells the important patches.
+    """
+
+    title: str = ""
+    step: Literal["none", "mae", "cutmix"]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    autoencoder: Name | None = None
+    backbone: Name | None = None
+
+    @model_validator(mode="after")
+    def _keys_where_used(self) -> Pixels:
+        for key in ("autoencoder", "backbone"):
+            if (self.step == "mae") != (getattr(self, key) is not None):
+                raise ValueError(f"{key} is needed by the step mae, and by no other")
+        return self
 
 
 class Axes(Block):
@@ -149,6 +250,7 @@ class Axes(Block):
     mixture: Name | None = None
     backbone: Name | None = None
     selector: Name | None = None
+    pixels: Name | None = None
     trainer: Name | None = None
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from dqv2.config.base import Block, ConfigError
-from dqv2.config.blocks import Axes, Backbone, FreshTobias, Mask, Method, Mixture, Selector, Trainer
-from dqv2.config.data import Augment, Dataset, Digits, ImageFolder
-from dqv2.config.experiments import Arm, Config, Experiment, Figure, Pictures, Table
+from dqv2.config.blocks import (
+    Autoencoder,
+    Axes,
+    Backbone,
+    FreshTobias,
+    Mask,
+    Method,
+    Mixture,
+    Pixels,
+    Selector,
+    Trainer,
+)
+from dqv2.config.data import KINDS, Augment, Dataset, Digits
+from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
 from dqv2.config.needs import Needs
 
-BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "methods", "experiments")
+BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
+BLOCKS_AT_THE_TOP += ("methods", "experiments")
 
 
 def load_config(values: dict[str, Any]) -> Config:
@@ -63,12 +74,14 @@ def _allowed(loc: tuple) -> list[str]:
     """The keys of the block that `loc` points into."""
     model: Any = Config
     blocks = {
-        "datasets": {"digits": Digits, "image_folder": ImageFolder},
+        "datasets": KINDS,
         "trainers": Trainer,
         "backbones": Backbone,
         "masks": Mask,
         "mixtures": Mixture,
         "selectors": Selector,
+        "autoencoders": Autoencoder,
+        "pixels": Pixels,
         "methods": Method,
         "defaults": Axes,
         "experiments": Experiment,
@@ -76,6 +89,10 @@ def _allowed(loc: tuple) -> list[str]:
         "figure": Figure,
         "table": Table,
         "pictures": Pictures,
+        "export": Export,
+        "storage": Storage,
+        "diagram": Diagram,
+        "cost": Cost,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
         "needs": Needs,
@@ -97,6 +114,8 @@ def _dangling_names(config: Config):
         "mixture": ("mixtures", config.mixtures),
         "backbone": ("backbones", config.backbones),
         "selector": ("selectors", config.selectors),
+        "autoencoder": ("autoencoders", config.autoencoders),
+        "pixels": ("pixels", config.pixels),
         "trainer": ("trainers", config.trainers),
     }
 
@@ -115,8 +134,12 @@ def _dangling_names(config: Config):
             yield from check(f"trainers.{name}.fresh_tobias", trainer.fresh_tobias)
     for name, mask in config.masks.items():
         yield from check(f"masks.{name}", mask)
+    for name, pixels in config.pixels.items():
+        yield from check(f"pixels.{name}", pixels)
     for name, experiment in config.experiments.items():
         yield from check(f"experiments.{name}", experiment)
+        if experiment.storage:
+            yield from check(f"experiments.{name}.storage", experiment.storage)
         for i, arm in enumerate(experiment.arms):
             yield from check(f"experiments.{name}.arms.{i}", arm)
     for name in config.targets:
@@ -131,28 +154,13 @@ def _wrong_for_the_data(config: Config):
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    for name in {"benchmarks", "experiments", "resume"} & set(config.datasets):
+    for name in {"autoencoders", "benchmarks", "captions", "experiments", "report", "resume"} & set(config.datasets):
         yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
     for path, seeds in [("seeds", config.seeds)] + [
         (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()
     ]:
         if len(set(seeds)) < len(seeds):
             yield f"{path} = {seeds}: a seed stands there twice"
-    axes = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
-    missing = [axis for axis in axes if getattr(config.defaults, axis) is None]
+    missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]
     if missing:
         yield f"defaults: a default is missing for {', '.join(missing)}"
-
-
-def missing_folders(config: Config, datasets: list[str]) -> list[str]:
-    """One sentence for each of `datasets` whose folder of images is not there."""
-    found = []
-    for name in datasets:
-        dataset = config.datasets[name]
-        if isinstance(dataset, ImageFolder) and not (folder := Path(dataset.path).expanduser()).is_dir():
-            found.append(
-                f"datasets.{name}.path = {dataset.path!r}: there is no such folder (looked for "
-                f"{folder.absolute()}). Put the images there as train/CLASS/* and test/CLASS/*, or "
-                "CLASS/* with the keys validation and test, or change the path."
-            )
-    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dqv2.config.base import Block, Seed
 
@@ -37,13 +37,109 @@ class Digits(Dataset):
     split_seed: Seed = 0
 
 
-class ImageFolder(Dataset):
-    """A folder of images as torchvision's ImageFolder reads it."""
+class Images(Dataset):
+    """What every set of image files has."""
 
-    kind: Literal["image_folder"]
-    path: str
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     test: Annotated[float, Field(ge=0, lt=1)] = 0.0
     per_class: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     on_bad: Literal["error", "skip"] = "error"
+    on_duplicate: Literal["keep", "error", "skip"] = "keep"
+    max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
+    storage: Literal["packed", "streamed"] = "packed"
     split_seed: Seed = 0
+
+
+class ImageFolder(Images):
+    """A folder of images as torchvision's ImageFolder reads it."""
+
+    kind: Literal["image_folder"]
+    path: str
+
+
+class Table(Images):
+    """A folder of parquet or arrow files with an image and a label a row, as Hugging Face's datasets have them."""
+
+    kind: Literal["table"]
+    path: str
+    image: str = "image"
+    label: str = "label"
+    storage: Literal["packed"] = "packed"
+
+
+class ImageNet(Images):
+    """A local copy of ImageNet, unpacked or as its archives: all classes, or ImageNet-30's."""
+
+    kind: Literal["imagenet", "imagenet30"]
+    path: str
+
+
+class Published(Images):
+    """A set that is fetched from its site, where its folder is not below `root` yet.
+
+    `mirror` is another address that has the archive; `checksum`, ALGORITHM:HEX, another one than the published.
+    """
+
+    root: str = "data"
+    mirror: str | None = None
+    checksum: Annotated[str, Field(pattern=r"^(md5|sha1|sha256|sha512):[0-9a-f]+$")] | None = None
+
+    @property
+    def archive(self) -> str:
+        """Its key in `dqv2.data.archives`."""
+        return self.kind
+
+
+class Cifar10(Published):
+    """CIFAR-10. `checksums` are those (MD5) of batches that are not the published ones."""
+
+    kind: Literal["cifar10"]
+    checksums: dict[str, str] = Field(default_factory=dict)
+    storage: Literal["packed"] = "packed"
+
+
+class Imagenette(Published):
+    """ImageNette: full size, or with the shorter side of 320 or 160 pixels."""
+
+    kind: Literal["imagenette"]
+    variant: Literal["full", "320", "160"] = "full"
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    @property
+    def archive(self) -> str:
+        """Its key in `dqv2.data.archives`."""
+        return f"imagenette-{self.variant}"
+
+
+class Cub200(Published):
+    """CUB-200-2011."""
+
+    kind: Literal["cub200"]
+
+
+class Food101(Published):
+    """Food-101."""
+
+    kind: Literal["food101"]
+
+
+class TinyImageNet(Published):
+    """Tiny-ImageNet; its val is the test split."""
+
+    kind: Literal["tiny_imagenet"]
+
+
+AnyDataset = Annotated[
+    Digits | ImageFolder | Table | ImageNet | Cifar10 | Imagenette | Cub200 | Food101 | TinyImageNet,
+    Field(discriminator="kind"),
+]
+KINDS = {
+    kind: model
+    for model in get_args(get_args(AnyDataset)[0])
+    for kind in get_args(model.model_fields["kind"].annotation)
+}
+KNOWS_OBJECTS = ("digits", "cub200", "tiny_imagenet")

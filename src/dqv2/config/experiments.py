@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
-from dqv2.config.blocks import Axes, Backbone, Mask, Method, Mixture, Selector, Trainer
-from dqv2.config.data import Digits, ImageFolder
+from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
+from dqv2.config.data import AnyDataset
 from dqv2.config.needs import Needs
 
 
 def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
+
+
+OVERLAP = ("iou", "iou_others", "own_minus_others")
 
 
 class Arm(Block):
@@ -28,6 +31,7 @@ class Arm(Block):
     mixture: _many(Name) = None
     backbone: _many(Name) = None
     selector: _many(Name) = None
+    pixels: _many(Name) = None
     trainer: _many(Name) = None
 
 
@@ -65,12 +69,47 @@ class Table(Block):
     caption: str | None = None
     row_title: str | None = None
     decimals: Annotated[int, Field(ge=0, le=6)] | None = None
+    better: Literal["higher", "lower"] | None = "higher"
+    beside: list[str] | None = None
 
 
 class Pictures(Block):
-    """Example images: the original and its Tobias image at each size of the experiment."""
+    """Example images: the original and its Tobias image at each size of the experiment; or, for `steps: pixels`,
+    the original, without its least important patches, and with them drawn anew."""
 
+    steps: Literal["tobias", "pixels"] = "tobias"
     images: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+STORAGE = ("megabytes", "bytes_per_image")
+
+
+class Storage(Block):
+    """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
+
+    encoding: Literal["jpeg", "png"] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    mask: Name
+    tobias_size: TobiasSize
+
+
+class Export(Block):
+    """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
+
+    `generated` is how Tobias images, and packed originals, are written.
+    """
+
+    images: Literal["none", "links", "copies", "packed"] = "none"
+    generated: Literal["png", "jpeg"] = "png"
+
+
+class Diagram(Block):
+    """The pipelines of the experiment's methods side by side, from the stages that the plan runs. Nothing is trained
+    for it."""
+
+
+class Cost(Block):
+    """Seconds and peak memory of each stage that the experiment's methods need, and accuracy against all seconds."""
 
 
 class Experiment(Arm):
@@ -82,13 +121,30 @@ class Experiment(Arm):
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
+    storage: Storage | None = None
+    export: Export | None = None
+    overlap: bool = False  # the table is of the masks' overlap with known objects: columns iou, own_minus_others
+    diagram: Diagram | None = None
+    cost: Cost | None = None
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures):
-            raise ValueError("say what comes of it: figure, table or pictures")
-        if self.figure and self.pictures:
-            raise ValueError("figure and pictures would be the same file: make two experiments of it")
+        if not (self.figure or self.table or self.pictures or self.export or self.diagram or self.cost):
+            raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
+        if self.storage and not (self.table or self.figure):
+            raise ValueError("storage makes rows to show: add a table or a figure")
+        if self.storage and not {block.y for block in (self.figure, self.table) if block} <= set(STORAGE):
+            raise ValueError(f"with storage, the y of a figure or table is one of {', '.join(STORAGE)}")
+        measures = [block.y for block in (self.figure, self.table) if block]
+        if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
+            raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
+        if self.overlap and self.storage:
+            raise ValueError("overlap and storage would be the same table: make two experiments of it")
+        drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
+        if len(drawn) > 1:
+            raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+        if self.diagram and self.table:
+            raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
         return self
 
 
@@ -104,12 +160,14 @@ class Config(Block):
     needs: dict[str, Needs] = Field(default_factory=dict)
     partial: bool = False
     targets: list[Name]
-    datasets: dict[Name, Annotated[Digits | ImageFolder, Field(discriminator="kind")]]
+    datasets: dict[Name, AnyDataset]
     trainers: dict[Name, Trainer]
     backbones: dict[Name, Backbone]
     masks: dict[Name, Mask]
     mixtures: dict[Name, Mixture]
     selectors: dict[Name, Selector]
+    autoencoders: dict[Name, Autoencoder]
+    pixels: dict[Name, Pixels]
     methods: dict[Name, Method]
     defaults: Axes
     experiments: dict[Name, Experiment]

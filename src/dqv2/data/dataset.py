@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
     Args:
         name: the dataset's name, noted in the packs.
         out: the folder of the three.
-        kind: "digits" or "image_folder".
+        kind: of the configuration's datasets.
         split_seed: what the split is drawn from, where it is drawn.
-        options: as `pack_digits` or `pack_folder` take them.
+        options: as `pack_digits` takes them, or `folder` and those of `open_set` and `pack_set`.
 
     Raises:
         DataError: images are missing or cannot be read; nothing is left behind.
@@ -26,16 +27,20 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 
         folders = pack_digits(out, dataset=name, seed=split_seed, **options)
     else:
-        from dqv2.data.folder import pack_folder, scan_folder
+        from dqv2.data.packing import pack_set
+        from dqv2.data.sources import open_set
 
-        path = options.pop("path")
-        splits = scan_folder(
-            path, seed=split_seed, **{key: options[key] for key in ("validation", "test", "per_class")}
-        )
-        if not splits["test"]:
-            raise DataError(
-                f"{path} holds no test images to evaluate on: put them into test/CLASS/*, or set "
-                f"datasets.{name}.test to the share of the images to hold out, such as 0.2"
-            )
-        folders = pack_folder(path, out, dataset=name, seed=split_seed, **options)
+        keys = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
+        packing = {key: options.pop(key) for key in keys if key in options}
+        images = open_set(kind, options.pop("folder"), seed=split_seed, **options)
+        folders = pack_set(images, out, dataset=name, **packing)
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}
+
+
+def require_test(splits: str | Path, name: str) -> None:
+    """Before a training: raise DataError where a dataset's `splits.json` says that it has no image to evaluate on."""
+    if not json.loads(Path(splits).read_text())["test"]:
+        raise DataError(
+            f"{name} holds no test images to evaluate on: put them into test/CLASS/*, or set datasets.{name}.test to "
+            "the share of the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
+        )

@@ -1,68 +1,159 @@
-"""Reading image files as square RGB arrays."""
+"""Decoding image files to square RGB arrays, within a limit of pixels."""
 
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from dqv2.data.pack import DataError
 
-__all__ = ["read_image", "try_read"]
+__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square", "try_read"]
+
+MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
+BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
 
 
-def read_image(path: str | Path, size: int) -> np.ndarray:
+class Decoded(NamedTuple):
+    """An image as it is packed: uint8[3, size, size], and its size as it lies (after the camera's orientation)."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
+def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read an image file as RGB: shorter side resized to `size`, then the central square.
 
-    The camera's orientation is applied, transparency is laid over white, 16-bit grey is scaled to 8 bit. The
-    resampling is Pillow's antialiased bilinear; the geometry is torchvision's Resize and CenterCrop.
+    The camera's orientation is applied, transparency is laid over white, 16-bit grey is scaled to 8 bit, of an
+    animation the first picture is taken. The resampling is Pillow's antialiased bilinear; the geometry is torchvision's
+    Resize and CenterCrop.
 
     Returns:
         uint8[3, size, size].
 
     Raises:
-        DataError: the file is missing, cut off, no image, or has pixels of no known range; it says which.
+        DataError: the file is missing, cut off, no image, over `max_pixels`, or has pixels of no known range; it says
+            which.
     """
-    pixels = try_read(path, size)
-    if isinstance(pixels, str):
-        raise DataError(f"{path}: {pixels}.")
-    return pixels
+    found = try_read(path, size, max_pixels=max_pixels)
+    if isinstance(found, str):
+        raise DataError(f"{path}: {found}.")
+    return found
 
 
-def try_read(path: str | Path, size: int) -> np.ndarray | str:
+def try_read(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | str:
     """Do what `read_image` does, but return the reason, a phrase, where that raises."""
+    data = read_bytes(path, max_pixels=max_pixels)
+    if isinstance(data, str):
+        return data
+    found = decode(data, size, max_pixels=max_pixels)
+    return found if isinstance(found, str) else found.pixels
+
+
+def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str:
+    """The content of an image file, or the reason, a phrase, why it is not read."""
     try:
-        if Path(path).stat().st_size == 0:
-            return "the file is empty"
-        with Image.open(path) as image:
-            return _square(_rgb(ImageOps.exif_transpose(image)), size)
+        length = Path(path).stat().st_size
+        if length > BYTES_A_PIXEL * max_pixels + 2**20:
+            return f"the file has {length:,} bytes, more than {max_pixels:,} pixels take (key max_pixels)"
+        return Path(path).read_bytes()
+    except OSError as error:
+        return f"cannot be decoded ({str(error).strip()})"
+
+
+def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded | str:
+    """Decode the bytes of an image file as `read_image` does; the reason, a phrase, where they are no sound image."""
+    if not data:
+        return "the file is empty"
+    try:
+        with _pillow_limited_to(max_pixels), Image.open(io.BytesIO(data)) as image:
+            pixels = image.width * image.height
+            if pixels > max_pixels:
+                raise Image.DecompressionBombError
+            with _BUDGET.share(pixels):
+                upright = rgb(ImageOps.exif_transpose(image))
+                return Decoded(square(upright, size, max_pixels), *upright.size)
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
         return "not an image, or damaged"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return f"over the limit of {max_pixels:,} pixels (key max_pixels)"
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         return f"cannot be decoded ({str(error).strip() or type(error).__name__})"
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+class _Budget:
+    """Pixels that threads decode at the same time, so that large images do not add up to more than one of the limit."""
+
+    def __init__(self, limit: int):
+        self.limit, self.used, self.changed = limit, 0, threading.Condition()
+
+    @contextmanager
+    def share(self, pixels: int) -> Iterator[None]:
+        with self.changed:
+            self.changed.wait_for(lambda: self.used == 0 or self.used + pixels <= self.limit)
+            self.used += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= pixels
+                self.changed.notify_all()
+
+
+_BUDGET = _Budget(MAX_PIXELS)
+_LIMIT_LOCK = threading.Lock()
+
+
+@contextmanager
+def _pillow_limited_to(max_pixels: int) -> Iterator[None]:
+    """Let Pillow's own check, which also sees what an image hides in further frames, refuse beyond `max_pixels`.
+
+    Pillow warns over its limit and raises over twice its limit; the warning has to be an error too. Both settings are
+    the process's, so they are made once, not at each image: warnings filters are not safe to swap between threads.
+    """
+    with _LIMIT_LOCK:
+        if max_pixels != Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = max_pixels
+            warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+    yield
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as RGB: transparency over white, 16-bit grey scaled to 8 bit."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-        grey = np.asarray(image).astype(np.int64)
+        grey = np.asarray(image).astype(np.int32, casting="same_kind")
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError("pixels beyond 16 bits: save it with 8 or 16 bits")
         image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        ground = Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
     return image.convert("RGB")
 
 
-def _square(image: Image.Image, size: int) -> np.ndarray:
+def square(image: Image.Image, size: int, max_pixels: int) -> np.ndarray:
+    """The central square, its side resized: RGB -> uint8[3, size, size]."""
     width, height = image.size
     short = min(width, height)
     if short != size:
-        width, height = int(size * width / short), int(size * height / short)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        new = int(size * width / short), int(size * height / short)
+        if new[0] * new[1] > max_pixels:  # a thin strip: its middle alone, or it would grow beyond all bounds
+            left, top = (width - short) // 2, (height - short) // 2
+            image, new = image.crop((left, top, left + short, top + short)), (size, size)
+        image = image.resize(new, Image.Resampling.BILINEAR)
+        width, height = new
     left, top = round((width - size) / 2), round((height - size) / 2)
     pixels = np.asarray(image.crop((left, top, left + size, top + size)))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

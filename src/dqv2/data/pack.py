@@ -3,10 +3,13 @@
 A pack is a folder:
 
     images.npy    uint8[N, 3, H, W], RGB, C order
-    manifest.csv  one line an image, in the same order: id, label, class, sha256 (of its packed pixels) and,
-                  where the set has it, source
-    objects.npy   bool[N, H, W], True on the object; only where the set knows it
-    meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out
+                  A streamed pack has none: its images are decoded from their source whenever they are read.
+    manifest.csv  one line an image, in the same order: id, label, class, sha256 (of its packed pixels) and, where the
+                  set has them, source (where the image lies, if not at its id), source_sha256 (of the file as it
+                  was), width and height (of the image as it was)
+    objects.npy   bool[N, H, W], True on the object; or
+    boxes.npy     int16[N, 4], the object's x0, y0, x1, y1 in packed pixels; only where the set knows it
+    meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out, duplicates
 """
 
 import csv
@@ -16,16 +19,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dqv2.data.boxes import BoxMasks
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 
-__all__ = ["FORMAT", "DataError", "Pack", "write_pack"]
+__all__ = ["FORMAT", "DataError", "Origin", "Pack", "write_pack"]
 
-FORMAT = 1
-COLUMNS = ["id", "label", "class", "sha256"]
+FORMAT = 2
+COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
+OWN_COLUMNS = 4  # the rest are there where the set has them
+
+
+class Origin(NamedTuple):
+    """An image before it was packed: SHA-256 of its file (of its pixels, where it has none), width, height, object."""
+
+    sha256: str
+    width: int
+    height: int
+    box: tuple[int, int, int, int] | None = None
 
 
 class DataError(ValueError):
@@ -38,20 +52,21 @@ class Pack:
 
     Attributes:
         folder: where it lies.
-        images: uint8[N, 3, H, W] memory map, RGB, 0 to 255; read from disk as it is indexed.
+        images: uint8[N, 3, H, W] memory map, RGB, 0 to 255; read from disk as it is indexed. Of a streamed pack, a
+            `StreamedImages`, which decodes what is indexed.
         labels: int64[N], indices into `classes`.
         ids: N sample ids, unique; every other stage speaks of samples by these.
         classes: class names.
-        objects: bool[N, H, W] memory map of the true object masks, or None where the set has none.
+        objects: bool[N, H, W] of the true object masks, a memory map or `BoxMasks`, or None where the set has none.
         meta: `meta.json`.
     """
 
     folder: Path
-    images: np.memmap
+    images: Any
     labels: np.ndarray
     ids: list[str]
     classes: list[str]
-    objects: np.memmap | None
+    objects: np.memmap | BoxMasks | None
     meta: dict[str, Any]
 
     @classmethod
@@ -76,23 +91,32 @@ class Pack:
         if meta["format"] != FORMAT:
             raise ValueError(f"it has format {meta['format']}, this version of dqv2 reads format {FORMAT}")
         n, shape = meta["n"], (meta["n"], 3, meta["height"], meta["width"])
-        images = _map(folder / "images.npy", shape, np.uint8)
-        has_objects = "objects.npy" in meta["sha256"]
-        objects = _map(folder / "objects.npy", (n, *shape[2:]), np.bool_) if has_objects else None
+        objects = None
+        if "objects.npy" in meta["sha256"]:
+            objects = _map(folder / "objects.npy", (n, *shape[2:]), np.bool_)
+        elif "boxes.npy" in meta["sha256"]:
+            objects = BoxMasks(_map(folder / "boxes.npy", (n, 4), np.int16), meta["height"])
 
-        raw = (folder / "manifest.csv").read_bytes()
-        if sha256(raw) != meta["sha256"]["manifest.csv"]:
+        if sha256(folder / "manifest.csv") != meta["sha256"]["manifest.csv"]:
             raise ValueError("manifest.csv is not the file that was written with it (its sha256 differs)")
-        rows = csv.reader(io.StringIO(raw.decode("utf-8"), newline=""))
-        header = next(rows)
-        columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if n else dict.fromkeys(header, ())
-        ids, labels = list(columns["id"]), np.array(columns["label"], dtype=np.int64)
+        ids, labels = [], np.full(n, -1, np.int64)
+        with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if len(ids) < n:
+                    labels[len(ids)] = int(row["label"])
+                ids.append(row["id"])
         if len(ids) != n:
             raise ValueError(f"manifest.csv lists {len(ids)} images, meta.json says {n}")
         if len(set(ids)) != n:
             raise ValueError("manifest.csv gives an id twice")
         if n and not 0 <= labels.min() <= labels.max() < len(meta["classes"]):
             raise ValueError(f"manifest.csv has labels outside 0 to {len(meta['classes']) - 1}")
+        if "stream" in meta:
+            from dqv2.data.stream import StreamedImages
+
+            images = StreamedImages(folder / "manifest.csv", shape, **meta["stream"])
+        else:
+            images = _map(folder / "images.npy", shape, np.uint8)
         return cls(folder, images, labels, ids, meta["classes"], objects, meta)
 
     def __len__(self) -> int:
@@ -134,19 +158,26 @@ class Pack:
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids)}
 
+    def rows_of_manifest(self) -> list[dict[str, str]]:
+        """`manifest.csv`, one dictionary an image."""
+        with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
     def verify(self) -> None:
         """Read the whole pack and compare every file with its checksum.
 
         Raises:
             DataError: a file differs; of `images.npy`, the message counts and names the images that changed.
         """
+        if "stream" in self.meta:
+            for start in range(0, len(self), 256):
+                self.images[start : start + 256]  # compares each image with its checksum
         for name, expected in self.meta["sha256"].items():
             if sha256(self.folder / name) == expected:
                 continue
             what = f"{name} has changed since it was written"
             if name == "images.npy":
-                with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-                    sums = [row["sha256"] for row in csv.DictReader(file)]
+                sums = [row["sha256"] for row in self.rows_of_manifest()]
                 pairs = zip(self.ids, sums, self.images, strict=True)
                 changed = [name for name, known, image in pairs if sha256(image.tobytes()) != known]
                 what += f": {len(changed)} of {len(self)} images differ ({', '.join(changed[:5])})"
@@ -159,11 +190,13 @@ def write_pack(
     dataset: str,
     split: str,
     classes: Sequence[str],
-    items: Iterable[tuple[str, int, str | None, np.ndarray]],
+    items: Iterable[tuple],
     n: int,
     size: int,
     objects: np.ndarray | None = None,
     left_out: Sequence[dict[str, str]] = (),
+    about: dict[str, Any] | None = None,
+    stream: dict[str, Any] | None = None,
 ) -> Path:
     """Write a pack; the folder appears whole, or not at all, and replaces an older one.
 
@@ -172,11 +205,14 @@ def write_pack(
         dataset: name of the dataset.
         split: train, validation or test.
         classes: class names; labels are indices into them.
-        items: (id, label, source or None, image uint8[3, size, size]), consumed one at a time.
+        items: (id, label, source or None, image uint8[3, size, size]) and, where it is known, its `Origin`; consumed
+            and written one at a time.
         n: how many samples there are, those left out included; 0 makes an empty pack.
         size: side of the images, in pixels.
         objects: bool[N, size, size], the true object masks, in the order of the items.
         left_out: {"name", "reason"} of each sample that is not packed; may grow while the items are consumed.
+        about: more to note in `meta.json`; lists in it may grow likewise.
+        stream: the keywords of `StreamedImages` for a pack that keeps no pixels.
 
     Returns:
         The folder.
@@ -186,40 +222,67 @@ def write_pack(
             number of items is not `n` less those left out.
     """
     folder = Path(folder)
-    rows: dict[str, list] = {}
+    seen: set[str] = set()
+    boxes: list[tuple[int, int, int, int]] = []
     with atomic_dir(folder) as staged:
-        with (staged / "images.npy").open("wb") as file:
+        with (
+            (staged / "images.npy").open("wb") as file,
+            (staged / "rows.csv").open("w", encoding="utf-8", newline="") as table,
+        ):
             file.write(_header(n, size))
-            for name, label, source, image in items:
-                _check_item(name, label, image, size, len(classes), rows)
+            writer, used = csv.writer(table, lineterminator="\n"), [0] * len(COLUMNS)
+            for name, label, source, image, *origin in items:
+                _check_item(name, label, image, size, len(classes), seen)
+                seen.add(name)
                 pixels = image.tobytes()
-                file.write(pixels)
-                rows[name] = [name, int(label), classes[label], sha256(pixels), source]
+                if stream is None:
+                    file.write(pixels)
+                before = origin[0] if origin else Origin("", "", "")
+                row = [name, int(label), classes[label], sha256(pixels), source or "", *before[:3]]
+                used = [u or value != "" for u, value in zip(used, row, strict=True)]
+                writer.writerow(row)
+                if before.box:
+                    boxes.append(before.box)
             # Only now is it known how many there are: NumPy pads its header so that a new count fits in.
             file.seek(0)
-            file.write(_header(len(rows), size))
-        if len(rows) + len(left_out) != n:
+            file.write(_header(len(seen), size))
+        if len(seen) + len(left_out) != n:
             raise DataError(
-                f"{dataset} {split}: of {n} samples announced {len(rows)} came, {len(left_out)} are left out."
+                f"{dataset} {split}: of {n} samples announced {len(seen)} came, {len(left_out)} are left out."
             )
+        if stream is not None:
+            (staged / "images.npy").unlink()
         if objects is not None:
-            if objects.shape != (len(rows), size, size) or objects.dtype != np.bool_:
+            if objects.shape != (len(seen), size, size) or objects.dtype != np.bool_:
                 raise DataError(
-                    f"{dataset} {split}: objects must be bool[{len(rows)}, {size}, {size}], they are "
+                    f"{dataset} {split}: objects must be bool[{len(seen)}, {size}, {size}], they are "
                     f"{objects.dtype}{list(objects.shape)}."
                 )
             np.save(staged / "objects.npy", objects)
-        has_source = any(row[-1] is not None for row in rows.values())
-        with (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*COLUMNS, "source"] if has_source else COLUMNS)
-            writer.writerows(row if has_source else row[:-1] for row in rows.values())
+        elif boxes:
+            if len(boxes) != len(seen):
+                raise DataError(f"{dataset} {split}: only {len(boxes)} of {len(seen)} images have a box.")
+            np.save(staged / "boxes.npy", np.array(boxes, np.int16))
+        _write_manifest(staged, [i for i in range(len(COLUMNS)) if i < OWN_COLUMNS or used[i]])
         sums = {path.name: sha256(path) for path in sorted(staged.iterdir())}
         meta = {"format": FORMAT, "dataset": dataset, "split": split, "classes": list(classes)}
-        meta |= {"n": len(rows), "height": size, "width": size, "sha256": sums}
-        meta |= {"n_left_out": len(left_out), "left_out": list(left_out)}
+        meta |= {"n": len(seen), "height": size, "width": size, "sha256": sums}
+        meta |= {"n_left_out": len(left_out), "left_out": list(left_out), **(about or {})}
+        meta |= {} if stream is None else {"stream": stream}
         write_json(staged / "meta.json", meta)
     return folder
+
+
+def _write_manifest(staged: Path, columns: list[int]) -> None:
+    """rows.csv -> manifest.csv with a header, and only these columns."""
+    with (
+        (staged / "rows.csv").open(encoding="utf-8", newline="") as rows,
+        (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([COLUMNS[i] for i in columns])
+        writer.writerows([row[i] for i in columns] for row in csv.reader(rows))
+    (staged / "rows.csv").unlink()
 
 
 _REMEDY = "Delete that folder and run the pack rule again."
@@ -239,7 +302,7 @@ def _header(n: int, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def _check_item(name: str, label: int, image: np.ndarray, size: int, n_classes: int, seen: dict) -> None:
+def _check_item(name: str, label: int, image: np.ndarray, size: int, n_classes: int, seen: set) -> None:
     if image.shape != (3, size, size) or image.dtype != np.uint8:
         raise DataError(f"{name}: must be uint8[3, {size}, {size}], is {image.dtype}{list(image.shape)}.")
     if not 0 <= label < n_classes:

@@ -1,6 +1,6 @@
 """The arms of an experiment in a tidy table: which rows, in which order, under which names and looks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from dqv2.paper import style
 from dqv2.paper.stats import require_columns
 
 Spec = dict[str, Any]
-NUMBERS = ("mean", "sd", "variance", "source")  # of a reported value; all else of it says of which arm
+# Of a reported value; all else of it says of which arm. `plus_minus` is what the paper prints after ± without saying
+# what it is.
+NUMBERS = ("mean", "sd", "variance", "plus_minus", "place")
 
 
 def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
@@ -22,6 +24,15 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
         present = [value for value in wanted if value is not None]
         keep &= frame[name].isin(present) | (frame[name].isna() & (len(present) < len(wanted)))
     return keep.astype(bool)
+
+
+def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
+    """The paper's values of an arm: the entries all of whose columns hold one value throughout the arm's rows,
+    theirs."""
+    here = constants(rows)
+    for entry in spec.get("reported") or []:
+        if all(here.get(name) == value for name, value in entry.items() if name not in NUMBERS):
+            yield entry
 
 
 def constants(frame: pd.DataFrame) -> dict[str, Any]:

@@ -10,12 +10,21 @@ import pandas as pd
 
 from dqv2.runtime.files import atomic_path
 
+# The stages that train a network before anything is selected; their seconds are also given as `early_seconds`
+EARLY = ("early_train", "score", "autoencoder")
 WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
-WORDS += ("mixture", "mix", "selector", "backbone", "trainer", "selection", "device", "torch")
+WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
+WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
 
 
-def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: bool = False) -> pd.DataFrame:
+def collect(
+    runs: Sequence[dict[str, Any]],
+    files: Sequence[Path],
+    costs: Sequence[dict[str, list[Path]]] | None = None,
+    *,
+    partial: bool = False,
+) -> pd.DataFrame:
     """Join what the plan says of each run with what its metrics file measured.
 
     Args:
@@ -23,10 +32,13 @@ def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: b
         files: the ``metrics.json`` of each run, in the same order: an object with ``test_accuracy``
             (top-1, %) and any further scalars; nested values are left out, and where both name
             a column the plan's stays.
+        costs: for each run the cost files of what its coreset needed, by stage. They become `<stage>_seconds`,
+            `early_seconds` (trainings that come before the selection) and `selection_seconds` (everything).
         partial: leave missing runs out instead of refusing.
 
     Returns:
-        One row a run in the plan's order: the plan's columns, then the measured ones. Whole numbers are
+        One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole
+        numbers are
         ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
 
     Raises:
@@ -42,7 +54,12 @@ def collect(runs: Sequence[dict[str, Any]], files: Sequence[Path], *, partial: b
         raise FileNotFoundError(
             f"{len(missing)} of {len(files)} runs have no metrics file; run them or ask for partial:{shown}"
         )
-    rows = [_row(run, file) for run, file in zip(runs, files, strict=True) if file.is_file()]
+    costs = costs or [{}] * len(runs)
+    rows = [
+        _row(run, file) | _seconds(stages, partial=partial)
+        for run, file, stages in zip(runs, files, costs, strict=True)
+        if file.is_file()
+    ]
     planned = [name for run in runs for name in run]
     measured = [name for row in rows for name in row]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*planned, *measured])))
@@ -65,7 +82,44 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool) or not 0 <= accuracy <= 100:
         raise ValueError(f"{file}: test_accuracy is {accuracy!r}, not a percentage from 0 to 100")
     scalars = {name: value for name, value in metrics.items() if not isinstance(value, list | dict)}
-    return scalars | run
+    return scalars | run | {"metrics": file.as_posix()}
+
+
+def _seconds(stages: dict[str, list[Path]], *, partial: bool) -> dict[str, Any]:
+    """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one."""
+    files = {Path(file) for files in stages.values() for file in files}
+    missing = sorted(str(file) for file in files if not file.is_file())
+    if missing and not partial:
+        raise FileNotFoundError(f"{len(missing)} cost files are missing, such as {missing[0]}: run its stage again")
+    if missing or not stages:
+        return {}
+    costs = {file: json.loads(file.read_text()) for file in files}
+    found = {stage: sum(costs[Path(file)]["seconds"] for file in files) for stage, files in stages.items()}
+    sums = {"early": sum(found.get(stage, 0.0) for stage in EARLY), "selection": sum(found.values())}
+    seconds = {f"{name}_seconds": round(value, 4) for name, value in (found | sums).items()}
+    return seconds | {"selection_device": " + ".join(sorted({cost["device"] for cost in costs.values()}))}
+
+
+VARIANTS = {"original": "Original", "dropped": "After dropping", "reconstructed": "After reconstruction"}
+VARIANTS |= {"tobias": "Tobias"}
+
+
+def storage_frame(runs: Sequence[dict[str, Any]], sizes: Sequence[dict[str, tuple[int, int]]]) -> pd.DataFrame:
+    """One row a coreset and variant of its images: `megabytes` (10⁶ bytes) and `bytes_per_image`.
+
+    Args:
+        runs: the planned columns of each coreset.
+        sizes: for each the variant -> (bytes in all, images).
+    """
+    rows = [
+        run
+        | {"variant": name, "variant_title": title, "megabytes": total / 1e6, "bytes_per_image": total / count}
+        | {"coreset_size": count}
+        for run, variants in zip(runs, sizes, strict=True)
+        for name, title in VARIANTS.items()
+        for total, count in [variants[name]]
+    ]
+    return _typed(pd.DataFrame(rows))
 
 
 def _agree(measured: Any, planned: Any) -> bool:

@@ -11,13 +11,14 @@ Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all k
     width               "column" (3.4 in), "full" (7 in) or inches; height in inches
     ylim                [low, high], else from the data
     colours, methods    {method: colour}; all of the config's methods, so that new ones agree across figures
-    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside ours
+    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose
+    rows hold
+                        these values in these columns
     reference           horizontal lines: [{label, column: value, ...}], mean ± sd of the rows that match
     values              (methods) print "mean ± sd" above each column, true unless set
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dqv2.paper import layout, style
-from dqv2.paper.arms import NUMBERS, Spec, constants, looks_of, match, ordered, printed, select
+from dqv2.paper.arms import NUMBERS, Spec, looks_of, match, ordered, printed, reported, select
 from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
@@ -84,6 +85,7 @@ def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]
         *((rows, [n for n in [spec["panel"]] if n]) for _, rows in references),
     ]:
         require_one_row_per_seed(rows, by)
+    _require_one_arm(frame, axes_names, spec)
     panels = ordered(frame, spec["panel"], spec.get("panel_order")) if spec["panel"] else [None]
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
@@ -101,7 +103,7 @@ def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]
             here = {spec["panel"]: panel} if spec["panel"] else {}
             rows = frame[match(frame, here)]
             inside = [(label, some[match(some, here)]) for label, some in references]
-            handles += paint(ax, rows, inside, xs, hues, {**spec, "here": constants(rows)})
+            handles += paint(ax, rows, inside, xs, hues, spec)
             if panel is not None:
                 ax.set_title(printed(panel, spec))
             ax.set_xlim(-0.6, len(xs) - 0.4)
@@ -168,7 +170,7 @@ def _method_columns(ax: Axes, frame: pd.DataFrame, references: list, xs: list, h
                 text += f"\nn = {got['n']:.0f}" if unequal else ""
                 note = ax.annotate(text, (at, top), (0, 4), textcoords="offset points", ha="center", va="bottom")
                 note.set(fontsize=style.SMALL, gid="value", linespacing=1.0, path_effects=layout.halo())
-            handles += _reported(ax, spec, {spec["x"]: value} | ({spec["hue"]: hue} if by_hue else {}), at + 0.4 * step)
+            handles += _reported(ax, spec, rows, at + 0.4 * step)
     if by_hue:
         handles += [_dot(look, printed(hue, spec, spec["hue"])) for hue, look in looks.items()]
     return handles + _references(ax, references, spec)
@@ -193,9 +195,9 @@ def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list
         look_of_mean = {"color": look.colour, "marker": look.marker, "ms": 5.5, "mec": "white", "mew": 0.7}
         ax.plot(at, mean, lw=1.5, zorder=3.2, gid="mean", **look_of_mean)
         for x, position in zip(xs, at, strict=True):
-            _seeds(ax, position + 0.48 * step, rows[match(rows, {spec["x"]: x})], spec, look, 0.14 * step, 9)
-            filters = {spec["x"]: x} | ({spec["hue"]: hue} if spec["hue"] else {})
-            handles += _reported(ax, spec, filters, position - 0.4 * step)
+            arm = rows[match(rows, {spec["x"]: x})]
+            _seeds(ax, position + 0.48 * step, arm, spec, look, 0.14 * step, 9)
+            handles += _reported(ax, spec, arm, position - 0.4 * step)
         if spec["hue"]:
             handles.append(_dot(look, printed(hue, spec, spec["hue"]), line=True))
     return handles + _references(ax, references, spec)
@@ -216,30 +218,31 @@ def _references(ax: Axes, references: list, spec: Spec) -> list:
     return handles
 
 
-def _reported(ax: Axes, spec: Spec, filters: dict[str, Any], at: float) -> list:
-    """Draw what the paper reports for this arm, hollow: an entry counts if all columns it names agree."""
-    here, handles = spec["here"] | filters, []
-    for entry in spec.get("reported", []):
-        named = {name: value for name, value in entry.items() if name not in NUMBERS}
-        if entry.get("mean") is None or any(here.get(name) != value for name, value in named.items()):
+def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: float) -> list:
+    """Draw what the paper reports for the arm of these rows, hollow."""
+    handles = []
+    for entry in reported(rows, spec) if len(rows) else ():
+        if entry.get("mean") is None:
             continue
-        if spec["x"] not in named or (spec["panel"] and spec["panel"] not in named):
-            wanted = " and ".join(name for name in (spec["x"], spec["panel"]) if name)
-            raise ValueError(f"the reported value {entry} must name {wanted}")
         sd = entry.get("sd") if entry.get("variance") is None else entry["variance"] ** 0.5
-        look = {
-            "color": style.GREY,
-            "mfc": "white",
-            "mew": 0.9,
-            "ms": 4.5,
-            "marker": "D",
-            "ls": "none",
-            "gid": "reported",
-        }
-        handles.append(ax.plot(at, entry["mean"], **look, zorder=3.5, label="reported in the paper")[0])
+        look = {"color": style.GREY, "mfc": "white", "mew": 0.9, "ms": 4.5, "marker": "D", "ls": "none"}
+        look |= {"gid": "reported", "label": "reported in the paper", "zorder": 3.5, "clip_on": False}
+        handles.append(ax.plot(at, entry["mean"], **look)[0])
         if sd:
             ax.errorbar(at, entry["mean"], sd, fmt="none", ecolor=style.GREY, lw=0.8, capsize=2, zorder=2)
     return handles
+
+
+def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
+    """Refuse a reported value that several arms of the figure would show."""
+    for entry in spec.get("reported") or []:
+        if entry.get("mean") is None or not set(entry) - set(NUMBERS) <= set(frame.columns):
+            continue
+        rows = frame[match(frame, {name: value for name, value in entry.items() if name not in NUMBERS})]
+        if len(rows[by].drop_duplicates()) > 1:
+            raise ValueError(
+                f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"
+            )
 
 
 def _dot(look: style.Look, label: str, *, line: bool = False) -> Line2D:

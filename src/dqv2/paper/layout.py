@@ -180,6 +180,19 @@ def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy:
             break
     ax.set_yticks(ticks)
     ax.spines["left"].set_bounds(low, ticks[-1] if ticks else top)
+    _clear_marks(figure, ax)
+
+
+def _clear_marks(figure: Figure, ax: Axes) -> None:
+    """Raise a value that a mark of the paper's would cover to just above that mark."""
+    marks = [line for line in ax.lines if line.get_gid() == "reported"]
+    for text in (text for text in ax.texts if text.get_gid() == "value"):
+        for mark in sorted(marks, key=lambda line: line.get_ydata()[0]):
+            half = (mark.get_markersize() / 2 + 1.5) * figure.dpi / 72
+            (x, y), box = ax.transData.transform((mark.get_xdata()[0], mark.get_ydata()[0])), text.get_window_extent()
+            if box.x0 < x + half and x - half < box.x1 and box.y0 < y + half and y - half < box.y1:
+                up = (y + half - box.y0) / figure.dpi * 72
+                text.xyann = (text.xyann[0], text.xyann[1] + up)
 
 
 def _fit_values(figure: Figure, ax: Axes) -> None:

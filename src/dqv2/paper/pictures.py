@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from dqv2.paper import layout, style
@@ -60,6 +61,13 @@ def picture_grid(
                     at = ((left - 0.05) / width, middle)
                     figure.text(*at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row")
     return figure
+
+
+def one_a_class(labels: np.ndarray, count: int, *, generator: torch.Generator) -> np.ndarray:
+    """Rows of at most `count` images, drawn at random, of different classes: int64[k]. labels: int64[N]."""
+    order = torch.randperm(len(labels), generator=generator).numpy()
+    _, first = np.unique(labels[order], return_index=True)
+    return order[np.sort(first)][:count]
 
 
 def overlay(images: Any, masks: Any, *, fade: float = 0.75) -> np.ndarray:

@@ -10,8 +10,9 @@ Keys of the spec:
     better              "higher" (unless set), "lower" or None: which mean is bold
     decimals            2 unless set
     caption, label      the caption's first words; "demo" and the like, put before them
+    beside              further columns of the tidy table whose means stand beside: selection_seconds, ...
     row_title           the head of the first column, "Method" unless set
-    reported            the paper's values, [{row column: value, column column: value, mean, sd or variance}]
+    reported            the paper's values, as in ``figures``
 """
 
 from pathlib import Path
@@ -19,11 +20,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.arms import NUMBERS, Spec, constants, match, ordered, printed, select
+from dqv2.paper.arms import Spec, match, ordered, printed, reported, select
 from dqv2.paper.collect import write_csv
-from dqv2.paper.stats import require_one_row_per_seed, summarise
+from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
 from dqv2.runtime.files import atomic_path
 
+BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -52,7 +54,9 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
-    as printed) and, where the spec has reported values, ``reported`` and ``reported_sd``.
+    as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus``
+    (what the
+    paper prints after ± without saying of what).
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -66,17 +70,19 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         sizes = frame.groupby(by, sort=False, observed=True)["coreset_size"].agg(["min", "max"]).reset_index()
         same = sizes["min"].eq(sizes["max"]).fillna(False)
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
+    for name in spec.get("beside", []):
+        require_columns(frame, [name])
+        means = frame.groupby(by, sort=False, observed=True)[name].mean().rename(name)
+        table = table.merge(means.reset_index(), on=by, how="left")
     keys = [table[by[0]].map({v: i for i, v in enumerate(ordered(frame, by[0], spec.get("order")))})]
     if spec["column"]:
         keys.append(table[by[1]].map({v: i for i, v in enumerate(ordered(frame, by[1], spec.get("column_order")))}))
     table = table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
     table["best"] = _best(table, spec)
     if spec.get("reported"):
-        same = constants(frame)
-        found = [
-            _reported(same | dict(zip(by, values, strict=True)), spec) for values in table[by].itertuples(index=False)
-        ]
-        table["reported"], table["reported_sd"] = zip(*found, strict=True)
+        arms = table[by].to_dict("records")
+        found = [_reported(frame[match(frame, arm)], spec) for arm in arms]
+        table["reported"], table["reported_sd"], table["reported_plus_minus"] = zip(*found, strict=True)
     return table
 
 
@@ -89,6 +95,8 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
+    if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
+        spread += ". The paper's ± as it prints it; it does not say of what"
     caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
     _write(Path(md), _markdown(head, body, foot, paper, caption))
     _write(Path(tex), _latex(head, body, foot, paper, caption))
@@ -115,13 +123,12 @@ def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
     return best & (groups.transform("size") > 1)
 
 
-def _reported(cell: dict, spec: Spec) -> tuple[float, float]:
-    for entry in spec["reported"]:
-        named = {name: value for name, value in entry.items() if name not in NUMBERS}
-        if entry.get("mean") is not None and all(cell.get(name) == value for name, value in named.items()):
-            sd = entry.get("sd") if entry.get("variance") is None else entry["variance"] ** 0.5
-            return float(entry["mean"]), float("nan") if sd is None else float(sd)
-    return float("nan"), float("nan")
+def _reported(rows: pd.DataFrame, spec: Spec) -> tuple[float, float, float]:
+    for entry in reported(rows, spec):
+        sd = entry.get("sd") if entry.get("variance") is None else entry["variance"] ** 0.5
+        numbers = (entry.get("mean"), sd, entry.get("plus_minus"))
+        return tuple(float("nan") if number is None else float(number) for number in numbers)
+    return (float("nan"),) * 3
 
 
 def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]], list[str] | None, int]:
@@ -132,8 +139,12 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
         columns = [v for v in ordered(table, column, spec.get("column_order")) if v in columns]
     head = [spec.get("row_title", "Method")]
     head += [printed(v, spec, column) if column else spec.get("ylabel", spec["y"]) for v in columns]
+    if "reported" in table:
+        table = table.assign(reported_spread=table["reported_sd"].fillna(table["reported_plus_minus"]))
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
+    beside = spec.get("beside", [])
+    head += [BESIDE.get(name, name) for name in beside]
     head += [printed(v, spec, column) if column else "mean" for v in paper] + ["n"]
 
     def cells(rows: pd.DataFrame, mean: str, sd: str, columns: list) -> list[Cell]:
@@ -146,7 +157,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     for value in table[row].unique():
         mine = table[table[row] == value]
         line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns)]
-        line += cells(mine, "reported", "reported_sd", paper)
+        line += [(f"{mine[name].mean():.1f}", False) for name in beside]
+        line += cells(mine, "reported", "reported_spread", paper)
         body.append([*line, (_range(mine["n"]), False)])
     foot = None
     if "coreset_size" in table and table["coreset_size"].notna().any():
@@ -154,7 +166,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
             "Coreset size",
             *(_range(table.loc[_is(table, column, v), "coreset_size"]) for v in columns),
         ]
-        foot += [""] * (len(paper) + 1)
+        foot += [""] * (len(paper) + 1 + len(beside))
     return head, body, foot, len(paper)
 
 

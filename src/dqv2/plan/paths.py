@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 PACK = "{dataset}/data/{split}"
 PACK_OPTIONS = "{dataset}/data/options.json"
+SPLITS = "{dataset}/data/splits.json"
 EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
 SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
 EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
@@ -15,7 +16,16 @@ FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-
 FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
 BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
 CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
-METRICS = "{dataset}/train/{selection}/keep-{keep}/{trainer}/seed-{seed}/metrics.json"
+EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/export-{form}"
+PUBLISHED = "published/{selector}.csv"
+SCORES = "{dataset}/scores/{backbone}/seed-{seed}/scores.npz"
+AUTOENCODER = "{dataset}/autoencoder/{autoencoder}/model.pt"  # pre-trained here
+WEIGHTS = "autoencoders/{autoencoder}.json"  # published weights, looked at
+PIXELS = "{dataset}/pixels/{selection}/keep-{keep}/{pixels}/seed-{seed}/pixels.npz"
+# {step} is empty, or "pixels-NAME/" where something is done to the coreset's pixels
+MODEL = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/model.pt"
+TRAINING = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json"
+METRICS = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json"
 
 
 def ratio(value: float) -> str:
@@ -26,3 +36,8 @@ def ratio(value: float) -> str:
 def chunk_name(seeds: Iterable[int]) -> str:
     """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
     return "_".join(str(seed) for seed in seeds)
+
+
+def cost(pattern: str) -> str:
+    """Where a stage notes what making `pattern` cost."""
+    return f"{pattern.rpartition('/')[0]}/cost.json"

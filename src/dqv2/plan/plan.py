@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dqv2.config import Config, ConfigError, missing_folders
-from dqv2.plan import paths
-from dqv2.plan.runs import Run, Selection, check, rows_of, title_of
+from dqv2.config import Config, ConfigError
+from dqv2.plan import coresets, data, overlap, paths
+from dqv2.plan.check import check, missing_weights
+from dqv2.plan.params import Params
+from dqv2.plan.runs import Run, Selection, rows_of, title_of
 
 
-class Plan:
+class Plan(Params):
     """The runs of a configuration, each once however many experiments share it.
 
     Args:
@@ -36,11 +38,30 @@ class Plan:
                 f"needs.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
             )
 
-    def check_folders(self) -> None:
-        """Before the first job: every folder of images that is still to be packed must be there."""
-        datasets = sorted({run.selection.dataset for run in self.runs})
-        if faults := missing_folders(self.config, [name for name in datasets if not self._is_packed(name)]):
+    def check_folders(self, *, training: bool = True) -> None:
+        """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""
+        datasets = [name for name in sorted({run.selection.dataset for run in self.runs}) if not self._is_packed(name)]
+        faults = data.missing_folders(self.config, datasets)
+        if training and not faults:
+            faults = data.without_test(self.config, datasets)
+        if faults:
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
+        if training and (faults := missing_weights(self.config, self.runs)):
+            raise ConfigError("\n  ".join(["weights are missing:", *faults]))
+
+    @cached_property
+    def fetches(self) -> dict[str, str]:
+        """The published sets that the plan uses: the file that says that one is there -> a name for its rule."""
+        found = {}
+        for dataset in sorted({run.selection.dataset for run in self.runs}):
+            for file in self.fetched_of(dataset):
+                name = self.config.datasets[dataset].archive.replace("-", "_")
+                found.setdefault(file, f"{name}_{dataset}" if name in found.values() else name)
+        return found
+
+    def fetched_of(self, dataset: str) -> list[str]:
+        """The file that says that a dataset's published set is there, or nothing."""
+        return data.fetched_of(self.config, dataset)
 
     def _is_packed(self, dataset: str) -> bool:
         """Whether the pack that is there was made with these very options; Snakemake makes any other anew."""
@@ -50,22 +71,31 @@ class Plan:
     @cached_property
     def runs(self) -> list[Run]:
         """Every training of the plan, once."""
-        return list(dict.fromkeys(run for rows in self.rows.values() for run, *_ in rows))
+        trained = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
+        return list(dict.fromkeys(run for rows in trained for run, *_ in rows))
 
     @cached_property
     def models(self) -> list[str]:
         """The networks that the plan builds."""
-        trainers = {run.trainer for run in self.runs}
-        backbones = {run.selection.backbone for run in self.runs} - {None}
-        masks = {run.selection.mask for run in self.runs} - {None}
-        backbones |= {self.config.masks[mask].backbone for mask in masks} - {None}
-        found = {self.config.trainers[name].model for name in trainers}
+        found = {self.config.trainers[run.trainer].model for run in self.runs}
+        backbones = {name for run in self.runs for name in self._backbones_of(run)}
+        storages = [self.config.experiments[name].storage for name in self.rows]
+        backbones |= {self.config.masks[storage.mask].backbone for storage in storages if storage} - {None}
         return sorted(found | {self.config.backbones[name].model for name in backbones})
+
+    def _backbones_of(self, run: Run) -> list[str]:
+        """The backbones that a run reads: for its features or scores, its masks, its pixel step; each once."""
+        fresh = self.config.trainers[run.trainer].fresh_tobias
+        masks = [run.selection.mask, fresh.mask if fresh else None]
+        found = [run.selection.backbone, *(self.config.masks[mask].backbone for mask in masks if mask)]
+        found.append(self.config.pixels[run.pixels].backbone if run.pixels else None)
+        return [name for name in dict.fromkeys(found) if name]
 
     @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
         """(dataset, path) -> selection."""
-        return {(run.selection.dataset, run.selection.path): run.selection for run in self.runs}
+        runs = [run for rows in self.rows.values() for run, *_ in rows]
+        return {(run.selection.dataset, run.selection.path): run.selection for run in runs}
 
     @cached_property
     def chunks(self) -> list[tuple[int, ...]]:
@@ -85,106 +115,11 @@ class Plan:
             chunks += [tuple(seeds[i : i + step]) for i in range(0, len(seeds), step)]
         return chunks
 
-    # -- inputs that depend on the configuration ------------------------------------------------------------------
-
-    def under(self, pattern: str) -> str:
-        """A path pattern below this run's results."""
-        return f"{self.root}/{pattern}"
-
-    def models_of_mask(self, mask: str) -> list[str]:
-        """The saliency pattern that a mask reads, or nothing."""
-        backbone = self.config.masks[mask].backbone
-        return [self.under(paths.SALIENCY).replace("{backbone}", backbone)] if backbone else []
-
-    def features_of(self, selection: Selection) -> list[str]:
-        """The embedding patterns that a selection's bins read: the originals', then the Tobias images'."""
-        return self._outputs_of(selection, paths.EMBEDDING, paths.FEATURES)
-
-    def logits_of(self, selection: Selection) -> list[str]:
-        """The same for the logits, or nothing where the selector needs none."""
-        if not self.config.selectors[selection.selector].reads_logits:
-            return []
-        return self._outputs_of(selection, paths.LOGITS, paths.FEATURE_LOGITS)
-
-    def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:
-        found = []
-        if selection.backbone:
-            if self.config.mixtures[selection.mixture].originals > 0:
-                found.append(self.under(originals).replace("{backbone}", selection.backbone))
-            if selection.mask:
-                found.append(self._with_mask(self.under(tobias).replace("{backbone}", selection.backbone), selection))
-        return found
-
-    def recipes_of(self, selection: Selection) -> list[str]:
-        """The recipe pattern of a selection's Tobias images, or nothing."""
-        return [self._with_mask(self.under(paths.RECIPE), selection)] if selection.mask else []
-
-    def fresh_of(self, trainer: str) -> list[str]:
-        """The recipe pattern whose masks a trainer needs to draw fresh backgrounds, or nothing."""
-        fresh = self.config.trainers[trainer].fresh_tobias
-        if fresh is None:
-            return []
-        return [self.under(paths.RECIPE).replace("{mask}", fresh.mask).replace("{size}", str(fresh.size))]
-
-    @staticmethod
-    def _with_mask(pattern: str, selection: Selection) -> str:
-        return pattern.replace("{mask}", str(selection.mask)).replace("{size}", str(selection.tobias_size))
-
-    # -- parameters: sorted builtins, only what a stage uses --------------------------------------------------------
-
-    def options(self, stage: str, **values: Any) -> dict[str, Any]:
-        """The params of a stage."""
-        return _sorted({"version": self.versions[stage], **values})
-
-    def pack_options(self, dataset: str) -> dict[str, Any]:
-        """What the pack depends on: the dataset's block without what only training reads."""
-        block = self.config.datasets[dataset].model_dump(exclude={"title", "augment", "stem"})
-        return self.options("pack", **block)
-
-    def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
-        """What early training depends on."""
-        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
-        network = self._network_options(dataset)
-        if not recipe["epochs"]:  # random weights depend on nothing else
-            recipe, network = {"model": recipe["model"], "epochs": 0}, {"stem": network["stem"]}
-        return self.options("early_train", **recipe, **network)
-
-    def _network_options(self, dataset: str) -> dict[str, Any]:
-        block = self.config.datasets[dataset]
-        return {"augment": block.augment.model_dump(), "stem": block.stem}
-
-    def augment_options(self, mask: str, size: int) -> dict[str, Any]:
-        """What a Tobias recipe depends on."""
-        block = self.config.masks[mask]
-        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction, size=size)
-
-    def bin_options(self, selection: Selection) -> dict[str, Any]:
-        """What bins depend on."""
-        mixture = self.config.mixtures[selection.mixture].model_dump(exclude={"title", "budget"})
-        selector = self.config.selectors[selection.selector].used
-        return self.options("bin", mixture=mixture, selector=selector)
-
-    def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
-        """What a coreset depends on besides the bins."""
-        budget = self.config.mixtures[selection.mixture].budget
-        return self.options("sample", keep_ratio=keep, budget=budget)
-
-    def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
-        """What a training depends on besides the images."""
-        recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
-        return self.options("train", **recipe, **self._network_options(dataset))
-
     # -- what is asked for --------------------------------------------------------------------------------------------
 
     def metrics_of(self, run: Run) -> str:
         """The file that a run leaves."""
-        return self.under(paths.METRICS).format(
-            dataset=run.selection.dataset,
-            selection=run.selection.path,
-            keep=paths.ratio(run.keep_ratio),
-            trainer=run.trainer,
-            seed=run.seed,
-        )
+        return self._at(paths.METRICS, run)
 
     def columns_of(self, experiment: str) -> list[dict[str, Any]]:
         """What is known of each run of an experiment before it ran: the columns that collect joins to its metrics."""
@@ -212,6 +147,7 @@ class Plan:
                     "mask_title": title_of(config.masks, mask) or "no mask",
                     "backgrounds": backgrounds,
                     "tobias_size": s.tobias_size,
+                    "pixels": run.pixels or "none",
                     "keep_ratio": run.keep_ratio,
                     "trainer": run.trainer,
                     "mix": config.trainers[run.trainer].mix,
@@ -221,10 +157,14 @@ class Plan:
         return found
 
     def picture_options(self, experiment: str) -> dict[str, Any]:
-        """What an experiment's pictures depend on: how many images, and the Tobias size of each recipe."""
+        """What an experiment's pictures depend on: how many images, of which seed, each recipe's Tobias size."""
+        block = self.config.experiments[experiment].pictures
+        seed = self._shown(experiment).seed
+        if block.steps == "pixels":
+            files = self.pixel_files(experiment, first=True)
+            return self.options("pixel_pictures", images=block.images, seed=seed, files=files)
         sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
-        images = self.config.experiments[experiment].pictures.images
-        return self.options("pictures", images=images, sizes=sizes, seed=self.rows[experiment][0].run.seed)
+        return self.options("pictures", images=block.images, sizes=sizes, seed=seed)
 
     def picture_recipes(self, experiment: str) -> list[str]:
         """The recipes that an experiment's pictures show: its first seed, each Tobias size once."""
@@ -237,34 +177,143 @@ class Plan:
         ]
         return list(dict.fromkeys(found))
 
+    def redrawn(self, experiment: str) -> list[Run]:
+        """The runs of an experiment whose coreset's pixels an autoencoder redraws, one a coreset."""
+        runs = [run for run, *_ in self.rows[experiment] if run.pixels]
+        runs = [run for run in runs if self.config.pixels[run.pixels].step == "mae"]
+        return list({self._at(paths.PIXELS, run): run for run in runs}.values())
+
+    def pixel_files(self, experiment: str, *, first: bool = False) -> dict[str, list[str]]:
+        """For each redrawn coreset of an experiment (or the first): its pack, coreset and pixels."""
+        runs = self.redrawn(experiment)[: 1 if first else None]
+        found = {
+            "train": [self.under(paths.PACK).format(dataset=run.selection.dataset, split="train") for run in runs],
+            "coresets": [self._at(paths.CORESET, run) for run in runs],
+            "pixels": [self._at(paths.PIXELS, run) for run in runs],
+        }
+        if storage := self.config.experiments[experiment].storage:
+            recipe = self.under(paths.RECIPE).replace("{mask}", storage.mask)
+            recipe = recipe.replace("{size}", str(storage.tobias_size))
+            found["tobias"] = [self._at(recipe, run) for run in runs]
+        return found
+
+    def planned(self, experiment: str) -> int:
+        """How many rows an experiment's table has when it is whole."""
+        if self.config.experiments[experiment].storage:
+            return len(self.redrawn(experiment)) * 4  # original, dropped, reconstructed, Tobias
+        if self.config.experiments[experiment].overlap:
+            return len(self.overlaps(experiment))
+        return len(self.rows[experiment])
+
+    def storage_options(self, experiment: str) -> dict[str, Any]:
+        """What the storage of an experiment's images depends on."""
+        block = self.config.experiments[experiment].storage
+        files = self.pixel_files(experiment)
+        return self.options("storage", encoding=block.encoding, quality=block.quality, files=files)
+
+    def storage_columns(self, experiment: str) -> list[dict[str, Any]]:
+        """What is known of each redrawn coreset before its images are encoded."""
+        titles = {name: block.title for name, block in self.config.datasets.items()}
+        return [
+            {
+                "experiment": experiment,
+                "dataset": run.selection.dataset,
+                "dataset_title": titles[run.selection.dataset],
+                "keep_ratio": run.keep_ratio,
+                "pixels": run.pixels,
+                "seed": run.seed,
+            }
+            for run in self.redrawn(experiment)
+        ]
+
+    def _at(self, pattern: str, run: Run) -> str:
+        pattern = pattern if pattern.startswith(self.root) else self.under(pattern)
+        return pattern.format(
+            dataset=run.selection.dataset,
+            selection=run.selection.path,
+            keep=paths.ratio(run.keep_ratio),
+            step=f"pixels-{run.pixels}/" if run.pixels else "",
+            pixels=run.pixels,
+            trainer=run.trainer,
+            seed=run.seed,
+        )
+
     def targets(self) -> list[str]:
         """The files of every active experiment."""
         found = []
         for name in self.config.targets:
             experiment = self.config.experiments[name]
-            if experiment.figure or experiment.pictures:
+            if experiment.figure or experiment.pictures or experiment.diagram or experiment.cost:
                 found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
             if experiment.table:
                 found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
-        return found
+        return found + coresets.exports(self, asked=True)
+
+    def exports(self) -> list[str]:
+        """The folder of every coreset, to give away."""
+        return coresets.exports(self)
+
+    @cached_property
+    def published(self) -> list[str]:
+        """The selectors that are coresets published elsewhere."""
+        return coresets.published(self)
+
+    def overlaps(self, experiment: str) -> list[overlap.Cell]:
+        """The masks that an experiment holds against the objects that a set knows."""
+        return overlap.cells(self, experiment)
+
+    @property
+    def collected(self) -> list[str]:
+        """The active experiments whose table is of runs, not of encoded images or of masks."""
+        blocks = self.config.experiments
+        return [name for name in self.config.targets if not (blocks[name].storage or blocks[name].overlap)]
+
+    @property
+    def trains(self) -> bool:
+        """Whether some active experiment asks for accuracies, and so for a test split."""
+        active = [self.config.experiments[name] for name in self.config.targets]
+        return any((block.figure or block.table) and not (block.overlap or block.storage) for block in active)
+
+    def makes_runs(self, experiment: str) -> bool:
+        """Whether an experiment shows trainings: pictures, storage and a diagram do not."""
+        block = self.config.experiments[experiment]
+        return bool(block.figure or block.table or block.cost) and not block.storage
+
+    def run_note(self) -> str:
+        """What stands over the results of several experiments: the data, the seeds, the scale."""
+        titles = dict.fromkeys(self.config.datasets[run.selection.dataset].title for run in self.runs)
+        seeds = sorted({run.seed for run in self.runs})
+        scale = self.config.label or f"run {self.config.run}"
+        return " · ".join([scale, *titles, f"seeds {', '.join(map(str, seeds))}"])
 
     def note(self, experiment: str) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
         rows = self.rows[experiment]
         if self.config.experiments[experiment].pictures:
             rows = rows[:1]
+        if self.config.experiments[experiment].diagram:
+            title = self.config.datasets[rows[0].run.selection.dataset].title
+            return f"from the stages that the plan runs · {title} · every stage also reads the images"
         seeds = len({run.seed for run, *_ in rows})
         keeps = sorted({run.keep_ratio for run, *_ in rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
-            first = rows[0].run
-            mask = title_of(self.config.masks, first.selection.mask)
-            return " · ".join([*parts, *([mask] if mask else []), f"seed {first.seed}"])
+            first = self._shown(experiment)
+            facts = [title_of(self.config.masks, first.selection.mask), self._drawn_by(first)]
+            return " · ".join([*parts, *filter(None, facts), f"seed {first.seed}"])
+        parts += sorted({self._drawn_by(run) for run, *_ in rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
         if len(keeps) == 1:
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
 
+    def _shown(self, experiment: str) -> Run:
+        """The run whose images an experiment's pictures show."""
+        pictures = self.config.experiments[experiment].pictures
+        redraws = pictures and pictures.steps == "pixels"
+        return self.redrawn(experiment)[0] if redraws else self.rows[experiment][0].run
 
-def _sorted(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(block.items())}
+    def _drawn_by(self, run: Run) -> str:
+        """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
+        name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
+        return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dqv2.config import Axes, Config, ConfigError, Experiment
+from dqv2.config import Axes, Config, Experiment
 
-AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "trainer")
+AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "pixels", "trainer")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Run:
 
     selection: Selection
     keep_ratio: float
+    pixels: str | None  # None: nothing is done to the pixels
     trainer: str
     seed: int
 
@@ -58,15 +59,15 @@ def rows_of(config: Config, experiment: Experiment) -> list[Row]:
     cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
     titles = _titles(config, cells)
     return [
-        Row(Run(selection, keep, trainer, seed), titles[cell], method)
+        Row(Run(selection, keep, pixels, trainer, seed), titles[cell], method)
         for cell in cells
-        for (method, _, selection, keep, trainer) in [cell]
+        for (method, _, selection, keep, pixels, trainer) in [cell]
         for seed in seeds
     ]
 
 
 def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
-    """(method, title, selection, keep ratio, trainer) for each point of the product of an arm's axes."""
+    """(method, title, selection, keep ratio, pixels, trainer) for each point of the product of an arm's axes."""
 
     def values(axis: str) -> list | None:
         return (getattr(arm, axis) if arm else None) or getattr(experiment, axis)
@@ -81,32 +82,36 @@ def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
         for point in itertools.product(*choices):
             axes = dict(zip(AXES, point, strict=True))
             title = (arm.title if arm else None) or experiment.title
-            yield (method, title, _selection(config, axes), axes["keep_ratio"], axes["trainer"])
+            pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
+            yield (method, title, _selection(config, axes), axes["keep_ratio"], pixels, axes["trainer"])
 
 
 def _selection(config: Config, axes: dict[str, Any]) -> Selection:
     """Drop the axes on which the selection does not depend, so that equal work has one path."""
     with_tobias = config.mixtures[axes["mixture"]].tobias > 0
-    with_features = config.selectors[axes["selector"]].reads_features
+    selector = config.selectors[axes["selector"]]
     return Selection(
         dataset=axes["dataset"],
         mixture=axes["mixture"],
         selector=axes["selector"],
         mask=axes["mask"] if with_tobias else None,
         tobias_size=axes["tobias_size"] if with_tobias else None,
-        backbone=axes["backbone"] if with_features else None,
+        backbone=axes["backbone"] if selector.reads_features or selector.reads_scores else None,
     )
 
 
 def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
-    """A name to print for each cell: its arm's or its method's title, and the mask where it tells arms apart."""
+    """A name to print for each cell: its arm's or its method's title, and what tells arms of one method apart."""
     titles = {}
     for cell in cells:
-        method, title, selection, *_ = cell
+        method, title, selection, _, pixels, _ = cell
         title = title or (config.methods[method].title if method else selection.path)
         masks = {c[2].mask for c in cells if c[0] == method and c[2].mask}
         if len(masks) > 1 and selection.mask and not cell[1]:
             title = f"{title}, {title_of(config.masks, selection.mask)}"
+        steps = {c[4] for c in cells if c[0] == method}
+        if len(steps) > 1 and not cell[1]:
+            title = f"{title}, {title_of(config.pixels, pixels) or 'pixels as they are'}"
         titles[cell] = title
     return titles
 
@@ -114,34 +119,3 @@ def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
 def title_of(blocks: dict[str, Any], name: str | None) -> str | None:
     """What to print for a block's name."""
     return (blocks[name].title or name) if name else None
-
-
-def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
-    """Raise ConfigError where an experiment asks for something impossible."""
-    faults = []
-    for name, rows in rows_by_experiment.items():
-        for run, *_ in rows:
-            selection = run.selection
-            size = config.datasets[selection.dataset].size
-            fresh = config.trainers[run.trainer].fresh_tobias
-            for cells in (selection.tobias_size or 0, fresh.size if fresh else 0):
-                if cells > size:
-                    faults.append(
-                        f"experiments.{name}: Tobias size {cells} is finer than the {size} pixels of "
-                        f"datasets.{selection.dataset}"
-                    )
-            mixture = config.mixtures[selection.mixture]
-            if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
-                faults.append(
-                    f"experiments.{name}: keep_ratio {run.keep_ratio:g} asks for more images than the pool of "
-                    f"mixture {selection.mixture} holds"
-                )
-            for mask in {selection.mask, fresh.mask if fresh else None} - {None}:
-                known = config.datasets[selection.dataset].kind == "digits"
-                if config.masks[mask].source == "object" and not known:
-                    faults.append(
-                        f"experiments.{name}: mask {mask} (source object) needs a set that knows its objects; "
-                        f"{selection.dataset} does not"
-                    )
-    if faults:
-        raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,30 @@ class Resume:
         text = json.dumps(depends_on, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
-    def restore(self, output: Path) -> bool:
+    def restore(self, *outputs: Path) -> bool:
         """Put back a finished result; False where there is none with this fingerprint."""
-        done, kept = self.folder / "done.json", self.folder / output.name
-        if not (done.exists() and kept.exists()):
+        done = self.folder / "done.json"
+        kept = [self.folder / output.name for output in outputs]
+        if not all(path.exists() for path in (done, *kept)):
             return False
-        if json.loads(done.read_text()) != {"fingerprint": self.fingerprint, "sha256": sha256(kept)}:
+        if json.loads(done.read_text()) != self._record(kept):
             return False
-        _link(kept, output)
+        for path, output in zip(kept, outputs, strict=True):
+            _link(path, output)
         return True
 
-    def finish(self, output: Path) -> None:
+    def finish(self, *outputs: Path) -> None:
         """Keep a finished result, and drop the checkpoint that led to it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "done.json").unlink(missing_ok=True)
-        _link(output, self.folder / output.name)
+        for output in outputs:
+            _link(output, self.folder / output.name)
         with atomic_path(self.folder / "done.json") as temporary:
-            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "sha256": sha256(output)}))
+            temporary.write_text(json.dumps(self._record(outputs)))
         self._checkpoint.unlink(missing_ok=True)
+
+    def _record(self, files: Iterable[Path]) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "sha256": {file.name: sha256(file) for file in files}}
 
     @property
     def _checkpoint(self) -> Path:

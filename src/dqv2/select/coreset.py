@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from dqv2.runtime.files import atomic_path
-from dqv2.select.sampling import sample_bins, sample_ranked
+from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
+from dqv2.train.feed import fits_memory
 
 if TYPE_CHECKING:
     from dqv2.data import Pack
     from dqv2.semantic.recipe import Recipe
 
-COLUMNS = ("id", "kind", "class", "bin", "rank")
+COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,22 @@ class Pool:
         tobias: bool[M], whether it is the Tobias image of that original.
         bins: int64[M], the bin of each; all 0 where there is one.
         rank: int64[M], the place in the order of a selector that ranks; -1 where there is none.
+        importance: float64[M], of each image's bin, where bins give unequal shares; None where they do not.
     """
 
     rows: np.ndarray
     tobias: np.ndarray
     bins: np.ndarray
     rank: np.ndarray
+    importance: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, index: np.ndarray) -> Pool:
         """The images at `index`."""
-        return Pool(self.rows[index], self.tobias[index], self.bins[index], self.rank[index])
+        importance = None if self.importance is None else self.importance[index]
+        return Pool(self.rows[index], self.tobias[index], self.bins[index], self.rank[index], importance)
 
 
 def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) -> Pool:
@@ -67,44 +71,85 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
 
 
-def draw(pool: Pool, labels: np.ndarray, count: int, *, generator: torch.Generator) -> Pool:
-    """The coreset: exactly `count` images, the same share of every bin, or the first of each class where it is ranked.
+def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", generator: torch.Generator) -> Pool:
+    """The coreset: exactly `count` images.
+
+    Args:
+        pool: what to draw from.
+        labels: int64[N] of the originals.
+        count: images.
+        sampler: "bins" (the same share of every bin), "adaptive" (shares by the bins' importance), "strata" (an equal
+            part of every stratum), "rank" (the first of every class).
+        generator: draws; ranks need none.
 
     Raises:
-        ValueError: the pool holds fewer.
+        ValueError: the pool holds fewer, or there is no such sampler.
     """
     if count > len(pool):
         raise ValueError(
             f"the keep ratio asks for {count} images and the pool holds {len(pool)}: lower keep_ratio, or raise the "
             "shares of the mixture"
         )
-    own = torch.from_numpy(labels[pool.rows])
-    if len(pool) and (pool.rank >= 0).all():
+    own, bins = torch.from_numpy(labels[pool.rows]), torch.from_numpy(pool.bins)
+    if sampler == "rank":
         chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)
+    elif sampler == "bins":
+        chosen = sample_bins(bins, own, count, generator=generator)
+    elif sampler == "strata":
+        chosen = sample_strata(bins, count, generator=generator)
+    elif sampler == "adaptive":
+        _, first, bins = np.unique(pool.bins, return_index=True, return_inverse=True)
+        importance = torch.from_numpy(pool.importance[first])
+        chosen = sample_adaptive(torch.from_numpy(bins), own, importance, count, generator=generator)
     else:
-        chosen = sample_bins(torch.from_numpy(pool.bins), own, count, generator=generator)
+        raise ValueError(f"there is no sampler {sampler!r}")
     return pool.take(chosen.numpy())
 
 
-def coreset_images(coreset: Pool, pack: Pack, recipe: Recipe | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images that a coreset names: uint8[K, 3, H, W] and their labels int64[K]."""
-    images = np.empty((len(coreset), *pack.images.shape[1:]), np.uint8)
-    images[~coreset.tobias] = pack.images[coreset.rows[~coreset.tobias]]
-    if coreset.tobias.any():
-        if recipe is None:
-            raise ValueError("the coreset names Tobias images, and no recipe was given")
-        images[coreset.tobias] = recipe.images(pack.images, coreset.rows[coreset.tobias])
-    return torch.from_numpy(images), torch.from_numpy(pack.labels[coreset.rows])
+def coreset_images(
+    coreset: Pool, pack: Pack, recipe: Recipe | None
+) -> tuple[torch.Tensor | CoresetImages, torch.Tensor]:
+    """The images that a coreset names, uint8[K, 3, H, W], and their labels int64[K].
+
+    A tensor where they fit into memory, else what is indexed by rows and composes them then.
+    """
+    if coreset.tobias.any() and recipe is None:
+        raise ValueError("the coreset names Tobias images, and no recipe was given")
+    images = CoresetImages(coreset, pack, recipe)
+    whole = torch.from_numpy(images[np.arange(len(images))]) if fits_memory(int(np.prod(images.shape))) else images
+    return whole, torch.from_numpy(pack.labels[coreset.rows])
+
+
+class CoresetImages:
+    """Stands for uint8[K, 3, H, W], the images of a coreset, which are read and composed as they are indexed."""
+
+    def __init__(self, coreset: Pool, pack: Pack, recipe: Recipe | None):
+        self.coreset, self.pack, self.recipe = coreset, pack, recipe
+        self.shape = (len(coreset), *pack.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.coreset)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """uint8[B, 3, H, W] for int64[B]."""
+        rows, tobias = self.coreset.rows[index], self.coreset.tobias[index]
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        if not tobias.all():
+            images[~tobias] = self.pack.images[rows[~tobias]]
+        if tobias.any():
+            images[tobias] = self.recipe.images(self.pack.images, rows[tobias])
+        return images
 
 
 def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
-    """One row an image: id, kind (original or tobias), class, bin, rank (empty where there is none)."""
+    """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none)."""
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for row, tobias, bin_, rank in zip(pool.rows, pool.tobias, pool.bins, pool.rank, strict=True):
-            name = pack.classes[pack.labels[row]]
-            writer.writerow([pack.ids[row], "tobias" if tobias else "original", name, bin_, "" if rank < 0 else rank])
+        weights = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]
+        for row, tobias, bin_, rank, weight in zip(pool.rows, pool.tobias, pool.bins, pool.rank, weights, strict=True):
+            kind, name = "tobias" if tobias else "original", pack.classes[pack.labels[row]]
+            writer.writerow([pack.ids[row], kind, name, bin_, "" if rank < 0 else rank, weight])
 
 
 def read_pool(path: str | Path, pack: Pack) -> Pool:
@@ -118,7 +163,7 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         if tuple(next(reader, ())) != COLUMNS:
             raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}")
         table = list(reader)
-    ids, kinds, _, bins, ranks = zip(*table, strict=True) if table else ((),) * 5
+    ids, kinds, _, bins, ranks, weights = zip(*table, strict=True) if table else ((),) * 6
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
     return Pool(
@@ -126,4 +171,5 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         np.array([kind == "tobias" for kind in kinds], bool),
         np.array(bins, np.int64),
         np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),
+        np.array(weights, np.float64) if table and "" not in weights else None,
     )

@@ -36,6 +36,95 @@ def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, gener
     return _first_of_each_group(group, priority, take.flatten()).to(bins.device)
 
 
+def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> Tensor:
+    """Draw `keep` items from the strata of `ccs_strata`: sorted indices, int64[keep].
+
+    From the stratum of fewest items on, each gives an equal part of the budget that is left, or all it has; within a
+    stratum items are drawn at random. Raises ValueError where fewer than `keep` items have a stratum.
+    """
+    rest = (strata.cpu() >= 0).nonzero().flatten()
+    if len(rest) < keep:
+        raise ValueError(
+            f"prune_hardest leaves {len(rest)} of {len(strata)} items, and keep asks for {keep}: lower prune_hardest "
+            "or keep"
+        )
+    stratum = strata.cpu()[rest]
+    sizes = torch.bincount(stratum)
+    take = torch.zeros_like(sizes)
+    left, filled = keep, int((sizes > 0).sum())
+    for place, b in enumerate(sizes.argsort(stable=True)[len(sizes) - filled :].tolist()):
+        take[b] = min(int(sizes[b]), left // (filled - place))
+        left -= int(take[b])
+    priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
+    return rest[_first_of_each_group(stratum, priority, take)].to(strata.device)
+
+
+def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> Tensor:
+    """How many items each bin gives in ADQ: int64[B], in proportion to (size of the bin)·(its importance), K in all.
+
+    K is exact, by largest remainder (of equal ones the first bin); a bin that has fewer items than its part
+    gives all, and the others share the rest. (ADQ rounds per bin and may miss K or ask for more than there is.)
+
+    bins: int[N] in 0..B-1, none empty; importance: float[B], finite and above 0; keep as in `sample_bins`.
+    """
+    _length(bins, "bins")
+    sizes = filled_bin_sizes(bins)
+    importance = importance.cpu().double()
+    if importance.shape != sizes.shape or not bool((importance.isfinite() & (importance > 0)).all()):
+        raise ValueError(
+            f"importance must be one finite number above 0 for each of {len(sizes)} bins, got {importance}"
+        )
+    left = keep_count(keep, len(bins))
+    take = torch.zeros_like(sizes)
+    weight = sizes * importance
+    while True:
+        quota = left * weight / weight.sum()
+        full = (weight > 0) & (quota >= sizes)
+        if not bool(full.any()):
+            break
+        take[full], weight[full] = sizes[full], 0.0
+        left -= int(sizes[full].sum())
+        if left == 0:
+            return take.to(bins.device)
+    part = quota.floor().long()
+    more = (quota - part).masked_fill(weight == 0, -1.0).sort(descending=True, stable=True).indices
+    part[more[: left - int(part.sum())]] += 1
+    return (take + part).to(bins.device)
+
+
+def sample_adaptive(
+    bins: Tensor, labels: Tensor | None, importance: Tensor, keep: float | int, *, generator: torch.Generator
+) -> Tensor:
+    """Draw `adaptive_bin_counts` items of every bin: sorted indices, int64[K].
+
+    As `sample_bins`, which draws the same share of every bin: classes keep their share of K as far as the bins
+    allow, and items are drawn uniformly within (bin, class).
+    """
+    counts = adaptive_bin_counts(bins, importance, keep)
+    labels = torch.zeros_like(bins) if labels is None else labels
+    if _length(labels, "labels") != len(bins):
+        raise ValueError(f"bins has {len(bins)} items and labels {len(labels)}; both need one entry an item")
+    class_id = labels.cpu().unique(return_inverse=True)[1]
+    n_classes = int(class_id.max()) + 1
+    group = bins.cpu() * n_classes + class_id
+    sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
+    take = _share_within_bins(sizes, counts.cpu(), int(counts.sum()))
+    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
+    return _first_of_each_group(group, priority, take.flatten()).to(bins.device)
+
+
+def filled_bin_sizes(bins: Tensor) -> Tensor:
+    """Items in each bin, int64[B]; raises ValueError unless bins are numbered 0..B-1 and none is empty."""
+    if int(bins.min()) < 0:
+        raise ValueError(f"bins must be numbered from 0, got {int(bins.min())}")
+    sizes = torch.bincount(bins.cpu())
+    if bool((sizes == 0).any()):
+        raise ValueError(
+            f"bin {int((sizes == 0).int().argmax())} of {len(sizes)} has no items: number the bins without gaps"
+        )
+    return sizes
+
+
 def sample_random(n: int, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw K of n items uniformly without replacement: sorted indices, int64[K], K as in `sample_bins`."""
     count = keep_count(keep, n)

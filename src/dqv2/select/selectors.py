@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.baselines.bins import random_bins, score_bins, uniform_bins
+from dqv2.select.baselines.adaptive import bin_importance, texture_levels
+from dqv2.select.baselines.bins import ccs_strata, random_bins, score_bins, uniform_bins
 from dqv2.select.baselines.geometry import herding_order, k_center_order
 from dqv2.select.baselines.gradient import craig_order, gradmatch_order
 from dqv2.select.baselines.scores import el2n_scores, grand_scores, rank_by_score, uncertainty_scores
-from dqv2.select.coreset import Pool
+from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
+from dqv2.select.scores import Scores
 from dqv2.select.similarity import Features, GradientFeatures, last_layer_residual
+
+if TYPE_CHECKING:
+    from dqv2.data import Pack
+    from dqv2.semantic.recipe import Recipe
 
 
 def features_by_name(name: str, embedding: Tensor, logits: Tensor | None, labels: Tensor) -> Features:
@@ -48,24 +54,28 @@ def apply_selector(
     labels: Tensor,
     embedding: Tensor | None = None,
     logits: Tensor | None = None,
+    scores: Tensor | None = None,
     *,
     generator: torch.Generator,
     n_bins: int = 10,
     lam: float = 1.0,
     features: str = "embedding",
     score: str | None = None,
+    n_strata: int = 50,
+    prune_hardest: float = 0.1,
 ) -> tuple[str, Tensor]:
-    """Divide or rank M images, class by class.
+    """Divide or rank M images, class by class (ccs: over all classes, as its source has it).
 
     Args:
         kind: a kind of the configuration's selectors, but "random".
         labels: int64[M].
         embedding, logits: float[M, E] and float[M, C] of one network; what the kind does not read may be None.
+        scores: float64[M], the named `score` as a mean over several trainings, for score and ccs.
         generator: for random bins.
-        n_bins, lam, features, score: as in the configuration.
+        n_bins, lam, features, score, n_strata, prune_hardest: as in the configuration.
 
     Returns:
-        ("bin", int64[M]) or ("rank", int64[M], 0 is kept first).
+        ("bin", int64[M], -1: left out) or ("rank", int64[M], 0 is kept first).
 
     Raises:
         ValueError: there is no such kind, or what it reads is not there or not finite.
@@ -77,9 +87,11 @@ def apply_selector(
     if kind == "score_bins":
         return "bin", score_bins(scores_by_name(score, embedding, logits, labels), labels, n_bins=n_bins)
     if kind == "score":
-        return "rank", rank_by_score(scores_by_name(score, embedding, logits, labels))
+        return "rank", rank_by_score(scores)
+    if kind == "ccs":
+        return "bin", ccs_strata(scores, n_strata=n_strata, prune_hardest=prune_hardest)
     compared = features_by_name(features, embedding, logits, labels)
-    if kind == "graphcut_bins":
+    if kind in ("graphcut_bins", "adaptive_bins"):
         return "bin", graphcut_bins(compared, labels, n_bins=n_bins, lam=lam)
     if kind == "graphcut":
         return "rank", graphcut_order(compared, labels, lam=lam)
@@ -92,11 +104,12 @@ def apply_selector(
 
 def divide(
     pool: Pool,
-    labels: np.ndarray,
+    pack: Pack,
     embeddings: list[Tensor],
     logits: list[Tensor],
     *,
-    n_originals: int,
+    scores: Scores | None = None,
+    recipe: Recipe | None = None,
     generator: torch.Generator,
     kind: str,
     **options: Any,
@@ -108,23 +121,46 @@ def divide(
 
     Args:
         pool: what to divide.
-        labels: int64[N] of the originals.
+        pack: the N originals.
         embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
             empty for a selector that reads none.
         logits: float[N, C], likewise.
-        n_originals: N.
+        scores: of the originals, for score and ccs.
+        recipe: of the Tobias images, for a selector that looks at the images themselves.
         generator: for a selector that draws.
         kind, options: the selector, as `apply_selector` takes it; `n_bins` is for a pool of N images. "random" leaves
             the pool as one bin.
+
+    Returns:
+        The pool with bins (-1: left out) or ranks.
     """
     if kind == "random":
         return pool
     if "n_bins" in options:
-        options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / n_originals))
-    own = torch.from_numpy(labels[pool.rows])
-    inputs = [_of_pool(pool, arrays) for arrays in (embeddings, logits)]
-    what, values = apply_selector(kind, own, *inputs, generator=generator, **options)
-    return replace(pool, **({"bins": values.numpy()} if what == "bin" else {"rank": values.numpy()}))
+        options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))
+    own = torch.from_numpy(pack.labels[pool.rows])
+    embedding, values = (_of_pool(pool, arrays) for arrays in (embeddings, logits))
+    scored = torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None
+    what, found = apply_selector(kind, own, embedding, values, scored, generator=generator, **options)
+    if what == "rank":
+        return replace(pool, rank=found.numpy())
+    divided = replace(pool, bins=found.numpy())
+    if kind == "adaptive_bins":
+        compared = features_by_name(options["features"], embedding, values, own)
+        return replace(divided, importance=_importance(divided, pack, recipe, compared))
+    return divided
+
+
+def _importance(pool: Pool, pack: Pack, recipe: Recipe | None, features: Features) -> np.ndarray:
+    """ADQ's importance of each image's bin; bins that DQ's sizes leave empty do not count."""
+    texture = torch.cat(
+        [
+            texture_levels(coreset_images(pool.take(part), pack, recipe)[0])
+            for part in np.array_split(np.arange(len(pool)), max(1, len(pool) // 1024))
+        ]
+    )
+    _, bins = np.unique(pool.bins, return_inverse=True)
+    return bin_importance(torch.from_numpy(bins), texture, features).numpy()[bins]
 
 
 def _of_pool(pool: Pool, arrays: list[Tensor]) -> Tensor | None:

@@ -99,12 +99,17 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
         raise ValueError("masks and objects must be bool[N, s, s] and bool[N, H, W]")
     if len(masks) != len(objects):
         raise ValueError(f"there are {len(masks)} masks and {len(objects)} objects; both need one an image")
-    for axis in (1, 2):
-        edge = torch.tensor(cell_edges(objects.shape[axis], masks.shape[axis]), device=masks.device)
-        masks = masks.repeat_interleave(edge.diff(), dim=axis)
-    masks = masks.to(objects.device)
+    masks = to_pixels(masks, *objects.shape[1:]).to(objects.device)
     union = (masks | objects).flatten(1).sum(1)
     return (masks & objects).flatten(1).sum(1) / union.clamp(min=1)
+
+
+def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
+    """Masks of cells as masks of pixels: bool[N, s, s] -> bool[N, height, width], cells cut as in `compose`."""
+    for axis, length in ((1, height), (2, width)):
+        edge = torch.tensor(cell_edges(length, masks.shape[axis]), device=masks.device)
+        masks = masks.repeat_interleave(edge.diff(), dim=axis)
+    return masks
 
 
 def _check_maps(saliency: Tensor) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqv2.pixels import normalise
+from dqv2.inputs import normalise
 
 Images = Tensor | np.ndarray
 
@@ -32,14 +32,14 @@ def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tens
     model: one with timm's `forward_features` (a transformer's patch tokens are put back on their grid), else
     one that pools its feature map by a global `AdaptiveAvgPool2d`, as torchvision's ResNets do; anything else
     is a TypeError.
-    images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.pixels.normalise`) or floats, used as they are;
+    images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`) or floats, used as they are;
     a numpy array is read batch by batch. The model runs in eval mode on its own device; its training flags
     are restored.
     """
     to_map = _feature_map(model)
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
-    with _evaluating(model):
-        maps = [to_map(batch).float().sum(1).to(device) for batch in _batches(model, images, batch_size)]
+    with evaluating(model), torch.inference_mode():
+        maps = [to_map(batch).float().sum(1).to(device) for _, batch in batches(model, images, batch_size)]
     return torch.cat(maps).clone()
 
 
@@ -55,16 +55,17 @@ def forward_pass(model: nn.Module, images: Images, *, batch_size: int = 256) -> 
             "give it these two methods"
         )
     parts = []
-    with _evaluating(model):
-        for batch in _batches(model, images, batch_size):
+    with evaluating(model), torch.inference_mode():
+        for _, batch in batches(model, images, batch_size):
             features = model.forward_features(batch)
             embedding = model.forward_head(features, pre_logits=True).flatten(1)
-            outputs = embedding, model.forward_head(features), _as_map(model, features).float().sum(1)
+            outputs = embedding, model.forward_head(features), as_map(model, features).float().sum(1)
             parts.append([output.float().cpu() for output in outputs])
     return ForwardPass(*(torch.cat(part).clone() for part in zip(*parts, strict=True)))
 
 
-def _batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[Tensor]:
+def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple[int, Tensor]]:
+    """(index of the first image, network input on the model's device and in its precision), batch after batch."""
     if len(images) == 0 or images.ndim != 4:
         raise ValueError(f"images must be [N, 3, H, W] with N at least 1, got shape {list(images.shape)}")
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -72,16 +73,16 @@ def _batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[Tens
         batch = images[start : start + batch_size]
         # A copy: torch cannot wrap the read-only pages of a memory-mapped file.
         batch = (torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch).to(weight.device)
-        yield (batch if batch.is_floating_point() else normalise(batch)).to(weight.dtype)
+        yield start, (batch if batch.is_floating_point() else normalise(batch)).to(weight.dtype)
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; afterwards its training flags are as they were."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
@@ -90,7 +91,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """The function from a batch to the model's last feature map, [n, C, h, w]."""
     if hasattr(model, "forward_features"):
-        return lambda batch: _as_map(model, model.forward_features(batch))
+        return lambda batch: as_map(model, model.forward_features(batch))
     pools = [m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))]
     if not pools:
         raise TypeError(
@@ -107,12 +108,13 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
         finally:
             for hook in hooks:
                 hook.remove()
-        return _as_map(model, pooled[-1])
+        return as_map(model, pooled[-1])
 
     return run
 
 
-def _as_map(model: nn.Module, features: Tensor) -> Tensor:
+def as_map(model: nn.Module, features: Tensor) -> Tensor:
+    """Features of `forward_features` as a map [N, C, h, w]: a transformer's patch tokens go back on their grid."""
     if isinstance(features, Tensor) and features.dim() == 4:
         return features
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)

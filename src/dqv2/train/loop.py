@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqv2.pixels import normalise
+from dqv2.inputs import normalise
 from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.compose import compose, tobias_cells
 from dqv2.train.augment import augment, mix_pairs
+from dqv2.train.feed import Feed
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum under a one-cycle schedule.
+    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
 
     Exactly one of `epochs` and `iterations` is set. `augment` holds the arguments of `train.augment.augment`.
     """
@@ -33,12 +34,19 @@ class Recipe:
     momentum: float
     weight_decay: float
     augment: dict[str, Any]
+    optimiser: str = "sgd"
     label_smoothing: float = 0.0
     mix: str = "none"
     mixup_alpha: float = 0.2
     cutmix_alpha: float = 1.0
     epochs: int | None = None
     iterations: int | None = None
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Recipe:
+        """The recipe among a stage's options."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in options.items() if key in names})
 
     def steps(self, n: int) -> tuple[int, int]:
         """(steps in all, steps an epoch) for n images."""
@@ -70,6 +78,19 @@ class FreshTobias:
         return torch.where(chosen[:, None, None, None], composed, images)
 
 
+class Watch(Protocol):
+    """Somebody who looks at a training, batch by batch, and whose state belongs into a checkpoint."""
+
+    def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
+        """Epoch from 0; `right` bool[B]: which of the images `rows` int64[B] were classified rightly."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+
+
 @dataclass
 class History:
     """What a training printed: the mean loss of each epoch, and seconds spent."""
@@ -80,7 +101,7 @@ class History:
 
 def fit(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | Any,
     labels: Tensor,
     recipe: Recipe,
     *,
@@ -89,19 +110,25 @@ def fit(
     device: torch.device,
     resume: Resume | None = None,
     fresh: FreshTobias | None = None,
+    mixed: tuple[Tensor, float] | None = None,
+    watch: Watch | None = None,
     checkpoint_seconds: float = 300.0,
 ) -> History:
     """Train `model` in place.
 
     Args:
         model: on any device; moved to `device`.
-        images: uint8[N, 3, H, W], kept on `device` for the whole training.
+        images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
+            they fit, else read batch by batch (`Feed`).
         labels: int64[N].
         recipe: how.
         seed, purpose: what the order of the images and the augmentation are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
         fresh: backgrounds drawn anew, or None.
+        mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
+            already (not with the recipe's own `mix`).
+        watch: told after each batch which of its images were classified rightly.
         checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
 
     Raises:
@@ -110,18 +137,17 @@ def fit(
         RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
     """
     n = len(images)
+    if len(labels) != n:
+        raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
     total, per_epoch = recipe.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
-    images, labels = images.to(device), labels.to(device)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
+    feed, labels = Feed(images, device), labels.to(device)
+    second = (mixed[0].to(device), mixed[1]) if mixed else None
+    if mixed and recipe.mix != "none":
+        raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
+    optimiser = _optimiser(model, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
     )
@@ -136,6 +162,8 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         order_draws.set_state(state["order_draws"])
         draws.set_state(state["draws"])
+        if watch is not None:
+            watch.load_state_dict(state["watch"])
         step, epoch, order = state["step"], state["epoch"], state["order"]
         losses = [loss.to(device) for loss in state["epoch_losses"]]
         history = History(state["losses"], state["seconds"])
@@ -150,6 +178,7 @@ def fit(
                 "schedule": schedule.state_dict(),
                 "order_draws": order_draws.get_state(),
                 "draws": draws.get_state(),
+                "watch": watch.state_dict() if watch is not None else None,
                 "step": step,
                 "epoch": epoch,
                 "order": order,
@@ -160,31 +189,34 @@ def fit(
         )
 
     with stop.deferred():
-        while step < total:
+        while step < total or order is not None:
             if order is None:
                 order, losses = torch.randperm(n, generator=order_draws), []
-            i = len(losses)
-            rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-            batch, expected = images[rows.to(device)], labels[rows.to(device)]
-            if fresh is not None:
-                batch = fresh(batch, rows, draws)
-            losses.append(_step(model, batch, expected, recipe, optimiser, draws))
-            schedule.step()
-            step += 1
-            if len(losses) == per_epoch or step == total:
-                epoch += 1
-                history.losses.append(_mean(losses, epoch, step, total, recipe))
-                history.seconds = time.monotonic() - began
-                logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
-                order, losses = None, []
-            if signum := stop.asked():
-                if resume:
+            parts = order.split(recipe.batch_size)[len(losses) : per_epoch][: total - step]
+            for rows, batch in zip(parts, feed.batches(parts), strict=True):
+                expected = labels[rows.to(device)]
+                if fresh is not None:
+                    batch = fresh(batch, rows, draws)
+                target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)
+                loss, logits = _step(model, batch, target, recipe, optimiser, draws)
+                losses.append(loss)
+                if watch is not None:
+                    watch(epoch, rows, logits.argmax(1) == expected)
+                schedule.step()
+                step += 1
+                if signum := stop.asked():
+                    if resume:
+                        keep()
+                        logger.info("keeps a checkpoint at step %d of %d", step, total)
+                    raise stop.Stopped(signum)
+                if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
                     keep()
-                    logger.info("keeps a checkpoint at step %d of %d", step, total)
-                raise stop.Stopped(signum)
-            if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
-                keep()
-                kept = time.monotonic()
+                    kept = time.monotonic()
+            epoch += 1
+            history.losses.append(_mean(losses, epoch, step, total, recipe))
+            history.seconds = time.monotonic() - began
+            logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
+            order, losses = None, []
     return history
 
 
@@ -200,19 +232,36 @@ def _mean(losses: list[Tensor], epoch: int, step: int, total: int, recipe: Recip
     return float(loss.mean())
 
 
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(model.parameters(), **common)
+    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common)
+
+
 def _step(
     model: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    target: tuple[Tensor, Tensor | None, float],
     recipe: Recipe,
     optimiser: torch.optim.Optimizer,
     draws: torch.Generator,
-) -> Tensor:
-    """One step on uint8 images; returns the loss, not yet read from the device."""
+) -> tuple[Tensor, Tensor]:
+    """One step on uint8 images; returns the loss, not yet read from the device, and the logits."""
     try:
         batch = augment(normalise(images), **recipe.augment, generator=draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = _loss(model, batch, labels, recipe, draws)
+        if recipe.mix != "none":
+            batch, partner, share = mix_pairs(
+                batch,
+                kind=recipe.mix,
+                mixup_alpha=recipe.mixup_alpha,
+                cutmix_alpha=recipe.cutmix_alpha,
+                generator=draws,
+            )
+            target = (target[0], target[0][partner], share)
+        logits = model(batch)
+        loss = _loss(logits, *target, recipe.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -221,24 +270,15 @@ def _step(
             f"the device's memory does not suffice for batches of {recipe.batch_size} images of "
             f"{images.shape[2]}x{images.shape[3]}: lower batch_size of the trainer or backbone"
         ) from error
-    return loss.detach()
+    return loss.detach(), logits.detach()
 
 
-def _loss(model: nn.Module, batch: Tensor, labels: Tensor, recipe: Recipe, draws: torch.Generator) -> Tensor:
-    if recipe.mix == "none":
-        return F.cross_entropy(model(batch), labels, label_smoothing=recipe.label_smoothing)
-    batch, partner, share = mix_pairs(
-        batch,
-        kind=recipe.mix,
-        mixup_alpha=recipe.mixup_alpha,
-        cutmix_alpha=recipe.cutmix_alpha,
-        generator=draws,
-    )
-    logits = model(batch)
-    own, other = (
-        F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing) for target in (labels, labels[partner])
-    )
-    return share * own + (1 - share) * other
+def _loss(logits: Tensor, labels: Tensor, others: Tensor | None, share: float, smoothing: float) -> Tensor:
+    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'."""
+    own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    if others is None:
+        return own
+    return share * own + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
 
 
 @torch.inference_mode()

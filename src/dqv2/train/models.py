@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqv2.runtime.seeding import seeded
@@ -67,23 +69,72 @@ class SmallResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def build_model(name: str, n_classes: int, *, stem: str = "standard", seed: int, purpose: str) -> nn.Module:
-    """A network with random weights.
+class Resized(nn.Module):
+    """A network whose images are resized before it sees them (bilinear, antialiased); the interface is timm's."""
 
-    Args:
+    def __init__(self, model: nn.Module, size: int):
+        super().__init__()
+        self.model, self.size = model, size
+        for name in ("patch_embed", "num_prefix_tokens"):  # what tells a transformer's tokens apart
+            if hasattr(model, name):
+                object.__setattr__(self, name, getattr(model, name))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """float[N, 3, H, W] -> the network's features of float[N, 3, size, size]."""
+        x = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return self.model.forward_features(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features -> logits float[N, C], or the embedding when `pre_logits`."""
+        return self.model.forward_head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float[N, 3, H, W] -> logits float[N, C]."""
+        return self.forward_head(self.forward_features(x))
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network, for which images.
+
+    Attributes:
         name: resnet8, resnet20 (small, for 32 px) or a model of timm.
         n_classes: C of the last layer.
+        image_size: pixels a side; what a transformer's positions are made for.
         stem: "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution,
             for images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it.
-        seed, purpose: what the initial weights are drawn from.
+        args: further arguments of timm's model, such as {"patch_size": 4}.
+        input_size: what images are resized to before the network sees them, for one that needs more pixels than they
+            have; None: as they are.
+    """
+
+    name: str
+    n_classes: int
+    image_size: int
+    stem: str = "standard"
+    args: dict[str, Any] = field(default_factory=dict)
+    input_size: int | None = None
+
+    @classmethod
+    def of(cls, options: dict[str, Any], n_classes: int) -> Network:
+        """The network that a stage's options name."""
+        more = {"args": dict(options["args"]), "input_size": options["input_size"]}
+        return cls(options["model"], n_classes, options["image_size"], options["stem"], **more)
+
+
+def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
+    """A network with random weights, drawn from `seed` and `purpose`.
 
     Raises:
-        ValueError: timm has no such model, or it has no stem to change.
+        ValueError: timm has no such model, or not with these arguments, or it has no stem to change.
     """
     with seeded(seed, purpose, "weights"):
-        if name in SMALL:
-            return SmallResNet(SMALL[name], n_classes, stride=1 if stem == "small" else 2)
-        return _timm_model(name, n_classes, stem)
+        if network.name in SMALL:
+            small = network.stem == "small"
+            model: nn.Module = SmallResNet(SMALL[network.name], network.n_classes, stride=1 if small else 2)
+        else:
+            model = _timm_model(network)
+        return Resized(model, network.input_size) if network.input_size else model
 
 
 def check_models(names: list[str]) -> None:
@@ -99,14 +150,22 @@ def check_models(names: list[str]) -> None:
             )
 
 
-def _timm_model(name: str, n_classes: int, stem: str) -> nn.Module:
+def _timm_model(network: Network) -> nn.Module:
     import timm
 
+    name = network.name
     check_models([name])
     # timm zeroes the last normalisation of each block, which would silence the branches of a random network
     extra: dict[str, Any] = {"zero_init_last": False} if name.startswith(("resnet", "resnext", "wide_resnet")) else {}
-    model = timm.create_model(name, pretrained=False, num_classes=n_classes, **extra)
-    if stem == "small":
+    if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
+        extra["img_size"] = network.input_size or network.image_size
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=network.n_classes, **(extra | network.args))
+    except (TypeError, AssertionError, ValueError) as error:
+        raise ValueError(
+            f"model {name!r} with args {network.args} on images of {network.image_size} px: {error}"
+        ) from error
+    if network.stem == "small":
         if not (isinstance(getattr(model, "conv1", None), nn.Conv2d) and hasattr(model, "maxpool")):
             raise ValueError(f"stem: small needs a ResNet with a plain stem (conv1, maxpool); {name} has none")
         old = model.conv1
@@ -116,15 +175,15 @@ def _timm_model(name: str, n_classes: int, stem: str) -> nn.Module:
     return model
 
 
-def save_model(path: Any, model: nn.Module, *, name: str, n_classes: int, stem: str) -> None:
+def save_model(path: Any, model: nn.Module, network: Network) -> None:
     """Weights with what is needed to build the network again."""
     state = {key: value.cpu() for key, value in model.state_dict().items()}
-    torch.save({"model": name, "n_classes": n_classes, "stem": stem, "state": state}, path)
+    torch.save({"network": asdict(network), "state": state}, path)
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:
     """A network that `save_model` wrote, in eval mode on `device`."""
     kept = torch.load(path, map_location="cpu", weights_only=True)
-    model = build_model(kept["model"], kept["n_classes"], stem=kept["stem"], seed=0, purpose="load")
+    model = build_model(Network(**kept["network"]), seed=0, purpose="load")
     model.load_state_dict(kept["state"])
     return model.eval().to(device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dqv2.select.baselines.scores import check_scores, rank_by_score
 from dqv2.select.graphcut import _classes, bin_sizes
-from dqv2.select.sampling import _first_of_each_group, keep_count
+from dqv2.select.sampling import keep_count, sample_strata
 
 
 def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10) -> Tensor:
@@ -49,6 +49,31 @@ def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> T
     return bins
 
 
+def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1) -> Tensor:
+    """Strata of coverage-centric coreset selection: int64[N], -1 for an item that is dropped as too hard.
+
+    The round(prune_hardest·N) items of the highest score are dropped as likely mislabelled (ties: the lowest index
+    first); the score range of the rest is cut into n_strata of equal width, stratum 0 the easiest. Source: Zheng et
+    al. 2023, Coverage-centric Coreset Selection for High Pruning Rates, algorithm 1: k = 50 strata, and the share
+    dropped (β) chosen per keep ratio by a search, so 0.1 is only a start. Classes play no part, as there.
+
+    scores: real[N], higher = harder (EL2N, forgetting; for AUM give its negative). Raises ValueError for scores
+    that are NaN or infinite, and for values out of range.
+    """
+    check_scores(scores)
+    _check_positive(n_strata, "n_strata")
+    if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
+        raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
+    strata = torch.full((len(scores),), -1, dtype=torch.int64)
+    rest = (rank_by_score(scores).cpu() >= round(prune_hardest * len(scores))).nonzero().flatten()
+    easier = scores.cpu().double()[rest]
+    width = (easier.max() - easier.min()) / int(n_strata)
+    strata[rest] = 0
+    if width > 0:
+        strata[rest] = ((easier - easier.min()) / width).long().clamp(max=int(n_strata) - 1)
+    return strata.to(scores.device)
+
+
 def ccs_sample(
     scores: Tensor,
     keep: float | int,
@@ -57,44 +82,13 @@ def ccs_sample(
     prune_hardest: float = 0.1,
     generator: torch.Generator,
 ) -> Tensor:
-    """Coverage-centric coreset selection: sorted indices, int64[K].
+    """Coverage-centric coreset selection: sorted indices, int64[K]; `ccs_strata`, then `sample_strata`.
 
-    The round(prune_hardest·N) items of the highest score are dropped as likely mislabelled (ties: the lowest index
-    first); the score range of the rest is cut into n_strata of equal width, and from the stratum of fewest
-    items on, each gives an equal part of the budget that is left, or all it has; within a stratum items are
-    drawn at random. Source: Zheng et al. 2023, Coverage-centric Coreset Selection for High Pruning Rates,
-    algorithm 1: k = 50 strata, and the share dropped (β) chosen per keep ratio by a search, so 0.1 is only a
-    start. Classes play no part, as there.
-
-    scores: real[N], higher = harder (EL2N, forgetting; for AUM give its negative). keep: a ratio or a count
-    as in `sample_bins`; K is exact. Raises ValueError where fewer than K items are left, for scores that are
-    NaN or infinite, and for values out of range.
+    keep: a ratio or a count as in `sample_bins`; K is exact. The rest, and what is raised, as in the two.
     """
-    check_scores(scores)
-    n = len(scores)
-    count = keep_count(keep, n)
-    _check_positive(n_strata, "n_strata")
-    if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
-        raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
-    rest = (rank_by_score(scores).cpu() >= round(prune_hardest * n)).nonzero().flatten()
-    if len(rest) < count:
-        raise ValueError(
-            f"prune_hardest = {prune_hardest:g} leaves {len(rest)} of {n} items, and keep asks for {count}: lower "
-            "prune_hardest or keep"
-        )
-    easier = scores.cpu().double()[rest]
-    width = (easier.max() - easier.min()) / int(n_strata)
-    stratum = torch.zeros_like(rest)
-    if width > 0:
-        stratum = ((easier - easier.min()) / width).long().clamp(max=int(n_strata) - 1)
-    sizes = torch.bincount(stratum, minlength=int(n_strata))
-    take = torch.zeros_like(sizes)
-    left = count
-    for place, b in enumerate(sizes.argsort(stable=True).tolist()):
-        take[b] = min(int(sizes[b]), left // (len(sizes) - place))
-        left -= int(take[b])
-    priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
-    return rest[_first_of_each_group(stratum, priority, take)].to(scores.device)
+    count = keep_count(keep, len(scores))
+    strata = ccs_strata(scores, n_strata=n_strata, prune_hardest=prune_hardest)
+    return sample_strata(strata, count, generator=generator)
 
 
 def _check_positive(value: int, name: str) -> None:

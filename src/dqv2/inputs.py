@@ -13,3 +13,9 @@ def normalise(images: Tensor) -> Tensor:
         raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
     mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def denormalise(values: Tensor) -> Tensor:
+    """The way back: float[N, 3, H, W] of normalised values to the nearest uint8, cut off at 0 and 255."""
+    mean, std = (torch.tensor(v, device=values.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return values.float().mul(std).add_(mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)

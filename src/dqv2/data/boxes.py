@@ -1,0 +1,66 @@
+"""Bounding boxes of objects, in the pixels of packed images, and the masks that they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["BoxMasks", "pack_box"]
+
+
+def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Where a box of the original image lies in the packed one.
+
+    Args:
+        box: x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive.
+        width: of the original.
+        height: of the original.
+        size: side of the packed image, which is the central square of the original with its shorter side resized.
+
+    Returns:
+        x0, y0, x1, y1 in packed pixels, x1 and y1 exclusive; at least one pixel, at the border where the object was cut
+        away.
+    """
+    scale = size / min(width, height)
+    found = []
+    for axis, length in ((0, width), (1, height)):
+        shift = round((int(length * scale) - size) / 2)
+        low, high = (round(box[axis + end] * scale) - shift for end in (0, 2))
+        low = min(max(low, 0), size - 1)
+        found.append((low, min(max(high, low + 1), size)))
+    (x0, x1), (y0, y1) = found
+    return x0, y0, x1, y1
+
+
+class BoxMasks:
+    """Masks bool[N, size, size] that are drawn from boxes as they are indexed, so that N of them need no room.
+
+    Args:
+        boxes: int[N, 4], x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+        size: side of the masks.
+    """
+
+    dtype = np.dtype(np.bool_)
+    ndim = 3
+
+    def __init__(self, boxes: np.ndarray, size: int):
+        self.boxes, self.size = boxes, size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, size, size)."""
+        return len(self.boxes), self.size, self.size
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index) -> np.ndarray:
+        """bool[size, size] for an integer, bool[K, size, size] for a slice or an array of rows."""
+        boxes = np.asarray(self.boxes[index])
+        x0, y0, x1, y1 = np.moveaxis(boxes[..., None], -2, 0)
+        place = np.arange(self.size)
+        across, down = (place >= x0) & (place < x1), (place >= y0) & (place < y1)
+        return down[..., :, None] & across[..., None, :]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        masks = self[:]
+        return masks if dtype is None else masks.astype(dtype)

@@ -1,0 +1,169 @@
+"""Downloads that go on where they were cut off, and that nobody trusts before their checksum holds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from dqv2.data.pack import DataError
+from dqv2.runtime.logging import logger
+
+__all__ = ["check_checksum", "download"]
+
+BLOCK = 2**16  # at most so much of what came before a cut is asked for again
+TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
+LASTING = {400, 401, 403, 404, 405, 410, 451}  # answers that asking again does not change
+
+
+def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5, pause: float = 2.0) -> Path:
+    """Fetch `url` to `path`, which appears when it is whole and its checksum holds.
+
+    What has come so far lies in `path` + ".part"; this and any later call goes on from there. A file that is there is
+    checked, not fetched again.
+
+    Args:
+        url: http or https.
+        path: the file to make.
+        checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher gives none: then
+            only the length that the server names is checked.
+        tries: how often to go on after the connection was cut.
+        pause: seconds before the second try, twice as many before each further one.
+
+    Raises:
+        DataError: the server refuses, the connection keeps breaking, the disk is full, or the checksum differs. Only
+            `.part` stays then, or nothing.
+    """
+    path = Path(path)
+    if path.exists():
+        if checksum:
+            check_checksum(path, checksum, f"remove it (or move it away) to have it fetched anew from {url}")
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    resumed = part.exists()
+    _fetch(url, part, tries, pause)
+    if checksum:
+        _check_part(url, path, part, checksum, again=resumed, tries=tries, pause=pause)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.rename(path)
+    return path
+
+
+def _check_part(url: str, path: Path, part: Path, checksum: str, *, again: bool, tries: int, pause: float) -> None:
+    """Raise DataError, and drop the part, unless it is the file published; `again`: fetch it once more before."""
+    if again and _digest(part, checksum) != checksum:  # an older part of another file: once more from the beginning
+        logger.warning("%s: what had come before does not fit; fetching it from the beginning", path.name)
+        part.unlink()
+        _fetch(url, part, tries, pause)
+    try:
+        check_checksum(
+            part,
+            checksum,
+            f"{url} has sent another file than the one published. Nothing of it was kept; try again, or fetch it by "
+            f"hand to {path}",
+        )
+    except DataError:
+        part.unlink()
+        raise
+
+
+def check_checksum(path: Path, checksum: str, remedy: str) -> None:
+    """Raise DataError, with the remedy, unless the file has this checksum (`ALGORITHM:HEX`)."""
+    found = _digest(path, checksum)
+    if found != checksum:
+        raise DataError(f"{path} has the checksum {found}, expected is {checksum}: {remedy}.")
+
+
+def _digest(path: Path, checksum: str) -> str:
+    algorithm = checksum.split(":")[0]
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
+    """Make `part` whole, going on after cuts."""
+    fault = ""
+    for attempt in range(tries):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+            logger.warning("%s: %s; trying again", url, fault)
+        try:
+            _go_on(url, part)
+            return
+        except requests.exceptions.RequestException as error:
+            fault = f"{type(error).__name__}: {error}"
+            status = error.response.status_code if error.response is not None else None
+            if status in LASTING:
+                raise DataError(
+                    f"{url} cannot be had: the server answers {status}. Fetch the file by hand to "
+                    f"{part.with_suffix('')}, or set mirror: to a place that has it."
+                ) from error
+            if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
+                raise DataError(f"{url} is no address that can be fetched: {error}") from error
+        except OSError as error:  # after RequestException, which is one too
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise DataError(
+                f"the disk of {part.parent} is full after {_size(part):,} bytes of {url}: make room and run it again; "
+                "it goes on from there."
+            ) from error
+    raise DataError(
+        f"{url}: the connection broke {tries} times ({fault}). {_size(part):,} bytes have come; run it again and it "
+        "goes on from there."
+    )
+
+
+def _go_on(url: str, part: Path) -> None:
+    """One request for what is missing of `part`."""
+    have = _size(part)
+    # No compression on the way: ranges and lengths are those of the file itself
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            if total == str(have):
+                return  # it had come to its end
+            part.unlink()
+            raise requests.exceptions.ConnectionError("the part is longer than the file; it was dropped")
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            have = 0  # the server sends the whole
+        rest = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
+        free = shutil.disk_usage(part.parent).free
+        if rest is not None and rest > free:
+            raise DataError(
+                f"{url} has {rest / 1e9:,.2f} GB to come, and {part.parent} has {free / 1e9:,.2f} GB free: make room, "
+                "or set root: to another disk."
+            )
+        bar = tqdm(
+            desc=f"fetch {part.stem}",
+            initial=have,
+            total=None if rest is None else have + rest,
+            unit="B",
+            unit_scale=True,
+            mininterval=1,
+            file=sys.stderr,
+        )
+        with bar, part.open("ab" if have else "wb") as file:
+            for block in answer.iter_content(BLOCK):
+                _write(file, block)
+                bar.update(len(block))
+    if rest is not None and _size(part) < have + rest:
+        raise requests.exceptions.ConnectionError(f"cut off after {_size(part):,} of {have + rest:,} bytes")
+
+
+def _write(file, block: bytes) -> None:
+    file.write(block)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

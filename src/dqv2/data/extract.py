@@ -1,0 +1,85 @@
+"""Archives unpacked so that nothing leaves the target folder and nothing half-made takes its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tarfile
+import uuid
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from dqv2.data.pack import DataError
+
+__all__ = ["extract"]
+
+
+def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
+    """Unpack a tar (plain, gzip, bzip2, xz) or zip archive and put its `folder` into `root`, whole or not at all.
+
+    It is unpacked beside its place first and then renamed, so `root/folder` is whole if it is there.
+
+    Raises:
+        DataError: a member would land outside of the folder (or is a device, or a link that leads out), the archive is
+            damaged or holds no such folder, or the disk is full. Nothing is left then.
+    """
+    archive, root = Path(archive), Path(root)
+    for stale in root.glob(f".tmp-*-{folder}"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = root / f".tmp-{uuid.uuid4().hex[:12]}-{folder}"
+    temporary.mkdir(parents=True)
+    try:
+        _unpack(archive, temporary)
+        if not (temporary / folder).is_dir():
+            there = ", ".join(sorted(path.name for path in temporary.iterdir())[:5]) or "nothing"
+            raise DataError(
+                f"{archive} holds no folder {folder} (it holds {there}): it is not the set that it should be."
+            )
+        os.sync()  # one for a hundred thousand small files
+        (temporary / folder).rename(root / folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return root / folder
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    try:
+        if zipfile.is_zipfile(archive):
+            _unpack_zip(archive, into)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(into, filter="data")  # refuses what leads out of the folder
+    except tarfile.FilterError as error:
+        raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DataError(f"the disk of {into.parent} is full while {archive} is unpacked: make room.") from error
+        if "gzip" in str(error).lower():  # gzip.BadGzipFile
+            raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
+        raise
+
+
+def _unpack_zip(archive: Path, into: Path) -> None:
+    """zipfile itself would bend such names into the folder; a set that has them is not what it should be."""
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        for member in members:
+            path = PurePosixPath(member.filename.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                raise DataError(
+                    f"{archive} is refused, nothing of it was kept: {member.filename!r} would be extracted outside of "
+                    "the folder."
+                )
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"{archive} is refused, nothing of it was kept: {member.filename!r} is a link.")
+        need, free = sum(member.file_size for member in members), shutil.disk_usage(into).free
+        if need > free:
+            raise DataError(
+                f"{archive} unpacks to {need / 1e9:,.2f} GB, and {into.parent} has {free / 1e9:,.2f} GB free."
+            )
+        file.extractall(into, members)

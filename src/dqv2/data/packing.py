@@ -1,0 +1,197 @@
+"""From a set of images to its packs: decoded once, in parallel, in memory that does not grow with the set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from dqv2.data.boxes import pack_box
+from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
+from dqv2.data.pack import DataError, Origin, write_pack
+from dqv2.data.sample import ImageSet, Sample
+from dqv2.runtime.files import atomic_dir, sha256
+
+__all__ = ["pack_set"]
+
+ROW_BYTES = 300  # of the manifest, about
+AHEAD = 4  # images a worker that are decoded before they are asked for
+
+
+def pack_set(
+    images: ImageSet,
+    out: str | Path,
+    *,
+    size: int,
+    dataset: str,
+    storage: str = "packed",
+    on_bad: str = "error",
+    on_duplicate: str = "keep",
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Path]:
+    """Write the packs `out/train`, `out/validation` and `out/test` of a set of images.
+
+    All three appear when all are whole; a split that there is not becomes an empty pack. What is in memory at a time is
+    the list of samples (some hundred bytes each), `AHEAD` images a worker, and one image of `max_pixels` being decoded.
+
+    Args:
+        images: the set.
+        out: where the packs go.
+        size: side of the packed images, in pixels.
+        dataset: the name to note in the packs.
+        storage: "packed", or "streamed" to keep no pixels: every image is decoded once here, so that what cannot be
+            read is known, and again whenever it is used.
+        on_bad: what to do about images that cannot be read: "error", or "skip" to leave them out and list them in
+            `meta.json`.
+        on_duplicate: the same for images whose file is that of one before, in the order train, validation, test: "keep"
+            lists them and keeps them.
+        max_pixels: images with more are as bad as those that cannot be read.
+        workers: threads that decode; all cores of this process by default.
+        progress: whether to show a progress line on stderr.
+
+    Raises:
+        DataError: images cannot be read or come twice (the message counts them and names up to 5 with the reason), no
+            training image of some class can be read, or the disk has not the room. Nothing is written then.
+    """
+    _check_options(images, storage, on_bad, on_duplicate, size, workers)
+    out, workers = Path(out), workers or len(os.sched_getaffinity(0))
+    _check_room(images, out, size, dataset, storage)
+    left_out: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
+    twice: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
+    bad, copies = list(images.bad), []
+    first: dict[int, str] = {}
+    kept: set[int] = set()
+
+    def items(split: str) -> Iterator[tuple]:
+        samples = images.splits[split]
+        todo = tqdm(
+            _decoded(images, samples, size, max_pixels, workers),
+            desc=f"pack {dataset} {split}",
+            total=len(samples),
+            unit="image",
+            mininterval=1,
+            file=sys.stderr,
+            disable=not progress or not samples,
+        )
+        for sample, found in todo:
+            if isinstance(found, str):
+                bad.append({"name": sample.id, "reason": found})
+                left_out[split].append(bad[-1])
+                continue
+            digest, decoded = found
+            same = first.setdefault(int(digest[:16], 16), sample.id)
+            if same is not sample.id:
+                twice[split].append({"name": sample.id, "same_as": same})
+                if on_duplicate != "keep":
+                    copies.append({"name": sample.id, "reason": f"the same file as {same}"})
+                    left_out[split].append(copies[-1])
+                    continue
+            if split == "train":
+                kept.add(sample.label)
+            box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
+            yield (
+                sample.id,
+                sample.label,
+                sample.place,
+                decoded.pixels,
+                Origin(digest, decoded.width, decoded.height, box),
+            )
+
+    stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None
+    with ExitStack() as stack:  # so that the three appear together, and none after an error
+        for split, samples in images.splits.items():
+            staged = stack.enter_context(atomic_dir(out / split))
+            about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
+            notes = {"duplicates": twice[split], "files": images.streams}
+            if split == "train":
+                notes |= {"ignored": images.ignored, "unlisted": images.bad}
+            write_pack(staged, **about, items=items(split), left_out=left_out[split], about=notes, stream=stream)
+        n = sum(map(len, images.splits.values())) + len(images.bad)
+        _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")
+        _refuse(copies, n, images.root, on_duplicate, "come twice", "remove them, or set on_duplicate: skip")
+        if emptied := sorted({s.class_name for s in images.splits["train"] if s.label not in kept}):
+            raise DataError(f"{images.root}: no training image of class {emptied[0]} can be read.")
+    return {split: out / split for split in images.splits}
+
+
+def _check_options(images: ImageSet, storage: str, on_bad: str, on_duplicate: str, size: int, workers) -> None:
+    for key, value, known in (
+        ("storage", storage, ("packed", "streamed")),
+        ("on_bad", on_bad, ("error", "skip")),
+        ("on_duplicate", on_duplicate, ("keep", "error", "skip")),
+    ):
+        if value not in known:
+            raise DataError(f"{key} must be {' or '.join(known)}, got {value!r}.")
+    if size < 1 or (workers is not None and workers < 1):
+        raise DataError(f"size and workers must be 1 or more, got {size} and {workers}.")
+    if storage == "streamed" and not images.streams:
+        raise DataError(f"{images.root}: images of this kind cannot be read one by one: set storage: packed.")
+
+
+def _check_room(images: ImageSet, out: Path, size: int, dataset: str, storage: str) -> None:
+    """Refuse up front what the disk cannot hold."""
+    n = sum(map(len, images.splits.values()))
+    need = n * (ROW_BYTES + (3 * size * size if storage == "packed" else 0))
+    there = next(parent for parent in [out, *out.absolute().parents] if parent.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        advice = "set storage: streamed for it, or a smaller size, or per_class" if storage == "packed" else "make room"
+        raise DataError(
+            f"{dataset}: the packs of {n:,} images at {size} pixels take about {_gb(need)}, and {there} has "
+            f"{_gb(free)} free: {advice}."
+        )
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB"
+
+
+def _refuse(found: list[dict[str, str]], n: int, root: Path, policy: str, what: str, remedy: str) -> None:
+    if found and policy == "error":
+        shown = "\n".join(f"  {entry['name']}: {entry['reason']}" for entry in found[:5])
+        raise DataError(
+            f"{len(found)} of {n} images in {root} {what} ({remedy} to leave them out):\n{shown}"
+            + ("\n  ..." if len(found) > 5 else "")
+        )
+
+
+def _decoded(
+    images: ImageSet, samples: list[Sample], size: int, max_pixels: int, workers: int
+) -> Iterator[tuple[Sample, tuple[str, Decoded] | str]]:
+    """Yield each sample with its source's checksum and its pixels, or with the reason why there are none, in order."""
+    if workers == 1:
+        for sample, read in images.readers(samples, max_pixels):
+            yield sample, _load(read, size, max_pixels)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        for sample, read in images.readers(samples, max_pixels):
+            waiting.append((sample, pool.submit(_load, read, size, max_pixels)))
+            if len(waiting) >= AHEAD * workers:
+                sample, job = waiting.popleft()
+                yield sample, job.result()
+        for sample, job in waiting:
+            yield sample, job.result()
+
+
+def _load(read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: int) -> tuple[str, Decoded] | str:
+    data = read()
+    if isinstance(data, str):
+        return data
+    if isinstance(data, np.ndarray):
+        height, width, _ = data.shape
+        pixels = square(Image.fromarray(data), size, max_pixels)
+        return sha256(np.ascontiguousarray(data).data), Decoded(pixels, width, height)
+    found = decode(data, size, max_pixels=max_pixels)
+    return found if isinstance(found, str) else (sha256(data), found)

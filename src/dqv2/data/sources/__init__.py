@@ -1,0 +1,56 @@
+"""The sets by name: each lists its samples from its official layout, with the published splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dqv2.data.pack import DataError
+from dqv2.data.sample import ImageSet, divide_splits
+
+__all__ = ["open_set"]
+
+
+def open_set(
+    kind: str,
+    folder: str | Path,
+    *,
+    validation: float = 0.0,
+    test: float = 0.0,
+    seed: int = 0,
+    per_class: Mapping[str, int] | None = None,
+    **options: Any,
+) -> ImageSet:
+    """List a set.
+
+    Args:
+        kind: of the configuration's datasets, but digits.
+        folder: the set's own folder, as its archive makes it.
+        validation: share of train that becomes the validation split, where the set has none.
+        test: the same for the test split.
+        seed: of the draws.
+        per_class: at most so many images of each class in these splits.
+        options: of the kind.
+
+    Raises:
+        DataError: the folder is not laid out as the set is published.
+    """
+    shares = {"validation": validation, "test": test}
+    if kind == "image_folder":
+        from dqv2.data.folder import open_folder
+
+        return open_folder(folder, seed=seed, per_class=per_class, **shares, **options)
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise DataError(f"There is no folder {root} with the set {kind}.")
+    from dqv2.data.sources import cifar10, cub200, food101, imagenet, imagenette, table, tiny_imagenet
+
+    loaders = {"cifar10": cifar10, "cub200": cub200, "food101": food101, "imagenette": imagenette, "table": table}
+    loaders |= {"imagenet": imagenet, "imagenet30": imagenet, "tiny_imagenet": tiny_imagenet}
+    try:
+        found = loaders[kind].load(root, kind=kind, **options)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
+    found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
+    return found

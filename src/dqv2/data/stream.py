@@ -1,0 +1,87 @@
+"""Images that are decoded from their source whenever they are read: for sets too large to be packed."""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from dqv2.data.image import MAX_PIXELS, decode
+from dqv2.data.pack import DataError
+from dqv2.data.sample import read_place
+from dqv2.runtime.files import sha256
+
+__all__ = ["StreamedImages"]
+
+
+class StreamedImages:
+    """Stands for uint8[N, 3, H, W]; indexing it reads and decodes, and compares each image with its checksum.
+
+    Args:
+        manifest: `manifest.csv` of the pack.
+        shape: (N, 3, H, W).
+        root: the folder that holds the sources.
+        max_pixels: as the pack was checked with.
+
+    Raises (when indexed):
+        DataError: an image is gone or is no longer the one that was packed; the message names it.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, manifest: Path, shape: tuple[int, ...], *, root: str, max_pixels: int = MAX_PIXELS):
+        self.root, self.shape, self.max_pixels = Path(root), tuple(shape), max_pixels
+        self._names, self._places = [], []
+        sums = []
+        with Path(manifest).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                self._names.append(row["id"])
+                self._places.append(row.get("source") or None)
+                sums.append(bytes.fromhex(row["sha256"]))
+        self._sums = np.array(sums, dtype="V32")
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all images would take in memory."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> np.ndarray:
+        """uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans."""
+        rows = np.arange(len(self))[index]
+        if rows.ndim == 0:
+            return self._read(int(rows))
+        if len(rows) < 2:
+            found = [self._read(int(row)) for row in rows]
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+            found = self._pool.map(self._read, rows.tolist())
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for i, image in enumerate(found):
+            images[i] = image
+        return images
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        images = self[:]
+        return images if dtype is None else images.astype(dtype)
+
+    def _read(self, row: int) -> np.ndarray:
+        name = self._names[row]
+        data = read_place(self.root, name, self._places[row], self.max_pixels)
+        found = data if isinstance(data, str) else decode(data, self.shape[-1], max_pixels=self.max_pixels)
+        if isinstance(found, str):
+            raise DataError(
+                f"{self.root / name}: {found}. The images of a streamed set have to stay where they were when it was "
+                "packed (or set storage: packed)."
+            )
+        if bytes.fromhex(sha256(found.pixels.tobytes())) != self._sums[row].tobytes():
+            raise DataError(f"{self.root / name} is not the image that it was when the set was packed: pack it again.")
+        return found.pixels

@@ -1,0 +1,28 @@
+"""Captions for Snakemake's report: what is shown, of which data, how many seeds, which scale and device."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dqv2.runtime.files import atomic_path
+
+
+def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
+    """Write the caption as reStructuredText, for `.. include::` in a caption of workflow/report/.
+
+    Args:
+        file: where.
+        about: what is shown, or empty.
+        note: data, seeds, keep ratio, device.
+        label: the scale, such as "demo"; None is the paper's own.
+    """
+    scale = f"Scale: {label}, not the paper's own." if label else "Scale: the paper's own."
+    parts = [f"{about[0].upper()}{about[1:]}." if about else "", f"{note}.", scale]
+    with atomic_path(file) as draft:
+        draft.write_text("\n\n".join(escape(part) for part in parts if part) + "\n", encoding="utf-8", newline="\n")
+
+
+def escape(text: str) -> str:
+    """``text`` as reStructuredText prints it literally, on one line."""
+    return re.sub(r"([\\*`|_\[\]<>:])", r"\\\1", text.replace("\n", " "))

@@ -1,0 +1,130 @@
+"""The cost of the methods as a figure: seconds and peak memory of each stage, and accuracy against all seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from dqv2.paper import layout, style
+from dqv2.paper.arms import looks_of
+from dqv2.paper.costs import WHOLE
+
+
+def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | None) -> Figure:
+    """Draw one row a dataset: seconds a stage, peak memory a stage, accuracy (%) against selection and training
+    seconds.
+
+    Args:
+        jobs: as ``job_costs`` makes it.
+        runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and ``test_accuracy``.
+        note, label: as in ``figures``.
+
+    Seconds and memory are on logarithmic axes, a mark a method (the mean over its jobs), each seed a small one in the
+    last panel.
+    """
+    datasets = list(dict.fromkeys(runs["dataset"]))
+    names = list(dict.fromkeys(runs["label"]))
+    looks = looks_of(names, "label", runs, {})
+    stages = _stages(jobs)
+    with style.context():
+        figure = style.new_figure(style.FULL, 0.5 + len(datasets) * (0.62 + (0.06 + 0.025 * len(names)) * len(stages)))
+        grid = figure.subplots(len(datasets), 3, squeeze=False, gridspec_kw={"width_ratios": (1.15, 1.15, 1)})
+        for row, dataset in zip(grid, datasets, strict=True):
+            mine, here = jobs[jobs["dataset"] == dataset], runs[runs["dataset"] == dataset]
+            _by_stage(row[0], mine, stages, "seconds", looks)
+            _by_stage(row[1], mine, stages, "memory", looks)
+            row[1].tick_params(axis="y", labelleft=False)
+            _against_accuracy(row[2], here, looks)
+            if len(datasets) > 1:
+                row[0].set_title(str(here["dataset_title"].iloc[0]), loc="left")
+        grid[-1][0].set_xlabel("Seconds a coreset")
+        grid[-1][1].set_xlabel("Peak memory (MB)")
+        grid[-1][2].set_xlabel("Seconds, selection and training")
+        marks = [Line2D([], [], color=look.colour, marker=look.marker, ms=5.5, ls="none") for look in looks.values()]
+        layout.surround(figure, title=None, label=label, note=note, legend=(marks, list(looks), None))
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
+
+
+def _stages(jobs: pd.DataFrame) -> list[str]:
+    """The stages as they run, those of the selection first, then all of it, then training."""
+    order: list[str] = []
+    for _, mine in jobs.groupby(["dataset", "method"], sort=False):
+        place = 0
+        for stage in dict.fromkeys(mine.loc[mine["selects"].astype(bool), "stage"]):
+            if stage in order:
+                place = order.index(stage) + 1
+            else:
+                order.insert(place, stage)
+                place += 1
+    return [*order, WHOLE, *(stage for stage in dict.fromkeys(jobs["stage"]) if stage not in (*order, WHOLE))]
+
+
+def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: dict[str, style.Look]) -> None:
+    step = 0.7 / len(looks)
+    for i, (name, look) in enumerate(looks.items()):
+        got = jobs[jobs["label"] == name].groupby("stage")[y].mean()
+        at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * step
+        ax.plot(
+            got.reindex(stages),
+            at,
+            ls="none",
+            marker=look.marker,
+            ms=3.6,
+            color=look.colour,
+            mec="white",
+            mew=0.3,
+            gid="stage",
+            clip_on=False,
+        )
+    ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
+    ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
+    ax.set_ylim(len(stages) - 0.5, -0.5)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    _log(ax, jobs[y])
+
+
+def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+    runs = runs.assign(total=runs["selection_seconds"] + runs["train_seconds"])
+    for name, look in looks.items():
+        mine = runs[runs["label"] == name]
+        x, y = mine["total"].astype("float64"), mine["test_accuracy"].astype("float64")
+        ax.plot(x, y, ls="none", marker=look.marker, ms=2.5, color=look.colour, alpha=0.5, mew=0, zorder=2, gid="seeds")
+        sd = y.std() if len(y) > 1 else 0
+        ax.errorbar(
+            x.mean(),
+            y.mean(),
+            sd,
+            color=look.colour,
+            marker=look.marker,
+            ms=6,
+            mec="white",
+            mew=0.6,
+            lw=1,
+            capsize=2,
+            zorder=3,
+            gid="mean",
+        )
+    ax.set_ylabel("Top-1 accuracy (%)")
+    _log(ax, runs["total"])
+
+
+def _log(ax: Axes, values: pd.Series) -> None:
+    """A logarithmic x axis with readable numbers, however narrow the range."""
+    values = values.astype("float64").dropna()
+    if values.empty or values.min() <= 0:
+        return
+    low, high = values.min() / 1.3, values.max() * 1.3
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.xaxis.set_minor_locator(NullLocator())
+    subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 12 else (1.0, 2.0, 5.0)
+    ticks = [t for t in LogLocator(subs=subs, numticks=30).tick_values(low, high) if low <= t <= high]
+    ticks = ticks[:: max(1, -(-len(ticks) // 5))]
+    ax.set_xticks(ticks, [f"{t:,.0f}" if t >= 1 else f"{t:g}" for t in ticks])

@@ -1,0 +1,87 @@
+"""What coresets and trainings cost: seconds by the stages' own clocks, memory by Snakemake's benchmarks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+WHOLE = "whole selection"  # a row of the table: all stages of a coreset together
+
+
+def _trained(job: dict[str, Any], runs: pd.DataFrame) -> float:
+    mine = runs[(runs["dataset"] == job["dataset"]) & (runs["label"] == job["label"]) & runs["seed"].isin(job["seeds"])]
+    return float(mine["train_seconds"].mean())
+
+
+def read_benchmark(file: Path) -> dict[str, float]:
+    """``seconds`` (wall clock of the job, Python's start-up included) and ``memory`` (peak resident set, MB) of a job.
+
+    Memory is missing where the job ended before it was measured, as Snakemake's "NA" and "-" say.
+
+    Raises:
+        ValueError: the file is no benchmark of Snakemake's.
+    """
+    with Path(file).open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    if not rows or not {"s", "max_rss"} <= set(rows[0]):
+        raise ValueError(f"{file}: not one of Snakemake's benchmark files; delete it and run again")
+    return {"seconds": _number(rows[-1]["s"]), "memory": _number(rows[-1]["max_rss"])}
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return float("nan")
+    return value if np.isfinite(value) and value > 0 else float("nan")
+
+
+def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFrame:
+    """The cost of every stage that each method's coreset, and training, needs.
+
+    Args:
+        jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``,
+        ``seeds``, ``costs``
+            (the stage's own cost files, one a seed, or one for all; {"seconds": ...}) and ``benchmark``. A stage
+            that several methods share stands at each of them: it is what the method costs alone. Training has no cost
+            files.
+        runs: the experiment's tidy table, for its ``train_seconds``.
+
+    Returns:
+        One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a
+        coreset),
+        ``memory`` (MB, of the job), and for every method and chunk a row of stage "whole selection": the sum of the
+        seconds
+        and the largest memory over all stages but training. ``selects`` says whether a row's stage is a part of it.
+    """
+    rows = []
+    for job in jobs:
+        own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
+        alone = len(own) or len(job["seeds"])  # an autoencoder is one for all seeds: a coreset needs all of it
+        there = Path(job["benchmark"]).exists()
+        measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
+        rows.append(
+            {
+                **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
+                "seed": job["seeds"][0],
+                "seeds": len(job["seeds"]),
+                "selects": job["selects"],
+                "seconds": sum(own) / alone if own else _trained(job, runs),
+                "wall": measured["seconds"] / alone,
+                "memory": measured["memory"],
+            }
+        )
+    frame = pd.DataFrame(rows)
+    whole = frame[frame["selects"]].groupby(
+        ["dataset", "dataset_title", "method", "label", "seed", "seeds"], sort=False, as_index=False
+    )
+    total = whole.agg(
+        seconds=("seconds", lambda values: values.sum(skipna=False)), wall=("wall", "sum"), memory=("memory", "max")
+    )
+    return pd.concat([frame, total.assign(stage=WHOLE, selects=False)], ignore_index=True)

@@ -1,0 +1,197 @@
+"""numbers.tex: one LaTeX macro a number, and the numbers of the paper's text with ours beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dqv2.paper.arms import match, printed
+from dqv2.paper.claims import summary
+from dqv2.paper.stats import summarise
+from dqv2.paper.tables import tex_escape
+from dqv2.paper.wording import number, p_text
+
+DIGITS = dict(
+    zip("0123456789", ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"), strict=True)
+)
+ARM = (
+    "dataset",
+    "method",
+    "selector",
+    "mask",
+    "mixture",
+    "mix",
+    "backgrounds",
+    "tobias_size",
+    "backbone",
+    "trainer",
+    "pixels",
+)
+ARM += ("keep_ratio",)
+STATISTICS = {"mean": "Mean", "sd": "Sd", "variance": "Variance", "n": "N", "ci95": "CiHalf"}
+
+
+class Number(NamedTuple):
+    """A macro: its name, what it expands to, and what it is."""
+
+    macro: str
+    value: str
+    about: str
+
+
+def macro_name(*parts: Any) -> str:
+    r"""Words to the name of a LaTeX macro, letters only: ("fig4a", "dq_v2", 0.1) -> "FigFourADqVTwoZeroPointOne"."""
+    words = []
+    for part in parts:
+        text = printed(part, {})
+        text = text.replace(".", " point ").replace("+", " plus ").replace("%", " percent ")
+        text = re.sub(r"\d", lambda digit: f" {DIGITS[digit[0]]} ", text)
+        words += [word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z]+", text)]
+    return "".join(words)
+
+
+def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -> list[Number]:
+    """Mean, sd, variance, n and half-width of the 95 % interval of each arm of an experiment, and its coreset size.
+
+    An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do.
+    """
+    axes = arm_axes(frame)
+    found = []
+    for arm, rows in frame.groupby(axes, sort=False, dropna=False, observed=True):
+        values = [value for value in arm if not pd.isna(value)]
+        got = summarise(rows, [], y).iloc[0]
+        name, about = macro_name(experiment, *values), f"{experiment}: {', '.join(printed(v, {}) for v in values)}"
+        for statistic, suffix in STATISTICS.items():
+            text = f"{got[statistic]:.0f}" if statistic == "n" else number(got[statistic])
+            if text:
+                found.append(Number(name + suffix, text, f"{about}, {statistic} of {y}"))
+        sizes = rows["coreset_size"].dropna().unique() if "coreset_size" in rows else []
+        if len(sizes) == 1:
+            found.append(Number(name + "Images", f"{sizes[0]:d}", f"{about}, images in the coreset"))
+    return found
+
+
+def arm_axes(frame: pd.DataFrame) -> list[str]:
+    """The dataset and the fewest of the axes that tell all arms of a table apart."""
+    axes = [name for name in ARM if name in frame and frame[name].nunique(dropna=False) > 1 and name != "dataset"]
+    return ["dataset", *_needed(frame, axes)]
+
+
+def _needed(frame: pd.DataFrame, axes: list[str]) -> list[str]:
+    """The fewest of the axes, from the last on given up, that still tell all arms apart."""
+    count = len(frame[["dataset", *axes]].drop_duplicates())
+    for name in reversed(axes):
+        fewer = [axis for axis in axes if axis != name]
+        if len(frame[["dataset", *fewer]].drop_duplicates()) == count:
+            axes = fewer
+    return axes
+
+
+def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The gains that the paper's text states, ours beside them.
+
+    Returns one row an entry: ``name``, ``place``, ``reported`` (points), ``ours`` (the gain averaged over its
+    datasets, or over
+    those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the paper's). Where there is
+    nothing to compute from, ours is
+    missing.
+    """
+    rows = []
+    for entry in entries:
+        table = tables.get(entry["experiment"])
+        there = [] if table is None else list(table["dataset"].dropna().unique())
+        mine = [name for name in entry["datasets"] if name in there]
+        whole = len(mine) == len(entry["datasets"])
+        gains = {} if table is None else {name: _gain(table, entry, name) for name in (mine or there)}
+        known = [gain for gain in gains.values() if np.isfinite(gain)]
+        ours = float(np.mean(known)) if known and len(known) == len(gains) and (whole or not mine) else np.nan
+        rows.append(
+            {
+                "name": entry["name"],
+                "place": entry["place"],
+                "experiment": entry["experiment"],
+                "reported": entry["reported"],
+                "ours": ours,
+                "datasets": ", ".join(gains),
+                "paper_data": whole,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _gain(table: pd.DataFrame, entry: dict[str, Any], dataset: str) -> float:
+    sides = [
+        table[match(table, side | {"dataset": dataset})]["test_accuracy"] for side in (entry["of"], entry["against"])
+    ]
+    return float(sides[0].mean() - sides[1].mean())
+
+
+def all_numbers(
+    tables: Mapping[str, pd.DataFrame],
+    reported: Mapping[str, Sequence[dict[str, Any]]],
+    text: pd.DataFrame,
+    claims: Sequence[dict[str, Any]],
+    verdicts: pd.DataFrame,
+) -> list[Number]:
+    """Every number: of each experiment's arms, of the text, the verdicts, and what the paper reports.
+
+    Raises:
+        ValueError: two different numbers would have the same macro.
+    """
+    found = [n for name, frame in tables.items() if "test_accuracy" in frame for n in numbers_of(name, frame)]
+    for row in text.to_dict("records"):
+        about = f"text: {row['name']}, points"
+        found += (
+            [Number(macro_name("text", row["name"]), number(row["ours"]), about)] if np.isfinite(row["ours"]) else []
+        )
+        found += [Number(macro_name("paper", row["name"]), number(row["reported"]), f"{about}, as the paper reports")]
+    for name, entries in reported.items():
+        for entry in entries:
+            arm = [entry[axis] for axis in ARM if axis in entry]
+            for key in ("mean", "variance", "plus_minus"):
+                if entry.get(key) is not None:
+                    words = ", ".join(printed(v, {}) for v in arm)
+                    about = f"{name}: {words}, {key} as the paper reports ({entry['place']})"
+                    found.append(
+                        Number(
+                            macro_name("paper", name, *arm, key),
+                            f"{entry[key]:g}" if key != "mean" else f"{entry[key]:.2f}",
+                            about,
+                        )
+                    )
+    for claim in summary(claims, verdicts):
+        tested = [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]
+        found.append(Number(macro_name("claim", claim["claim"]), claim["verdict"], claim["statement"]))
+        found += (
+            [
+                Number(
+                    macro_name("claim", claim["claim"], "p"),
+                    p_text(max(tested)),
+                    "largest corrected p of its comparisons",
+                )
+            ]
+            if tested
+            else []
+        )
+    return _once(found)
+
+
+def _once(numbers: list[Number]) -> list[Number]:
+    seen: dict[str, Number] = {}
+    for one in numbers:
+        if seen.setdefault(one.macro, one) != one:
+            raise ValueError(f"two numbers would be \\dqv{one.macro}: {seen[one.macro].about}; {one.about}")
+    return list(seen.values())
+
+
+def numbers_tex(numbers: Sequence[Number], note: str) -> str:
+    r"""The file: \newcommand lines with what each is in a comment. \input it in the preamble; use \dqvFigFourA...{}."""
+    lines = [f"% {note}".replace("\n", " "), "% \\input this file before \\begin{document}; one macro a number."]
+    for one in numbers:
+        value = tex_escape(one.value).replace(r"\textless{}", "$<$")
+        lines.append(rf"\newcommand{{\dqv{one.macro}}}{{{value}}} % {one.about}")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,185 @@
+"""One static page of everything for people: figures, tables, claims, runs; no server, no script."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from dqv2.paper.arms import reported
+from dqv2.paper.claims import summary
+from dqv2.paper.numbers import arm_axes
+from dqv2.paper.stats import summarise
+from dqv2.paper.style import COLUMN, DPI
+from dqv2.paper.wording import RULES, comparison_text, data_text, effect_text, number, p_text
+
+NAMES = {
+    "label": "",
+    "dataset_title": "",
+    "keep_ratio": "keep ratio",
+    "tobias_size": "Tobias size",
+    "mask_title": "mask",
+    "mixture": "mixture",
+    "mix": "Mixup/CutMix",
+    "selector": "selector",
+    "backbone": "backbone",
+    "trainer": "training",
+}
+
+
+def heading(name: str) -> str:
+    """An experiment's name as a heading: "fig4a" -> "Figure 4a", "table2" -> "Table 2", "my_question" -> "My
+    question"."""
+    found = re.fullmatch(r"(fig|table)(\d+[a-z]?|[A-Z])", name)
+    if found:
+        return f"{'Figure' if found[1] == 'fig' else 'Table'} {found[2]}"
+    return (name[0].upper() + name[1:]).replace("_", " ")
+
+
+def build_page(
+    page: Path,
+    *,
+    head: Mapping[str, Any],
+    experiments: Sequence[Mapping[str, Any]],
+    claims: Sequence[dict[str, Any]],
+    verdicts: pd.DataFrame,
+    text: pd.DataFrame,
+) -> str:
+    """The page's HTML. Pictures are inside it, all else is linked relative to ``page``, where it will be written.
+
+    Args:
+        page: the file that will hold it.
+        head: ``run``, ``label`` (or None), ``note``, ``files`` ({what: path}).
+        experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown
+        table
+            to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the paper's
+            values).
+        claims, verdicts: as ``judge`` takes and gives them.
+        text: as ``text_numbers`` gives it.
+    """
+    folder = Path(page).parent
+
+    def link(path: Any) -> str:
+        return Path(os.path.relpath(path, folder)).as_posix()
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dqv2.paper", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": number, "p": p_text, "link": link, "slug": verdict_class}
+    found = summary(claims, verdicts) if len(verdicts) else []
+    for claim in found:
+        claim["rows"] = [_comparison(row, {experiment["name"] for experiment in experiments}) for row in claim["rows"]]
+    sections = [_section(experiment, found) for experiment in experiments]
+    return environment.get_template("page.html.j2").render(
+        head=head, sections=sections, claims=found, rules=RULES, text=text.to_dict("records"), heading=heading
+    )
+
+
+def verdict_class(verdict: str) -> str:
+    """A verdict as a CSS class: "not supported" -> "not-supported"."""
+    return verdict.replace(" ", "-")
+
+
+def _comparison(row: dict[str, Any], shown: set[str]) -> dict[str, Any]:
+    paired = f"[{number(row['paired_low'])}, {number(row['paired_high'])}]" if np.isfinite(row["paired_low"]) else ""
+    place = row["experiment"].removesuffix("_jobs")
+    return row | {
+        "section": place if place in shown else None,
+        "compared": comparison_text(row),
+        "data": data_text(row),
+        "effect_text": effect_text(row),
+        "paired": paired,
+        "counts": f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
+    }
+
+
+def _section(experiment: Mapping[str, Any], claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    frame = experiment["frame"]
+    return {
+        "id": experiment["name"],
+        "title": heading(experiment["name"]),
+        "about": experiment["about"],
+        "note": experiment["note"],
+        "files": experiment["files"],
+        "pictures": [_picture(path) for path in experiment["pictures"]],
+        "grid": _grid(experiment["printed"]) if experiment["printed"] else [],
+        "arms": [] if frame is None or "test_accuracy" not in frame else _arms(frame, experiment["reported"]),
+        "claims": [c for c in claims if any(row["experiment"] == experiment["name"] for row in c["rows"])],
+    }
+
+
+def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each arm: its name, our numbers, the paper's, and its runs (seed, accuracy, file)."""
+    axes = arm_axes(frame)
+    keys = [
+        "dataset",
+        *(["label"] if "label" in frame else []),
+        *(axis for axis in axes if axis not in ("dataset", "method")),
+    ]
+    found = []
+    for _, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
+        got = summarise(rows, [], "test_accuracy").iloc[0]
+        theirs = next(reported(rows, {"reported": entries}), {})
+        found.append(
+            {
+                "name": _arm_name(rows, keys, frame),
+                "data": str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0]),
+                **got.to_dict(),
+                "paper": theirs,
+                "runs": [
+                    {"seed": row["seed"], "accuracy": row["test_accuracy"], "file": row.get("metrics")}
+                    for row in rows.sort_values("seed").to_dict("records")
+                ],
+            }
+        )
+    return found
+
+
+def _arm_name(rows: pd.DataFrame, keys: Sequence[str], frame: pd.DataFrame) -> str:
+    parts = [str(rows["label"].iloc[0])] if "label" in rows else []
+    labels = frame["label"].nunique() if "label" in frame else 1
+    for name in keys[1:]:
+        value = rows[name].iloc[0]
+        # A label of its own says already what tells the arm apart
+        told = name == "label" or (labels > 1 and frame.groupby("label")[name].nunique(dropna=False).max() == 1)
+        if not told and not pd.isna(value):
+            text = f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+            parts.append(f"{NAMES.get(name, name.replace('_', ' '))} {text}")
+    return ", ".join(parts)
+
+
+def _picture(path: Any) -> dict[str, Any]:
+    """A PNG inside the page, as wide as it is in print and a fifth more; ``wide`` where it fills a page."""
+    data = Path(path).read_bytes()
+    inches = int.from_bytes(data[16:20], "big") / DPI  # the width in a PNG's header
+    return {
+        "source": "data:image/png;base64," + base64.b64encode(data).decode("ascii"),
+        "width": round(inches * 96 * 1.2),
+        "wide": inches > COLUMN * 1.2,
+    }
+
+
+def _grid(path: Any) -> list[list[tuple[str, bool]]]:
+    """The printed table of a Markdown file: rows of (text, bold), the head first."""
+    lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if not line.startswith("|:--")
+    ]
+    return [
+        [(_plain(cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row] for row in rows
+    ]
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"\\([\\|*_`<])", r"\1", cell)

@@ -1,0 +1,32 @@
+"""What the paper reports and claims, from the data files beside it. No pandas: the plan reads them too."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+
+
+@cache
+def _read(name: str) -> Any:
+    return yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+
+
+def reported_values(experiment: str) -> list[dict[str, Any]]:
+    """What the paper reports of an experiment's arms: the columns that name an arm, then ``mean`` (top-1, %),
+    ``variance`` or ``plus_minus`` (after "±", which the paper does not explain) and ``place``."""
+    return list(_read("reported.yaml").get(experiment, []))
+
+
+def reported_text() -> list[dict[str, Any]]:
+    """The numbers of the paper's text that compare arms: gains in points."""
+    return list(_read("reported.yaml")["text"])
+
+
+def read_claims() -> list[dict[str, Any]]:
+    """The paper's claims, as ``dqv2.paper.claims`` takes them."""
+    return list(_read("claims.yaml"))

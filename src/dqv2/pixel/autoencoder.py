@@ -1,0 +1,274 @@
+"""Masked autoencoders (He et al. 2022): built, read from the formats that they are published in, and put to work."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dqv2.inputs import denormalise, normalise
+from dqv2.pixel.patches import paste
+from dqv2.runtime.files import sha256
+
+SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
+    "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
+    "tiny": (192, 12, 3, 128, 4, 4),
+    "base": (768, 12, 12, 512, 8, 16),
+    "large": (1024, 24, 16, 512, 8, 16),
+    "huge": (1280, 32, 16, 512, 8, 16),
+}
+
+
+class WeightsError(ValueError):
+    """A file of weights is not what it must be; the message says what, where and what to do."""
+
+
+def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
+    """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
+
+    Args:
+        size: a name of `SIZES`.
+        image_size: pixels a side.
+        grid: patches a side; must divide image_size.
+
+    Raises:
+        ValueError: no such size, or the grid does not divide the image.
+    """
+    if size not in SIZES:
+        raise ValueError(f"there is no autoencoder of size {size!r}; there are {', '.join(SIZES)}")
+    if image_size % grid:
+        raise ValueError(f"{grid} patches a side do not divide {image_size} pixels")
+    model = _build(_config(*SIZES[size], image_size=image_size, patch_size=image_size // grid))
+    # transformers 5.23 leaves these as they were allocated, zeros: without positions nothing could be learnt
+    embeddings, decoder = model.vit.embeddings, model.decoder
+    with torch.no_grad():
+        embeddings.position_embeddings.copy_(_positions(grid, model.config.hidden_size))
+        decoder.decoder_pos_embed.copy_(_positions(grid, model.config.decoder_hidden_size))
+        nn.init.normal_(embeddings.cls_token, std=0.02)
+        nn.init.normal_(decoder.mask_token, std=0.02)
+        for module in model.modules():  # as the authors initialise: Xavier, the patches' projection as a linear layer
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+        nn.init.xavier_uniform_(embeddings.patch_embeddings.projection.weight.flatten(1))
+    return model
+
+
+def save_autoencoder(path: Any, model: nn.Module) -> None:
+    """Weights with what is needed to build the model again."""
+    state = {key: value.cpu() for key, value in model.state_dict().items()}
+    torch.save({"config": model.config.to_dict(), "state": state}, path)
+
+
+def load_autoencoder(path: str | Path) -> nn.Module:
+    """A masked autoencoder with its decoder, in eval mode on the CPU, from any of three formats.
+
+    - the authors' checkpoint, {"model": weights}, such as mae_visualize_vit_large.pth (224 px, 16 px patches);
+    - a folder as the transformers library writes it: config.json and model.safetensors;
+    - a file of `save_autoencoder`.
+
+    Raises:
+        WeightsError: the file is missing, cut off, of another kind, or lacks weights (an encoder alone does).
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise WeightsError(
+            f"There are no weights at {path}: put the file there, or give its url to have it downloaded."
+        )
+    if path.is_dir():
+        return _from_folder(path)
+    try:
+        # The authors' training checkpoints hold their command line beside the weights
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        unsafe = "Weights only load failed" in str(error) and "Unsupported global" in str(error)
+        why = (
+            "holds more than weights, which is not loaded for safety" if unsafe else "is cut off, or no file of weights"
+        )
+        raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
+    except Exception as error:  # torch raises whatever a cut-off or foreign file leads it to
+        first = str(error).strip().split("\n")[0][:150]
+        raise WeightsError(f"{path} is cut off, or no file of PyTorch's weights ({first}).") from error
+    if not isinstance(kept, dict):
+        raise WeightsError(f"{path} holds a {type(kept).__name__}, not the weights of a masked autoencoder.")
+    if "config" in kept and "state" in kept:
+        from transformers import ViTMAEConfig
+
+        return _filled(_build(ViTMAEConfig(**kept["config"])), kept["state"], path)
+    state = kept.get("model", kept)
+    if not isinstance(state, dict) or "decoder_embed.weight" not in state:
+        has = "the encoder alone" if isinstance(state, dict) and "blocks.0.attn.qkv.weight" in state else "no decoder"
+        raise WeightsError(
+            f"{path} holds {has}: the pixel step needs encoder and decoder, as in the authors' "
+            "mae_visualize_vit_large.pth (the files named mae_pretrain_* lack the decoder)."
+        )
+    return _filled(_build(_authors_config(state, path)), _from_authors(state), path)
+
+
+def weights_sha256(path: str | Path) -> str:
+    """Checksum of a file of weights, or of a folder's config.json and weights together."""
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return sha256(path)
+    files = [file for file in sorted(path.iterdir()) if file.suffix in (".json", ".safetensors", ".bin")]
+    return sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode())
+
+
+def grid_of(model: nn.Module) -> int:
+    """Patches a side."""
+    return model.config.image_size // model.config.patch_size
+
+
+@torch.inference_mode()
+def reconstruct(model: nn.Module, images: Tensor, dropped: Tensor, *, batch_size: int = 64) -> Tensor:
+    """Let the autoencoder draw the dropped patches from the others: uint8[N, 3, H, W].
+
+    The visible patches stay bit for bit; the drawn ones are pasted beside them. Images of another size than the
+    model's are resized for it (bilinear, antialiased), and what it draws is resized back.
+
+    model: of this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g], the same number of True in each,
+    g the model's patches a side. On the model's device, result on the images'.
+    """
+    side = model.config.image_size
+    grid = grid_of(model)
+    if dropped.shape[1:] != (grid, grid):
+        raise ValueError(f"the model has {grid} × {grid} patches, the masks {list(dropped.shape[1:])}")
+    counts = dropped.flatten(1).sum(1)
+    if not bool((counts == counts[0]).all()):
+        raise ValueError("every image must drop the same number of patches")
+    count, total = int(counts[0]), grid * grid
+    if count == 0:
+        return images.clone()
+    model.eval()
+    # transformers keeps int(total·(1 − mask_ratio)) patches: the half keeps rounding away from it.
+    model.config.mask_ratio = (count - 0.5) / total
+    device = next(model.parameters()).device
+    order = torch.arange(total, device=device)
+    out = torch.empty_like(images)
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        batch = normalise(images[part].to(device))
+        height = batch.shape[2]
+        if height != side:
+            batch = interpolate(batch, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
+        drawn = model.unpatchify(model(batch, noise=noise).logits)
+        if height != side:
+            drawn = interpolate(drawn, (height, height), mode="bilinear", align_corners=False, antialias=True)
+        out[part] = paste(images[part], denormalise(drawn).to(images.device), dropped[part].to(images.device))
+    return out
+
+
+def _positions(grid: int, width: int) -> Tensor:
+    """Fixed sine and cosine positions, columns then rows, zeros for the class token: float32[1, 1 + grid², width]."""
+    frequency = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    angle = torch.arange(grid, dtype=torch.float64)[:, None] * frequency
+    wave = torch.cat([angle.sin(), angle.cos()], 1)  # [grid, width / 2]
+    column, row = wave.repeat(grid, 1), wave.repeat_interleave(grid, 0)
+    return torch.cat([torch.zeros(1, width), torch.cat([column, row], 1).float()])[None]
+
+
+def _config(width: int, depth: int, heads: int, d_width: int, d_depth: int, d_heads: int, **geometry: int) -> Any:
+    from transformers import ViTMAEConfig
+
+    return ViTMAEConfig(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        decoder_hidden_size=d_width,
+        decoder_num_hidden_layers=d_depth,
+        decoder_num_attention_heads=d_heads,
+        decoder_intermediate_size=4 * d_width,
+        layer_norm_eps=1e-6,  # the authors'; transformers has 1e-12
+        **geometry,
+    )
+
+
+def _build(config: Any) -> nn.Module:
+    from transformers import ViTMAEForPreTraining
+
+    return ViTMAEForPreTraining(config).eval()
+
+
+def _from_folder(path: Path) -> nn.Module:
+    from transformers import ViTMAEForPreTraining
+
+    try:
+        model, about = ViTMAEForPreTraining.from_pretrained(path, local_files_only=True, output_loading_info=True)
+    except Exception as error:  # many kinds, by what is wrong with which file
+        first = str(error).strip().split("\n")[0][:200]
+        raise WeightsError(f"{path} is not a masked autoencoder as transformers keeps one ({first}).") from error
+    if model.config.norm_pix_loss:
+        raise WeightsError(
+            f"{path} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights "
+            "trained without it, such as the authors' mae_visualize_* files."
+        )
+    if missing := sorted(about["missing_keys"]):
+        raise WeightsError(f"{path} lacks {len(missing)} weights of a masked autoencoder, such as {missing[0]}.")
+    return model.eval()
+
+
+def _filled(model: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).split("\n")[1:4]]
+        raise WeightsError(f"{path} does not fit a masked autoencoder of its size: {' '.join(lines)[:300]}") from error
+    return model
+
+
+def _authors_config(state: dict[str, Tensor], path: Path) -> Any:
+    """The sizes of an authors' checkpoint, from its shapes; the number of heads is known by the encoder's size."""
+    try:
+        width, depth = state["cls_token"].shape[-1], _depth(state, "blocks")
+        d_width, d_depth = state["mask_token"].shape[-1], _depth(state, "decoder_blocks")
+        patch = state["patch_embed.proj.weight"].shape[-1]
+        grid = round((state["pos_embed"].shape[1] - 1) ** 0.5)
+    except KeyError as error:
+        raise WeightsError(f"{path} lacks the weight {error} of a masked autoencoder.") from None
+    heads = {(w, d): (h, dh) for w, d, h, _, _, dh in SIZES.values()}.get((width, depth))
+    if heads is None:
+        raise WeightsError(f"{path} holds an encoder of width {width} and depth {depth}, which is none of MAE's sizes.")
+    return _config(width, depth, heads[0], d_width, d_depth, heads[1], image_size=grid * patch, patch_size=patch)
+
+
+def _depth(state: dict[str, Tensor], blocks: str) -> int:
+    return 1 + max((int(key.split(".")[1]) for key in state if key.startswith(f"{blocks}.")), default=-1)
+
+
+NAMES = [  # the authors' names, in order, to transformers'
+    (r"^decoder_pos_embed$", "decoder.decoder_pos_embed"),
+    (r"^mask_token$", "decoder.mask_token"),
+    (r"^(decoder_(?:embed|norm|pred))\.", r"decoder.\1."),
+    (r"^decoder_blocks\.", "decoder.decoder_layers."),
+    (r"^blocks\.", "vit.layers."),
+    (r"^cls_token$", "vit.embeddings.cls_token"),
+    (r"^pos_embed$", "vit.embeddings.position_embeddings"),
+    (r"^patch_embed\.proj\.", "vit.embeddings.patch_embeddings.projection."),
+    (r"^norm\.", "vit.layernorm."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.proj\.", ".attention.o_proj."),
+]
+
+
+def _from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' weights under transformers' names; query, key and value apart."""
+    out = {}
+    for key, value in state.items():
+        name = key
+        for pattern, replacement in NAMES:
+            name = re.sub(pattern, replacement, name)
+        if ".attn.qkv." in name:
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                out[name.replace(".attn.qkv.", f".attention.{letter}_proj.")] = part
+        else:
+            out[name] = value
+    return out

@@ -1,0 +1,61 @@
+"""Grad-CAM++: which places of an image a network's decision rests on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dqv2.semantic.saliency import Images, as_map, batches, evaluating
+
+
+def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None, *, batch_size: int = 256) -> Tensor:
+    """Grad-CAM++ map of each image at the last feature map: float32[N, h, w] of at least 0, on the CPU.
+
+    With A the feature map, S the logit of the class and g = ∂S/∂A, the map is ReLU(Σ_k w_k·A_k), with
+    w_k = Σ_ij α_ij·ReLU(g_ij) and α = g² / (2·g² + g³·Σ_ab A_ab). Source: Chattopadhay et al. 2018, Grad-CAM++,
+    equations 7 and 19 (the common positive factor exp(S) is left out). Where g > 0, all that ReLU leaves, α is
+    1 / (2 + g·ΣA): so it is computed, without a small constant in the denominator, which would decide everything where
+    gradients are as small as after a global pooling. Each image is on its own: batches change nothing.
+
+    model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored.
+    images: uint8[N, 3, H, W], or floats that are used as they are; a numpy array is read batch by batch.
+    Raises ValueError where no decision rests on that map, as with a transformer's class token, or it is a single point.
+    classes: int64[N]; without it the class that the model predicts, as in DQ's code.
+    """
+    if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
+        raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
+    maps, rests = [], False
+    with evaluating(model):
+        for start, batch in batches(model, images, batch_size):
+            with torch.no_grad():
+                features = model.forward_features(batch)
+            with torch.enable_grad():
+                features = features.detach().requires_grad_()
+                logits = model.forward_head(features)
+                own = logits.argmax(1) if classes is None else classes[start : start + len(batch)].to(logits.device)
+                (gradient,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), features)
+            activation, gradient = as_map(model, features.detach()), as_map(model, gradient)
+            rests |= bool(gradient.any())
+            maps.append(weigh(activation, gradient).float().cpu())
+    if not rests:
+        raise ValueError(
+            f"{type(model).__name__} does not decide by its last feature map (a transformer that pools by its class "
+            "token does not): take a network that pools its map as the pixel step's backbone"
+        )
+    if maps[0].shape[1:] == (1, 1):
+        raise ValueError(
+            f"the last feature map of {type(model).__name__} is a single point for images of this size, which tells no "
+            "patches apart: set stem: small for a ResNet, or input_size of the pixel step's backbone"
+        )
+    return torch.cat(maps)
+
+
+def weigh(activation: Tensor, gradient: Tensor) -> Tensor:
+    """The map of each image from its feature map and the gradient there, both float[N, C, h, w]: float[N, h, w].
+
+    A map with negative entries can make a denominator vanish; such a place adds nothing.
+    """
+    positive = gradient.clamp(min=0)
+    denominator = 2 + gradient * activation.sum((2, 3), keepdim=True)
+    share = torch.where(denominator.abs() > 1e-12, positive / denominator, torch.zeros_like(positive))
+    return (share.sum((2, 3), keepdim=True) * activation).sum(1).clamp(min=0)

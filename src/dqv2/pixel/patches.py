@@ -1,0 +1,57 @@
+"""Patches of an image: which are dropped, and what stands in their place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dqv2.semantic.compose import choose_donors
+from dqv2.semantic.masks import foreground, to_pixels
+
+GREY = 128  # what a dropped patch shows
+
+
+def dropped_patches(importance: Tensor, grid: int, share: float) -> Tensor:
+    """Mark the least important patches of a grid × grid division: bool[N, grid, grid], True = dropped.
+
+    importance: float[N, h, w], resized bilinearly to the grid as in `foreground`. All but exactly
+    round((1 − share)·grid²) patches are dropped, of equal ones those of the higher index.
+    """
+    return ~foreground(importance, grid, fraction=1 - share)
+
+
+def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
+    """Put something else into the dropped patches: uint8[N, 3, H, W].
+
+    images: uint8[N, 3, H, W]; others: the same shape, or one grey value 0..255; dropped: bool[N, g, g] or pixels,
+    bool[N, H, W]. Patches are cut at round(k·H/g), as Tobias's cells are. What is not dropped stays bit for bit.
+    """
+    if len(dropped) != len(images):
+        raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
+    where = to_pixels(dropped, *images.shape[2:])[:, None]
+    others = torch.full_like(images, others) if isinstance(others, int) else others
+    return torch.where(where, others, images)
+
+
+def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator) -> Tensor:
+    """A square of `share` of the image's area at a random place, for each of n images: bool[n, size, size].
+
+    As CutMix cuts (Yun et al. 2019), but whole: the box lies inside the image, its side is round(√share·size).
+    """
+    side = max(1, round(share**0.5 * size))
+    top, left = torch.randint(0, size - side + 1, (2, n), generator=generator)[:, :, None]
+    place = torch.arange(size)
+    rows, columns = ((place >= start) & (place < start + side) for start in (top, left))
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def cutmix_images(images: Tensor, share: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
+    """CutMix in the place of the autoencoder: a box of another image of the set in every image, fixed once.
+
+    Returns:
+        The images, uint8[N, 3, H, W]; the boxes, bool[N, H, W]; the row of each image's other, int64[N]; the share
+        of the label that stays the image's own, in [0, 1].
+    """
+    donors = choose_donors(len(images), generator=generator)
+    boxes = cutmix_boxes(len(images), images.shape[2], share, generator=generator)
+    return paste(images, images[donors], boxes), boxes, donors, 1 - float(boxes[0].float().mean())

@@ -1,0 +1,120 @@
+"""Pre-training a masked autoencoder on the set itself, where no published weights can be had."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dqv2.inputs import normalise
+from dqv2.runtime.logging import logger
+from dqv2.runtime.resume import Resume
+from dqv2.runtime.seeding import generator
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How a masked autoencoder is trained: AdamW under a cosine schedule with a warm-up (He et al. 2022, table 8).
+
+    `learning_rate` is the rate itself, not per 256 images; `mask_ratio` the share of patches hidden; `flip` whether
+    half of the images are mirrored, each time anew. (The authors also crop.) Biases and normalisations do not decay.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    mask_ratio: float = 0.75
+    flip: bool = True
+
+
+class Trained(NamedTuple):
+    """What a pre-training ended with."""
+
+    loss: float
+    """Mean loss of the last epoch, a squared error of normalised pixels."""
+    seconds: float
+    """Seconds spent, those of a try that was cut off included up to its checkpoint."""
+
+
+def pretrain(
+    model: nn.Module,
+    images: Tensor,
+    recipe: Pretraining,
+    *,
+    seed: int,
+    device: torch.device,
+    resume: Resume | None = None,
+    checkpoint_seconds: float = 300.0,
+) -> Trained:
+    """Train `model` (of `pixel.autoencoder`) in place to draw hidden patches.
+
+    Args:
+        model: on any device; moved to `device`.
+        images: uint8[N, 3, H, W], H the model's image size.
+        recipe: how.
+        seed: what the order, the hidden patches and the flips are drawn from.
+        device: where.
+        resume: where checkpoints go; a training that was cut off goes on and ends in the same weights.
+        checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
+
+    Raises:
+        FloatingPointError: the loss is not a number; says in which epoch.
+    """
+    model.to(device).train()
+    images = images.to(device)
+    model.config.mask_ratio = recipe.mask_ratio
+    patches = (model.config.image_size // model.config.patch_size) ** 2
+    per_epoch = math.ceil(len(images) / recipe.batch_size)
+    total, warm = recipe.epochs * per_epoch, max(1, recipe.epochs * per_epoch // 10)
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in learnt if weight.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
+    )
+    draws = generator(seed, "autoencoder", "draws")
+    done, loss, before = 0, float("nan"), 0.0
+    if resume and (state := resume.load()):
+        for part, name in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(state[name])
+        draws.set_state(state["draws"])
+        done, loss, before = state["epoch"], state["loss"], state["seconds"]
+        logger.info("goes on from the checkpoint after epoch %d of %d", done, recipe.epochs)
+    began = kept = time.monotonic()
+    for epoch in range(done, recipe.epochs):
+        order = torch.randperm(len(images), generator=draws)
+        losses = []
+        for rows in order.split(recipe.batch_size):
+            batch = normalise(images[rows.to(device)])
+            if recipe.flip:
+                mirrored = (torch.rand(len(rows), generator=draws) < 0.5).to(device)
+                batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+            noise = torch.rand(len(rows), patches, generator=draws).to(device)
+            value = model(batch, noise=noise).loss
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(value.detach())
+        loss = float(torch.stack(losses).mean())
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is not a number in epoch {epoch + 1} of {recipe.epochs}: lower the autoencoder's "
+                f"learning_rate (now {recipe.learning_rate:g})"
+            )
+        logger.info("epoch %d of %d: loss %.4f", epoch + 1, recipe.epochs, loss)
+        if resume and epoch + 1 < recipe.epochs and time.monotonic() - kept >= checkpoint_seconds:
+            seconds = before + time.monotonic() - began
+            state = {"epoch": epoch + 1, "loss": loss, "seconds": seconds, "draws": draws.get_state()}
+            parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+            resume.save(state | {name: part.state_dict() for name, part in parts.items()})
+            kept = time.monotonic()
+    return Trained(loss, before + time.monotonic() - began)

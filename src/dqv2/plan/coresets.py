@@ -1,0 +1,62 @@
+"""Which coresets are exported and in which form, and which come from elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dqv2.config.experiments import Export
+from dqv2.plan import data, paths
+
+if TYPE_CHECKING:
+    from dqv2.plan.plan import Plan
+    from dqv2.plan.runs import Selection
+
+
+def exports(plan: Plan, *, asked: bool = False) -> list[str]:
+    """The folders of the coresets of every active experiment; with `asked`, of those that have a block export."""
+    found = []
+    for name, rows in plan.rows.items():
+        block = plan.config.experiments[name].export
+        if block is None and asked:
+            continue
+        for run, *_ in rows:
+            place = {"dataset": run.selection.dataset, "selection": run.selection.path, "seed": run.seed}
+            place |= {"keep": paths.ratio(run.keep_ratio), "form": form_of(block or Export())}
+            found.append(plan.under(paths.EXPORT).format(**place))
+    return list(dict.fromkeys(found))
+
+
+def form_of(block: Export) -> str:
+    """A block export as it stands in a path."""
+    return "ids" if block.images == "none" else f"{block.images}-{block.generated}"
+
+
+def export_options(plan: Plan, selection: Selection, keep: float, form: str) -> dict[str, Any]:
+    """What an exported coreset depends on besides the coreset: its form, and the making that its manifest tells."""
+    images, _, generated = form.partition("-")
+    making = {
+        "bin": plan.bin_options(selection),
+        "keep_ratio": keep,
+        "pack": plan.pack_options(selection.dataset),
+        "sample": plan.sample_options(selection, keep),
+        "selection": selection.path,
+    }
+    if selection.backbone:
+        making["features"] = plan.early_train_options(selection.dataset, selection.backbone)
+    if selection.mask:
+        making["mask"] = plan.augment_options(selection.mask, selection.tobias_size)
+        if backbone := plan.config.masks[selection.mask].backbone:
+            making["mask_network"] = plan.early_train_options(selection.dataset, backbone)
+    return plan.options(
+        "export",
+        images="none" if images == "ids" else images,
+        generated=generated or "png",
+        folder=data.folder_of(plan.config, selection.dataset),
+        provenance=making,
+    )
+
+
+def published(plan: Plan) -> list[str]:
+    """The selectors of active experiments that are lists published elsewhere."""
+    used = sorted({selection.selector for selection in plan.selections.values()})
+    return [name for name in used if plan.config.selectors[name].kind == "published"]

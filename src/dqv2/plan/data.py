@@ -1,0 +1,102 @@
+"""Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dqv2.config import Config
+from dqv2.config.data import Digits, Published
+from dqv2.data.archives import ARCHIVES
+
+FETCHED = "{root}/.{name}.fetched"
+
+# Not among the params of a pack: what only training reads, and where an archive is fetched from.
+NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant"}
+
+
+def folder_of(config: Config, dataset: str) -> str | None:
+    """The folder of a dataset's images, as its pack reads them; None for the embedded one."""
+    block = config.datasets[dataset]
+    if isinstance(block, Digits):
+        return None
+    if isinstance(block, Published):
+        return str(Path(block.root, ARCHIVES[block.archive].folder))
+    return block.path
+
+
+def pack_block(config: Config, dataset: str) -> dict[str, Any]:
+    """What a pack depends on."""
+    block = config.datasets[dataset].model_dump(exclude=NOT_PACKED)
+    folder = folder_of(config, dataset)
+    return block if folder is None else block | {"folder": folder}
+
+
+def fetched_of(config: Config, dataset: str) -> list[str]:
+    """The file that says that a published set is on the disk; nothing for other sets.
+
+    A file, not the folder itself: Snakemake removes outputs before it makes them, and the folder may be a person's own.
+    """
+    block = config.datasets[dataset]
+    if not isinstance(block, Published):
+        return []
+    return [FETCHED.format(root=block.root.rstrip("/") or "/", name=block.archive)]
+
+
+def fetch_options(config: Config) -> dict[str, dict[str, Any]]:
+    """File of `fetched_of` -> what is fetched, for every published dataset of the configuration."""
+    found = {}
+    for name, block in config.datasets.items():
+        if isinstance(block, Published):
+            options = {"name": block.archive, "root": block.root, "mirror": block.mirror, "checksum": block.checksum}
+            found[fetched_of(config, name)[0]] = options
+    return found
+
+
+def missing_folders(config: Config, datasets: list[str]) -> list[str]:
+    """One sentence for each of `datasets` whose images are a person's to put there, and are not there."""
+    found = []
+    for name in datasets:
+        block = config.datasets[name]
+        place = folder_of(config, name)
+        if place is None or Path(place).expanduser().is_dir():
+            continue
+        looked = f"(looked for {Path(place).expanduser().absolute()})"
+        if isinstance(block, Published):
+            if Path(fetched_of(config, name)[0]).exists():
+                found.append(
+                    f"datasets.{name}: {place} is gone {looked}, although it was there once: put it back, or remove "
+                    f"{fetched_of(config, name)[0]} to have it fetched anew."
+                )
+        elif block.kind == "image_folder":
+            found.append(
+                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. Put the images there as "
+                "train/CLASS/* and test/CLASS/*, or CLASS/* with the keys validation and test, or change the path."
+            )
+        elif block.kind == "table":
+            found.append(
+                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. Put the .parquet or .arrow files "
+                "there, or change the path."
+            )
+        else:
+            found.append(
+                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. ImageNet has to be asked for at "
+                "image-net.org: put train/WNID/* and val/WNID/* there, or its archives as they are."
+            )
+    return found
+
+
+def without_test(config: Config, datasets: list[str]) -> list[str]:
+    """One sentence for each of `datasets` that, by a look at its folder, has no image to evaluate on."""
+    found = []
+    for name in datasets:
+        block = config.datasets[name]
+        if block.kind == "image_folder" and not block.test and not Path(block.path, "test").expanduser().is_dir():
+            found.append(NO_TEST.format(name=name, place=block.path))
+    return found
+
+
+NO_TEST = (
+    "{place} holds no test images to evaluate on: put them into test/CLASS/*, or set datasets.{name}.test to the share "
+    "of the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
+)

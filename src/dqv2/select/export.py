@@ -1,0 +1,219 @@
+"""A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import platform
+import re
+import shutil
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from dqv2.data import DataError, Pack
+from dqv2.data.folder import IMG_EXTENSIONS
+from dqv2.data.image import rgb
+from dqv2.data.sample import PART, read_place
+from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.select.coreset import Pool
+from dqv2.semantic.recipe import Recipe
+
+__all__ = ["coreset_files", "export_coreset"]
+
+COLUMNS = ("id", "path", "class", "bin", "kind", "sha256", "image")
+LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
+TIMMS = (".png", ".jpg", ".jpeg")  # what timm's reader of folders takes for images; torchvision's takes more
+LONGEST = 200  # bytes of a file's name; file systems allow 255
+AT_ONCE = 64  # images composed at a time
+
+
+def export_coreset(
+    folder: str | Path,
+    coreset: Pool,
+    pack: Pack,
+    recipe: Recipe | None,
+    *,
+    source: str | None,
+    images: str = "none",
+    generated: str = "png",
+    provenance: dict[str, Any] | None = None,
+) -> Path:
+    """Write a coreset's folder: `ids.csv`, `manifest.json` and, if asked, `images/CLASS/*`; whole or not at all.
+
+    `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
+    class, bin, kind (original or tobias), sha256 (of the original's file) and image (the file in this folder).
+
+    Args:
+        folder: to write; an older one is replaced.
+        coreset: what to export.
+        pack: what its rows are of.
+        recipe: of the Tobias images; None where there are none.
+        source: the folder of the set's files; None where it has none.
+        images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as they are
+            packed, square and of one size.
+        generated: "png" or "jpeg": how Tobias images, and packed originals, are written.
+        provenance: what else `manifest.json` should say of the coreset's making.
+
+    Raises:
+        DataError: an original's file is gone, or is no longer the one that was packed.
+    """
+    if coreset.tobias.any() and recipe is None and images != "none":
+        raise ValueError("the coreset holds Tobias images, and no recipe was given")
+    rows = pack.rows_of_manifest()
+    about = [rows[row] for row in coreset.rows]
+    are_files = bool(pack.meta.get("files"))
+    places = [(entry.get("source") or entry["id"]) if are_files else "" for entry in about]
+    by_link = images in ("links", "copies") and are_files
+    names = _image_names(coreset, pack, generated, by_link) if images != "none" else [""] * len(coreset)
+    with atomic_dir(folder) as staged:
+        if images != "none":
+            _write_images(staged, names, coreset, pack, recipe, Path(source or "."), places, about, images, generated)
+        with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for k, entry in enumerate(about):
+                kind = "tobias" if coreset.tobias[k] else "original"
+                known = entry.get("source_sha256", "")
+                row = [entry["id"], places[k], entry["class"], coreset.bins[k], kind, known, names[k]]
+                writer.writerow(row)
+        present = Counter(entry["class"] for entry in about)
+        manifest = {
+            "classes": pack.classes,
+            "classes_without_images": [name for name in pack.classes if not present[name]],
+            "dataset": pack.meta["dataset"],
+            "images": {"form": images, "generated": generated} if images != "none" else None,
+            "n": len(coreset),
+            "n_tobias": int(coreset.tobias.sum()),
+            "n_train": len(pack),
+            "pack": {"fingerprint": pack.fingerprint, "size": pack.meta["width"], "format": pack.meta["format"]},
+            "provenance": provenance or {},
+            "sha256": {"ids.csv": sha256(staged / "ids.csv")},
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        }
+        write_json(staged / "manifest.json", manifest)
+    return Path(folder)
+
+
+def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) -> list[tuple[Path, str]]:
+    """The originals that an `ids.csv` names: (file, class) of each row of kind original, in its order.
+
+    Args:
+        ids: `ids.csv` of a coreset.
+        source: the set's folder, wherever it lies now and in whatever order its files are listed.
+        check: compare each file with its checksum.
+
+    Raises:
+        DataError: a file is not there, or is another one; the message counts them and names the first.
+    """
+    found, faults = [], []
+    with Path(ids).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["kind"] != "original":
+                continue
+            path = Path(source, row["path"])
+            if not row["path"] or not path.is_file():
+                faults.append(f"{row['id']}: there is no file {path}")
+            elif check and sha256(path) != row["sha256"]:
+                faults.append(f"{row['id']}: {path} is not the file that the coreset was made of")
+            found.append((path, row["class"]))
+    if faults:
+        raise DataError(f"{len(faults)} of {len(found)} images of {ids} do not resolve in {source}: {faults[0]}")
+    return found
+
+
+def _image_names(coreset: Pool, pack: Pack, generated: str, by_link: bool) -> list[str]:
+    """Where each image goes: images/CLASS/NAME, made from its id; unique, also where a system ignores case."""
+    folders = _class_folders(pack.classes)
+    names, taken = [], set()
+    for row, tobias in zip(coreset.rows, coreset.tobias, strict=True):
+        own = PurePosixPath(pack.ids[row])
+        as_it_is = by_link and not tobias and own.suffix.lower() in TIMMS
+        suffix = own.suffix if as_it_is else ".png" if by_link and not tobias else f".{generated}"
+        stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
+        stem += "_tobias" if tobias else ""
+        name = f"images/{folders[pack.labels[row]]}/{stem}{suffix}"
+        if len((stem + suffix).encode()) > LONGEST or name.lower() in taken:
+            mark = hashlib.sha256(pack.ids[row].encode()).hexdigest()[:12]
+            kept = stem.encode()[-(LONGEST - 20) :].decode(errors="ignore")
+            name = f"images/{folders[pack.labels[row]]}/{kept}_{mark}{'_tobias' if tobias else ''}{suffix}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _class_folders(classes: list[str]) -> list[str]:
+    """A folder for each class: its name, where that is one."""
+    folders = []
+    for i, name in enumerate(classes):
+        safe = re.sub(r"[/\\\0]", "_", name)
+        safe = f"{safe}_{i}" if safe in ("", ".", "..") or safe in folders else safe
+        folders.append(safe)
+    return folders
+
+
+def _write_images(
+    staged: Path,
+    names: list[str],
+    coreset: Pool,
+    pack: Pack,
+    recipe: Recipe | None,
+    source: Path,
+    places: list[str],
+    about: list[dict[str, str]],
+    images: str,
+    generated: str,
+) -> None:
+    for name in {str(PurePosixPath(name).parent) for name in names}:
+        (staged / name).mkdir(parents=True)
+    drawn = []
+    for k, place in enumerate(places):
+        if coreset.tobias[k] or images == "packed" or not place:
+            drawn.append(k)
+        else:
+            _give(staged / names[k], source, about[k], place, images)
+    for start in range(0, len(drawn), AT_ONCE):
+        part = np.array(drawn[start : start + AT_ONCE])
+        for chosen in (part[~coreset.tobias[part]], part[coreset.tobias[part]]):
+            if not len(chosen):
+                continue
+            rows = coreset.rows[chosen]
+            made = recipe.images(pack.images, rows) if coreset.tobias[chosen[0]] else pack.images[rows]
+            for k, pixels in zip(chosen, made, strict=True):
+                image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+                image.save(staged / names[k], **({"quality": 95} if generated == "jpeg" else {}))
+
+
+def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str) -> None:
+    """An original under its new name: a link, or a copy; a part of an archive is always copied out.
+
+    Of a kind that timm does not list (.webp, .bmp, .tif and the like) it becomes a PNG of the same size.
+    """
+    part = PART.fullmatch(place) if entry.get("source") else None
+    if part:
+        data = read_place(source, entry["id"], place)
+        known = entry.get("source_sha256")
+        if isinstance(data, str) or sha256(data) != known:
+            raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
+        target.write_bytes(data)
+        return
+    path = (source / place).absolute()
+    if not path.is_file():
+        raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
+    if sha256(path) != entry["source_sha256"]:
+        raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
+    if path.suffix.lower() not in TIMMS:
+        with Image.open(path) as image:
+            rgb(ImageOps.exif_transpose(image)).save(target)
+        return
+    if images == "links":
+        try:
+            target.symlink_to(path)
+            return
+        except OSError:  # a file system without links
+            pass
+    shutil.copyfile(path, target)

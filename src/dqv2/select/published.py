@@ -1,0 +1,87 @@
+"""Published coresets: a list of ids with its checksum, used in place of a selection."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dqv2.data import DataError, Pack
+from dqv2.data.download import check_checksum, download
+from dqv2.runtime.files import atomic_path
+from dqv2.select.coreset import Pool
+
+__all__ = ["fetch_ids", "published_coreset"]
+
+
+def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
+    """Bring a published list of ids to `path`.
+
+    Args:
+        manifest: an http(s) address, or a file.
+        sha256: of the list, as published.
+        path: where to.
+
+    Raises:
+        DataError: it cannot be had, or is another file than the one published.
+    """
+    path = Path(path)
+    if manifest.startswith(("http://", "https://")):
+        path.unlink(missing_ok=True)
+        download(manifest, path, f"sha256:{sha256}")
+        return
+    source = Path(manifest).expanduser()
+    if not source.is_file():
+        raise DataError(
+            f"there is no file {source.absolute()} with a published coreset: change manifest of the selector."
+        )
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)
+        check_checksum(temporary, f"sha256:{sha256}", f"{source} is another list than the one published")
+
+
+def published_coreset(path: str | Path, pack: Pack) -> Pool:
+    """The coreset that a published list names.
+
+    Args:
+        path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class and kind are read where they
+            are), or one id a line.
+        pack: the training images.
+
+    Raises:
+        DataError: an id is unknown or comes twice, a class differs, or the list holds Tobias images, which ids alone
+            do not tell.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        first = next(reader, [])
+        table = list(reader)
+    if "id" in first:
+        columns = {name: [row[i] for row in table] for i, name in enumerate(first)}
+    else:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        columns = {"id": [line for line in lines if line]}
+    ids = columns["id"]
+    if not ids:
+        raise DataError(f"{path} names no image.")
+    if generated := sum(kind != "original" for kind in columns.get("kind", [])):
+        raise DataError(
+            f"{path}: {generated} of {len(ids)} images are no originals, and their pixels cannot be made from ids: use "
+            "the folder of images that was published with them as a dataset of kind image_folder."
+        )
+    if len(set(ids)) < len(ids):
+        raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")
+    rows = np.asarray(pack.index(ids), np.int64)
+    wrong = [
+        (name, said, pack.classes[pack.labels[row]])
+        for name, said, row in zip(ids, columns.get("class", []), rows, strict=False)
+        if said != pack.classes[pack.labels[row]]
+    ]
+    if wrong:
+        name, said, ours = wrong[0]
+        raise DataError(f"{path}: {len(wrong)} images are of another class, such as {name}: {said}, here {ours}.")
+    bins = np.array([int(b) if b else 0 for b in columns.get("bin", [""] * len(ids))], np.int64)
+    order = np.argsort(rows)
+    return Pool(rows[order], np.zeros(len(rows), bool), bins[order], np.full(len(rows), -1, np.int64))

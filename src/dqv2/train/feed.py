@@ -1,0 +1,69 @@
+"""Images for a training: on the device where they fit there, else read batch by batch while the device works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from dqv2.runtime.logging import logger
+
+__all__ = ["Feed", "fits_memory"]
+
+SHARE = 0.5  # of what is free, for images; the rest is for the network and its activations
+
+
+def fits_memory(count: int, device: torch.device | None = None) -> bool:
+    """Whether so many bytes of images fit into the free memory of a device (by default, of this machine)."""
+    free = psutil.virtual_memory().available
+    if device is not None and device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    return count <= SHARE * free
+
+
+class Feed:
+    """Batches of images on a device; the same whether they lie there or are read.
+
+    Args:
+        images: uint8[N, 3, H, W]: a tensor, or what is indexed by rows (a memory map, `StreamedImages`).
+        device: where batches go.
+    """
+
+    def __init__(self, images: Tensor | Any, device: torch.device):
+        self.device = device
+        size = images.numel() if isinstance(images, Tensor) else int(np.prod(images.shape))
+        self.images: Any = images
+        if isinstance(images, Tensor) or fits_memory(size, device):
+            whole = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+            self.images = whole.to(device)
+        else:
+            logger.info("the images (%.1f GB) do not fit: they are read batch by batch", size / 1e9)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""
+        if isinstance(self.images, Tensor):
+            for part in rows:
+                yield self.images[part.to(self.device)]
+            return
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._read, rows[0]) if len(rows) else None
+            for k in range(len(rows)):
+                batch = coming.result()
+                coming = reader.submit(self._read, rows[k + 1]) if k + 1 < len(rows) else None
+                yield batch.to(self.device, non_blocking=True)
+
+    def _read(self, rows: Tensor) -> Tensor:
+        """In ascending order from the disk, then in the order asked for."""
+        ascending, place = rows.sort()
+        found = torch.from_numpy(np.ascontiguousarray(self.images[ascending.numpy()]))
+        batch = torch.empty_like(found)
+        batch[place] = found
+        return batch.pin_memory() if self.device.type == "cuda" else batch

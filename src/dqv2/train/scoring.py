@@ -1,0 +1,80 @@
+"""Scores by early training: how hard each training image is for a network that has just begun to learn."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dqv2.runtime.resume import Resume
+from dqv2.select.baselines.scores import (
+    UNCERTAINTY,
+    el2n_scores,
+    forgetting_scores,
+    grand_scores,
+    uncertainty_scores,
+)
+from dqv2.select.scores import Scores
+from dqv2.select.similarity import GradientFeatures, last_layer_residual
+from dqv2.semantic.saliency import forward_pass
+from dqv2.train.loop import Recipe, fit
+
+
+class Presentations:
+    """Whether each image was classified rightly each time it was shown: what forgetting events are counted from.
+
+    Attributes:
+        correct: bool[T, N], one row an epoch. An image that an epoch did not show keeps its last value.
+    """
+
+    def __init__(self, n: int):
+        self.correct = torch.zeros(0, n, dtype=torch.bool)
+
+    def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
+        """Note a batch of epoch `epoch` (from 0): `right` bool[B] of the images `rows` int64[B]."""
+        while len(self.correct) <= epoch:
+            last = self.correct[-1:] if len(self.correct) else torch.zeros(1, self.correct.shape[1], dtype=torch.bool)
+            self.correct = torch.cat([self.correct, last])
+        self.correct[epoch, rows] = right.cpu()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"correct": self.correct}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.correct = state["correct"]
+
+
+def score_by_training(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    purpose: str,
+    device: torch.device,
+    resume: Resume | None = None,
+) -> Scores:
+    """Train `model` in place for a few epochs and score every image.
+
+    GraNd, EL2N and the uncertainties are those of the trained network, on the images as they are; forgetting counts
+    over the training's own presentations, augmentation included, as in Toneva et al. 2019.
+
+    images: uint8[N, 3, H, W]; labels: int64[N]; the rest as in `fit`.
+    """
+    shown = Presentations(len(images))
+    history = fit(model, images, labels, recipe, seed=seed, purpose=purpose, device=device, resume=resume, watch=shown)
+    began = time.monotonic()
+    found = forward_pass(model, images)
+    values = {
+        "grand": grand_scores(GradientFeatures(last_layer_residual(found.logits, labels), found.embedding)),
+        "el2n": el2n_scores(found.logits, labels),
+        "forgetting": forgetting_scores(shown.correct),
+    }
+    values |= {name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY}
+    seconds = history.seconds + time.monotonic() - began
+    return Scores({name: value.numpy() for name, value in values.items()}, seconds)

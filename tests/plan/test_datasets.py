@@ -1,0 +1,119 @@
+"""What datasets, exported coresets and overlaps put into the plan."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dqv2.config import ConfigError, load_config
+from dqv2.config.data import KINDS
+from dqv2.data.archives import ARCHIVES
+from dqv2.plan import Plan
+from dqv2.stages import STAGES
+from tests.conftest import merged
+
+VERSIONS = dict.fromkeys(STAGES, 1)
+
+
+def make(values):
+    return Plan(load_config(values), VERSIONS)
+
+
+def test_published_sets_are_fetched_once_for_all_datasets_that_use_them(paper, change):
+    values = change(paper, "datasets.small", {"title": "s", "kind": "cub200", "size": 32})
+    plan = make(change(values, "experiments.fig4a.dataset", ["cub200", "small", "imagenette", "imagenet30"]))
+    assert plan.fetched_of("cub200") == plan.fetched_of("small") == ["data/.cub200.fetched"]
+    assert plan.fetched_of("imagenet30") == []
+    assert plan.fetches["data/.imagenette-full.fetched"] == "imagenette_full"
+    assert list(plan.fetches).count("data/.cub200.fetched") == 1
+
+
+def test_a_mirror_packs_nothing_anew_and_another_folder_does(paper, change):
+    before = make(paper).pack_options("cub200")
+    for key, value in (("mirror", "http://127.0.0.1/"), ("checksum", "md5:0")):
+        assert make(change(paper, f"datasets.cub200.{key}", value)).pack_options("cub200") == before
+    for key, value in (("root", "/elsewhere"), ("on_bad", "skip"), ("storage", "streamed"), ("max_pixels", 9)):
+        assert make(change(paper, f"datasets.cub200.{key}", value)).pack_options("cub200") != before
+    other = make(change(paper, "datasets.imagenette.variant", 160)).pack_options("imagenette")
+    assert other["folder"] == "data/imagenette2-160"
+
+
+def test_every_published_kind_has_an_archive(paper):
+    config = load_config(paper)
+    assert {block.archive for block in config.datasets.values() if hasattr(block, "archive")} <= set(ARCHIVES)
+    assert set(KINDS) >= {"digits", "image_folder", "table", "imagenet", "imagenet30", "cifar10", "tiny_imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("datasets.cub200.mirrror", "x", ["datasets.cub200.mirrror", "Did you mean mirror?"]),
+        ("datasets.cub200.checksum", "123", ["datasets.cub200.checksum = '123'"]),
+        ("datasets.cifar10.storage", "streamed", ["datasets.cifar10.storage = 'streamed'", "'packed'"]),
+        ("datasets.imagenette.variant", "640", ["datasets.imagenette.variant = '640'", "'320'"]),
+        ("datasets.x", {"title": "x", "kind": "mnist", "size": 9}, ["datasets.x", "mnist", "tiny_imagenet"]),
+        ("selectors.random.manifest", "x", ["selectors.random", "by the kind published"]),
+        ("selectors.x", {"kind": "published", "manifest": "x"}, ["selectors.x", "sha256"]),
+        ("experiments.fig4a.export", {"image": "links"}, ["experiments.fig4a.export.image", "Did you mean images?"]),
+        ("experiments.fig4a.overlap", True, ["experiments.fig4a", "own_minus_others"]),
+    ],
+)
+def test_faults_are_named(paper, change, path, value, parts):
+    with pytest.raises(ConfigError) as error:
+        load_config(change(paper, path, value))
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_a_coreset_for_each_dataset_method_keep_ratio_and_seed(demo, change):
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.1, 0.2], "export": {"images": "packed"}}
+    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
+    assert len(plan.exports()) == 2 * 2 * len(demo["seeds"])
+    assert plan.targets() == plan.exports(), "they are what comes of the experiment"
+    assert not plan.trains
+    assert "results/demo/digits/coreset/o100/random/keep-0.2/seed-3/export-packed-png" in plan.exports()
+    both = make(change(change(demo, "experiments.mine", block), "targets", ["mine", "fig4a"]))
+    assert both.trains
+    assert sum(path.endswith("export-ids") for path in both.exports()) == 4 * len(demo["seeds"])
+
+
+def test_an_overlap_needs_masks_and_objects(demo, change):
+    table = {"row": "mask", "column": "tobias_size", "y": "iou"}
+    block = {"method": "dq_v2", "mask": ["early", "centre"], "tobias_size": [4, 8], "overlap": True, "table": table}
+    values = change(change(demo, "experiments.mine", block), "targets", ["mine"])
+    plan = make(values)
+    cells = plan.overlaps("mine")
+    assert len(cells) == 2 * 2 * len(demo["seeds"]) == plan.planned("mine")
+    assert not plan.trains
+    assert cells[0].recipe == "results/demo/digits/tobias/mask-early/size-4/seed-0/recipe.npz"
+    with pytest.raises(ConfigError, match="an overlap needs masks, and mixture o100 has none"):
+        make(change(values, "experiments.mine.method", "random"))
+    with pytest.raises(ConfigError, match="imagenette does not know its objects"):
+        make(change(values, "experiments.mine.dataset", "imagenette"))
+
+
+def test_a_published_coreset_needs_originals_and_no_bins(demo, change):
+    selector = {"kind": "published", "manifest": "ids.csv", "sha256": "0" * 64}
+    values = change(change(demo, "selectors.theirs", selector), "experiments.fig4a.selector", "theirs")
+    values = change(change(values, "experiments.fig4a.method", "random"), "targets", ["fig4a"])
+    plan = make(values)
+    assert plan.published == ["theirs"]
+    assert not any("/bins/" in file for files in plan.costs_of(plan.runs[0]).values() for file in files)
+    with pytest.raises(ConfigError, match="theirs is a list of originals"):
+        make(change(values, "experiments.fig4a.mixture", "o100_t50"))
+
+
+def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/own/cat").mkdir(parents=True)
+    values = merged("own_images.yaml")
+    make(values).check_folders(training=False)
+    with pytest.raises(ConfigError, match=r"data/own holds no test images .*datasets\.own\.test"):
+        make(values).check_folders(training=True)
+    make(change(values, "datasets.own.test", 0.2)).check_folders(training=True)
+
+
+def test_the_archives_are_known_without_torch():
+    code = "import sys, dqv2.plan.data, dqv2.data.archives; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"

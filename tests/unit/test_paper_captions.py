@@ -1,0 +1,22 @@
+"""Captions print literally, whatever is in a name."""
+
+from docutils.core import publish_parts
+
+from dqv2.paper.captions import write_caption
+
+
+def test_a_caption_prints_as_it_is(tmp_path):
+    note = "DQ_V2 · *x* `y` |z| a_ <b> [1]_ http://x:y \\n · n = 5 seeds · NVIDIA V100"
+    write_caption(tmp_path / "c.rst", "effect of the mask_", note, "demo")
+    parts = publish_parts(f".. include:: {tmp_path / 'c.rst'}\n\nafter", writer_name="html")
+    text = parts["body"].replace("&lt;", "<").replace("&gt;", ">")
+    assert note in text
+    assert "Effect of the mask_." in text
+    assert "Scale: demo, not the paper's own." in text.replace("’", "'")
+    assert "problematic" not in text
+    assert "<p>after</p>" in text
+
+
+def test_the_papers_own_scale_is_said_too(tmp_path):
+    write_caption(tmp_path / "c.rst", "", "n = 5 seeds", None)
+    assert (tmp_path / "c.rst").read_text() == "n = 5 seeds.\n\nScale\\: the paper's own.\n"

@@ -1,0 +1,199 @@
+"""From a set's site, or from one's own folder, to tables and coresets, by Snakemake."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+import yaml
+
+from dqv2.select.export import coreset_files
+from tests.miniatures import Server, archive, save
+from tests.unit.test_messy import messy
+
+pytestmark = pytest.mark.workflow
+
+SMALL = {
+    "seeds": [0],
+    "backbones": {"early": {"title": "small", "model": "resnet8", "epochs": 1, "batch_size": 16}},
+}
+
+
+def overlay(project, name, **values):
+    """A configuration of a few keys on top of the shipped one, as a file of its own."""
+    path = project.folder / f"config/{name}.yaml"
+    path.write_text(yaml.safe_dump(values, allow_unicode=True))
+    return f"config/{name}.yaml"
+
+
+def run(project, config, *options, check=True):
+    return project.snakemake(*options, "--configfile", *config, config=None, check=check)
+
+
+@pytest.fixture
+def site(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("site")).running() as server:
+        yield server
+
+
+def test_a_set_from_its_site_to_the_overlap_of_its_masks_and_boxes(project, site):
+    """One command: fetch, unpack, pack, masks, table."""
+    _, checksum, _ = archive("tiny_imagenet", site.folder)
+    dataset = {"mirror": site.url, "checksum": checksum, "size": 32, "per_class": {"train": 4}}
+    mine = overlay(project, "mine", datasets={"tiny_imagenet": dataset}, **SMALL)
+    run(project, ["config/boxes.yaml", mine])
+    with (project.folder / "paper_figures/boxes/mask_overlap_table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    masks = {row["mask_title"] for row in rows}
+    assert {"centre mask", "random cells", "another image's mask", "true mask"} < masks
+    assert len(rows) == 6 * 2
+    iou = {(row["mask_title"], row["tobias_size"]): float(row["mean"]) for row in rows}
+    assert iou["true mask", "8"] == max(value for (_, size), value in iou.items() if size == "8")
+    assert not list(project.folder.glob("results/boxes/*/train"))
+    assert (project.folder / "data/tiny-imagenet-200/wnids.txt").exists()
+    # What is there is not fetched again, wherever it came from, also when the archive and the results are gone
+    asked = len(site.asked)
+    (project.folder / "data/tiny-imagenet-200.zip").unlink()
+    shutil.rmtree(project.folder / "results/boxes/tiny_imagenet/data")
+    nobody = overlay(project, "nobody", datasets={"tiny_imagenet": {"mirror": "http://127.0.0.1:9"}})
+    run(project, ["config/boxes.yaml", mine, nobody], "results/boxes/tiny_imagenet/data/options.json")
+    assert len(site.asked) == asked
+
+
+@pytest.mark.parametrize("fault", ["cut off", "wrong checksum", "not there"])
+def test_a_set_that_cannot_be_had_leaves_nothing_that_is_trusted(project, site, fault):
+    _, checksum, _ = archive("tiny_imagenet", site.folder)
+    dataset = {"mirror": site.url, "checksum": checksum, "size": 32}
+    if fault == "cut off":
+        site.cuts, site.after = 99, 0
+    elif fault == "wrong checksum":
+        dataset["checksum"] = "md5:" + "0" * 32
+    else:
+        site.status = 404
+    mine = overlay(project, "mine", datasets={"tiny_imagenet": dataset}, **SMALL)
+    done = run(project, ["config/boxes.yaml", mine], "--until", "fetch_tiny_imagenet", check=False)
+    assert done.returncode != 0
+    messages = {"cut off": "the connection broke 5 times", "wrong checksum": "expected is md5:0", "not there": "404"}
+    assert messages[fault] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in (project.folder / "data").iterdir()} <= {
+        ".tiny-imagenet-200.lock",
+        "tiny-imagenet-200.zip.part",
+    }
+    site.cuts, site.status = 0, None
+    mine = overlay(project, "mine", datasets={"tiny_imagenet": dataset | {"checksum": checksum}}, **SMALL)
+    run(project, ["config/boxes.yaml", mine], "--until", "fetch_tiny_imagenet")
+    assert (project.folder / "data/tiny-imagenet-200/wnids.txt").exists()
+
+
+@pytest.fixture
+def own(project):
+    """The messy folder, where config/own_images.yaml looks for it, and a configuration on top that makes it quick."""
+    bad, _ = messy(project.folder / "data/own")
+    mine = {"datasets": {"own": {"size": 16, "max_pixels": 1_000_000}}, "defaults": {"keep_ratio": 0.5}}
+    return ["config/own_images.yaml", overlay(project, "mine", **mine, **SMALL)], bad
+
+
+def test_a_coreset_of_ones_own_messy_folder(project, own):
+    """No test split, no training: one command to a folder that torchvision reads, of ids that resolve."""
+    from torchvision.datasets import ImageFolder
+
+    config, bad = own
+    done = run(project, config, "coresets")
+    assert "5 files were left out" in done.stderr
+    meta = json.loads((project.folder / "results/own/own/data/train/meta.json").read_text())
+    assert {entry["name"] for entry in meta["left_out"]} == bad
+    (folder,) = project.folder.glob("results/own/own/coreset/**/export-links-png")
+    with (folder / "ids.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["id", "path", "class", "bin", "kind"]
+    assert len(rows) == 13
+    assert {row["kind"] for row in rows} == {"original", "tobias"}
+    images = ImageFolder(folder / "images")
+    assert {os.path.relpath(path, folder) for path, _ in images.samples} == {row["image"] for row in rows}
+    assert all(image.size for image, _ in images)
+    originals = [row["path"] for row in rows if row["kind"] == "original"]
+    found = coreset_files(folder / "ids.csv", project.folder / "data/own")
+    assert [str(path.relative_to(project.folder / "data/own")) for path, _ in found] == originals
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["sha256"]["ids.csv"] == hashlib.sha256((folder / "ids.csv").read_bytes()).hexdigest()
+    assert manifest["provenance"]["keep_ratio"] == 0.5
+    assert manifest["provenance"]["bin"]["selector"]["kind"] == "graphcut_bins"
+    assert project.waiting("coresets", "--configfile", *config, config=None) == {}
+
+
+def test_training_without_a_test_split_is_refused_before_it_starts(project, own):
+    config, _ = own
+    accuracy = {"coreset": {"table": {"column": "keep_ratio"}}}
+    trains = overlay(project, "trains", experiments=accuracy)
+    done = run(project, [*config, trains], check=False)
+    assert done.returncode != 0
+    assert "holds no test images to evaluate on" in done.stdout + done.stderr
+    assert not list(project.folder.glob("results/own/own/data/*"))
+    # The coreset alone can be had all the same
+    assert "coresets" in project.waiting("coresets", "--configfile", *config, trains, config=None)
+    done = run(project, [*config, trains], "coresets", check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("where", ["file", "address"])
+def test_a_published_coreset_in_place_of_a_selection(project, site, where):
+    root = project.folder / "data/own"
+    for split, count in (("train", 10), ("test", 4)):
+        for k, name in enumerate(("ant", "bee")):
+            for i in range(count):
+                save(root / split / name / f"{i}.png", seed=100 * k + i + (50 if split == "test" else 0), size=(16, 16))
+    listed = site.folder / "ids.csv"
+    ids = [f"train/{name}/{i}.png" for name in ("ant", "bee") for i in (1, 4, 7, 8, 9)]
+    listed.write_text("id,class\n" + "".join(f"{i},{i.split('/')[1]}\n" for i in ids))
+    manifest = str(listed) if where == "file" else f"{site.url}/ids.csv"
+    selector = {"kind": "published", "manifest": manifest, "sha256": hashlib.sha256(listed.read_bytes()).hexdigest()}
+    mine = overlay(
+        project,
+        "mine",
+        selectors={"theirs": selector},
+        methods={"theirs": {"title": "Published", "selector": "theirs", "mixture": "o100"}},
+        defaults={"keep_ratio": 0.5},
+        datasets={"own": {"size": 16, "validation": 0.0}},
+        trainers={"small": {"epochs": 1, "batch_size": 4}},
+        experiments={"own": {"method": ["random", "theirs"]}},
+        **SMALL,
+    )
+    run(project, ["config/folder.yaml", mine])
+    (coreset,) = project.folder.glob("results/folder/own/coreset/o100/theirs/keep-0.5/seed-0/coreset.csv")
+    with coreset.open() as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == sorted(ids)
+    with (project.folder / "results/folder/experiments/own.csv").open() as file:
+        rows = {row["label"]: row for row in csv.DictReader(file)}
+    assert rows["Published"]["coreset_size"] == rows["Random"]["coreset_size"] == "10"
+    wrong = overlay(project, "wrong", selectors={"theirs": selector | {"sha256": "0" * 64}})
+    done = run(project, ["config/folder.yaml", mine, wrong], check=False)
+    assert done.returncode != 0
+    assert "checksum" in done.stderr
+
+
+def test_a_streamed_set_gives_the_results_of_a_packed_one(project):
+    root = project.folder / "data/own"
+    for split, count in (("train", 12), ("test", 4)):
+        for k, name in enumerate(("ant", "bee")):
+            for i in range(count):
+                save(root / split / name / f"{i}.png", seed=100 * k + i + (50 if split == "test" else 0), size=(20, 16))
+    common = {
+        "trainers": {"small": {"epochs": 1, "batch_size": 4}},
+        "defaults": {"keep_ratio": 0.5},
+        "experiments": {"own": {"method": ["dq_v2"]}},
+    }
+    found = {}
+    for storage in ("packed", "streamed"):
+        dataset = {"size": 16, "per_class": {}, "storage": storage}
+        mine = overlay(project, "mine", run=storage, datasets={"own": dataset}, **common, **SMALL)
+        run(project, ["config/folder.yaml", mine])
+        coreset, metrics = (
+            next(project.folder.glob(f"results/{storage}/own/{path}")).read_text()
+            for path in ("coreset/**/coreset.csv", "train/**/metrics.json")
+        )
+        found[storage] = coreset, {key: value for key, value in json.loads(metrics).items() if key != "train_seconds"}
+    assert found["packed"] == found["streamed"]
+    assert not list(project.folder.glob("results/streamed/own/data/*/images.npy"))

@@ -1,0 +1,170 @@
+"""Claims, numbers, costs and the page of a run that really ran; what Snakemake's own report says."""
+
+import csv
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dqv2.config import load_config
+from dqv2.plan import Plan
+from dqv2.plan.graph import chain_of, count_jobs
+from dqv2.stages import read_versions
+from tests.conftest import ROOT, merged
+from tests.unit.test_paper_page import Page
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan(load_config(merged("smoke.yaml")), read_versions(ROOT / "workflow/stages.yaml"))
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_plan_counts_what_snakemake_counts(project, plan):
+    waiting = project.waiting()
+    for stage, count in count_jobs(plan)[0].items():
+        assert sum(n for name, n in waiting.items() if re.fullmatch(rf"{stage}(_\d+)*", name)) == count, stage
+
+
+def test_the_diagram_has_the_arrows_of_snakemakes_own_graph(project, plan):
+    run = next(run for run, _, method in plan.rows["fig4b"] if method == "dq")
+    text = project.snakemake(plan.metrics_of(run), "--rulegraph").stdout
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', text))
+    theirs = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", text)}
+    suffix = re.compile(r"(_\d+)+$")
+    theirs = {(suffix.sub("", a), suffix.sub("", b)) for a, b in theirs if "all" not in (a, b)}
+    ours = {(read.stage, job.stage) for job, reads in chain_of(plan, run).items() for read in reads}
+    # Snakemake leaves out an arrow that a longer way implies, or not; the stages and the ways are the same
+    assert {stage for arrow in ours for stage in arrow} == {stage for arrow in theirs for stage in arrow}
+    assert theirs <= ours | {("pack", "evaluate")}
+    assert ours - theirs <= {(a, b) for a, b in ours if _way(a, b, ours - {(a, b)})}
+
+
+def _way(start, end, arrows):
+    reached, new = {start}, {start}
+    while new:
+        new = {b for a, b in arrows if a in new} - reached
+        reached |= new
+    return end in reached
+
+
+def test_every_claim_has_a_verdict_and_says_that_this_is_a_test(smoke):
+    rows = rows_of(smoke.folder / "results/smoke/claims.csv")
+    assert {row["claim"] for row in rows} == {str(i) for i in range(1, 11)}
+    assert {row["scale"] for row in rows} == {"smoke test"}
+    assert {row["paper_data"] for row in rows if row["verdict"] != "not tested"} == {"False"}
+    assert "not tested" in {row["verdict"] for row in rows if "CIFAR" in row["says"]}
+    costs = [row for row in rows if row["experiment"] == "cost"]
+    assert [row["y"] for row in costs] == ["selection_seconds"]
+    assert float(costs[0]["value_against"]) > 0
+    text = (smoke.folder / "results/smoke/claims.md").read_text()
+    assert text.count("\n## ") == 10
+    assert "smoke test" in text
+
+
+def test_the_costs_are_those_of_the_stages(smoke):
+    rows = rows_of(smoke.folder / "results/smoke/experiments/costs/cost.csv")
+    runs = rows_of(smoke.folder / "results/smoke/experiments/cost.csv")
+    for method in ("dq", "dq_v2"):
+        mine = {row["stage"]: row for row in rows if row["method"] == method}
+        whole = float(mine["whole selection"]["seconds"])
+        assert whole == pytest.approx(sum(float(row["seconds"]) for row in mine.values() if row["selects"] == "True"))
+        assert float(mine["train"]["seconds"]) > 0
+        assert float(mine["early_train"]["memory"]) > 50, "MB"
+        own = [float(row["selection_seconds"]) for row in runs if row["method"] == method]
+        assert whole == pytest.approx(sum(own) / len(own), abs=1e-2)
+
+
+def test_masks_are_held_against_the_true_ones(smoke):
+    rows = rows_of(smoke.folder / "results/smoke/experiments/masks/mask_iou.csv")
+    iou = {row["mask"]: float(row["iou"]) for row in rows}
+    assert iou["object"] == 1.0
+    assert all(0 < value < 1 for mask, value in iou.items() if mask != "object")
+
+
+def test_numbers_are_those_of_the_tables(smoke):
+    text = (smoke.folder / "paper_figures/smoke/numbers.tex").read_text()
+    macros = dict(re.findall(r"\\newcommand\{\\dqv(\w+)\}\{([^}]*)\}", text))
+    rows = [row for row in rows_of(smoke.folder / "results/smoke/experiments/fig4b.csv") if row["method"] == "dq_v2"]
+    mean = sum(float(row["test_accuracy"]) for row in rows) / len(rows)
+    assert float(macros["FigFourBDigitsDqVTwoMean"]) == pytest.approx(mean, abs=0.006)
+    assert macros["FigFourBDigitsDqVTwoN"] == "2"
+    assert macros["PaperTableTwoTinyImagenetDqVTwoZeroPointOneMean"] == "53.12"
+
+
+def test_the_page_links_only_what_is_there(smoke, plan):
+    path = smoke.folder / "results/smoke/report/index.html"
+    page = Page(path.read_text())
+    for link in page.links:
+        if not link.startswith("#"):
+            assert (path.parent / link.replace("%20", " ")).exists(), link
+    linked = {(path.parent / link).resolve() for link in page.links if link.endswith("metrics.json")}
+    assert linked == {(smoke.folder / plan.metrics_of(run)).resolve() for run in plan.runs}
+    assert set(plan.config.targets) <= set(page.ids)
+    assert "smoke test" in " ".join(page.texts)
+
+
+def test_snakemakes_report_holds_everything_with_captions(smoke, tmp_path):
+    smoke.snakemake("--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = archive.namelist()
+        text = "".join(
+            archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".html", ".js"))
+        )
+    for name in (
+        "fig1.pdf",
+        "fig2.pdf",
+        "fig4b.pdf",
+        "cost.pdf",
+        "table2_table.csv",
+        "claims.csv",
+        "claims.md",
+        "numbers.tex",
+        "index.html",
+    ):
+        assert name in text, name
+    caption = next(line for line in text.splitlines() if "DQ against DQ_V2" in line)
+    for fact in ("n = 2 seeds", "Scale: smoke test", "CPU", "experiment fig4b"):
+        assert fact in caption, fact
+
+
+def test_a_new_look_or_caption_draws_anew_and_trains_nothing(smoke):
+    for change, rules in (
+        ("experiments={fig2: {figure: {title: restyled}}}", {"figure", "page"}),
+        ("experiments={table3: {table: {caption: in other words}}}", {"table", "page"}),
+        ("experiments={fig1: {about: in other words}}", {"page"}),
+    ):
+        assert set(smoke.waiting("--config", change)) == rules | {"all", "total"}
+
+
+def test_an_incomplete_experiment_is_refused_by_name_and_a_partial_one_says_so(project, smoke):
+    """On a copy of one experiment's results, as though a run had failed for good."""
+    name = "experiments/fig2.csv"
+    rows = rows_of(smoke.folder / "results/smoke" / name)
+    for row in rows:
+        target = project.folder / row["metrics"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((smoke.folder / row["metrics"]).read_text())
+    for path in smoke.folder.glob("results/smoke/digits/**/cost.json"):
+        target = project.folder / path.relative_to(smoke.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(path.read_text())
+    lost = project.folder / rows[-1]["metrics"]
+    lost.unlink()
+    only = ["--allowed-rules", "collect", "figure", "--config", "targets=[fig2]"]
+    done = project.snakemake("results/smoke/experiments/fig2.csv", *only, check=False)
+    assert done.returncode != 0
+    assert rows[-1]["metrics"] in done.stdout + done.stderr
+    project.snakemake("paper_figures/smoke/fig2.png", *only, "partial=true")
+    assert len(rows_of(project.folder / "results/smoke" / name)) == len(rows) - 1
+    caption = (project.folder / "results/smoke/captions/fig2_figure.rst").read_text()
+    assert f"PARTIAL\\: 1 of {len(rows)} runs are missing" in caption
+    assert json.loads(Path(project.folder / rows[0]["metrics"]).read_text())
