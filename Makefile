@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-dev demo paper browser test test-fast lint format lock clean
+.PHONY: help setup setup-dev demo paper test-cluster browser test test-fast lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -54,11 +54,15 @@ format: setup-dev  ## write the code the way lint wants it
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-test: lint  ## everything CI checks: lint, unit and plan tests, the whole DAG on a tiny set
-	$(BIN)/pytest
+test: lint  ## lint, unit and plan tests, the whole DAG on a tiny set
+	$(BIN)/pytest -m "not cluster"
+
+test-cluster: setup-dev  ## the pipeline through a SLURM started here (root and Debian's packages; else left out)
+	@$(UV) -r envs/requirements-slurm.txt
+	$(BIN)/pytest -m cluster -rs tests/cluster
 
 test-fast: setup-dev  ## without the runs of the whole DAG
-	$(BIN)/pytest -m "not workflow"
+	$(BIN)/pytest -m "not workflow and not cluster"
 
 lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
 	@$(BIN)/python envs/lock.py

@@ -8,6 +8,7 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, paths
+from dqv2.plan.needs import needs
 from dqv2.plan.paths import ratio
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
@@ -163,7 +164,14 @@ def test_a_change_of_the_configuration_changes_a_path_or_a_param(demo, change, p
 
 def test_titles_and_threads_change_nothing(demo, change):
     before = files_and_params(make(demo))
-    for path, value in [("masks.early.title", "x"), ("threads", 2), ("datasets.digits.title", "x"), ("label", "y")]:
+    for path, value in [
+        ("masks.early.title", "x"),
+        ("threads", 2),
+        ("datasets.digits.title", "x"),
+        ("label", "y"),
+        ("jobs_per_gpu", 2),
+        ("needs", {"train": {"mem_mb": 1}}),
+    ]:
         assert files_and_params(make(change(demo, path, value))) == before
 
 
@@ -207,6 +215,19 @@ def test_the_library_never_imports_snakemake():
         names = [n.name for node in ast.walk(tree) if isinstance(node, ast.Import) for n in node.names]
         names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         assert not [name for name in names if name.split(".")[0] == "snakemake"], file
+
+
+def test_what_a_job_asks_for_grows_with_its_attempt_and_its_seeds(demo, change):
+    blocks = {"default": {"mem_mb": 1000, "runtime": 7}, "train": {"mem_mb": 3000}}
+    config = make(change(demo, "needs", blocks)).config
+    assert needs(config, "train") == {"mem_mb": 3000, "runtime": 7, "disk_mb": 2000}
+    assert needs(config, "train", seeds=5, attempt=2) == {"mem_mb": 6000, "runtime": 70, "disk_mb": 4000}
+    assert needs(config, "bin", attempt=3) == {"mem_mb": 3000, "runtime": 21, "disk_mb": 6000}
+
+
+def test_needs_of_an_unknown_stage_are_refused(demo, change):
+    with pytest.raises(ConfigError, match=r"needs\.trian: there is no such stage; there are: default, .*train"):
+        make(change(demo, "needs", {"trian": {"mem_mb": 1}}))
 
 
 def pixel_params(plan):

@@ -1,13 +1,18 @@
 """Training: resumed bit for bit, errors that say what to do, augmentation per image."""
 
 import math
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
 import torch
 
+from dqv2.runtime.files import atomic_path
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
+from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.select.scores import Scores
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.augment import augment, mix_pairs
@@ -82,6 +87,46 @@ def test_a_killed_training_ends_in_the_same_weights(data, tmp_path):
     assert resumed.losses == history.losses
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("at", "number"), [(1, signal.SIGTERM), (6, signal.SIGINT), (8, signal.SIGTERM), (16, 15)])
+def test_asked_to_stop_it_keeps_a_checkpoint_after_the_step_and_ends_in_the_same_weights(data, tmp_path, at, number):
+    """At the first step, in the middle and at the end of an epoch (of 4 steps), and after the last step."""
+    steps = 0
+
+    def count(images, rows, draws):
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            os.kill(os.getpid(), number)
+        return images
+
+    common = {"seed": 1, "purpose": "t", "device": CPU, "fresh": count}
+    whole, cut, again = model(), model(), model(seed=9)
+    history = fit(whole, *data, recipe(), **(common | {"fresh": None}))
+    with stop_signals(), pytest.raises(Stopped, match=signal.Signals(number).name):
+        fit(cut, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), **common)
+    assert steps == at
+    resumed = fit(again, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), **common)
+    assert steps == 16, "no step was done twice"
+    assert resumed.losses == history.losses
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_outside_a_training_a_signal_stops_at_once_and_leaves_nothing_half_written(tmp_path):
+    target = tmp_path / "x"
+
+    def write():
+        with stop_signals(), atomic_path(target) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    with pytest.raises(Stopped):
+        write()
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_checkpoint_of_another_training_is_ignored(tmp_path):

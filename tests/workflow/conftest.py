@@ -1,5 +1,7 @@
 """A copy of the project to run snakemake in, so that tests can touch, edit and break it."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -41,6 +43,18 @@ class Project:
         """The results of all trainings, by path."""
         found = self.folder.glob("results/*/*/train/**/metrics.json")
         return {str(path.relative_to(self.folder)): path.read_text() for path in found}
+
+    def results(self):
+        """All that a run is about, by path: every network's bytes, every training's numbers without its seconds."""
+        found = {}
+        for path in self.folder.glob("results/*/*/train/**/*"):
+            if path.name == "model.pt":
+                found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+            elif path.name == "metrics.json":
+                values = json.loads(path.read_text())
+                assert values.pop("train_seconds") > 0
+                found[str(path.relative_to(self.folder))] = values
+        return found
 
 
 def copy(target):

@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
 from dqv2.plan import Plan, paths
+from dqv2.plan.needs import needs as needs_of
 from dqv2.plan.paths import chunk_name
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
@@ -64,6 +65,18 @@ def log_of(pattern, seeds):
 def benchmark_of(pattern, seeds):
     """Seconds and memory of a job, as Snakemake measures them."""
     return PLAN.under(f"benchmarks/{Path(pattern).parent}.tsv").replace("{seed}", chunk_name(seeds))
+
+
+def needs(stage, seeds=(0,), model=False):
+    """The resources of a job. Only one that runs a model asks for a GPU; the others refuse what a profile has for those."""
+
+    def growing(key):
+        return lambda wildcards, attempt: needs_of(PLAN.config, stage, seeds=len(seeds), attempt=attempt)[key]
+
+    asked = {key: growing(key) for key in ("mem_mb", "runtime", "disk_mb")}
+    if model:
+        return asked | {"gpu": 1, "jobs_per_gpu": PLAN.config.jobs_per_gpu}
+    return asked | {"gpu": 0, "gpu_model": "", "gres": ""}
 
 
 def selection_of(wildcards):

@@ -39,6 +39,8 @@ rule pack:
     conda:
         "../../envs/dqv2.yaml"
     threads: max(8, PLAN.config.threads)
+    resources:
+        **needs("pack"),
     params:
         options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
     message:

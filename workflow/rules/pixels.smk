@@ -19,7 +19,7 @@ rule autoencoder:
         "../../envs/dqv2.yaml"
     threads: PLAN.config.threads
     resources:
-        gpu=1,
+        **needs("autoencoder", model=True),
     params:
         options=lambda wildcards: PLAN.autoencoder_options(wildcards.dataset, wildcards.autoencoder),
     message:
@@ -69,7 +69,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("pixels", seeds, model=True),
         params:
             options=lambda wildcards: PLAN.pixels_options(wildcards.pixels),
         message:

@@ -19,7 +19,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("early_train", seeds, model=True),
         params:
             options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
         message:
@@ -46,7 +46,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("saliency", seeds, model=True),
         params:
             options=PLAN.options("saliency"),
         message:
@@ -70,7 +70,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("score", seeds, model=True),
         params:
             options=lambda wildcards: PLAN.score_options(wildcards.dataset, wildcards.backbone),
         message:
@@ -93,6 +93,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.RECIPE, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("augment", seeds),
         params:
             options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
         message:
@@ -119,7 +121,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("features", seeds, model=True),
         params:
             options=PLAN.options("features"),
         message:
@@ -145,6 +147,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.BINS, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("bin", seeds),
         params:
             options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
         message:
@@ -167,6 +171,8 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.CORESET, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("sample", seeds),
         params:
             options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
         message:

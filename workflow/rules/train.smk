@@ -25,7 +25,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("train", seeds, model=True),
         params:
             options=lambda wildcards: PLAN.train_options(wildcards.dataset, wildcards.trainer),
         message:
@@ -51,7 +51,7 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            gpu=1,
+            **needs("evaluate", seeds, model=True),
         params:
             options=PLAN.options("evaluate"),
         message:

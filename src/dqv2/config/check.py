@@ -22,6 +22,7 @@ from dqv2.config.blocks import (
 )
 from dqv2.config.data import KINDS, Augment, Dataset, Digits
 from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
+from dqv2.config.needs import Needs
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
 BLOCKS_AT_THE_TOP += ("methods", "experiments")
@@ -94,6 +95,7 @@ def _allowed(loc: tuple) -> list[str]:
         "cost": Cost,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
+        "needs": Needs,
     }
     for i, key in enumerate(loc[:-1]):
         found = blocks.get(key) if i == 0 or key not in BLOCKS_AT_THE_TOP else None

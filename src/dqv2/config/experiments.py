@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
+from dqv2.config.needs import Needs
 
 
 def _many(kind: Any) -> Any:
@@ -155,6 +156,8 @@ class Config(Block):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     seeds_per_job: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=1)] = 4
+    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    needs: dict[str, Needs] = Field(default_factory=dict)
     partial: bool = False
     targets: list[Name]
     datasets: dict[Name, AnyDataset]

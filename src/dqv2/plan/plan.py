@@ -33,6 +33,10 @@ class Plan(Params):
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
         self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
         check(config, self.rows)
+        if strangers := sorted(set(config.needs) - set(versions) - {"default"}):
+            raise ConfigError(
+                f"needs.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
+            )
 
     def check_folders(self, *, training: bool = True) -> None:
         """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""

@@ -9,16 +9,23 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
+from dqv2.runtime.logging import logger
+
 
 def use_device(threads: int) -> torch.device:
-    """The first CUDA device of this process, or the CPU with `threads` threads; both deterministic.
+    """The first CUDA device that the job's lease shows, or the CPU with `threads` threads; both deterministic.
 
     The same weights come out, bit for bit, on the same device with the same number of threads.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        logger.info("runs on %s, PyTorch %s", describe(device), torch.__version__)
+    else:
+        logger.info("no GPU to be had: runs on the CPU with %d threads, PyTorch %s", threads, torch.__version__)
+    return device
 
 
 def describe(device: torch.device) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqv2.inputs import normalise
+from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
@@ -128,9 +129,10 @@ def fit(
         mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
             already (not with the recipe's own `mix`).
         watch: told after each batch which of its images were classified rightly.
-        checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
+        checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
 
     Raises:
+        Stopped: the process was asked to stop; after the step at hand a checkpoint was kept.
         FloatingPointError: the loss is not a number; says at which epoch and step.
         RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
     """
@@ -152,6 +154,7 @@ def fit(
     # Apart, so that an arm that draws more than another still sees the images in the same order
     order_draws, draws = generator(seed, purpose, "order"), generator(seed, purpose, "augmentation")
     history, step, epoch = History(), 0, 0
+    order, losses = None, []  # of the epoch at hand
     state = resume.load() if resume else None
     if state:
         model.load_state_dict(state["model"])
@@ -161,53 +164,72 @@ def fit(
         draws.set_state(state["draws"])
         if watch is not None:
             watch.load_state_dict(state["watch"])
-        step, epoch = state["step"], state["epoch"]
+        step, epoch, order = state["step"], state["epoch"], state["order"]
+        losses = [loss.to(device) for loss in state["epoch_losses"]]
         history = History(state["losses"], state["seconds"])
-        logger.info("goes on from the checkpoint after epoch %d (step %d of %d)", epoch, step, total)
+        logger.info("goes on from the checkpoint at step %d of %d (after epoch %d)", step, total, epoch)
     began, kept = time.monotonic() - history.seconds, time.monotonic()
-    while step < total:
-        order = torch.randperm(n, generator=order_draws)
-        losses = []
-        parts = order.split(recipe.batch_size)[: min(per_epoch, total - step)]
-        for rows, batch in zip(parts, feed.batches(parts), strict=True):
-            expected = labels[rows.to(device)]
-            if fresh is not None:
-                batch = fresh(batch, rows, draws)
-            target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)
-            loss, logits = _step(model, batch, target, recipe, optimiser, draws)
-            losses.append(loss)
-            if watch is not None:
-                watch(epoch, rows, logits.argmax(1) == expected)
-            schedule.step()
-            step += 1
-        epoch += 1
-        loss = torch.stack(losses)
-        if not torch.isfinite(loss).all():
-            first = int((~torch.isfinite(loss)).nonzero()[0])
-            raise FloatingPointError(
-                f"the loss is not a number in epoch {epoch}, step {step - len(losses) + first + 1} of {total}: "
-                f"lower learning_rate (now {recipe.learning_rate:g})"
-            )
-        history.losses.append(float(loss.mean()))
-        history.seconds = time.monotonic() - began
-        logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
-        if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
-            resume.save(
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "order_draws": order_draws.get_state(),
-                    "draws": draws.get_state(),
-                    "step": step,
-                    "epoch": epoch,
-                    "watch": watch.state_dict() if watch is not None else None,
-                    "losses": history.losses,
-                    "seconds": history.seconds,
-                }
-            )
-            kept = time.monotonic()
+
+    def keep() -> None:
+        resume.save(
+            {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "order_draws": order_draws.get_state(),
+                "draws": draws.get_state(),
+                "watch": watch.state_dict() if watch is not None else None,
+                "step": step,
+                "epoch": epoch,
+                "order": order,
+                "epoch_losses": losses,
+                "losses": history.losses,
+                "seconds": time.monotonic() - began,
+            }
+        )
+
+    with stop.deferred():
+        while step < total or order is not None:
+            if order is None:
+                order, losses = torch.randperm(n, generator=order_draws), []
+            parts = order.split(recipe.batch_size)[len(losses) : per_epoch][: total - step]
+            for rows, batch in zip(parts, feed.batches(parts), strict=True):
+                expected = labels[rows.to(device)]
+                if fresh is not None:
+                    batch = fresh(batch, rows, draws)
+                target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)
+                loss, logits = _step(model, batch, target, recipe, optimiser, draws)
+                losses.append(loss)
+                if watch is not None:
+                    watch(epoch, rows, logits.argmax(1) == expected)
+                schedule.step()
+                step += 1
+                if signum := stop.asked():
+                    if resume:
+                        keep()
+                        logger.info("keeps a checkpoint at step %d of %d", step, total)
+                    raise stop.Stopped(signum)
+                if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
+                    keep()
+                    kept = time.monotonic()
+            epoch += 1
+            history.losses.append(_mean(losses, epoch, step, total, recipe))
+            history.seconds = time.monotonic() - began
+            logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
+            order, losses = None, []
     return history
+
+
+def _mean(losses: list[Tensor], epoch: int, step: int, total: int, recipe: Recipe) -> float:
+    """The mean loss of an epoch that ended at `step`."""
+    loss = torch.stack(losses)
+    if not torch.isfinite(loss).all():
+        first = int((~torch.isfinite(loss)).nonzero()[0])
+        raise FloatingPointError(
+            f"the loss is not a number in epoch {epoch}, step {step - len(losses) + first + 1} of {total}: "
+            f"lower learning_rate (now {recipe.learning_rate:g})"
+        )
+    return float(loss.mean())
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,0 +1,232 @@
+"""A device for each job of a machine, and never two jobs on one.
+
+Snakemake's `--resources gpu=4` counts jobs; it does not say which of four devices is whose. Here a job takes one: a
+kernel lock on a file that stands for the device, in a folder of this machine. The kernel gives the lock back when the
+process ends, however it ends. Nothing here starts CUDA; a lease must be taken before anything else does.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dqv2.runtime.files import atomic_path
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device: as CUDA_VISIBLE_DEVICES writes it, as only one name can mean it, and the product's name."""
+
+    id: str
+    key: str
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a job was given. `devices` is empty on a machine without a GPU, and where the job asked for none."""
+
+    devices: tuple[Device, ...]
+    slots: tuple[int, ...] = ()
+    pool: tuple[str, ...] = ()
+    by: str = "lease"
+
+    def __str__(self) -> str:
+        if not self.devices:
+            return "no device"
+        names = ", ".join(f"{d.id} ({d.name})" if d.name else d.id for d in self.devices)
+        where = "given by SLURM" if self.by == "slurm" else f"of {','.join(self.pool)}"
+        return f"device {names} {where}" + (f", slot {self.slots[0]}" if any(self.slots) else "")
+
+
+def pool() -> list[Device]:
+    """The devices that this process may use: those of CUDA_VISIBLE_DEVICES, else those that the driver lists.
+
+    Numbers in CUDA_VISIBLE_DEVICES are understood in the order of the bus, as the driver's tools print them; `take`
+    sets CUDA_DEVICE_ORDER accordingly.
+    """
+    listed = _listed_by_the_driver()
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return listed
+    found = []
+    for entry in (part.strip() for part in wanted.split(",")):
+        if not entry or entry.startswith("-"):
+            break  # CUDA itself stops at the first entry that names nothing
+        number = int(entry) if entry.isdigit() else None
+        if number is not None and number < len(listed):
+            found.append(Device(entry, listed[number].key, listed[number].name))
+        else:
+            match = next((device for device in listed if device.key.startswith(entry)), None)
+            found.append(Device(entry, match.key if match else entry, match.name if match else None))
+    return [device for i, device in enumerate(found) if device.key not in {other.key for other in found[:i]}]
+
+
+def _listed_by_the_driver() -> list[Device]:
+    """What `nvidia-smi` lists, in the order of the bus; nothing where there is no driver."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        return []
+    rows = [row for row in csv.reader(done.stdout.splitlines(), skipinitialspace=True) if len(row) == 2]
+    return [Device(uuid, uuid, name) for uuid, name in rows]
+
+
+def folder() -> Path:
+    """Where the locks lie: this machine's temporary storage, one folder a user.
+
+    Raises:
+        PermissionError: the folder is somebody else's.
+    """
+    path = Path(tempfile.gettempdir()) / f"dqv2-devices-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to somebody else: set TMPDIR to a folder of your own on this machine")
+    return path
+
+
+@contextmanager
+def take(
+    count: int, *, jobs_per_device: int = 1, job: str = "", waiting: Callable[[str], None] | None = None
+) -> Iterator[Lease]:
+    """Hold `count` devices, each for this job alone (or for `jobs_per_device` jobs), and make CUDA see only them.
+
+    Under SLURM the scheduler's choice is taken as it is; only where an allocation holds more devices than one job asks
+    for (a whole node, shared out by Snakemake) are they leased. Where there is no device at all, the lease is empty.
+
+    Args:
+        count: how many; 0 takes none and hides all.
+        jobs_per_device: how many jobs may share one device.
+        job: who is asking, for those who wait behind it.
+        waiting: is told in one line, once, what is waited for.
+
+    Raises:
+        ValueError: more devices are asked for than there are.
+    """
+    if count == 0:
+        with _environment(CUDA_VISIBLE_DEVICES=""):
+            yield Lease(())
+        return
+    devices = pool()
+    if "SLURM_JOB_ID" in os.environ and len(devices) <= count:
+        yield Lease(tuple(devices), by="slurm")
+        return
+    if not devices:
+        yield Lease(())
+        return
+    if count > len(devices):
+        raise ValueError(
+            f"{count} devices are asked for, but there are {len(devices)} ({', '.join(d.id for d in devices)}): "
+            "lower the devices of the trainer, or CUDA_VISIBLE_DEVICES hides some"
+        )
+    with ExitStack() as held:
+        with _door(job, waiting):
+            taken = _wait_for(count, devices, jobs_per_device, held, job, waiting)
+        visible = ",".join(device.id for device, _ in taken)
+        held.enter_context(_environment(CUDA_VISIBLE_DEVICES=visible, CUDA_DEVICE_ORDER="PCI_BUS_ID"))
+        yield Lease(
+            tuple(device for device, _ in taken), tuple(slot for _, slot in taken), tuple(d.id for d in devices)
+        )
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value
+
+
+@contextmanager
+def _door(job: str, waiting: Callable[[str], None] | None) -> Iterator[None]:
+    """One job at a time chooses, so that one that needs several devices is not overtaken for ever."""
+    lock = _lock("door")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        if waiting:
+            waiting(f"{job or 'this job'} waits for a device behind another job that waits")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _wait_for(
+    count: int,
+    devices: list[Device],
+    jobs_per_device: int,
+    held: ExitStack,
+    job: str,
+    waiting: Callable[[str], None] | None,
+) -> list[tuple[Device, int]]:
+    """Lock a slot on each of `count` devices; locks are kept by `held`."""
+    taken: list[tuple[Device, int]] = []
+    said = False
+    while True:
+        for slot in range(jobs_per_device):  # the first slot of every device before the second of any
+            for device in devices:
+                if len(taken) < count and device not in [d for d, _ in taken] and _try(device, slot, held, job):
+                    taken.append((device, slot))
+        if len(taken) == count:
+            return sorted(taken, key=lambda found: devices.index(found[0]))
+        if waiting and not said:
+            waiting(f"{job or 'this job'} waits for a device: {_who_holds(devices, jobs_per_device)}")
+            said = True
+        time.sleep(POLL_SECONDS)
+
+
+def _try(device: Device, slot: int, held: ExitStack, job: str) -> bool:
+    lock = _lock(_file_name(device, slot))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    held.callback(lock.release)
+    with atomic_path(folder() / f"{_file_name(device, slot)}.json") as temporary:
+        holder = {"pid": os.getpid(), "job": job, "since": datetime.now().isoformat(timespec="seconds")}
+        temporary.write_text(json.dumps(holder))
+    return True
+
+
+def _who_holds(devices: list[Device], jobs_per_device: int) -> str:
+    parts = []
+    for device in devices:
+        for slot in range(jobs_per_device):
+            path = folder() / f"{_file_name(device, slot)}.json"
+            holder = json.loads(path.read_text()) if path.exists() else {}
+            parts.append(f"{device.id} is held by {holder.get('job') or 'a job'} (process {holder.get('pid', '?')})")
+    return ", ".join(parts)
+
+
+def _file_name(device: Device, slot: int) -> str:
+    # Two allocations on one node may both call their own device 0
+    allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if "SLURM_JOB_ID" in os.environ else ""
+    return allocation + "".join(c if c.isalnum() or c in "-_" else "_" for c in device.key) + f".{slot}"
+
+
+def _lock(name: str) -> FileLock:
+    # Not the soft lock that filelock falls back to elsewhere: it would outlive a killed process
+    return FileLock(folder() / f"{name}.lock", poll_interval=POLL_SECONDS, fallback_to_soft=False)
