@@ -147,7 +147,8 @@ def test_one_more_seed_adds_only_its_jobs(smoke):
 
 
 def test_how_many_seeds_share_a_job_is_no_reason_to_rerun(smoke):
-    assert smoke.waiting("--config", "seeds_per_job=1") == {}
+    """Only what shows the jobs' own seconds and memory looks at them again."""
+    assert set(smoke.waiting("--config", "seeds_per_job=1")) <= {"cost", "claims", "numbers", "page", "all", "total"}
 
 
 def test_restyling_a_figure_retrains_nothing(smoke):
@@ -184,7 +185,7 @@ def test_killed_anywhere_it_goes_on_and_ends_in_the_same_results(smoke, project)
             json.loads(text)  # never half-written
     project.snakemake("--config", "targets=[fig4a]")
     mine, theirs = project.metrics(), smoke.metrics()
-    assert len(mine) == 4 * 2
+    assert len(mine) == 5 * 2
     assert mine == {path: theirs[path] for path in mine}, "byte for byte"
 
 

@@ -44,9 +44,9 @@ for seeds in PLAN.chunks:
         output:
             metrics=each(PLAN.under(paths.METRICS), seeds),
         log:
-            log_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds),
+            log_of(paths.EVALUATION, seeds),
         benchmark:
-            benchmark_of(paths.METRICS.replace("/train/", "/evaluate/"), seeds)
+            benchmark_of(paths.EVALUATION, seeds)
         conda:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads

@@ -27,6 +27,8 @@ MODEL = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/mod
 TRAINING = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json"
 METRICS = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json"
 
+EVALUATION = METRICS.replace("/train/", "/evaluate/")  # the place of its log and benchmark, apart from training's
+
 
 def ratio(value: float) -> str:
     """A keep ratio as it stands in a path: 0.1, 1."""
