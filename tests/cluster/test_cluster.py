@@ -22,13 +22,13 @@ CONFIG = [
     "targets=[pair]",
     "seeds=[0]",
     "seeds_per_job=1",
-    "trainers={resnet8: {iterations: 300}}",
-    "experiments={pair: {method: [random, dq_no_pixel], table: {}}}",
+    "trainers={resnet8: {iterations: 900}}",
+    "experiments={pair: {method: [random, gc, dq_no_pixel], table: {}}}",
 ]
 QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "6"]
 QUICK += ["--seconds-between-status-checks", "3", "--latency-wait", "10"]
 RUN = "snakemake --profile profiles/slurm --configfile config/smoke.yaml"
-CANCELLED, PREEMPTED = "o100/random", "o100/backbone-early/bins"
+CANCELLED, PREEMPTED, BESIDE = "o100/random", "o100/backbone-early/greedy", "o100/backbone-early/bins"
 
 
 def train_log(project, selection):
@@ -73,12 +73,16 @@ def run(slurm, docs, tmp_path_factory):
     def interrupt(selection, command):
         log = train_log(project, selection)
         wait_for(lambda: log.exists() and "epoch 20," in log.read_text())
+        if selection == PREEMPTED:  # while another holds the other device
+            other = train_log(project, BESIDE)
+            wait_for(lambda: other.exists() and "epoch 1," in other.read_text(), 20)
         job = wait_for(lambda: job_of(selection), 10)
         began = time.time()
         assert shell(docs.command(command, JOBID=job)).returncode == 0
-        wait_for(lambda: "keeps a checkpoint" in log.read_text(), 10)
+        seconds = wait_for(lambda: "keeps a checkpoint" in log.read_text() and time.time() - began, 10)
+        wait_for(lambda: "gave back device" in log.read_text(), 10)
         logs[selection] = log.read_text()
-        events.append(SimpleNamespace(selection=selection, job=job, seconds=time.time() - began))
+        events.append(SimpleNamespace(selection=selection, job=job, seconds=seconds))
 
     threads = [
         threading.Thread(target=interrupt, args=pair)
@@ -86,7 +90,7 @@ def run(slurm, docs, tmp_path_factory):
     ]
     for thread in threads:
         thread.start()
-    done = shell(docs.command(RUN), *QUICK, "--config", *CONFIG, timeout=400)
+    done = shell(docs.command(RUN), *QUICK, "--config", *CONFIG, timeout=480)
     for thread in threads:
         thread.join(timeout=10)
     text = done.stdout + done.stderr
@@ -97,7 +101,7 @@ def run(slurm, docs, tmp_path_factory):
 
 def test_the_numbers_are_those_of_the_local_run_byte_for_byte(run):
     found = run.project.results()
-    assert len(found) == 4, "two networks, and what they reach"
+    assert len(found) == 6, "three networks, and what they reach"
     assert found == run.local.results()
     table = "paper_figures/smoke/pair_table.csv"
     assert (run.project.folder / table).read_bytes() == (run.local.folder / table).read_bytes()
@@ -109,21 +113,22 @@ def test_every_job_went_through_slurm_but_the_local_ones(run):
     stages = {"pack", "early-train", "saliency", "bins", "coreset", "train", "evaluate"}
     assert {word for number, word in started if number in through} == stages
     assert {word for number, word in started if number not in through}.isdisjoint(stages)
-    assert len(through) == 3 + 2 * 4
+    assert len(through) == 3 + 3 * 4
 
 
 def test_devices_are_disjoint(run):
-    held = []
-    for log in run.project.folder.glob("logs/smoke/**/*.log"):
-        text = log.read_text()
-        took = re.search(r"took device (\S+) given by SLURM: process \d+, (\S+)", text)
-        stage = log.relative_to(run.project.folder / "logs/smoke").parts[1]
-        if stage in ("train", "early", "saliency", "evaluate"):
-            assert took, f"{log} says nothing of a device:\n{text}"
-            gave = re.search(r"gave back .* process \d+, (\S+)", text)
-            held.append((took[1], *(datetime.fromisoformat(t) for t in (took[2], gave[1]))))
+    stages = {"train", "early", "saliency", "evaluate"}
+    texts = list(run.logs.values())  # of the attempts that were interrupted
+    for log in run.project.folder.glob("logs/smoke/digits/**/*.log"):
+        if log.relative_to(run.project.folder / "logs/smoke/digits").parts[0] in stages:
+            texts.append(log.read_text())
         else:
-            assert took is None
+            assert "took device" not in log.read_text()
+    held = []
+    for text in texts:
+        took = re.search(r"took device (\S+) given by SLURM: process \d+, (\S+)", text)
+        gave = re.search(r"gave back .* process \d+, (\S+)", text)
+        held.append((took[1], *(datetime.fromisoformat(t) for t in (took[2], gave[1]))))
     assert {device for device, *_ in held} == {"0", "1"}
     pairs = [(a, b) for a in held for b in held if a < b and a[1] < b[2] and b[1] < a[2]]
     assert pairs, "no two jobs ran at the same time: the test shows nothing"
@@ -134,9 +139,9 @@ def test_devices_are_disjoint(run):
 def test_a_job_that_ended_before_its_time_went_on(run, selection):
     event = next(event for event in run.events if event.selection == selection)
     assert event.seconds < 5, "a checkpoint within seconds"
-    kept = re.search(r"keeps a checkpoint at step (\d+) of 300", run.logs[selection])[1]
+    kept = re.search(r"keeps a checkpoint at step (\d+) of 900", run.logs[selection])[1]
     text = train_log(run.project, selection).read_text()
-    assert f"goes on from the checkpoint at step {kept} of 300" in text
+    assert f"goes on from the checkpoint at step {kept} of 900" in text
 
 
 def test_cancelled_is_submitted_again_and_preempted_keeps_its_number(run):

@@ -45,16 +45,35 @@ class Project:
         return {str(path.relative_to(self.folder)): path.read_text() for path in found}
 
     def results(self):
-        """All that a run is about, by path: every network's bytes, every training's numbers without its seconds."""
+        """All that a run is about, by path: every network's weights, every training's numbers without its seconds."""
         found = {}
         for path in self.folder.glob("results/*/*/train/**/*"):
             if path.name == "model.pt":
-                found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[str(path.relative_to(self.folder))] = digest_of_weights(path)
             elif path.name == "metrics.json":
                 values = json.loads(path.read_text())
                 assert values.pop("train_seconds") > 0
                 found[str(path.relative_to(self.folder))] = values
         return found
+
+
+def digest_of_weights(path):
+    """Of every tensor's name and bytes. Not of the file, which holds the name under which it was first written."""
+    import torch
+
+    digest = hashlib.sha256()
+
+    def add(name, value):
+        if isinstance(value, dict):
+            for key in sorted(value, key=str):
+                add(f"{name}/{key}", value[key])
+        elif isinstance(value, torch.Tensor):
+            digest.update(name.encode() + value.contiguous().numpy().tobytes())
+        else:
+            digest.update(f"{name}={value}".encode())
+
+    add("", torch.load(path, map_location="cpu", weights_only=True))
+    return digest.hexdigest()
 
 
 def copy(target):

@@ -40,8 +40,8 @@ def picture_grid(
         probe = style.new_figure(width, 1)
         titles = [layout.wrap(probe, title, 8, cell) or title for title in images]
         foot = layout.wrap_note(probe, note, style.SMALL, width - 2 * layout.EDGE) if note else ""
-        above = max(title.count("\n") + 1 for title in titles) * 8 * layout.LINE / 72 + 0.04
-        top = layout.EDGE + above + (0.2 if label else 0)
+        above = max(title.count("\n") + 1 for title in titles)
+        top = layout.EDGE + above * 8 * layout.LINE / 72 + 0.04 + (0.2 if label else 0)
         bottom = layout.EDGE + ((foot.count("\n") + 1) * style.SMALL * layout.LINE / 72 + 0.04 if foot else 0)
         height = top + bottom + rows * cell + (rows - 1) * GUTTER
         figure = style.new_figure(width, height)
@@ -56,7 +56,8 @@ def picture_grid(
                 middle = (y + cell / 2) / height
                 if i == 0:
                     at = ((x + cell / 2) / width, (y + cell + 0.05) / height)
-                    figure.text(*at, title, ha="center", va="bottom", fontsize=8, linespacing=1, gid="column")
+                    level = "baseline" if above == 1 else "bottom"  # titles of one line stand on one line
+                    figure.text(*at, title, ha="center", va=level, fontsize=8, linespacing=1, gid="column")
                 if j == 0 and row_titles:
                     at = ((left - 0.05) / width, middle)
                     figure.text(*at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row")
