@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import sha256
+from dqv2.runtime.weights import save_weights
 
 SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
@@ -62,7 +63,7 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
 def save_autoencoder(path: Any, model: nn.Module) -> None:
     """Weights with what is needed to build the model again."""
     state = {key: value.cpu() for key, value in model.state_dict().items()}
-    torch.save({"config": model.config.to_dict(), "state": state}, path)
+    save_weights(path, {"config": model.config.to_dict(), "state": state})
 
 
 def load_autoencoder(path: str | Path) -> nn.Module:

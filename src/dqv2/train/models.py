@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqv2.runtime.seeding import seeded
+from dqv2.runtime.weights import save_weights
 from dqv2.train.small import SMALL
 
 
@@ -178,7 +179,7 @@ def _timm_model(network: Network) -> nn.Module:
 def save_model(path: Any, model: nn.Module, network: Network) -> None:
     """Weights with what is needed to build the network again."""
     state = {key: value.cpu() for key, value in model.state_dict().items()}
-    torch.save({"network": asdict(network), "state": state}, path)
+    save_weights(path, {"network": asdict(network), "state": state})
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:
