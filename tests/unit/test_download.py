@@ -168,7 +168,7 @@ def zip_with(path, name, mode=0o644):
         lambda p: tar_with(p, "set/link", type=tarfile.LNKTYPE, linkname="/etc/hostname"),
         lambda p: tar_with(p, "set/device", type=tarfile.CHRTYPE),
         lambda p: zip_with(p, "../evil.txt"),
-        lambda p: zip_with(p, "/tmp/evil.txt"),
+        lambda p: zip_with(p, "/elsewhere/evil.txt"),
         lambda p: zip_with(p, "set\\..\\..\\evil.txt"),
         lambda p: zip_with(p, "C:/evil.txt"),
         lambda p: zip_with(p, "set/link", 0o120777),
