@@ -1,0 +1,68 @@
+"""Augmentation per image, Mixup and CutMix of a batch."""
+
+import pytest
+import torch
+
+from dqv2.runtime.seeding import generator
+from dqv2.train.augment import augment, mix_pairs
+
+
+def test_mixup_blends_with_the_partner_by_the_share():
+    images = torch.rand(8, 3, 6, 6, generator=generator(0))
+    mixed, partner, share = mix_pairs(images, kind="mixup", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(1))
+    assert sorted(partner.tolist()) == list(range(8))
+    assert 0 < share < 1
+    assert torch.allclose(mixed, share * images + (1 - share) * images[partner])
+
+
+def test_cutmix_pastes_one_box_whose_area_is_the_partners_share():
+    images = torch.rand(8, 3, 20, 30, generator=generator(0))
+    for seed in range(20):
+        mixed, partner, share = mix_pairs(
+            images, kind="cutmix", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed)
+        )
+        pasted = (mixed != images)[partner != torch.arange(8)].any(1)
+        assert (mixed == images).logical_or(mixed == images[partner]).all()
+        assert pasted.float().mean().item() == pytest.approx(1 - share, abs=1e-6)
+        assert 0 <= share <= 1
+
+
+def test_both_takes_each_of_the_two():
+    images, kinds = torch.rand(4, 3, 8, 8, generator=generator(0)), set()
+    for seed in range(30):
+        mixed, partner, _ = mix_pairs(images, kind="both", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed))
+        kinds.add(bool((mixed == images).logical_or(mixed == images[partner]).all()))
+    assert kinds == {True, False}
+
+
+def test_pad_crop_shifts_each_image_by_itself():
+    images = torch.zeros(64, 1, 8, 8)
+    images[:, :, 4, 4] = 1
+    moved = augment(images, crop="pad", pad=2, flip=False, generator=generator(0))
+    places = {tuple(place) for place in moved[:, 0].nonzero()[:, 1:].tolist()}
+    assert moved.sum() == 64
+    assert len(places) > 10
+    assert all(2 <= row <= 6 and 2 <= column <= 6 for row, column in places)
+
+
+def test_flip_mirrors_about_half():
+    images = torch.arange(8.0).expand(200, 1, 8, 8)
+    mirrored = (augment(images, crop="none", pad=0, flip=True, generator=generator(0))[:, 0, 0, 0] == 7).sum()
+    assert 70 < mirrored < 130
+
+
+def test_resized_crop_stays_inside_the_image():
+    ramp = torch.linspace(1, 2, 32).expand(100, 3, 32, 32).clone()
+    crops = augment(ramp, crop="resized", pad=0, flip=False, generator=generator(0))
+    assert crops.shape == ramp.shape
+    assert crops.min() >= 1
+    assert crops.max() <= 2 + 1e-6
+    width = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]).numpy()
+    assert 0 < width.min() < 0.5
+    assert 0.9 < width.max() <= 1.0001
+
+
+def test_augmentation_repeats_by_its_generator():
+    images = torch.rand(5, 3, 16, 16, generator=generator(0))
+    one, two = (augment(images, crop="resized", pad=0, flip=True, generator=generator(3)) for _ in range(2))
+    assert torch.equal(one, two)
