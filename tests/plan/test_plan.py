@@ -175,6 +175,16 @@ def test_titles_and_threads_change_nothing(demo, change):
         assert files_and_params(make(change(demo, path, value))) == before
 
 
+@pytest.mark.parametrize(("key", "value"), [("on_out_of_memory", "approximate")])
+def test_how_a_training_runs_is_a_param_only_where_it_is_no_default(demo, change, key, value):
+    """So that a new key reruns nothing."""
+    plan, changed = make(demo), change(change(demo, f"trainers.resnet8.{key}", value), f"backbones.early.{key}", value)
+    for name, block in (("train_options", "resnet8"), ("early_train_options", "early"), ("score_options", "early")):
+        before, after = (getattr(p, name)("digits", block) for p in (plan, make(changed)))
+        assert key not in before
+        assert after == dict(sorted((before | {key: value}).items()))
+
+
 def test_random_weights_do_not_depend_on_how_others_are_trained(demo, change):
     changed = change(change(demo, "datasets.digits.augment.flip", True), "backbones.untrained.learning_rate", 0.5)
     assert make(changed).early_train_options("digits", "untrained") == make(demo).early_train_options(

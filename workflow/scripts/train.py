@@ -81,6 +81,7 @@ def main(snakemake):
             "trainer": wildcards.trainer,
             "seed": seed,
             "train_loss": history.losses[-1],
+            "micro_batch": history.part,
             "train_seconds": round(history.seconds, 4),
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),

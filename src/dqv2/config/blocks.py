@@ -19,7 +19,18 @@ class FreshTobias(Block):
     share: Share = 0.5
 
 
-class Trainer(Block):
+class Training(Block):
+    """How a training runs; a key that is at its default is no param of a stage, so that it reruns nothing.
+
+    `on_out_of_memory` says what follows where a GPU's memory does not suffice for a batch: `exact` sums the gradient
+    over smaller parts where that is the same training, `approximate` also where it is not (batch normalisation,
+    dropout), `fail` never.
+    """
+
+    on_out_of_memory: Literal["exact", "approximate", "fail"] = "exact"
+
+
+class Trainer(Training):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `args` go to timm's network;
     images are resized to `input_size` for it where that is given."""
 
@@ -47,7 +58,7 @@ class Trainer(Block):
         return self
 
 
-class Backbone(Block):
+class Backbone(Training):
     """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0).
 
     `args` and `input_size` are as for a trainer. Scores (GraNd, forgetting, ...) are means over `initialisations`

@@ -12,7 +12,7 @@ from dqv2.runtime.files import atomic_path
 
 # The stages that train a network before anything is selected; their seconds are also given as `early_seconds`
 EARLY = ("early_train", "score", "autoencoder")
-WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads")
+WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads", "micro_batch")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")

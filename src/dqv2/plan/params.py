@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dqv2.config.blocks import Training
 from dqv2.plan import coresets, data
 from dqv2.plan.inputs import Inputs
 from dqv2.plan.runs import Selection
@@ -26,14 +27,14 @@ class Params(Inputs):
     def early_train_options(self, dataset: str, backbone: str) -> dict[str, Any]:
         """What early training depends on."""
         block = self.config.backbones[backbone]
-        recipe = block.model_dump(exclude={"title", "initialisations"})
+        recipe = _recipe(block, "initialisations")
         if not block.epochs:  # random weights depend on nothing else
             recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
         return self.options("early_train", **recipe, **self._network_options(dataset, augment=block.epochs > 0))
 
     def score_options(self, dataset: str, backbone: str) -> dict[str, Any]:
         """What scores depend on."""
-        recipe = self.config.backbones[backbone].model_dump(exclude={"title"})
+        recipe = _recipe(self.config.backbones[backbone])
         return self.options("score", **recipe, **self._network_options(dataset))
 
     def _network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Params(Inputs):
 
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
-        recipe = self.config.trainers[trainer].model_dump(exclude={"title"})
+        recipe = _recipe(self.config.trainers[trainer])
         return self.options("train", **recipe, **self._network_options(dataset))
 
     def export_options(self, selection: Selection, keep: float, form: str) -> dict[str, Any]:
@@ -94,6 +95,13 @@ class Params(Inputs):
     def published_options(self, keep: float) -> dict[str, Any]:
         """What a published coreset is compared with."""
         return self.options("published", keep_ratio=keep)
+
+
+def _recipe(block: Training, *others: str) -> dict[str, Any]:
+    """A training's keys; of those that say how it runs, the ones that are not at their default."""
+    found = block.model_dump(exclude={"title", *others})
+    default = {key: field.default for key, field in Training.model_fields.items()}
+    return {key: value for key, value in found.items() if key not in default or value != default[key]}
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
+from torch import Tensor
 
 from dqv2.runtime.logging import logger
 
@@ -26,6 +27,16 @@ def use_device(threads: int) -> torch.device:
     else:
         logger.info("no GPU to be had: runs on the CPU with %d threads, PyTorch %s", threads, torch.__version__)
     return device
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; a copy to a GPU is only put into its queue.
+
+    A copy from ordinary memory would make the host wait until the GPU has done everything before it.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def describe(device: torch.device) -> str:

@@ -1,13 +1,67 @@
-"""Augmentation of a batch on its device, drawn anew for each image."""
+"""Augmentation of a batch on its device, drawn anew for each image: first drawn, on the CPU, then applied.
+
+What is drawn can be applied to a part of the batch (`take`), so that processes that share a batch draw alike.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dqv2.runtime.device import send
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What was drawn for each of N images, on the CPU; None where nothing is done.
+
+    Attributes:
+        pad: pixels of zeros around an image before it is cropped back.
+        offsets: int64[2, N], row and column at which the crop begins in the padded image.
+        centre, half: float[N, 2], centres and half sides (x, y) of boxes in [-1, 1] coordinates, inside the image.
+        mirrored: bool[N].
+    """
+
+    pad: int = 0
+    offsets: Tensor | None = None
+    centre: Tensor | None = None
+    half: Tensor | None = None
+    mirrored: Tensor | None = None
+
+    @classmethod
+    def draw(
+        cls, n: int, size: tuple[int, int], *, crop: str, pad: int, flip: bool, generator: torch.Generator
+    ) -> Augmentation:
+        """For n images of `size` (height, width); the rest as in `augment`."""
+        offsets = centre = half = None
+        if crop == "pad" and pad:
+            offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
+        elif crop == "resized":
+            centre, half = _boxes(n, size, generator)
+        mirrored = torch.rand(n, generator=generator) < 0.5 if flip else None
+        return cls(pad, offsets, centre, half, mirrored)
+
+    def take(self, places: Tensor) -> Augmentation:
+        """What was drawn for the images at `places`, int64[K]."""
+        offsets = None if self.offsets is None else self.offsets[:, places]
+        rest = (None if part is None else part[places] for part in (self.centre, self.half, self.mirrored))
+        return Augmentation(self.pad, offsets, *rest)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """float[N, 3, H, W] -> float[N, 3, H, W]."""
+        if self.offsets is not None:
+            images = _shift(images, self.pad, send(self.offsets, images.device))
+        elif self.centre is not None:
+            images = _resized_crop(images, self.centre, self.half)
+        if self.mirrored is not None:
+            mirrored = send(self.mirrored, images.device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        return images
 
 
 def augment(images: Tensor, *, crop: str, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
@@ -24,15 +78,59 @@ def augment(images: Tensor, *, crop: str, pad: int, flip: bool, generator: torch
     Returns:
         float[N, 3, H, W].
     """
-    n = len(images)
-    if crop == "pad" and pad:
-        images = _shift(images, pad, torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(images.device))
-    elif crop == "resized":
-        images = _resized_crop(images, *_boxes(n, images.shape[2:], generator))
-    if flip:
-        mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device)
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    return images
+    size = tuple(images.shape[2:])
+    return Augmentation.draw(len(images), size, crop=crop, pad=pad, flip=flip, generator=generator)(images)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a batch of N is mixed with itself.
+
+    Attributes:
+        partner: int64[N], on the CPU: the image that each is mixed with.
+        share: of each image's own label, in [0, 1].
+        box: top, bottom, left, right of what comes from the partner (CutMix); None where all pixels are blended.
+    """
+
+    partner: Tensor
+    share: float
+    box: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def draw(
+        cls,
+        n: int,
+        size: tuple[int, int],
+        *,
+        kind: str,
+        mixup_alpha: float,
+        cutmix_alpha: float,
+        generator: torch.Generator,
+    ) -> Mix:
+        """For n images of `size` (height, width); the rest as in `mix_pairs`."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        partner = torch.randperm(n, generator=generator)
+        if kind == "both":
+            kind = "mixup" if rng.random() < 0.5 else "cutmix"
+        alpha = mixup_alpha if kind == "mixup" else cutmix_alpha
+        share = float(rng.beta(alpha, alpha))
+        if kind == "mixup":
+            return cls(partner, share)
+        height, width = size
+        half = math.sqrt(1 - share) / 2
+        row, column = rng.integers(height), rng.integers(width)
+        top, bottom = (int(np.clip(row + sign * round(half * height), 0, height)) for sign in (-1, 1))
+        left, right = (int(np.clip(column + sign * round(half * width), 0, width)) for sign in (-1, 1))
+        return cls(partner, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
+
+    def __call__(self, images: Tensor, partners: Tensor) -> Tensor:
+        """float[K, 3, H, W] twice, the second the partners of the first -> float[K, 3, H, W]."""
+        if self.box is None:
+            return self.share * images + (1 - self.share) * partners
+        top, bottom, left, right = self.box
+        mixed = images.clone()
+        mixed[:, :, top:bottom, left:right] = partners[:, :, top:bottom, left:right]
+        return mixed
 
 
 def mix_pairs(
@@ -49,35 +147,20 @@ def mix_pairs(
     Returns:
         The mixed images; the partner of each image, int64[N]; the share of each image's own label in [0, 1].
     """
-    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
-    if kind == "both":
-        kind = "mixup" if rng.random() < 0.5 else "cutmix"
-    alpha = mixup_alpha if kind == "mixup" else cutmix_alpha
-    share = float(rng.beta(alpha, alpha))
-    if kind == "mixup":
-        return share * images + (1 - share) * images[partner], partner, share
-    height, width = images.shape[2:]
-    half = math.sqrt(1 - share) / 2
-    row, column = rng.integers(height), rng.integers(width)
-    top, bottom = (int(np.clip(row + sign * round(half * height), 0, height)) for sign in (-1, 1))
-    left, right = (int(np.clip(column + sign * round(half * width), 0, width)) for sign in (-1, 1))
-    mixed = images.clone()
-    mixed[:, :, top:bottom, left:right] = images[partner][:, :, top:bottom, left:right]
-    return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
+    alphas = {"mixup_alpha": mixup_alpha, "cutmix_alpha": cutmix_alpha}
+    mix = Mix.draw(len(images), tuple(images.shape[2:]), kind=kind, **alphas, generator=generator)
+    partner = send(mix.partner, images.device)
+    return mix(images, images[partner]), partner, mix.share
 
 
 def _shift(images: Tensor, pad: int, offsets: Tensor) -> Tensor:
-    n, channels, height, width = images.shape
-    padded = F.pad(images, (pad,) * 4)
-    rows = offsets[0][:, None] + torch.arange(height, device=images.device)
-    columns = offsets[1][:, None] + torch.arange(width, device=images.device)
-    index = torch.arange(n, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[index, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    """Each image's own window of the padded batch: one gather over a view of all windows."""
+    n, _, height, width = images.shape
+    windows = F.pad(images, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(n, device=images.device), :, offsets[0], offsets[1]]
 
 
-def _boxes(n: int, size: torch.Size, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _boxes(n: int, size: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Centres and half sides of n boxes in [-1, 1] coordinates, each inside the image."""
     height, width = size
     area = torch.empty(n).uniform_(0.08, 1.0, generator=generator)
@@ -92,5 +175,5 @@ def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
     theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = half[:, 0], half[:, 1]
     theta[:, :, 2] = centre
-    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    grid = F.affine_grid(send(theta, images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)

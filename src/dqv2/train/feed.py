@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from dqv2.runtime.device import send
 from dqv2.runtime.logging import logger
 
 __all__ = ["Feed", "fits_memory"]
@@ -38,32 +39,40 @@ class Feed:
         self.device = device
         size = images.numel() if isinstance(images, Tensor) else int(np.prod(images.shape))
         self.images: Any = images
-        if isinstance(images, Tensor) or fits_memory(size, device):
+        self.resident = isinstance(images, Tensor) and images.device.type == device.type
+        if self.resident:
+            return
+        if fits_memory(size, device):
             whole = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-            self.images = whole.to(device)
+            self.images, self.resident = whole.to(device), True
         else:
             logger.info("the images (%.1f GB) do not fit: they are read batch by batch", size / 1e9)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
         """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""
-        if isinstance(self.images, Tensor):
+        if self.resident:
             for part in rows:
-                yield self.images[part.to(self.device)]
+                yield self.images[send(part, self.device)]
             return
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._read, rows[0]) if len(rows) else None
-            for k in range(len(rows)):
-                batch = coming.result()
-                coming = reader.submit(self._read, rows[k + 1]) if k + 1 < len(rows) else None
-                yield batch.to(self.device, non_blocking=True)
+            coming = None
+            for part in rows:
+                ready, coming = coming, reader.submit(self._read, part)
+                if ready is not None:
+                    yield ready.result().to(self.device, non_blocking=True)
+            if coming is not None:
+                yield coming.result().to(self.device, non_blocking=True)
 
     def _read(self, rows: Tensor) -> Tensor:
         """In ascending order from the disk, then in the order asked for."""
         ascending, place = rows.sort()
-        found = torch.from_numpy(np.ascontiguousarray(self.images[ascending.numpy()]))
+        if isinstance(self.images, Tensor):
+            found = self.images[ascending]
+        else:
+            found = torch.from_numpy(np.ascontiguousarray(self.images[ascending.numpy()]))
         batch = torch.empty_like(found)
         batch[place] = found
         return batch.pin_memory() if self.device.type == "cuda" else batch

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqv2.inputs import normalise
@@ -17,65 +15,10 @@ from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
-from dqv2.semantic.compose import compose, tobias_cells
-from dqv2.train.augment import augment, mix_pairs
+from dqv2.train.batch import Batches
 from dqv2.train.feed import Feed
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
-
-    Exactly one of `epochs` and `iterations` is set. `augment` holds the arguments of `train.augment.augment`.
-    """
-
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    augment: dict[str, Any]
-    optimiser: str = "sgd"
-    label_smoothing: float = 0.0
-    mix: str = "none"
-    mixup_alpha: float = 0.2
-    cutmix_alpha: float = 1.0
-    epochs: int | None = None
-    iterations: int | None = None
-
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> Recipe:
-        """The recipe among a stage's options."""
-        names = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in options.items() if key in names})
-
-    def steps(self, n: int) -> tuple[int, int]:
-        """(steps in all, steps an epoch) for n images."""
-        per_epoch = math.ceil(n / self.batch_size)
-        if n % self.batch_size == 1 and n > 1:
-            per_epoch -= 1  # batch normalisation cannot learn from a batch of one
-        return (self.iterations or self.epochs * per_epoch), per_epoch
-
-
-@dataclass(frozen=True)
-class FreshTobias:
-    """Another image's background for a share of each batch, drawn anew at every visit.
-
-    Attributes:
-        masks: bool[N, s, s], the foreground of each training image.
-        share: of the images of a batch; their donors are other images of the batch.
-    """
-
-    masks: Tensor
-    share: float
-
-    def __call__(self, images: Tensor, rows: Tensor, draws: torch.Generator) -> Tensor:
-        """uint8[B, 3, H, W] of `rows` int64[B] -> the same with some backgrounds replaced."""
-        n = len(images)
-        donors = (torch.arange(n) + int(torch.randint(1, max(n, 2), (1,), generator=draws))) % n
-        cells = tobias_cells(self.masks[rows], donors, generator=draws).to(images.device)
-        chosen = (torch.rand(n, generator=draws) < self.share).to(images.device)
-        composed = compose(images, images[donors.to(images.device)], cells)
-        return torch.where(chosen[:, None, None, None], composed, images)
+from dqv2.train.recipe import FreshTobias, Recipe
+from dqv2.train.step import Stepper
 
 
 class Watch(Protocol):
@@ -93,10 +36,11 @@ class Watch(Protocol):
 
 @dataclass
 class History:
-    """What a training printed: the mean loss of each epoch, and seconds spent."""
+    """What a training printed: the mean loss of each epoch, and seconds spent; `part`: as in `train.step.Stepper`."""
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    part: int = 0
 
 
 def fit(
@@ -143,11 +87,11 @@ def fit(
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
     total, per_epoch = recipe.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
-    feed, labels = Feed(images, device), labels.to(device)
-    second = (mixed[0].to(device), mixed[1]) if mixed else None
+    batches = Batches(Feed(images, device), labels, recipe, fresh=fresh, mixed=mixed)
     if mixed and recipe.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
     optimiser = _optimiser(model, recipe)
+    make_step = Stepper(model, optimiser, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
     )
@@ -162,6 +106,7 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         order_draws.set_state(state["order_draws"])
         draws.set_state(state["draws"])
+        make_step.part = state.get("part", recipe.batch_size)
         if watch is not None:
             watch.load_state_dict(state["watch"])
         step, epoch, order = state["step"], state["epoch"], state["order"]
@@ -170,14 +115,15 @@ def fit(
         logger.info("goes on from the checkpoint at step %d of %d (after epoch %d)", step, total, epoch)
     began, kept = time.monotonic() - history.seconds, time.monotonic()
 
-    def keep() -> None:
+    def keep(drawn: Tensor) -> None:
         resume.save(
             {
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "order_draws": order_draws.get_state(),
-                "draws": draws.get_state(),
+                "draws": drawn,
+                "part": make_step.part,
                 "watch": watch.state_dict() if watch is not None else None,
                 "step": step,
                 "epoch": epoch,
@@ -193,28 +139,24 @@ def fit(
             if order is None:
                 order, losses = torch.randperm(n, generator=order_draws), []
             parts = order.split(recipe.batch_size)[len(losses) : per_epoch][: total - step]
-            for rows, batch in zip(parts, feed.batches(parts), strict=True):
-                expected = labels[rows.to(device)]
-                if fresh is not None:
-                    batch = fresh(batch, rows, draws)
-                target = (expected, second[0][rows.to(device)], second[1]) if second else (expected, None, 1.0)
-                loss, logits = _step(model, batch, target, recipe, optimiser, draws)
+            for batch in batches(parts, draws):
+                loss, logits = make_step(batch)
                 losses.append(loss)
                 if watch is not None:
-                    watch(epoch, rows, logits.argmax(1) == expected)
+                    watch(epoch, batch.rows, logits.argmax(1) == batch.target.labels)
                 schedule.step()
                 step += 1
                 if signum := stop.asked():
                     if resume:
-                        keep()
+                        keep(batch.draws)
                         logger.info("keeps a checkpoint at step %d of %d", step, total)
                     raise stop.Stopped(signum)
                 if resume and step < total and time.monotonic() - kept >= checkpoint_seconds:
-                    keep()
+                    keep(batch.draws)
                     kept = time.monotonic()
             epoch += 1
             history.losses.append(_mean(losses, epoch, step, total, recipe))
-            history.seconds = time.monotonic() - began
+            history.seconds, history.part = time.monotonic() - began, make_step.part
             logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
             order, losses = None, []
     return history
@@ -237,48 +179,6 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(model.parameters(), **common)
     return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common)
-
-
-def _step(
-    model: nn.Module,
-    images: Tensor,
-    target: tuple[Tensor, Tensor | None, float],
-    recipe: Recipe,
-    optimiser: torch.optim.Optimizer,
-    draws: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """One step on uint8 images; returns the loss, not yet read from the device, and the logits."""
-    try:
-        batch = augment(normalise(images), **recipe.augment, generator=draws)
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        if recipe.mix != "none":
-            batch, partner, share = mix_pairs(
-                batch,
-                kind=recipe.mix,
-                mixup_alpha=recipe.mixup_alpha,
-                cutmix_alpha=recipe.cutmix_alpha,
-                generator=draws,
-            )
-            target = (target[0], target[0][partner], share)
-        logits = model(batch)
-        loss = _loss(logits, *target, recipe.label_smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-    except torch.cuda.OutOfMemoryError as error:
-        raise RuntimeError(
-            f"the device's memory does not suffice for batches of {recipe.batch_size} images of "
-            f"{images.shape[2]}x{images.shape[3]}: lower batch_size of the trainer or backbone"
-        ) from error
-    return loss.detach(), logits.detach()
-
-
-def _loss(logits: Tensor, labels: Tensor, others: Tensor | None, share: float, smoothing: float) -> Tensor:
-    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'."""
-    own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    if others is None:
-        return own
-    return share * own + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
 
 
 @torch.inference_mode()

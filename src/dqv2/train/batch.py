@@ -1,0 +1,150 @@
+"""A batch as a network sees it: read, given fresh backgrounds, normalised, augmented, mixed, with its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dqv2.inputs import normalise
+from dqv2.runtime.device import send
+from dqv2.train.augment import Augmentation, Mix
+from dqv2.train.feed import Feed
+from dqv2.train.recipe import Backgrounds, FreshTobias, Recipe
+
+
+class Target(NamedTuple):
+    """Labels int64[B], those of what an image is mixed with (or None), and the share of an image's own."""
+
+    labels: Tensor
+    others: Tensor | None
+    share: float
+
+    def part(self, where: slice) -> Target:
+        """Of a part of the batch."""
+        return Target(self.labels[where], None if self.others is None else self.others[where], self.share)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        rows: int64[n], on the CPU: all images of the batch.
+        images: float[B, 3, H, W] on the device, channels last: this process's part of them, all where it is alone.
+        target: of these.
+        draws: the generator's state after this batch was drawn, for a checkpoint.
+    """
+
+    rows: Tensor
+    images: Tensor
+    target: Target
+    draws: Tensor
+
+
+class _Drawn(NamedTuple):
+    """A batch of which the rows are known and everything random is drawn, on the CPU; places are in the batch."""
+
+    rows: Tensor
+    own: Tensor  # places that this process trains on
+    seen: Tensor  # places that are augmented: those and their partners
+    read: Tensor  # places that are read: those and their donors
+    backgrounds: Backgrounds | None
+    augmentation: Augmentation
+    mix: Mix | None
+    draws: Tensor
+
+
+class Batches:
+    """Makes batches; everything random is drawn for the whole batch, whatever part of it is made here.
+
+    Args:
+        feed: the images.
+        labels: int64[N], on the CPU.
+        recipe: how they are augmented and mixed.
+        fresh: backgrounds drawn anew, or None.
+        mixed: a second label of each image, int64[N], and the share of its own, or None.
+        part: of n images, those that this process trains on; None for all.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        labels: Tensor,
+        recipe: Recipe,
+        *,
+        fresh: FreshTobias | None = None,
+        mixed: tuple[Tensor, float] | None = None,
+        part: Callable[[int], slice] | None = None,
+    ):
+        self.feed, self.labels, self.recipe = feed, labels.cpu(), recipe
+        self.fresh, self.part = fresh, part or (lambda n: slice(0, n))
+        self.mixed = (mixed[0].cpu(), mixed[1]) if mixed else None
+        self.size = tuple(feed.images.shape[2:])
+
+    def __call__(self, parts: Iterable[Tensor], draws: torch.Generator) -> Iterator[Batch]:
+        """A batch for each int64[B] of `parts`."""
+        waiting: list[_Drawn] = []  # the feed may read ahead, and so draws ahead
+
+        def asked_for() -> Iterator[Tensor]:
+            for rows in parts:
+                waiting.append(self._draw(rows, draws))
+                yield rows[waiting[-1].read]
+
+        for images in self.feed.batches(asked_for()):
+            try:
+                batch = self._make(images, waiting.pop(0))
+            except torch.cuda.OutOfMemoryError as error:
+                raise RuntimeError(
+                    f"the device's memory does not suffice to augment batches of {self.recipe.batch_size} images of "
+                    f"{self.size[0]}x{self.size[1]}: lower batch_size of the trainer or backbone"
+                ) from error
+            yield batch
+
+    def _draw(self, rows: Tensor, draws: torch.Generator) -> _Drawn:
+        n, recipe = len(rows), self.recipe
+        backgrounds = self.fresh.draw(rows, draws) if self.fresh is not None else None
+        augmentation = Augmentation.draw(n, self.size, **recipe.augment, generator=draws)
+        mix = None
+        if recipe.mix != "none":
+            alphas = {"mixup_alpha": recipe.mixup_alpha, "cutmix_alpha": recipe.cutmix_alpha}
+            mix = Mix.draw(n, self.size, kind=recipe.mix, **alphas, generator=draws)
+        own = torch.arange(n)[self.part(n)]
+        seen = own if mix is None else _union(own, mix.partner[own], n)
+        read = seen if backgrounds is None else _union(seen, backgrounds.donors[seen], n)
+        return _Drawn(rows, own, seen, read, backgrounds, augmentation, mix, draws.get_state())
+
+    def _make(self, images: Tensor, drawn: _Drawn) -> Batch:
+        rows, own, mix = drawn.rows, drawn.own, drawn.mix
+        seen = _at(images, drawn.read, drawn.seen)
+        if drawn.backgrounds is not None:
+            donors, cells, chosen = (part[drawn.seen] for part in drawn.backgrounds)
+            seen = self.fresh.compose(seen, _at(images, drawn.read, donors), cells, chosen)
+        seen = drawn.augmentation.take(drawn.seen)(normalise(seen))
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        target = Target(send(self.labels[rows[own]], images.device), None, 1.0)
+        batch = _at(seen, drawn.seen, own)
+        if mix is not None:
+            partner = mix.partner[own]
+            batch = mix(batch, _at(seen, drawn.seen, partner))
+            target = Target(target.labels, send(self.labels[rows[partner]], images.device), mix.share)
+        elif self.mixed is not None:
+            target = Target(target.labels, send(self.mixed[0][rows[own]], images.device), self.mixed[1])
+        return Batch(rows, batch, target, drawn.draws)
+
+
+def _union(one: Tensor, other: Tensor, n: int) -> Tensor:
+    """Places in 0..n-1 that are in either, ascending."""
+    wanted = torch.zeros(n, dtype=torch.bool)
+    wanted[one] = wanted[other] = True
+    return wanted.nonzero()[:, 0]
+
+
+def _at(images: Tensor, held: Tensor, places: Tensor) -> Tensor:
+    """The images at `places` of a batch, of which those at `held` (ascending) are in `images`."""
+    if torch.equal(held, places):
+        return images
+    return images[send(torch.searchsorted(held, places), images.device)]

@@ -1,0 +1,110 @@
+"""A batch that does not fit into a GPU's memory: its gradient summed over parts, or a refusal that says why."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from dqv2.runtime.logging import logger
+from dqv2.runtime.resume import Resume
+from dqv2.train.loop import fit
+from tests.unit.trainings import CPU, Cut, Stop, easy_set, model, recipe
+
+DOUBLE = 1e-12  # weights in float64: the order of sums, over 16 steps
+
+
+@pytest.fixture
+def data():
+    return easy_set()
+
+
+class Small(nn.Module):
+    """Has memory for `room` images at once; looks at each image by itself, unless `between` mixes them."""
+
+    def __init__(self, room=1000, between=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.room, self.seen = room, []
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), between or nn.Identity(), nn.GELU(), nn.Flatten(), nn.Linear(8 * 7 * 7, 3)
+        )
+        self.double()
+
+    def forward(self, x):
+        x = self.body[1](self.body[0](x))  # so that a failed attempt has changed running statistics
+        if len(x) > self.room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        self.seen.append(len(x))
+        return self.body[4](self.body[3](self.body[2](x)))
+
+
+def trained(network, data, **changes):
+    history = fit(network, *data, recipe(**changes), seed=1, purpose="t", device=CPU)
+    return history, network.state_dict()
+
+
+def close(one, two):
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=DOUBLE)
+
+
+@pytest.mark.parametrize("options", [{}, {"mix": "both"}, {"optimiser": "adamw", "learning_rate": 1e-3}])
+def test_parts_of_a_batch_give_its_own_gradient(data, options):
+    """8 images a step where 3 fit: parts of 2, found once; the last batch of 6 in parts of 2 as well."""
+    whole, weights = trained(Small(), data, **options)
+    small = Small(room=3)
+    parts, again = trained(small, data, **options)
+    close(weights, again)
+    assert parts.losses == pytest.approx(whole.losses, abs=DOUBLE)
+    assert (whole.part, parts.part) == (8, 2)
+    assert small.seen == [2] * 15 * 4, "no step was done twice, and nothing was tried anew"
+
+
+def test_it_is_said_in_the_log(data, monkeypatch, caplog):
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level(logging.INFO, logger="dqv2"):
+        trained(Small(room=4), data)
+    assert "does not suffice for 8 images at once: the same step again, in parts of at most 4" in caplog.text
+
+
+def test_what_was_found_outlives_a_checkpoint(data, tmp_path):
+    options = {"seed": 1, "purpose": "t", "device": CPU, "checkpoint_seconds": 0}
+    with pytest.raises(Stop):
+        fit(Small(room=4), *data, recipe(), resume=Cut(tmp_path, {}), **options)
+    again = Small()
+    assert fit(again, *data, recipe(), resume=Resume(tmp_path, {}), **options).part == 4
+    close(trained(Small(), data)[1], again.state_dict())
+
+
+def test_a_network_that_mixes_a_batch_is_refused_by_name(data):
+    for between, why in ((nn.BatchNorm2d(8), "batch normalisation"), (nn.Dropout(0.1), "dropout")):
+        with pytest.raises(RuntimeError, match=rf"batches of 8 images of 16x16.*{why}.*lower batch_size.*approximate"):
+            trained(Small(room=4, between=between), data)
+    trained(Small(room=4, between=nn.Dropout(0.0)), data)
+
+
+def test_approximate_takes_the_parts_statistics_and_none_of_an_attempt_that_failed(data):
+    network, other = (Small(room=4, between=nn.BatchNorm2d(8)) for _ in range(2))
+    trained(network, data, on_out_of_memory="approximate")
+    assert int(network.body[1].num_batches_tracked) == 2 * 16, "two parts of each of 16 batches"
+    other.room = 8
+    assert not torch.equal(network.body[4].weight, trained(other, data)[1]["body.4.weight"])
+
+
+def test_nothing_is_tried_where_it_shall_fail_or_cannot_be_smaller(data):
+    with pytest.raises(RuntimeError, match=r"batches of 8 images of 16x16: lower batch_size.*on_out_of_memory: exact"):
+        trained(Small(room=4), data, on_out_of_memory="fail")
+    with pytest.raises(RuntimeError, match="nor for 1 at once"):
+        trained(Small(room=0), data)
+    with pytest.raises(RuntimeError, match="nor for 2 at once"):
+        trained(Small(room=1, between=nn.BatchNorm2d(8)), data, on_out_of_memory="approximate")
+
+
+def test_an_optimiser_that_does_not_fit_is_no_reason_to_make_smaller_parts(data, monkeypatch):
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.SGD, "step", full)
+    with pytest.raises(RuntimeError, match=r"optimiser's state: lower batch_size .now 8."):
+        fit(model(), *data, recipe(), seed=0, purpose="t", device=CPU)
