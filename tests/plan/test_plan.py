@@ -170,6 +170,7 @@ def test_titles_and_threads_change_nothing(demo, change):
         ("datasets.digits.title", "x"),
         ("label", "y"),
         ("jobs_per_gpu", 2),
+        ("trainers.resnet8.devices", 4),
         ("needs", {"train": {"mem_mb": 1}}),
     ]:
         assert files_and_params(make(change(demo, path, value))) == before

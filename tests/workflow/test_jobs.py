@@ -19,11 +19,25 @@ pytestmark = pytest.mark.workflow
 MODEL_STAGES = {"early_train", "saliency", "score", "features", "autoencoder", "pixels", "train", "evaluate"}
 
 
-def test_only_jobs_that_run_a_model_ask_for_a_gpu(project):
+def resources(project, *options):
+    """(rule, its resources as snakemake prints them) of each job that would run."""
     for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
         rules.write_text(re.sub(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.M))
-    text = project.snakemake("-n", "--quiet", "host").stdout
-    jobs = re.findall(r"^(?:local)?rule (\w+?)(?:_0_1)?:\n(?:    .*\n)*?    resources: (.*?)$", text, re.M)
+    text = project.snakemake("-n", "--quiet", "host", *options).stdout
+    return re.findall(r"^(?:local)?rule (\w+?)(?:_0_1)?:\n(?:    .*\n)*?    resources: (.*?)$", text, re.M)
+
+
+@pytest.mark.parametrize(("at_hand", "given"), [((), 2), (("--resources", "gpu=1"), 1)])
+def test_a_trainer_of_several_devices_asks_for_them_and_makes_do_with_what_there_is(project, at_hand, given):
+    jobs = resources(project, *at_hand, "--config", "targets=[fig4a]", "trainers={resnet8: {devices: 2}}")
+    asked = {(rule, int(re.search(r"\bgpu=(\d+)", line)[1])) for rule, line in jobs if "gpu=" in line}
+    assert ("train", given) in asked
+    assert {number for rule, number in asked if rule in MODEL_STAGES - {"train"}} == {1}
+    assert [number for rule, number in asked if rule == "train"] == [given]
+
+
+def test_only_jobs_that_run_a_model_ask_for_a_gpu(project):
+    jobs = resources(project)
     asked = {}
     for rule, line in jobs:
         asked.setdefault(rule, dict(part.split("=", 1) for part in line.split(", ") if "=" in part))

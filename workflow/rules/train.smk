@@ -25,7 +25,8 @@ for seeds in PLAN.chunks:
             "../../envs/dqv2.yaml"
         threads: PLAN.config.threads
         resources:
-            **needs("train", seeds, model=True),
+            **needs("train", seeds, model=True)
+            | {"gpu": lambda wildcards: PLAN.config.trainers[wildcards.trainer].devices},
         params:
             options=lambda wildcards: PLAN.train_options(wildcards.dataset, wildcards.trainer),
         message:

@@ -7,7 +7,7 @@ import torch
 from dqv2.data import Pack
 from dqv2.data.dataset import require_test
 from dqv2.pixel.step import PixelStep
-from dqv2.runtime.device import describe, use_device
+from dqv2.runtime.device import describe, devices_at_hand, use_device
 from dqv2.runtime.files import atomic_path, sha256, write_json
 from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
@@ -70,6 +70,7 @@ def main(snakemake):
             resume=resume,
             fresh=fresh,
             mixed=mixed,
+            devices=devices_at_hand(snakemake.resources.get("gpu", 1)),
         )
         with atomic_path(model_file) as temporary:
             save_model(temporary, model, network)

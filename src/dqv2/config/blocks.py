@@ -32,7 +32,8 @@ class Training(Block):
 
 class Trainer(Training):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `args` go to timm's network;
-    images are resized to `input_size` for it where that is given."""
+    images are resized to `input_size` for it where that is given. `devices` GPUs of a machine share each batch; the
+    weights are those of one up to the order of sums, so that no stage has it among its params."""
 
     title: str = ""
     model: str
@@ -42,6 +43,7 @@ class Trainer(Training):
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 128
+    devices: Annotated[int, Field(ge=1)] = 1
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -55,6 +57,12 @@ class Trainer(Training):
     def _one_length(self) -> Trainer:
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError("give either epochs or iterations, not both and not neither")
+        return self
+
+    @model_validator(mode="after")
+    def _an_image_each(self) -> Trainer:
+        if self.devices > self.batch_size:
+            raise ValueError(f"{self.devices} devices cannot share a batch of {self.batch_size}: lower devices")
         return self
 
 

@@ -80,7 +80,7 @@ class Params(Inputs):
 
     def train_options(self, dataset: str, trainer: str) -> dict[str, Any]:
         """What a training depends on besides the images."""
-        recipe = _recipe(self.config.trainers[trainer])
+        recipe = _recipe(self.config.trainers[trainer], "devices")
         return self.options("train", **recipe, **self._network_options(dataset))
 
     def export_options(self, selection: Selection, keep: float, form: str) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from torch import Tensor
 from dqv2.runtime.logging import logger
 
 
-def use_device(threads: int) -> torch.device:
-    """The first CUDA device that the job's lease shows, or the CPU with `threads` threads; both deterministic.
+def use_device(threads: int, *, index: int = 0) -> torch.device:
+    """A CUDA device (`index`, of those that the job's lease shows), or the CPU with `threads` threads.
 
-    The same weights come out, bit for bit, on the same device with the same number of threads.
+    Both deterministic.     The same weights come out, bit for bit, on the same device with the same number of threads.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
+        torch.cuda.set_device(device)
         logger.info("runs on %s, PyTorch %s", describe(device), torch.__version__)
     else:
         logger.info("no GPU to be had: runs on the CPU with %d threads, PyTorch %s", threads, torch.__version__)
@@ -37,6 +38,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def devices_at_hand(asked: int) -> int:
+    """How many devices a training that asked for so many runs on: those that the lease shows, one on a CPU."""
+    return max(1, min(asked, torch.cuda.device_count()))
 
 
 def describe(device: torch.device) -> str:

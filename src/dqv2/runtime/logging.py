@@ -9,13 +9,16 @@ from pathlib import Path
 logger = logging.getLogger("dqv2")
 
 
-def log_to(path: str | Path) -> logging.Logger:
-    """Write this job's log to `path`, and each message of level WARNING or above, or marked `say`, to the terminal."""
+def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
+    """Write this job's log to `path`, and what a person follows to the terminal.
+
+    That is each message of level WARNING or above, or marked `say`. With `mode` "a" a log is gone on with.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     logger.handlers.clear()
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    file = logging.FileHandler(path, mode="w")
+    file = logging.FileHandler(path, mode=mode)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))
@@ -23,6 +26,11 @@ def log_to(path: str | Path) -> logging.Logger:
     logger.addHandler(file)
     logger.addHandler(terminal)
     return logger
+
+
+def log_file() -> str | None:
+    """Where this job's log goes, or None where it has none."""
+    return next((h.baseFilename for h in logger.handlers if isinstance(h, logging.FileHandler)), None)
 
 
 def say(message: str) -> None:

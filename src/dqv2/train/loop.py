@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from dqv2.train.batch import Batches
 from dqv2.train.feed import Feed
 from dqv2.train.recipe import FreshTobias, Recipe
 from dqv2.train.step import Stepper
+
+if TYPE_CHECKING:
+    from dqv2.train.parallel import Group
 
 
 class Watch(Protocol):
@@ -56,6 +59,7 @@ def fit(
     fresh: FreshTobias | None = None,
     mixed: tuple[Tensor, float] | None = None,
     watch: Watch | None = None,
+    devices: int = 1,
     checkpoint_seconds: float = 300.0,
 ) -> History:
     """Train `model` in place.
@@ -73,6 +77,8 @@ def fit(
         mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
             already (not with the recipe's own `mix`).
         watch: told after each batch which of its images were classified rightly.
+        devices: how many devices share each batch; with more than one, a process for each (`train.parallel`), and
+            the same weights up to the order of sums.
         checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
 
     Raises:
@@ -85,13 +91,42 @@ def fit(
         raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
-    total, per_epoch = recipe.steps(n)
-    model.to(device, memory_format=torch.channels_last).train()
-    batches = Batches(Feed(images, device), labels, recipe, fresh=fresh, mixed=mixed)
     if mixed and recipe.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
+    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "resume": resume, "fresh": fresh, "mixed": mixed}
+    how |= {"watch": watch, "checkpoint_seconds": checkpoint_seconds}
+    if devices == 1:
+        return train(model, images, labels, recipe, device=device, **how)
+    from dqv2.train.parallel import fit_on_several
+
+    data = {"images": images, "labels": labels, "recipe": recipe}
+    return fit_on_several(model, devices=devices, device=device, **data, **how)
+
+
+def train(
+    model: nn.Module,
+    images: Tensor | Any,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    purpose: str,
+    device: torch.device,
+    resume: Resume | None,
+    fresh: FreshTobias | None,
+    mixed: tuple[Tensor, float] | None,
+    watch: Watch | None,
+    checkpoint_seconds: float,
+    group: Group | None = None,
+) -> History:
+    """`fit` in this process, alone or as one of `group`."""
+    n = len(images)
+    total, per_epoch = recipe.steps(n)
+    model.to(device, memory_format=torch.channels_last).train()
+    batches = Batches(Feed(images, device), labels, recipe, fresh=fresh, mixed=mixed, part=group and group.part)
+    network = group.wrap(model) if group else model
     optimiser = _optimiser(model, recipe)
-    make_step = Stepper(model, optimiser, recipe)
+    make_step = Stepper(network, optimiser, recipe, group)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
     )
@@ -116,6 +151,8 @@ def fit(
     began, kept = time.monotonic() - history.seconds, time.monotonic()
 
     def keep(drawn: Tensor) -> None:
+        if group and group.rank:
+            return  # all have the same state
         resume.save(
             {
                 "model": model.state_dict(),
@@ -143,10 +180,11 @@ def fit(
                 loss, logits = make_step(batch)
                 losses.append(loss)
                 if watch is not None:
-                    watch(epoch, batch.rows, logits.argmax(1) == batch.target.labels)
+                    right = logits.argmax(1) == batch.target.labels
+                    watch(epoch, batch.rows, group.gather(right, len(batch.rows)) if group else right)
                 schedule.step()
                 step += 1
-                if signum := stop.asked():
+                if signum := group.agree(stop.asked()) if group else stop.asked():
                     if resume:
                         keep(batch.draws)
                         logger.info("keeps a checkpoint at step %d of %d", step, total)

@@ -7,12 +7,13 @@ the gradient is the batch's, up to the order of its sums, for a network that loo
 
 Batch normalisation does not: it would use each part's mean and variance in place of the batch's, and move its running
 statistics once a part. Dropout would draw its zeros part by part. Such a network is refused, unless the recipe says
-`on_out_of_memory: approximate`.
+`on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,9 @@ from dqv2.runtime.logging import logger
 from dqv2.train.batch import Batch, Target
 from dqv2.train.recipe import Recipe
 
+if TYPE_CHECKING:
+    from dqv2.train.parallel import Group
+
 
 class Stepper:
     """Makes steps.
@@ -32,18 +36,21 @@ class Stepper:
         model: in train mode, on its device.
         optimiser: of its parameters.
         recipe: how.
+        group: the processes that share each batch, or None.
 
     Attributes:
         part: images that go through the network at once; the recipe's batch size until memory did not suffice.
     """
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe):
-        self.model, self.optimiser, self.recipe = model, optimiser, recipe
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, group: Group | None = None):
+        self.model, self.optimiser, self.recipe, self.group = model, optimiser, recipe, group
         self.dtype = next(model.parameters()).dtype
         self.part = recipe.batch_size
         self.changes = not_kept(model)
         # What a forward pass changes, and an attempt that failed must leave as it was
-        again = recipe.on_out_of_memory == "approximate" or (recipe.on_out_of_memory == "exact" and not self.changes)
+        again = not group and (
+            recipe.on_out_of_memory == "approximate" or (recipe.on_out_of_memory == "exact" and not self.changes)
+        )
         self.buffers = list(model.buffers()) if again else []
         self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
@@ -85,6 +92,15 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         images = batch.images.to(self.dtype)
         n = len(images)
+        if self.group:
+            logits = self.model(images)
+            if n:
+                loss = mean_loss(logits, batch.target, self.recipe.label_smoothing)
+                loss = loss * self.group.weight(n, len(batch.rows))
+            else:
+                loss = 0 * logits.sum()  # takes part in the sums of the others
+            loss.backward()
+            return self.group.whole(loss.detach()), logits.detach()
         count = math.ceil(n / self.part)
         if self.changes:
             count = max(1, min(count, n // 2))  # batch normalisation cannot learn from one image
@@ -111,6 +127,8 @@ class Stepper:
             f"the device's memory does not suffice for batches of {self.recipe.batch_size} images of {height}x{width}"
         )
         remedy = "lower batch_size of the trainer or backbone"
+        if self.group:
+            raise RuntimeError(f"{what} on {self.group.size} devices: {remedy}, or raise devices") from error
         if self.recipe.on_out_of_memory == "fail":
             raise RuntimeError(f"{what}: {remedy}, or set on_out_of_memory: exact") from error
         if self.changes and self.recipe.on_out_of_memory == "exact":

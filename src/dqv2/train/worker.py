@@ -1,0 +1,90 @@
+"""A process of a training on several devices, started by torchrun: `python -m dqv2.train.worker FOLDER`.
+
+`FOLDER` is `train.parallel.fit_on_several`'s: `job.pt` goes in; `result.pt` (of rank 0), `error-*.pickle` or
+`stopped-*` come out.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+import torch.distributed as dist
+
+from dqv2.runtime.device import use_device
+from dqv2.runtime.files import atomic_path
+from dqv2.runtime.logging import log_to, logger
+from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.train.loop import train
+from dqv2.train.parallel import Group
+
+
+def main(folder: Path) -> int:
+    """Train; returns the exit code."""
+    rank = int(os.environ["RANK"])
+    with stop_signals():
+        try:
+            job = torch.load(folder / "job.pt", map_location="cpu", weights_only=False, mmap=True)
+            _end_with(job["parent"])
+            if rank == 0 and job["log"]:
+                log_to(job["log"], mode="a")
+            _train(folder, job)
+        except Stopped as stopped:
+            (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)))
+            return 128 + stopped.signum
+        except Exception as error:
+            logger.info("process %d failed", rank, exc_info=True)
+            with atomic_path(folder / f"error-{rank}.pickle") as temporary:
+                temporary.write_bytes(_pickled(error))
+            return 1
+    return 0
+
+
+def _train(folder: Path, job: dict) -> None:
+    cuda = job["kind"] == "cuda"
+    device = use_device(job["threads"], index=int(os.environ["LOCAL_RANK"])) if cuda else use_device(job["threads"])
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
+    group = Group(device)
+    logger.info("%d processes, each with its part of every batch", group.size)
+    model, options = job["model"], job["job"]
+    history = train(model, device=device, group=group, **options)
+    if group.rank == 0:
+        state = {key: value.cpu() for key, value in model.state_dict().items()}
+        watch = options["watch"]
+        kept = {"model": state, "history": history, "watch": watch.state_dict() if watch is not None else None}
+        with atomic_path(folder / "result.pt") as temporary:
+            torch.save(kept, temporary)
+    dist.barrier(group.control)
+    dist.destroy_process_group()
+
+
+def _end_with(parent: int) -> None:
+    """End when the job that this process works for is gone, as it cannot say so when it is killed outright."""
+    job = psutil.Process(parent)
+
+    def look() -> None:
+        while job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _pickled(error: Exception) -> bytes:
+    """The error, or where it cannot be taken apart and put together again, its words."""
+    try:
+        found = pickle.dumps(error)
+        pickle.loads(found)
+    except Exception:
+        found = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,121 @@
+"""One training in several processes (gloo, on the CPU): the weights of one, also after it was stopped and went on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from dqv2.runtime.resume import Resume
+from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.train.loop import FreshTobias, fit
+from dqv2.train.scoring import Presentations
+from tests.conftest import ROOT
+from tests.unit.trainings import CPU, easy_set, model, recipe
+
+LONGER = 1e-10  # the same after 80 steps
+DOUBLE = 1e-12  # weights in float64 after 12 steps with batch normalisation: the order of sums
+
+
+@pytest.fixture
+def data():
+    """26 images: batches of 8, and a last one of 2, of which the third of three processes gets none."""
+    images, labels = easy_set()
+    return images[:26], labels[:26]
+
+
+def close(one, two, tolerance):
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, rtol=0, atol=tolerance)
+
+
+def test_three_processes_end_in_the_weights_of_one(data):
+    """Batch normalisation, Mixup and CutMix, fresh backgrounds, uneven parts."""
+    masks = torch.zeros(26, 4, 4, dtype=torch.bool)
+    masks[:, 1:3] = True
+    options = {"seed": 1, "purpose": "t", "device": CPU, "fresh": FreshTobias(masks, 0.5)}
+    alone, shared = model().double(), model().double()
+    seen, seen_by_all = Presentations(26), Presentations(26)
+    how = recipe(epochs=3, mix="both")
+    history = fit(alone, *data, how, watch=seen, **options)
+    together = fit(shared, *data, how, watch=seen_by_all, devices=3, **options)
+    assert together.losses == pytest.approx(history.losses, abs=DOUBLE)
+    assert torch.equal(seen.correct, seen_by_all.correct)
+    close(alone, shared, DOUBLE)
+
+
+def test_a_signal_stops_all_at_one_step_and_any_number_goes_on(data, tmp_path):
+    options = {"seed": 1, "purpose": "t", "device": CPU}
+    how = recipe(epochs=None, iterations=80)
+    alone, shared = model().double(), model().double()
+    fit(alone, *data, how, **options)
+    resume = Resume(tmp_path, {"a": 1})
+
+    def stop_when_it_runs():
+        while not resume.load():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    teller = threading.Thread(target=stop_when_it_runs, daemon=True)
+    with stop_signals():
+        teller.start()
+        with pytest.raises(Stopped, match="SIGTERM"):
+            fit(shared, *data, how, devices=2, resume=resume, checkpoint_seconds=0, **options)
+    step = resume.load()["step"]
+    assert 0 < step < 80
+    again = model(seed=9).double()
+    fit(again, *data, how, resume=resume, **options)
+    close(alone, again, LONGER)
+
+
+class Fails(nn.Module):
+    """Fails in the process that has the second half of a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3 * 16 * 16, 3)
+
+    def forward(self, x):
+        if int(os.environ.get("RANK", 0)):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return self.last(x.flatten(1))
+
+
+def test_what_one_process_raises_is_what_the_training_raises(data):
+    with pytest.raises(
+        RuntimeError, match=r"batches of 8 images of 16x16 on 2 devices: lower batch_size.*raise devices"
+    ):
+        fit(Fails(), *data, recipe(), seed=0, purpose="t", device=CPU, devices=2)
+
+
+JOB = """
+import sys
+from pathlib import Path
+from dqv2.runtime.resume import Resume
+from dqv2.train.loop import fit
+from tests.unit.trainings import CPU, easy_set, model, recipe
+how = {"seed": 1, "purpose": "t", "device": CPU, "devices": 2}
+how |= {"resume": Resume(Path(sys.argv[1]), {}), "checkpoint_seconds": 0}
+fit(model(), *easy_set(), recipe(epochs=None, iterations=100_000), **how)
+"""
+
+
+def test_killed_outright_it_leaves_no_process_behind(tmp_path):
+    """Or they would hold devices that the lease gives to the next job."""
+    job = subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path)], cwd=ROOT)
+    try:
+        while not (tmp_path / "checkpoint.pt").exists():
+            assert job.poll() is None, "it failed"
+            time.sleep(0.05)
+        started = psutil.Process(job.pid).children(recursive=True)
+        assert len(started) == 3, "torchrun and two processes"
+    finally:
+        job.kill()
+        job.wait()
+    assert not psutil.wait_procs(started, timeout=15)[1]
