@@ -1,5 +1,7 @@
 """From stored pixels to network input."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -11,11 +13,19 @@ def normalise(images: Tensor) -> Tensor:
     """Scale uint8[N, 3, H, W] to 0..1, then centre and scale by ImageNet's channel statistics: float32."""
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+    mean, std = _statistics(images.device)
+    return images.div(255).sub_(mean).div_(std)
 
 
 def denormalise(values: Tensor) -> Tensor:
     """The way back: float[N, 3, H, W] of normalised values to the nearest uint8, cut off at 0 and 255."""
-    mean, std = (torch.tensor(v, device=values.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = _statistics(values.device)
     return values.float().mul(std).add_(mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+@lru_cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Made once a device: each copy to a GPU makes the host wait for it."""
+    with torch.inference_mode(False):
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std

@@ -176,7 +176,9 @@ def test_titles_and_threads_change_nothing(demo, change):
         assert files_and_params(make(change(demo, path, value))) == before
 
 
-@pytest.mark.parametrize(("key", "value"), [("on_out_of_memory", "approximate")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("on_out_of_memory", "approximate"), ("precision", "bfloat16"), ("compile", True)]
+)
 def test_how_a_training_runs_is_a_param_only_where_it_is_no_default(demo, change, key, value):
     """So that a new key reruns nothing."""
     plan, changed = make(demo), change(change(demo, f"trainers.resnet8.{key}", value), f"backbones.early.{key}", value)

@@ -28,6 +28,7 @@ def test_the_shipped_files_are_valid(overlay):
         ("targets", ["fig9"], ["targets: 'fig9'", "fig5b"]),
         ("trainers.resnet8.epochs", 3, ["trainers.resnet8", "either epochs or iterations"]),
         ("trainers.resnet8.on_out_of_memory", "shrink", ["trainers.resnet8.on_out_of_memory", "exact", "approximate"]),
+        ("trainers.resnet8.precision", "half", ["trainers.resnet8.precision = 'half'", "'float32'", "'bfloat16'"]),
         ("trainers.resnet8.devices", 0, ["trainers.resnet8.devices = 0", "greater than or equal to 1"]),
         ("trainers.resnet8.devices", 65, ["trainers.resnet8", "65 devices cannot share a batch of 64"]),
         ("masks.centre.backbone", "early", ["masks.centre", "network and shuffled"]),

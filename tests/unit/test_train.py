@@ -11,7 +11,8 @@ import torch
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.runtime.stop import Stopped, stop_signals
-from dqv2.train.loop import FreshTobias, accuracy, fit
+from dqv2.train.evaluation import accuracy
+from dqv2.train.loop import FreshTobias, fit
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, model, recipe
 
 

@@ -8,7 +8,7 @@ from dqv2.runtime.device import use_device
 from dqv2.runtime.files import write_json
 from dqv2.runtime.job import run_job
 from dqv2.runtime.logging import say
-from dqv2.train.loop import accuracy
+from dqv2.train.evaluation import accuracy
 from dqv2.train.models import load_model
 
 
@@ -18,8 +18,9 @@ def main(snakemake):
     splits = {split: Pack.open(inputs[split]) for split in ("validation", "test")}
     for model_file, training, output in zip(inputs.models, inputs.trainings, snakemake.output.metrics, strict=True):
         model, facts = load_model(model_file, device), json.loads(Path(training).read_text())
+        how = {"device": device, "precision": facts.get("precision", "float32")}
         scores = {
-            f"{split}_accuracy": accuracy(model, pack.images, pack.labels, device=device) if len(pack) else None
+            f"{split}_accuracy": accuracy(model, pack.images, pack.labels, **how) if len(pack) else None
             for split, pack in splits.items()
         }
         write_json(Path(output), facts | scores)

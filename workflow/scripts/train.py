@@ -83,6 +83,7 @@ def main(snakemake):
             "seed": seed,
             "train_loss": history.losses[-1],
             "micro_batch": history.part,
+            "precision": recipe.precision,
             "train_seconds": round(history.seconds, 4),
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),

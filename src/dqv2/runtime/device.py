@@ -20,7 +20,11 @@ def use_device(threads: int, *, index: int = 0) -> torch.device:
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # Else every new tensor is filled with NaN before it is written, by a kernel of its own, to help find faults
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    # What "float32" means on a GPU: PyTorch's own default, said here
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     device = torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -81,11 +82,11 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
         raise ValueError(f"cells must be int[{n}, s·s], got {cells.dtype} of shape {list(cells.shape)}")
     if n and not -1 <= int(cells.min()) <= int(cells.max()) < s * s:
         raise ValueError(f"cells must lie in -1..{s * s - 1}")
-    row_cell, row_source = _sources(cell_edges(height, s), images.device)
-    column_cell, column_source = _sources(cell_edges(width, s), images.device)
+    row_cell, row_source = _sources(height, s, images.device)
+    column_cell, column_source = _sources(width, s, images.device)
     out = torch.empty_like(images)
     for part in _chunks(n, height * width):
-        source = cells[part].to(images.device, torch.int64).view(-1, s, s)
+        source = cells[part].to(images.device, torch.int64, non_blocking=images.is_cuda).view(-1, s, s)
         own = (source < 0)[:, row_cell][:, :, column_cell]
         source = source.clamp(min=0)
         # The donor's pixel row depends on (y, cell column) only, its pixel column on (cell row, x).
@@ -129,14 +130,19 @@ def _check_masks(masks: Tensor, donors: Tensor) -> None:
         raise ValueError(f"donors must be indices of the {n} images, 0..{n - 1}")
 
 
-def _sources(edges: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Along one axis: each pixel's cell, [L], and the pixel that each donor cell would put there, [L, s]."""
-    edge = torch.tensor(edges, device=device)
+@lru_cache(maxsize=16)
+def _sources(length: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Along one axis: each pixel's cell, [L], and the pixel that each donor cell would put there, [L, s].
+
+    Kept, as a training asks for the same with every batch, and a copy to a GPU makes the host wait for it.
+    """
+    edge = torch.tensor(cell_edges(length, cells))
     size = edge.diff()
-    cell = torch.arange(len(size), device=device).repeat_interleave(size)
-    offset = torch.arange(edges[-1], device=device) - edge[cell]
+    cell = torch.arange(len(size)).repeat_interleave(size)
+    offset = torch.arange(length) - edge[cell]
     # Where the centre of a cell's pixel falls in the donor's cell: in integers, so exact everywhere.
-    return cell, edge[:-1] + (2 * offset[:, None] + 1) * size // (2 * size[cell][:, None])
+    source = edge[:-1] + (2 * offset[:, None] + 1) * size // (2 * size[cell][:, None])
+    return cell.to(device), source.to(device)
 
 
 def _chunks(n: int, numbers_each: int) -> Iterator[slice]:

@@ -33,14 +33,15 @@ class Feed:
     Args:
         images: uint8[N, 3, H, W]: a tensor, or what is indexed by rows (a memory map, `StreamedImages`).
         device: where batches go.
+        keep: whether to put all images there, for those that are seen again and again; False reads them as they come.
     """
 
-    def __init__(self, images: Tensor | Any, device: torch.device):
+    def __init__(self, images: Tensor | Any, device: torch.device, *, keep: bool = True):
         self.device = device
         size = images.numel() if isinstance(images, Tensor) else int(np.prod(images.shape))
         self.images: Any = images
         self.resident = isinstance(images, Tensor) and images.device.type == device.type
-        if self.resident:
+        if self.resident or not keep:
             return
         if fits_memory(size, device):
             whole = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
@@ -55,7 +56,7 @@ class Feed:
         """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""
         if self.resident:
             for part in rows:
-                yield self.images[send(part, self.device)]
+                yield self.images.index_select(0, send(part, self.device))
             return
         with ThreadPoolExecutor(1) as reader:
             coming = None

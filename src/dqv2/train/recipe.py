@@ -23,6 +23,9 @@ class Recipe:
         on_out_of_memory: what follows where a GPU's memory does not suffice for a batch. "exact": the batch's gradient
             is summed over parts of it, where that is the same gradient; a network with batch normalisation or dropout
             is refused. "approximate": those are taken too; see `train.step`. "fail": none is.
+        precision: of the network's arithmetic. "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's
+            default. "bfloat16": where autocast finds it safe; weights, sums and the loss stay float32.
+        compile: whether torch.compile translates the network, which takes a minute or so first.
     """
 
     batch_size: int
@@ -38,6 +41,8 @@ class Recipe:
     epochs: int | None = None
     iterations: int | None = None
     on_out_of_memory: str = "exact"
+    precision: str = "float32"
+    compile: bool = False
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Recipe:
@@ -83,6 +88,7 @@ class FreshTobias:
     @staticmethod
     def compose(images: Tensor, donor_images: Tensor, cells: Tensor, chosen: Tensor) -> Tensor:
         """uint8[B, 3, H, W] twice, the second the donors -> the first with the backgrounds of those chosen replaced."""
+        cells = cells.pin_memory() if images.is_cuda else cells
         composed = compose(images, donor_images, cells)
         return torch.where(send(chosen, images.device)[:, None, None, None], composed, images)
 

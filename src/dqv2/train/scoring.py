@@ -30,14 +30,24 @@ class Presentations:
     """
 
     def __init__(self, n: int):
-        self.correct = torch.zeros(0, n, dtype=torch.bool)
+        self._correct = torch.zeros(0, n, dtype=torch.bool)
+        self._noted: list[tuple[int, Tensor, Tensor]] = []  # still on the device, as to read makes the host wait for it
 
     def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
         """Note a batch of epoch `epoch` (from 0): `right` bool[B] of the images `rows` int64[B]."""
-        while len(self.correct) <= epoch:
-            last = self.correct[-1:] if len(self.correct) else torch.zeros(1, self.correct.shape[1], dtype=torch.bool)
-            self.correct = torch.cat([self.correct, last])
-        self.correct[epoch, rows] = right.cpu()
+        self._noted.append((epoch, rows, right))
+
+    @property
+    def correct(self) -> Tensor:
+        """Read from the device what was noted since."""
+        for epoch, rows, right in self._noted:
+            while len(self._correct) <= epoch:
+                n = self._correct.shape[1]
+                last = self._correct[-1:] if len(self._correct) else torch.zeros(1, n, dtype=torch.bool)
+                self._correct = torch.cat([self._correct, last])
+            self._correct[epoch, rows] = right.cpu()
+        self._noted.clear()
+        return self._correct
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -45,7 +55,8 @@ class Presentations:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.correct = state["correct"]
+        self._correct = state["correct"]
+        self._noted.clear()
 
 
 def score_by_training(

@@ -93,7 +93,7 @@ class Stepper:
         images = batch.images.to(self.dtype)
         n = len(images)
         if self.group:
-            logits = self.model(images)
+            logits = self._forward(images)
             if n:
                 loss = mean_loss(logits, batch.target, self.recipe.label_smoothing)
                 loss = loss * self.group.weight(n, len(batch.rows))
@@ -105,20 +105,25 @@ class Stepper:
         if self.changes:
             count = max(1, min(count, n // 2))  # batch normalisation cannot learn from one image
         if count == 1:
-            logits = self.model(images)
+            logits = self._forward(images)
             loss = mean_loss(logits, batch.target, self.recipe.label_smoothing)
             loss.backward()
             return loss.detach(), logits.detach()
         losses, outputs = [], []
         edges = [round(k * n / count) for k in range(count + 1)]
         for where in map(slice, edges, edges[1:]):
-            logits = self.model(images[where])
+            logits = self._forward(images[where])
             loss = mean_loss(logits, batch.target.part(where), self.recipe.label_smoothing)
             loss = loss * ((where.stop - where.start) / n)
             loss.backward()
             losses.append(loss.detach())
             outputs.append(logits.detach())
         return torch.stack(losses).sum(), torch.cat(outputs)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with autocast(images.device, self.recipe.precision):
+            logits = self.model(images)
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def _smaller(self, batch: Batch, error: Exception) -> int:
         """The size of parts to try next, or RuntimeError."""
@@ -149,6 +154,11 @@ class Stepper:
             torch._foreach_copy_(self.buffers, self.before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The network's forward pass in "float32" (as it is) or "bfloat16"."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def not_kept(model: nn.Module) -> str:

@@ -1,0 +1,51 @@
+"""How often trained weights are right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dqv2.inputs import normalise
+from dqv2.runtime.device import send
+from dqv2.train.feed import Feed
+from dqv2.train.step import autocast
+
+
+@torch.inference_mode()
+def accuracy(
+    model: nn.Module,
+    images: Any,
+    labels: Any,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+    batch_size: int = 512,
+) -> float:
+    """Top-1 accuracy in %, of `model` in eval mode.
+
+    Args:
+        model: moved to `device`.
+        images: uint8[N, 3, H, W], a tensor or what is indexed by rows; read batch by batch, each while the one before
+            is worked on.
+        labels: int64[N], a tensor or an array.
+        device: where.
+        precision: as the weights were trained, "float32" or "bfloat16".
+        batch_size: images at once.
+
+    Returns:
+        The accuracy; NaN where there are no images.
+    """
+    n = len(images)
+    if not n:
+        return float("nan")
+    model.to(device, memory_format=torch.channels_last).eval()
+    labels, right = torch.as_tensor(labels), torch.zeros((), dtype=torch.int64, device=device)
+    parts = torch.arange(n).split(batch_size)
+    for rows, batch in zip(parts, Feed(images, device, keep=False).batches(parts), strict=True):
+        seen = normalise(batch).contiguous(memory_format=torch.channels_last)
+        with autocast(device, precision):
+            found: Tensor = model(seen).argmax(1)
+        right += (found == send(labels[rows], device)).sum()  # read once, after the last batch
+    return 100.0 * int(right) / n
