@@ -1,6 +1,9 @@
 """Masked autoencoders: the authors' format, wrong files, reconstruction, pre-training."""
 
 import argparse
+import math
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -29,6 +32,7 @@ from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.pixel.step import mae_step
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import seeded
+from dqv2.runtime.stop import Stopped, stop_signals
 
 CPU = torch.device("cpu")
 
@@ -283,6 +287,35 @@ def test_pretraining_learns_to_draw_from_the_surroundings(digits):
     mean = truth.masked_fill(where, 0).sum((2, 3), keepdim=True) / (~where).sum((2, 3), keepdim=True)
     assert trained.seconds > 0
     assert (drawn - truth)[where].pow(2).mean() < 0.8 * (mean - truth)[where].pow(2).mean()
+
+
+@pytest.mark.parametrize("at", [1, 5, 6, 9])
+def test_a_pretraining_that_is_asked_to_stop_keeps_a_checkpoint_after_the_step(digits, tmp_path, at):
+    """At the first step, within an epoch (of 3 steps), at its end and after the last step: the same weights."""
+    recipe, steps = Pretraining(epochs=3, batch_size=math.ceil(len(digits) / 3)), 0
+
+    def trained(resume, number=None):
+        with seeded(0, "test"):
+            model = build_autoencoder("mini", image_size=32, grid=8)
+
+        def count(*_):
+            nonlocal steps
+            steps += 1
+            if number and steps == at:
+                os.kill(os.getpid(), number)
+
+        model.register_forward_hook(count)
+        return pretrain(model, digits, recipe, seed=0, device=CPU, resume=resume).loss, model.state_dict()
+
+    loss, whole = trained(None)
+    steps = 0
+    with stop_signals(), pytest.raises(Stopped, match="SIGTERM"):
+        trained(Resume(tmp_path, {}), signal.SIGTERM)
+    assert steps == at
+    again, weights = trained(Resume(tmp_path, {}))
+    assert steps == 9, "no step was done twice"
+    assert again == loss
+    assert all(torch.equal(value, whole[name]) for name, value in weights.items())
 
 
 def test_a_pretraining_that_was_cut_off_ends_in_the_same_weights(digits, tmp_path):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.inputs import normalise
+from dqv2.runtime import stop
+from dqv2.runtime.device import send
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
@@ -60,9 +62,10 @@ def pretrain(
         seed: what the order, the hidden patches and the flips are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on and ends in the same weights.
-        checkpoint_seconds: at the first end of an epoch after so many seconds a checkpoint is kept.
+        checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
 
     Raises:
+        Stopped: the process was asked to stop; after the step at hand a checkpoint was kept.
         FloatingPointError: the loss is not a number; says in which epoch.
     """
     model.to(device).train()
@@ -81,40 +84,53 @@ def pretrain(
         optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
     )
     draws = generator(seed, "autoencoder", "draws")
-    done, loss, before = 0, float("nan"), 0.0
+    epoch, loss, before = 0, float("nan"), 0.0
+    order, losses = None, []  # of the epoch at hand
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
     if resume and (state := resume.load()):
-        for part, name in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(state[name])
         draws.set_state(state["draws"])
-        done, loss, before = state["epoch"], state["loss"], state["seconds"]
-        logger.info("goes on from the checkpoint after epoch %d of %d", done, recipe.epochs)
+        epoch, order, loss, before = state["epoch"], state.get("order"), state["loss"], state["seconds"]
+        losses = [value.to(device) for value in state.get("losses", [])]
+        logger.info("goes on from the checkpoint at step %d of epoch %d of %d", len(losses), epoch + 1, recipe.epochs)
     began = kept = time.monotonic()
-    for epoch in range(done, recipe.epochs):
-        order = torch.randperm(len(images), generator=draws)
-        losses = []
-        for rows in order.split(recipe.batch_size):
-            batch = normalise(images[rows.to(device)])
-            if recipe.flip:
-                mirrored = (torch.rand(len(rows), generator=draws) < 0.5).to(device)
-                batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
-            noise = torch.rand(len(rows), patches, generator=draws).to(device)
-            value = model(batch, noise=noise).loss
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            optimiser.step()
-            schedule.step()
-            losses.append(value.detach())
-        loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is not a number in epoch {epoch + 1} of {recipe.epochs}: lower the autoencoder's "
-                f"learning_rate (now {recipe.learning_rate:g})"
-            )
-        logger.info("epoch %d of %d: loss %.4f", epoch + 1, recipe.epochs, loss)
-        if resume and epoch + 1 < recipe.epochs and time.monotonic() - kept >= checkpoint_seconds:
-            seconds = before + time.monotonic() - began
-            state = {"epoch": epoch + 1, "loss": loss, "seconds": seconds, "draws": draws.get_state()}
-            parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-            resume.save(state | {name: part.state_dict() for name, part in parts.items()})
-            kept = time.monotonic()
+
+    def keep() -> None:
+        facts = {"epoch": epoch, "order": order, "losses": losses, "loss": loss, "draws": draws.get_state()}
+        facts["seconds"] = before + time.monotonic() - began
+        resume.save(facts | {name: part.state_dict() for name, part in parts.items()})
+
+    with stop.deferred():
+        while epoch < recipe.epochs:
+            if order is None:
+                order, losses = torch.randperm(len(images), generator=draws), []
+            for rows in order.split(recipe.batch_size)[len(losses) :]:
+                batch = normalise(images[send(rows, device)])
+                if recipe.flip:
+                    mirrored = send(torch.rand(len(rows), generator=draws) < 0.5, device)
+                    batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+                noise = send(torch.rand(len(rows), patches, generator=draws), device)
+                value = model(batch, noise=noise).loss
+                optimiser.zero_grad(set_to_none=True)
+                value.backward()
+                optimiser.step()
+                schedule.step()
+                losses.append(value.detach())
+                if signum := stop.asked():
+                    if resume:
+                        keep()
+                        logger.info("keeps a checkpoint at step %d of epoch %d", len(losses), epoch + 1)
+                    raise stop.Stopped(signum)
+                if resume and time.monotonic() - kept >= checkpoint_seconds:
+                    keep()
+                    kept = time.monotonic()
+            epoch += 1
+            loss, order = float(torch.stack(losses).mean()), None
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is not a number in epoch {epoch} of {recipe.epochs}: lower the autoencoder's "
+                    f"learning_rate (now {recipe.learning_rate:g})"
+                )
+            logger.info("epoch %d of %d: loss %.4f", epoch, recipe.epochs, loss)
     return Trained(loss, before + time.monotonic() - began)
