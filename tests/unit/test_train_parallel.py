@@ -10,11 +10,14 @@ import time
 import psutil
 import pytest
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.loop import FreshTobias, fit
+from dqv2.train.models import Network, build_model
 from dqv2.train.scoring import Presentations
 from tests.conftest import ROOT
 from tests.unit.trainings import CPU, easy_set, model, recipe
@@ -74,6 +77,20 @@ def test_a_signal_stops_all_at_one_step_and_any_number_goes_on(data, tmp_path):
     close(alone, again, LONGER)
 
 
+@pytest.mark.parametrize("name", ["resnet8", "test_byobnet", "efficientnet_b0"])
+def test_batch_normalisation_for_gpus_keeps_every_name_and_weight(name):
+    """What `Group.wrap` does on GPUs, of which only the conversion can be looked at here."""
+    network = build_model(Network(name, 3, 32), seed=0, purpose="x")
+    before, weights = dict(network.state_dict()), list(network.parameters())
+    convert_sync_batchnorm(network)
+    kinds = {type(module) for module in network.modules() if isinstance(module, _BatchNorm)}
+    assert kinds
+    assert all(issubclass(kind, nn.SyncBatchNorm) for kind in kinds)
+    assert network.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(one is other for one, other in zip(network.parameters(), weights, strict=True))
+
+
 class Fails(nn.Module):
     """Fails in the process that has the second half of a batch."""
 
@@ -108,9 +125,12 @@ fit(model(), *easy_set(), recipe(epochs=None, iterations=100_000), **how)
 
 def test_killed_outright_it_leaves_no_process_behind(tmp_path):
     """Or they would hold devices that the lease gives to the next job."""
-    job = subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path)], cwd=ROOT)
+    resume, temporary = tmp_path / "resume", tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    job = subprocess.Popen([sys.executable, "-c", JOB, str(resume)], cwd=ROOT, env=environment)
     try:
-        while not (tmp_path / "checkpoint.pt").exists():
+        while not (resume / "checkpoint.pt").exists():
             assert job.poll() is None, "it failed"
             time.sleep(0.05)
         started = psutil.Process(job.pid).children(recursive=True)
@@ -119,3 +139,4 @@ def test_killed_outright_it_leaves_no_process_behind(tmp_path):
         job.kill()
         job.wait()
     assert not psutil.wait_procs(started, timeout=15)[1]
+    assert not list(temporary.glob("dqv2-*")), "nor the images"

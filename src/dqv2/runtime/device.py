@@ -27,7 +27,8 @@ def use_device(threads: int, *, index: int = 0) -> torch.device:
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     device = torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        if index:
+            torch.cuda.set_device(device)
         logger.info("runs on %s, PyTorch %s", describe(device), torch.__version__)
     else:
         logger.info("no GPU to be had: runs on the CPU with %d threads, PyTorch %s", threads, torch.__version__)

@@ -123,6 +123,7 @@ def _launch(folder: Path, devices: int) -> int:
     command += ["--nproc-per-node", str(devices), "-m", worker.__name__, str(folder)]
     path = [str(Path(dqv2.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine, whatever its name resolves to
     with (folder / "torchrun.log").open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
         with _ended(process):

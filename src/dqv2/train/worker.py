@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sys
 import threading
 import time
@@ -31,7 +32,7 @@ def main(folder: Path) -> int:
     with stop_signals():
         try:
             job = torch.load(folder / "job.pt", map_location="cpu", weights_only=False, mmap=True)
-            _end_with(job["parent"])
+            _end_with(job["parent"], folder)
             if rank == 0 and job["log"]:
                 log_to(job["log"], mode="a")
             _train(folder, job)
@@ -64,13 +65,14 @@ def _train(folder: Path, job: dict) -> None:
     dist.destroy_process_group()
 
 
-def _end_with(parent: int) -> None:
-    """End when the job that this process works for is gone, as it cannot say so when it is killed outright."""
+def _end_with(parent: int, folder: Path) -> None:
+    """End when the job that this process works for is gone: killed outright, it can neither say so nor clear up."""
     job = psutil.Process(parent)
 
     def look() -> None:
         while job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.5)
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
