@@ -22,9 +22,10 @@ MODEL_STAGES = {"early_train", "saliency", "score", "features", "autoencoder", "
 def resources(project, *options):
     """(rule, its resources as snakemake prints them) of each job that would run."""
     for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
-        rules.write_text(re.sub(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.M))
+        rules.write_text(re.sub(r"^ +message:\n(.*\n)*?(?= +script:)", "", rules.read_text(), flags=re.M))
     text = project.snakemake("-n", "--quiet", "host", *options).stdout
-    return re.findall(r"^(?:local)?rule (\w+?)(?:_0_1)?:\n(?:    .*\n)*?    resources: (.*?)$", text, re.M)
+    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\d+)?)?:\n"
+    return re.findall(head + r"(?:    .*\n)*?    resources: (.*?)$", text, re.M)
 
 
 @pytest.mark.parametrize(("at_hand", "given"), [((), 2), (("--resources", "gpu=1"), 1)])
