@@ -24,7 +24,7 @@ def resources(project, *options):
     for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
         rules.write_text(re.sub(r"^ +message:\n(.*\n)*?(?= +script:)", "", rules.read_text(), flags=re.M))
     text = project.snakemake("-n", "--quiet", "host", *options).stdout
-    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\d+)?)?:\n"
+    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\w+)?)?:\n"
     return re.findall(head + r"(?:    .*\n)*?    resources: (.*?)$", text, re.M)
 
 
