@@ -53,7 +53,8 @@ def test_a_job_says_what_it_runs_on(smoke):
     assert re.search(r"no GPU to be had: runs on the CPU with 1 threads, PyTorch 2", log)
 
 
-LONG = ["targets=[fig4a]", "trainers={resnet8: {iterations: 60}}", "seeds=[0]", "seeds_per_job=1"]
+ALONE = ["seeds=[0]", "seeds_per_job=1", "arms_per_job={default: 1}"]
+LONG = ["targets=[fig4a]", "trainers={resnet8: {iterations: 60}}", *ALONE]
 ONE = "results/smoke/digits/train/o100/random/keep-0.1/resnet8/seed-0/metrics.json"
 
 
