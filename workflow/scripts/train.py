@@ -4,9 +4,12 @@ from pathlib import Path
 
 import torch
 
+from dqv2 import paths
 from dqv2.data import Pack
 from dqv2.data.dataset import require_test
+from dqv2.paths import axes_of
 from dqv2.pixel.step import PixelStep
+from dqv2.runtime.cost import write_cost
 from dqv2.runtime.device import describe, use_device
 from dqv2.runtime.files import atomic_path, sha256, write_json
 from dqv2.runtime.job import resume_folder, run_job, seed_of
@@ -19,17 +22,18 @@ from dqv2.train.models import Network, build_model, save_model
 
 
 def main(snakemake):
-    options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
-    require_test(inputs.splits, wildcards.dataset)
+    options, inputs = dict(snakemake.params.options), snakemake.input
+    require_test(inputs.splits, axes_of(paths.MODEL, snakemake.output.models[0])["dataset"])
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
     fresh_files = list(inputs.get("fresh", [])) or [None] * len(inputs.coresets)
     pixel_files = list(inputs.get("pixels", [])) or [None] * len(inputs.coresets)
     recipe, network = Recipe.of(options), Network.of(options, len(pack.classes))
-    outputs = zip(snakemake.output.models, snakemake.output.trainings, strict=True)
+    outputs = zip(snakemake.output.models, snakemake.output.trainings, snakemake.output.costs, strict=True)
     files = zip(inputs.coresets, recipes, fresh_files, pixel_files, outputs, strict=True)
-    for coreset_file, tobias_file, fresh_file, pixel_file, (model_file, training_file) in files:
+    for coreset_file, tobias_file, fresh_file, pixel_file, made in files:
+        model_file, training_file, cost_file = map(Path, made)
         seed = seed_of(model_file)
         depends_on = {
             "options": options,
@@ -42,9 +46,10 @@ def main(snakemake):
             "torch": torch.__version__,
         }
         resume = Resume(resume_folder(model_file), depends_on)
-        what = f"{wildcards.step}{wildcards.trainer}".replace("/", " · ")
-        where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {what} · seed {seed}"
-        if resume.restore(Path(model_file), Path(training_file)):
+        axes = axes_of(paths.MODEL, model_file)
+        what = f"{axes['step']}{axes['trainer']}".replace("/", " · ")
+        where = f"{axes['dataset']} · {axes['selection']} · keep {axes['keep']} · {what} · seed {seed}"
+        if resume.restore(model_file, training_file, cost_file):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
@@ -75,13 +80,12 @@ def main(snakemake):
             save_model(temporary, model, network)
         facts = {
             "run": where,
-            "dataset": wildcards.dataset,
-            "selection": wildcards.selection,
-            "keep_ratio": float(wildcards.keep),
-            "trainer": wildcards.trainer,
+            "dataset": axes["dataset"],
+            "selection": axes["selection"],
+            "keep_ratio": float(axes["keep"]),
+            "trainer": axes["trainer"],
             "seed": seed,
             "train_loss": history.losses[-1],
-            "train_seconds": round(history.seconds, 4),
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),
             "n_originals": len(pack),
@@ -90,8 +94,9 @@ def main(snakemake):
             "threads": snakemake.threads,
             "torch": torch.__version__,
         }
-        write_json(Path(training_file), facts)
-        resume.finish(Path(model_file), Path(training_file))
+        write_json(training_file, facts)
+        write_cost(cost_file, history.seconds, device)
+        resume.finish(model_file, training_file, cost_file)
         say(f"{where}: loss {history.losses[-1]:.3f} ({history.seconds:.0f} s)")
 
 
