@@ -30,7 +30,7 @@ from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
 from dqv2.plan.__main__ import merged
-from dqv2.plan.cost.estimate import jobs_of
+from dqv2.plan.cost.estimate import all_jobs
 from dqv2.plan.cost.rates import Net
 from dqv2.plan.cost.work import Works
 from dqv2.plan.graph import job_of
@@ -51,7 +51,7 @@ def nets_of(plan: Plan) -> dict[Net, dict]:
     """Each network that a plan uses -> the block that says how it is trained, and its dataset's augmentation."""
     config, found = plan.config, {}
     works = Works(plan, lambda dataset: None, lambda net, classes: None)
-    for job in jobs_of(plan):
+    for job in all_jobs(plan):
         place = job_of(job.path)[1]
         dataset = place.get("dataset")
         blocks = {"train": ("trainers", "trainer"), "early_train": ("backbones", "backbone")}

@@ -12,6 +12,10 @@ other load on the machine meets all three:
 
 Images a second are those of warm epochs: ours after a first call of one epoch; timm's as it prints them, the average of
 an epoch with its waiting for data, of all epochs but the first (median). Its validation is switched off.
+
+On the CPU, images per CPU second stand beside them: all that the processes computed, readers of data included, which
+other load on the machine changes little and the number of cores not at all. timm's are those of a run less those of a
+run of one epoch, so that its start does not count.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
-from common import clock, machine, spread, table
+from common import clock, cpu_seconds, machine, spread, table
 from PIL import Image
 
 from dqv2.data.digits import make_digits
@@ -81,8 +85,8 @@ class Bench:
     def model(self) -> torch.nn.Module:
         return build_model(Network(self.name, self.classes, self.size), seed=0, purpose="benchmark")
 
-    def ours(self) -> float:
-        """Images a second of `fit`."""
+    def ours(self) -> tuple[float, float]:
+        """Images a second of `fit`, and a CPU second."""
         augment = {"crop": "resized", "pad": 0, "flip": True}
         model = self.model()
 
@@ -92,10 +96,13 @@ class Bench:
             return fit(model, self.images, self.labels, recipe, **options).seconds
 
         run(1)
-        return len(self.images) * self.args.epochs / run(self.args.epochs)
+        began = cpu_seconds()
+        seconds = run(self.args.epochs)
+        images = len(self.images) * self.args.epochs
+        return images / seconds, images / (cpu_seconds() - began)
 
-    def limit(self) -> float:
-        """Images a second of the network and its optimiser alone."""
+    def limit(self) -> tuple[float, float]:
+        """Images a second of the network and its optimiser alone, and a CPU second."""
         model = self.model().to(self.device, memory_format=torch.channels_last).train()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
         batch = normalise(self.images[: self.args.batch].to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -112,14 +119,25 @@ class Bench:
 
         run(5)
         steps = self.steps * self.args.epochs
-        return steps * self.args.batch / clock(lambda: run(steps), self.device)
+        began, images = cpu_seconds(), steps * self.args.batch
+        return images / clock(lambda: run(steps), self.device), images / (cpu_seconds() - began)
 
-    def timm(self, root: Path) -> float:
-        """Images a second that timm's script prints."""
+    def timm(self, root: Path) -> tuple[float, float]:
+        """Images a second that timm's script prints, and a CPU second of its warm epochs."""
+        spent = []
+        for epochs in (1, self.args.epochs + 1) if self.device.type == "cpu" else (self.args.epochs + 1,):
+            began = cpu_seconds()
+            printed = self._timm(root, epochs)
+            spent.append(cpu_seconds() - began)
+        images = len(self.images) * self.args.epochs
+        return statistics.median(printed[1:]), images / max(spent[-1] - spent[0], 1e-9)
+
+    def _timm(self, root: Path, epochs: int) -> list[float]:
+        """Images a second of each epoch."""
         args = self.args
         command = [sys.executable, args.timm_script, "--data-dir", root, "--model", self.name, "--device", args.device]
         command += ["--num-classes", self.classes, "--input-size", 3, self.size, self.size, "--batch-size", args.batch]
-        command += ["--epochs", args.epochs + 1, "--warmup-epochs", 0, "--opt", "sgd", "--lr", 0.01, "--momentum", 0.9]
+        command += ["--epochs", epochs, "--warmup-epochs", 0, "--opt", "sgd", "--lr", 0.01, "--momentum", 0.9]
         command += ["--weight-decay", 5e-4, "--smoothing", 0, "--color-jitter", 0, "--train-interpolation", "bilinear"]
         command += ["--workers", args.workers, "--log-interval", 100_000, "--val-interval", 100_000, "--channels-last"]
         if args.precision == "bfloat16":
@@ -128,15 +146,15 @@ class Bench:
         done = subprocess.run(
             [*map(str, command), "--output", str(root / "output")], env=threads, capture_output=True, text=True
         )
-        found = [float(m[3]) for m in LINE.finditer(done.stdout + done.stderr) if m[2] == "100" and m[1] != "0"]
-        if done.returncode or not found:
+        found = [float(m[3]) for m in LINE.finditer(done.stdout + done.stderr) if m[2] == "100"]
+        if done.returncode or len(found) != epochs:
             sys.exit(f"timm's script failed ({done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return statistics.median(found)
+        return found
 
 
 def run(bench: Bench, title: str, root: Path | None) -> list[object]:
     """A row of the table: medians, ranges and ratios of the repeats, each repeat's three in turn."""
-    found: dict[str, list[float]] = {"ours": [], "limit": [], "timm": []}
+    found: dict[str, list[tuple[float, float]]] = {"ours": [], "limit": [], "timm": []}
     if bench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     memory = 0.0
@@ -146,11 +164,16 @@ def run(bench: Bench, title: str, root: Path | None) -> list[object]:
         found["limit"].append(bench.limit())
         if root:
             found["timm"].append(bench.timm(root))
-    pairs = {name: [a / b for a, b in zip(found["ours"], found[name], strict=True)] for name in found if found[name]}
-    row = [title, bench.name, len(bench.images), *(spread(found[name]) if found[name] else "" for name in found)]
-    row += [f"{statistics.median(pairs['limit']):.2f}", f"{statistics.median(pairs['timm']):.2f}" if root else ""]
+    row = [title, bench.name, len(bench.images)]
+    for which in (0, 1) if bench.device.type == "cpu" else (0,):
+        values = {name: [entry[which] for entry in entries] for name, entries in found.items()}
+        row += [spread(values[name]) if values[name] else "" for name in values]
+        for name in ("limit", "timm"):
+            ratios = [a / b for a, b in zip(values["ours"], values[name], strict=False)]
+            row.append(f"{statistics.median(ratios):.2f}" if ratios else "")
     if bench.device.type == "cuda":
-        flops = count(Net(bench.name, bench.size), bench.classes).train * statistics.median(found["ours"])
+        rate = statistics.median(entry[0] for entry in found["ours"])
+        flops = count(Net(bench.name, bench.size), bench.classes).train * rate
         row += [f"{memory:.1f} GiB", f"{100 * flops / peak_of(bench.args):.1f} %"]
     return row
 
@@ -188,8 +211,9 @@ def main() -> None:
     use_device(args.threads)
     sets = {} if args.no_digits else {"digits": digits(args.size, args.number)}
     sets |= {"/".join(path.parts[-2:]): folder(path, args.size, args.number) for path in args.folder}
-    header = ["images", "network", "n", "ours", "limit", "timm", "ours / limit", "ours / timm"]
-    header += ["memory", "share of peak"] if args.device == "cuda" else []
+    ratios = ["ours", "limit", "timm", "ours / limit", "ours / timm"]
+    header = ["images", "network", "n", *(f"{name}{', images/s' if i < 3 else ''}" for i, name in enumerate(ratios))]
+    header += ["memory", "share of peak"] if args.device == "cuda" else [f"{name}, a CPU second" for name in ratios]
     rows = []
     for title, (images, labels) in sets.items():
         with tempfile.TemporaryDirectory() as temporary:

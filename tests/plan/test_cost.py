@@ -8,12 +8,12 @@ import yaml
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
-from dqv2.plan.cost.estimate import Unit, estimate, makespan
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.cost.estimate import estimate, makespan
 from dqv2.plan.cost.networks import count
 from dqv2.plan.cost.rates import Facts, Net, read_rates
 from dqv2.plan.cost.sizes import sizes_of
 from dqv2.plan.cost.table import lines
-from dqv2.plan.graph import Job, count_jobs
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 
@@ -69,10 +69,10 @@ def test_hours_of_a_small_plan_by_hand(small, rates):
         "features": start + seeds * (n / 600 + n * 32**2 / 1e6),
         # GraphCut over 1200 and over 1800 images in ten classes, embeddings of 64 numbers
         "bin": 2 * start + seeds * (1200**2 + 1800**2) / 10 * 64 / 1e6,
-        "sample": 2 * start,
+        "sample": start,  # both arms in one job
         # 200 iterations of 64; a third of DQ_V2's coreset is composed
         "train": 2 * start + seeds * (2 * 200 * 64 / 100 + kept / 3 * 32**2 / 1e6),
-        "evaluate": 2 * (start + seeds * (197 + 400) / 600),
+        "evaluate": start + 2 * seeds * (197 + 400) / 600,
     }
     assert dict(found.by_stage()) == pytest.approx(expected)
     assert found.on_device() == pytest.approx(
@@ -81,7 +81,7 @@ def test_hours_of_a_small_plan_by_hand(small, rates):
     assert found.beside() == pytest.approx(sum(expected.values()) - found.on_device())
     assert found.wall == pytest.approx(sum(expected.values())), "one core does one job at a time"
     assert not any(price.guessed for price in found.prices.values())
-    assert len(found.prices) == count_jobs(make(small))[0].total()
+    assert found.jobs == count_jobs(make(small))[0]
 
 
 def test_what_sharing_saves(small, rates, change):
@@ -138,13 +138,13 @@ def test_a_network_that_was_not_measured_is_scaled_from_those_that_were(small, r
 
 
 def test_jobs_side_by_side():
-    named = zip(("pack", "train", "train", "bin"), "abcd", strict=True)
-    a, b, c, d = (Unit(Job(stage, name), None) for stage, name in named)
-    reads, seconds = {a: [], b: [a], c: [a], d: [a]}, {a: 1.0, b: 5.0, c: 3.0, d: 9.0}
-    assert makespan(reads, seconds, gpus=1, cores=1, threads=1) == 10
-    assert makespan(reads, seconds, gpus=2, cores=1, threads=1) == 10
-    assert makespan(reads, seconds, gpus=0, cores=1, threads=1) == 18
-    assert makespan(reads, seconds, gpus=0, cores=2, threads=2) == 1 + 8 + 9
+    reads, seconds = {"a": [], "b": ["a"], "c": ["a"], "d": ["a"]}, {"a": 1.0, "b": 5.0, "c": 3.0, "d": 9.0}
+    stage = dict(zip("abcd", ("pack", "train", "train", "bin"), strict=True))
+    one = {"pack": 1, "train": 1, "bin": 1}
+    assert makespan(reads, seconds, stage, gpus=1, cores=1, share=one) == 10
+    assert makespan(reads, seconds, stage, gpus=2, cores=1, share=one) == 10
+    assert makespan(reads, seconds, stage, gpus=0, cores=1, share=one) == 18
+    assert makespan(reads, seconds, stage, gpus=0, cores=2, share=one | {"train": 2}) == 1 + 9 + 8
 
 
 def test_flops_are_those_of_the_formula():
@@ -200,7 +200,7 @@ def test_a_device_nobody_knows_and_a_file_that_is_none_of_rates(rates, tmp_path)
 
 def test_the_command():
     def run(*arguments):
-        command = [sys.executable, "-m", "dqv2.plan", "config/demo.yaml", "--cost", *arguments]
+        command = [sys.executable, "-m", "dqv2.plan", "config/smoke.yaml", "--cost", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     done = run("--device", "cpu", "--cores", "2")

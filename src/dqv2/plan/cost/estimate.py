@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dqv2.plan.batches import batch_of
 from dqv2.plan.cost.rates import Device, Facts, Net, Rates
 from dqv2.plan.cost.sizes import Sizes, sizes_of
 from dqv2.plan.cost.work import DISK, MODEL_STAGES, Works
-from dqv2.plan.graph import SEED, Job, chain, job_of, wanted
+from dqv2.plan.graph import OUTPUTS, Chunk, Job, chain, inputs_of, job_of, jobs_of, wanted
+from dqv2.plan.needs import threads
 from dqv2.plan.plan import Plan
 
-__all__ = ["Estimate", "Price", "estimate", "jobs_of", "makespan"]
+ONE_CORE = ("augment", "sample", "weights")  # their rules ask for no more
+
+__all__ = ["Estimate", "Price", "all_jobs", "estimate", "makespan"]
 
 
 class Unit(NamedTuple):
-    """A job as Snakemake runs it: a chunk of seeds of one stage; for all seeds where the chunk is None."""
+    """What a job does for one arm: a chunk of seeds of one stage; all seeds where the chunk is None."""
 
     job: Job
-    chunk: tuple[int, ...] | None
+    chunk: Chunk | None
 
 
 class Price(NamedTuple):
-    """Seconds of a job: `start` of Python and its imports, `network` on the device, `host` on the CPU beside it."""
+    """Seconds of a unit: its share of its job's `start` (imports), `network` on the device, `host` on the CPU."""
 
     start: float
     network: float
@@ -45,9 +49,12 @@ class Estimate:
 
     Attributes:
         device: the device.
-        prices: each job of the plan, once.
+        gpus, cores: how many.
+        threads: stage -> cores of a job.
+        prices: each unit of the plan, once.
+        jobs: stage -> how many jobs do them.
         apart: stage -> seconds if no experiment and no run shared a job; and the number of jobs.
-        needs: experiment -> the jobs behind it.
+        needs: experiment -> the units behind it.
         disk: what -> bytes that stay when the run has ended.
         state: bytes of checkpoints beside them, while jobs run.
         wall: seconds from the first job's start to the last one's end.
@@ -58,7 +65,9 @@ class Estimate:
     device: Device
     gpus: int
     cores: int
+    threads: dict[str, int]
     prices: dict[Unit, Price]
+    jobs: Counter[str]
     apart: Counter[str]
     jobs_apart: Counter[str]
     needs: dict[str, set[Unit]]
@@ -72,6 +81,10 @@ class Estimate:
         """Seconds of jobs that hold a device (of all jobs, or of these); on a CPU, seconds of the jobs that run a
         network."""
         return sum(self.prices[u].seconds for u in units or self.prices if u.job.stage in MODEL_STAGES)
+
+    def core_hours(self, stages: Mapping[str, float]) -> float:
+        """Core-hours of seconds by stage, of those that run a network."""
+        return sum(s * self.threads[stage] for stage, s in stages.items() if stage in MODEL_STAGES) / 3600
 
     def beside(self) -> float:
         """Seconds of the jobs that hold no device."""
@@ -129,33 +142,42 @@ def estimate(
         return sizes.setdefault(dataset, sizes_of(plan, dataset, images))
 
     works = Works(plan, size, facts)
-    made = {job: works.of(job) for job in jobs_of(plan)}
+    made = {job: works.of(job) for job in all_jobs(plan)}
     seen: dict[tuple[Net, str], tuple[float, bool]] = {}
-    threads = plan.config.threads
 
     def rate(net: Net, kind: str) -> tuple[float, bool]:
         if (net, kind) not in seen:
             seen[net, kind] = found.rate(net, kind, lambda n: facts(n, 10), rates.nets)
         return seen[net, kind]
 
-    def price(unit: Unit) -> Price:
+    def speed(unit: Unit, net: Net, kind: str) -> tuple[float, bool]:
+        """Images a second with the threads of a stage, which share an operation well enough; whether measured."""
+        images, measured = rate(net, kind)
+        return images * (threads(plan.config, unit.job.stage) / found.threads if found.threads else 1), measured
+
+    def price(unit: Unit, sharers: int) -> Price:
         work, seeds = made[unit.job], len(unit.chunk or [0])
         network = guessed = 0.0
         for net, kind, number in work.networks:
-            speed, measured = rate(net, kind)
-            # Threads share an operation well enough; a file of rates says how many its own were measured with
-            seconds = number / (speed * (threads / found.threads if found.threads else 1))
+            images_a_second, measured = speed(unit, net, kind)
+            seconds = number / images_a_second
             network += seconds
             guessed += 0 if measured else seconds
         units = Counter(work.units) + Counter(work.drawn if found.threads else {})
         host = sum(number / _host_rate(rates, name) for name, number in units.items())
-        return Price(rates.host.start_up, network * seeds, host * seeds, guessed * seeds)
+        if unit.job.stage in ("pack", "bin"):  # these spread over their cores
+            host /= threads(plan.config, unit.job.stage)
+        return Price(rates.host.start_up / sharers, network * seeds, host * seeds, guessed * seeds)
 
-    reads, needs, apart, jobs_apart = _units(plan)
-    prices = {unit: price(unit) for unit in reads}
+    reads, needs, apart = _units(plan)
+    job = _together(plan, reads)
+    sharers = Counter(job.values())
+    prices = {unit: price(unit, sharers[job[unit]]) for unit in reads}
     alone: Counter[str] = Counter()
+    jobs_apart: Counter[str] = Counter()
     for unit, times in apart.items():
-        alone[unit.job.stage] += times * prices[unit].seconds
+        alone[unit.job.stage] += times * price(unit, 1).seconds
+        jobs_apart[unit.job.stage] += times
     disk: Counter[str] = Counter()
     trained: Counter[str] = Counter()
     for unit in prices:
@@ -163,18 +185,44 @@ def estimate(
         disk[DISK.get(unit.job.stage, "other")] += work.bytes * seeds
         for net, kind, number in work.networks:
             dataset = job_of(unit.job.path)[1]["dataset"]
-            factor = threads / found.threads if found.threads else 1
-            trained[f"{net.text} on {dataset} ({kind})"] += seeds * number / (rate(net, kind)[0] * factor)
-    slots = max(1, cores // max(1, threads)) if found.threads else gpus
+            trained[f"{net.text} on {dataset} ({kind})"] += seeds * number / speed(unit, net, kind)[0]
+    cores_of = {stage: 1 if stage in ONE_CORE else threads(plan.config, stage) for stage in OUTPUTS}
+    slots = max(1, cores // cores_of["train"]) if found.threads else gpus
     running = sorted((made[unit.job].state for unit in prices), reverse=True)[:slots]
-    wall = makespan(
-        reads,
-        {u: p.seconds for u, p in prices.items()},
-        gpus=0 if found.threads else gpus,
-        cores=cores,
-        threads=threads,
+    wall = makespan(*_joined(reads, prices, job), gpus=0 if found.threads else gpus, cores=cores, share=cores_of)
+    stage_of = {name: unit.job.stage for unit, name in job.items()}
+    return Estimate(
+        found,
+        gpus,
+        cores,
+        cores_of,
+        prices,
+        Counter(stage_of.values()),
+        alone,
+        jobs_apart,
+        needs,
+        +disk,
+        sum(running),
+        wall,
+        sizes,
+        trained,
     )
-    return Estimate(found, gpus, cores, prices, alone, jobs_apart, needs, +disk, sum(running), wall, sizes, trained)
+
+
+def _joined(
+    reads: dict[Unit, list[Unit]], prices: dict[Unit, Price], job: dict[Unit, str]
+) -> tuple[dict[str, list[str]], dict[str, float], dict[str, str]]:
+    """Jobs in place of units: what each reads, its seconds, its stage; a job waits for the inputs of all its arms."""
+    joined: dict[str, list[str]] = defaultdict(list)
+    seconds: Counter[str] = Counter()
+    for unit, inputs in reads.items():
+        joined[job[unit]] += [job[read] for read in inputs]
+        seconds[job[unit]] += prices[unit].seconds
+    stage = {name: unit.job.stage for unit, name in job.items()}
+    # An arm that comes later may bring a job that none of those before it read
+    order = {name: i for i, name in enumerate(OUTPUTS)}
+    ordered = sorted(joined, key=lambda name: order[stage[name]])
+    return {name: joined[name] for name in ordered}, dict(seconds), stage
 
 
 def _host_rate(rates: Rates, name: str) -> float:
@@ -184,82 +232,90 @@ def _host_rate(rates: Rates, name: str) -> float:
     return getattr(rates.host, name)
 
 
-def jobs_of(plan: Plan) -> list[Job]:
-    """Every job of a plan once, all its seeds together, in an order in which they can run."""
+def all_jobs(plan: Plan) -> list[Job]:
+    """What each stage makes, once, all seeds together, in an order in which it can be made."""
     files = [file for name in plan.rows for files in wanted(plan, name) for file in files]
     return list(chain(plan, files))
 
 
-def _units(plan: Plan) -> tuple[dict[Unit, list[Unit]], dict[str, set[Unit]], Counter[Unit], Counter[str]]:
-    """Each job with what it reads; those behind each experiment; how often each stands if nothing is shared."""
-    chunk_of = {seed: chunk for chunk in plan.chunks for seed in chunk}
+def _units(plan: Plan) -> tuple[dict[Unit, list[Unit]], dict[str, set[Unit]], Counter[Unit]]:
+    """Each unit with what it reads; those behind each experiment; how often each stands if nothing is shared."""
     reads: dict[Unit, list[Unit]] = {}
     needs: dict[str, set[Unit]] = defaultdict(set)
     apart: Counter[Unit] = Counter()
     for experiment in plan.rows:
-        asked = {}
-        for files in wanted(plan, experiment):
-            seed = next(int(match[1]) for file in files if (match := SEED.search(file)))
-            asked[tuple(SEED.sub("/seed-{seed}/", file) for file in files), chunk_of[seed]] = None
-        chains: dict[tuple[str, ...], dict[Job, list[Job]]] = {}
-        for files, chunk in asked:
-            jobs = chains[files] = chains.get(files) or chain(plan, files)
-            unit = {job: Unit(job, chunk if "{seed}" in job.path else None) for job in jobs}
-            for job, inputs in jobs.items():
-                reads[unit[job]] = [unit[read] for read in inputs]
-            needs[experiment].update(unit.values())
-            apart.update(unit.values())
-    jobs: Counter[str] = Counter()
-    for unit, times in apart.items():
-        jobs[unit.job.stage] += times
-    return reads, dict(needs), apart, jobs
+        for needed in jobs_of(plan, experiment):
+            units = {job: Unit(job, chunk) for job, chunk in needed.items()}
+            for job, unit in units.items():
+                if unit not in reads:
+                    _, place = job_of(job.path)
+                    inputs = (job_of(path)[0] for path in inputs_of(plan, job.stage, place))
+                    reads[unit] = [units[read] for read in dict.fromkeys(inputs)]
+            needs[experiment].update(units.values())
+            apart.update(units.values())
+    return reads, dict(needs), apart
+
+
+def _together(plan: Plan, units: Iterable[Unit]) -> dict[Unit, str]:
+    """The job that does each unit: several arms may share one."""
+    found = {}
+    for unit in units:
+        batch = batch_of(plan, unit.job, unit.chunk) if unit.chunk else None
+        alone = f"{unit.job.path} {unit.chunk}"
+        found[unit] = batch.name if batch and batch.number else alone
+    return found
 
 
 def makespan(
-    reads: Mapping[Unit, list[Unit]], seconds: Mapping[Unit, float], *, gpus: int, cores: int, threads: int
+    reads: Mapping[str, list[str]],
+    seconds: Mapping[str, float],
+    stage: Mapping[str, str],
+    *,
+    gpus: int,
+    cores: int,
+    share: Mapping[str, int],
 ) -> float:
     """Seconds that jobs take side by side: each starts as soon as what it reads is there and there is room for it.
 
     Args:
         reads: each job, in an order in which they can run, with the jobs before it.
         seconds: of each job.
-        gpus: jobs that run a network hold one each; 0: they hold `threads` cores instead.
-        cores: other jobs hold one each.
-        threads: cores of a job that runs a network on the CPU.
+        stage: of each job.
+        gpus: jobs that run a network hold one each; 0: there are none, and they hold cores alone.
+        cores: how many there are. Beside a GPU, those of its jobs are taken to be there.
+        share: stage -> cores that a job holds.
     """
-    # Longest remaining path first, among those that can start
-    ahead: dict[Unit, float] = dict.fromkeys(reads, 0.0)
-    after: dict[Unit, list[Unit]] = defaultdict(list)
-    for unit in reversed(list(reads)):
-        ahead[unit] += seconds[unit]
-        for before in dict.fromkeys(reads[unit]):
-            ahead[before] = max(ahead[before], ahead[unit])
-            after[before].append(unit)
-    waits = {unit: len(dict.fromkeys(inputs)) for unit, inputs in reads.items()}
+    ahead = dict.fromkeys(reads, 0.0)  # seconds from a job's start to the end of all, had everything room
+    after: dict[str, list[str]] = defaultdict(list)
+    for name in reversed(list(reads)):
+        ahead[name] += seconds[name]
+        for before in dict.fromkeys(reads[name]):
+            ahead[before] = max(ahead[before], ahead[name])
+            after[before].append(name)
+    waits = {name: len(dict.fromkeys(inputs)) for name, inputs in reads.items()}
     free = {"gpu": gpus, "core": cores}
 
-    def room(unit: Unit) -> tuple[str, int]:
-        if unit.job.stage not in MODEL_STAGES:
-            return "core", 1
-        return ("gpu", 1) if gpus else ("core", min(threads, cores))
+    def room(name: str) -> tuple[str, int]:
+        if gpus and stage[name] in MODEL_STAGES:
+            return "gpu", 1
+        return "core", min(share[stage[name]], cores)
 
-    queues: dict[tuple[str, int], list[tuple[float, int, Unit]]] = defaultdict(list)
-    order = {unit: i for i, unit in enumerate(reads)}
-    for unit, missing in waits.items():
+    queues: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)  # the longest way to go first
+    for name, missing in waits.items():
         if not missing:
-            heapq.heappush(queues[room(unit)], (-ahead[unit], order[unit], unit))
+            heapq.heappush(queues[room(name)], (-ahead[name], name))
     now, running = 0.0, []
     while running or any(queues.values()):
-        for (kind, share), queue in sorted(queues.items(), key=lambda item: item[1][:1]):
-            while queue and free[kind] >= share:
-                unit = heapq.heappop(queue)[2]
-                free[kind] -= share
-                heapq.heappush(running, (now + seconds[unit], order[unit], unit))
-        now, _, done = heapq.heappop(running)
-        kind, share = room(done)
-        free[kind] += share
-        for unit in after[done]:
-            waits[unit] -= 1
-            if not waits[unit]:
-                heapq.heappush(queues[room(unit)], (-ahead[unit], order[unit], unit))
+        for (kind, held), queue in sorted(queues.items(), key=lambda item: item[1][:1]):
+            while queue and free[kind] >= held:
+                name = heapq.heappop(queue)[1]
+                free[kind] -= held
+                heapq.heappush(running, (now + seconds[name], name))
+        now, done = heapq.heappop(running)
+        kind, held = room(done)
+        free[kind] += held
+        for name in after[done]:
+            waits[name] -= 1
+            if not waits[name]:
+                heapq.heappush(queues[room(name)], (-ahead[name], name))
     return now

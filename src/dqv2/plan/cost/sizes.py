@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from dqv2 import paths
 from dqv2.config import ConfigError
 from dqv2.config.data import Digits
-from dqv2.plan import data, paths
+from dqv2.plan import data
 from dqv2.plan.plan import Plan
 
 __all__ = ["Sizes", "sizes_of"]

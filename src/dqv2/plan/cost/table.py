@@ -23,7 +23,7 @@ def lines(plan: Plan, rates: Rates, found: Estimate) -> Iterator[str]:
     yield ""
     yield from _rates(rates, found, guessed / network if network else 0.0)
     yield ""
-    yield from _answer(plan, found, total, guessed)
+    yield from _answer(found, total, guessed)
     yield ""
     yield from _shares(found, total)
     yield ""
@@ -41,18 +41,18 @@ def size(count: float) -> str:
 
 
 def _stages(found: Estimate) -> Iterator[str]:
-    seconds, counts = found.by_stage(), found.by_stage(lambda price: 1)
+    seconds, counts = found.by_stage(), found.jobs
     yield f"{'stage':<14}{'jobs':>8}{'alone':>8}{'hours':>10}{'alone':>10}   runs on"
     for stage in OUTPUTS:
         if stage not in counts:
             continue
         where = found.device.title if stage in MODEL_STAGES else "CPU"
         yield (
-            f"{stage:<14}{counts[stage]:>8,.0f}{found.jobs_apart[stage]:>8,}{seconds[stage] / 3600:>10,.2f}"
+            f"{stage:<14}{counts[stage]:>8,}{found.jobs_apart[stage]:>8,}{seconds[stage] / 3600:>10,.2f}"
             f"{found.apart[stage] / 3600:>10,.2f}   {where}"
         )
     yield (
-        f"{'all':<14}{len(found.prices):>8,}{sum(found.jobs_apart.values()):>8,}{sum(seconds.values()) / 3600:>10,.2f}"
+        f"{'all':<14}{counts.total():>8,}{sum(found.jobs_apart.values()):>8,}{sum(seconds.values()) / 3600:>10,.2f}"
         f"{sum(found.apart.values()) / 3600:>10,.2f}"
     )
     yield "alone: if no experiment and no run shared a job. Tables and figures are not counted."
@@ -77,24 +77,22 @@ def _rates(rates: Rates, found: Estimate, guessed: float) -> Iterator[str]:
     yield f"Images to train + to evaluate: {', '.join(parts)}."
 
 
-def _answer(plan: Plan, found: Estimate, total: float, guessed: float) -> Iterator[str]:
+def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
     label = "estimated, not measured" if guessed else "from measured rates"
-    apart = sum(found.apart[stage] for stage in MODEL_STAGES)
     kind = "core-hours" if found.device.threads else "device-hours"
-    factor = plan.config.threads if found.device.threads else 1
-    yield f"{kind} ({label}): {total * factor / 3600:,.1f}; without sharing {apart * factor / 3600:,.1f}"
+    if found.device.threads:
+        mine, apart = found.core_hours(found.by_stage()), found.core_hours(found.apart)
+    else:
+        mine, apart = total / 3600, sum(found.apart[stage] for stage in MODEL_STAGES) / 3600
+    yield f"{kind} ({label}): {mine:,.1f}; without sharing {apart:,.1f}, so that sharing saves {1 - mine / apart:.0%}"
     if guessed and not found.device.networks:
         rest = total - guessed
         low, high = (hours(rest + guessed * f) for f in (2, 0.5))
         share = found.device.utilisation
         yield f"  at {share / 2:.0%} of the peak in place of {share:.0%}: {low}; at {share * 2:.0%}: {high}"
-    elif found.device.networks and guessed:
-        yield f"  of them estimated, not measured: {guessed * factor / 3600:,.1f}"
-    saved = 1 - sum(price.seconds for price in found.prices.values()) / max(sum(found.apart.values()), 1e-9)
-    yield f"sharing saves {saved:.0%} of the time of all jobs"
     yield f"CPU-hours of jobs without a device: {found.beside() / 3600:,.1f}"
     started = sum(price.start for price in found.prices.values())
-    yield f"of all this, starting Python in {len(found.prices):,} jobs: {started / 3600:,.1f} hours"
+    yield f"of all this, starting Python in {found.jobs.total():,} jobs: {started / 3600:,.1f} hours"
     place = (
         f"{found.cores} cores" if found.device.threads else f"{found.gpus} × {found.device.title}, {found.cores} cores"
     )
