@@ -39,12 +39,6 @@ def clock(call: Callable[[], object], device: torch.device | None = None) -> flo
     return time.perf_counter() - began
 
 
-def median_seconds(call: Callable[[], object], repeats: int, device: torch.device | None = None) -> float:
-    """The median of `clock` over so many repeats, after one that is not counted."""
-    call()
-    return statistics.median(clock(call, device) for _ in range(repeats))
-
-
 def work(call: Callable[[], object], device: torch.device) -> float:
     """Seconds that a call would take on a machine of its own.
 

@@ -3,11 +3,11 @@
     python benchmarks/demo.py [--folder .] [--run demo]
 
 Wall seconds of each job are Snakemake's: from the time that its log says a job began to the time that it ended (whole
-seconds), or from the job's benchmark file where it has one. A stage's own seconds are those of its cost.json, a
-training's of its training.json; evaluation writes none, so that its own are those between the first and the last line
-of its log; stages without either are said to have none, and nothing of them counts as work. The rest of a job is
-Python's start, imports, reading and writing. The newest log of Snakemake in the folder is read, so that a run that was
-cut off and went on shows its last part alone.
+seconds), or from the job's benchmark file where it has one. A stage's own seconds are those of its cost.json;
+evaluation writes none, so that its own are those between the first and the last line of its log (whole seconds);
+stages without either are said to have none, and nothing of them counts as work. The rest of a job is Python's start,
+imports, reading and writing. The newest log of Snakemake in the folder is read, so that a run that was cut off and went
+on shows its last part alone.
 """
 
 from __future__ import annotations
@@ -70,16 +70,23 @@ def read_log(file: Path) -> Jobs:
         elif now and (found := BEGAN.match(line)):
             began.setdefault(found[1] or found[2], now)
         elif now and (found := ENDED.match(line)):
-            stage = re.sub(r"(_\d+)+$", "", found[2])
+            stage = rule_stage(found[2])
             wall.setdefault(stage, []).append((now - began.pop(found[1])).total_seconds())
     if not times:
         sys.exit(f"{file} says of no job when it began")
     return Jobs(wall, (times[-1] - times[0]).total_seconds(), len(began))
 
 
+def rule_stage(name: str) -> str:
+    """The stage of a rule: train_0_1_2_batch_3 -> train."""
+    return re.sub(r"(_\d+)+(_batch_\d+)?$", "", name)
+
+
 def stage_of(path: Path, root: Path) -> str | None:
-    """The stage whose output's folder a file lies in; DATASET/FOLDER/... below `root`."""
+    """The stage whose output's folder a file lies in; DATASET/FOLDER/..., or DATASET/batches/RULE, below `root`."""
     parts = path.relative_to(root).parts
+    if parts[1:2] == ("batches",):
+        return rule_stage(path.stem)
     return FOLDERS.get(parts[1]) if len(parts) > 2 else None
 
 
@@ -89,8 +96,6 @@ def own_seconds(results: Path, logs: Path) -> tuple[Counter[str], set[str]]:
     for file in results.glob("*/**/cost.json"):
         if file.relative_to(results).parts[0] not in ("resume", "experiments") and (stage := stage_of(file, results)):
             found[stage] += json.loads(file.read_text())["seconds"]
-    for file in results.glob("*/train/**/training.json"):
-        found["train"] += json.loads(file.read_text())["train_seconds"]
     spans: Counter[str] = Counter()
     for file in logs.glob("*/**/*.log"):
         stage = stage_of(file, logs)
