@@ -207,6 +207,7 @@ def test_the_command():
     assert done.returncode == 0, done.stderr
     assert "sharing saves" in done.stdout
     assert "wall time on 2 cores" in done.stdout
+    assert run("--utilisation", "2").stderr.endswith("2 is no share in (0, 1]\n")
     unknown = run("--device", "abacus")
     assert unknown.returncode == 1
     assert unknown.stderr.count("\n") == 1

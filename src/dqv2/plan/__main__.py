@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,9 @@ def _cost(plan: Plan, args: argparse.Namespace) -> None:
     from dqv2.plan.cost.table import lines
 
     rates = read_rates(args.rates)
-    rates.device(args.device)  # before torch is imported for the FLOPs
+    device = rates.device(args.device)  # before torch is imported for the FLOPs
+    if args.utilisation:
+        rates.devices[args.device] = replace(device, utilisation=args.utilisation)
     from dqv2.plan.cost.networks import count
 
     images = dict(_images(text) for text in args.images)
@@ -96,9 +99,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help="default: this machine's")
     parser.add_argument("--rates", help="a file that benchmarks/rates.py wrote, on top of the project's own")
     parser.add_argument(
+        "--utilisation", type=_share, help="assumed share of the peak, in (0, 1], where no network was measured"
+    )
+    parser.add_argument(
         "--images", action="append", default=[], metavar="DATASET=N", help="training images of a set not packed yet"
     )
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -105,6 +105,14 @@ class Estimate:
                 found[job_of(unit.job.path)[1]["dataset"]] += price.seconds
         return found
 
+    def by_keep(self) -> Counter[str]:
+        """Keep ratio -> seconds of trainings on coresets of that size."""
+        found: Counter[str] = Counter()
+        for unit, price in self.prices.items():
+            if unit.job.stage == "train":
+                found[job_of(unit.job.path)[1]["keep"]] += price.seconds
+        return found
+
     def alone(self, experiment: str) -> float:
         """Seconds on the device that leaving this experiment out would save."""
         others = set().union(*(units for name, units in self.needs.items() if name != experiment))

@@ -90,7 +90,7 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
         low, high = (hours(rest + guessed * f) for f in (2, 0.5))
         share = found.device.utilisation
         yield f"  at {share / 2:.0%} of the peak in place of {share:.0%}: {low}; at {share * 2:.0%}: {high}"
-    yield f"CPU-hours of jobs without a device: {found.beside() / 3600:,.1f}"
+    yield f"jobs without a device: {found.beside() / 3600:,.1f} hours on the CPU"
     started = sum(price.start for price in found.prices.values())
     yield f"of all this, starting Python in {found.jobs.total():,} jobs: {started / 3600:,.1f} hours"
     place = (
@@ -105,7 +105,11 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
 def _shares(found: Estimate, total: float) -> Iterator[str]:
     stages = {stage: seconds for stage, seconds in found.by_stage().items() if stage in MODEL_STAGES}
     yield "largest shares of the time on the device:"
-    for title, values in (("dataset", found.by_dataset()), ("stage", stages)):
+    for title, values in (
+        ("dataset", found.by_dataset()),
+        ("stage", stages),
+        ("keep ratio trained on", found.by_keep()),
+    ):
         parts = sorted(values.items(), key=lambda item: -item[1])[:TOP]
         yield f"  by {title}: " + ", ".join(f"{name} {seconds / max(total, 1e-9):.0%}" for name, seconds in parts)
     needed = sorted(((found.on_device(units), name) for name, units in found.needs.items() if units), reverse=True)
