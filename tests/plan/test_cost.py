@@ -8,6 +8,7 @@ import yaml
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
+from dqv2.plan.__main__ import main
 from dqv2.plan.batches import count_jobs
 from dqv2.plan.cost.estimate import estimate, makespan
 from dqv2.plan.cost.networks import count
@@ -198,20 +199,26 @@ def test_a_device_nobody_knows_and_a_file_that_is_none_of_rates(rates, tmp_path)
             read_rates(tmp_path / "bad.yaml")
 
 
-def test_the_command():
-    def run(*arguments):
-        command = [sys.executable, "-m", "dqv2.plan", "config/smoke.yaml", "--cost", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_the_command(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
 
-    done = run("--device", "cpu", "--cores", "2")
-    assert done.returncode == 0, done.stderr
-    assert "sharing saves" in done.stdout
-    assert "wall time on 2 cores" in done.stdout
-    assert run("--utilisation", "2").stderr.endswith("2 is no share in (0, 1]\n")
-    unknown = run("--device", "abacus")
-    assert unknown.returncode == 1
-    assert unknown.stderr.count("\n") == 1
-    assert "--device abacus: there are no rates for it; there are cpu, h100" in unknown.stderr
+    def run(*arguments):
+        return main(["config/smoke.yaml", "--cost", *arguments])
+
+    assert run("--device", "cpu", "--cores", "2") == 0
+    printed = capsys.readouterr().out
+    assert "sharing saves" in printed
+    assert "wall time on 2 cores" in printed
+    assert run("--device", "abacus") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--device abacus: there are no rates for it; there are cpu, h100" in error
+    assert run("--images", "own") == 1
+    assert "say it as DATASET=NUMBER" in capsys.readouterr().err
+    for wrong, why in ((("--utilisation", "2"), "2 is no share"), (("--gpus", "0"), "0 is no number above 0")):
+        with pytest.raises(SystemExit):
+            run(*wrong)
+        assert why in capsys.readouterr().err
 
 
 def test_the_plan_itself_imports_no_torch_for_costs():
