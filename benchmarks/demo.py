@@ -78,8 +78,8 @@ def read_log(file: Path) -> Jobs:
 
 
 def rule_stage(name: str) -> str:
-    """The stage of a rule: train_0_1_2_batch_3 -> train."""
-    return re.sub(r"(_\d+)+(_batch_\d+)?$", "", name)
+    """The stage of a rule: train_0_1_2_batch_8d4e10 -> train."""
+    return re.sub(r"(_\d+)+(_batch_[0-9a-f]+)?$", "", name)
 
 
 def stage_of(path: Path, root: Path) -> str | None:

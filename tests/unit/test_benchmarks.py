@@ -23,7 +23,7 @@ Job 7: bins of digits: a, and 1 more
 [Tue Nov 24 10:00:05 2026]
 Job 9: train resnet8 on digits
 [Tue Nov 24 10:00:15 2026]
-Finished jobid: 7 (Rule: bin_0_1_batch_2)
+Finished jobid: 7 (Rule: bin_0_1_batch_2e1b07)
 [Tue Nov 24 10:00:45 2026]
 Finished jobid: 9 (Rule: train_0_1)
 [Tue Nov 24 10:00:45 2026]
@@ -49,7 +49,7 @@ def test_where_the_wall_time_of_a_run_went(tmp_path):
 
     write(".snakemake/log/2026.snakemake.log", LOG)
     bench = "s\th:m:s\tmax_rss\tcpu_time\n{}\t0:00:01\t100\t{}\n"
-    write("results/demo/benchmarks/digits/batches/bin_0_1_batch_2.tsv", bench.format(9.5, 3))
+    write("results/demo/benchmarks/digits/batches/bin_0_1_batch_2e1b07.tsv", bench.format(9.5, 3))
     for place, seconds in (("bins/a", 2), ("bins/b", 1), ("train/a/keep-0.1/resnet8", 36)):
         write(f"results/demo/digits/{place}/seed-0/cost.json", json.dumps({"seconds": seconds}))
     write("logs/demo/digits/evaluate/a/seed-0_1.log", "10:00:49 INFO a\n10:00:53 INFO b\n")

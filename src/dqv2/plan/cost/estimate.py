@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dqv2.plan.batches import batch_of
+from dqv2.plan.batches import of_several_arms
 from dqv2.plan.cost.rates import Device, Facts, Net, Rates
 from dqv2.plan.cost.sizes import Sizes, sizes_of
 from dqv2.plan.cost.work import DISK, MODEL_STAGES, Works
@@ -266,11 +266,13 @@ def _units(plan: Plan) -> tuple[dict[Unit, list[Unit]], dict[str, set[Unit]], Co
 
 def _together(plan: Plan, units: Iterable[Unit]) -> dict[Unit, str]:
     """The job that does each unit: several arms may share one."""
-    found = {}
-    for unit in units:
-        batch = batch_of(plan, unit.job, unit.chunk) if unit.chunk else None
-        alone = f"{unit.job.path} {unit.chunk}"
-        found[unit] = batch.name if batch and batch.number else alone
+    found = {unit: f"{unit.job.path} {unit.chunk}" for unit in units}
+    for batch in of_several_arms(plan):
+        for arm in batch.arms:
+            path = OUTPUTS[batch.stage][0]
+            for name, value in arm.items():
+                path = path.replace(f"{{{name}}}", value)
+            found[Unit(Job(batch.stage, path), batch.seeds)] = batch.name
     return found
 
 
