@@ -80,13 +80,10 @@ def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -
     model = build_model(
         Network(net.model, 10, net.size, net.stem, dict(net.args), net.input_size), seed=0, purpose="rates"
     )
-    adam = block.optimiser == "adamw"
 
     def train(steps: int) -> float:
-        rate = 1e-3 if adam else 0.01
-        recipe = Recipe(
-            batch, rate, block.momentum, block.weight_decay, about["augment"], block.optimiser, iterations=steps
-        )
+        own = {"augment": about["augment"], "iterations": steps, "epochs": None, "learning_rate": 1e-3}
+        recipe = Recipe.of(block.model_dump() | own)
         return work(lambda: fit(model, images, labels, recipe, seed=0, purpose="rates", device=device), device)
 
     train(2)

@@ -91,7 +91,9 @@ class Bench:
         model = self.model()
 
         def run(epochs: int) -> float:
-            recipe = Recipe(self.args.batch, 0.01, 0.9, 5e-4, augment, epochs=epochs)
+            how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+            how |= {"precision": self.args.precision, "compile": self.args.compile}
+            recipe = Recipe.of(how | {"augment": augment, "epochs": epochs})
             options = {"seed": 0, "purpose": "benchmark", "device": self.device}
             return fit(model, self.images, self.labels, recipe, **options).seconds
 
@@ -203,7 +205,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="that are measured")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of limit and timm")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch on the CPU")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of timm's reading")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU, dense bf16")

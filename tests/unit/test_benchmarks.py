@@ -4,11 +4,11 @@ import importlib
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+from dqv2.config.blocks import Trainer
 from dqv2.plan.cost.rates import Net
 from tests.conftest import ROOT
 
@@ -81,7 +81,7 @@ def test_what_timms_script_prints_is_read(load):
 
 def test_rates_are_measured_and_the_file_says_how(load):
     rates = load("rates")
-    block = SimpleNamespace(batch_size=4, optimiser="sgd", momentum=0.9, weight_decay=0.0)
+    block = Trainer(model="resnet8", epochs=1, batch_size=4)
     about = {"block": block, "augment": {"crop": "none", "pad": 0, "flip": False}}
     found = rates.network_rates(Net("resnet8", 16), about, torch.device("cpu"), 0.01)
     assert found["train"] > 0
