@@ -51,7 +51,8 @@ def test_where_the_wall_time_of_a_run_went(tmp_path):
     bench = "s\th:m:s\tmax_rss\tcpu_time\n{}\t0:00:01\t100\t{}\n"
     write("results/demo/benchmarks/digits/batches/bin_0_1_batch_2e1b07.tsv", bench.format(9.5, 3))
     for place, seconds in (("bins/a", 2), ("bins/b", 1), ("train/a/keep-0.1/resnet8", 36)):
-        write(f"results/demo/digits/{place}/seed-0/cost.json", json.dumps({"seconds": seconds}))
+        write(f"results/demo/digits/{place}/seed-0/cost.json", json.dumps({"seconds": seconds, "benchmark": "a.tsv"}))
+    write("results/demo/digits/train/b/seed-0/cost.json", '{"seconds": 99}')  # of a job that has not ended
     write("logs/demo/digits/evaluate/a/seed-0_1.log", "10:00:49 INFO a\n10:00:53 INFO b\n")
     command = [sys.executable, "benchmarks/demo.py", "--folder", str(tmp_path), "--cores", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
