@@ -99,7 +99,7 @@ def fit_on_several(model: nn.Module, *, devices: int, device: torch.device, **jo
     watch = job["watch"]
     with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():
         folder = Path(name)
-        about = {"parent": os.getpid(), "log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
+        about = {"log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
         torch.save(about | {"model": model, "job": job}, folder / "job.pt")
         code = _launch(folder, devices)
         if signum := stop.asked() or _signal(folder):
@@ -120,7 +120,7 @@ def _launch(folder: Path, devices: int) -> int:
     from dqv2.train import worker  # which imports this module
 
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    command += ["--nproc-per-node", str(devices), "-m", worker.__name__, str(folder)]
+    command += ["--nproc-per-node", str(devices), "-m", worker.__name__, str(folder), str(os.getpid())]
     path = [str(Path(dqv2.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine, whatever its name resolves to

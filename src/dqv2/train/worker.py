@@ -1,4 +1,4 @@
-"""A process of a training on several devices, started by torchrun: `python -m dqv2.train.worker FOLDER`.
+"""A process of a training on several devices, started by torchrun: `python -m dqv2.train.worker FOLDER PID`.
 
 `FOLDER` is `train.parallel.fit_on_several`'s: `job.pt` goes in; `result.pt` (of rank 0), `error-*.pickle` or
 `stopped-*` come out.
@@ -26,13 +26,22 @@ from dqv2.train.loop import train
 from dqv2.train.parallel import Group
 
 
-def main(folder: Path) -> int:
-    """Train; returns the exit code."""
+def main(folder: Path, job: int) -> int:
+    """Train for the process `job`; returns the exit code."""
+    parent = psutil.Process(job)
+    _end_with(parent, folder)
+    code = _told(folder)
+    if _gone(parent):  # in whatever way this process came to its end, after the others have cleared up or before
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def _told(folder: Path) -> int:
+    """Train, and leave word of how it ended."""
     rank = int(os.environ["RANK"])
     with stop_signals():
         try:
             job = torch.load(folder / "job.pt", map_location="cpu", weights_only=False, mmap=True)
-            _end_with(job["parent"], folder)
             if rank == 0 and job["log"]:
                 log_to(job["log"], mode="a")
             _train(folder, job)
@@ -65,12 +74,18 @@ def _train(folder: Path, job: dict) -> None:
     dist.destroy_process_group()
 
 
-def _end_with(parent: int, folder: Path) -> None:
+def _gone(parent: psutil.Process) -> bool:
+    try:
+        return not parent.is_running() or parent.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _end_with(parent: psutil.Process, folder: Path) -> None:
     """End when the job that this process works for is gone: killed outright, it can neither say so nor clear up."""
-    job = psutil.Process(parent)
 
     def look() -> None:
-        while job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
+        while not _gone(parent):
             time.sleep(0.5)
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
@@ -89,4 +104,4 @@ def _pickled(error: Exception) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
