@@ -7,6 +7,7 @@ out, on any device; every random choice takes a `torch.Generator`.
 from importlib import import_module
 
 _HOME = {
+    "FeatureRows": "dqv2.select.similarity",
     "GradientFeatures": "dqv2.select.similarity",
     "last_layer_residual": "dqv2.select.similarity",
     "graphcut_bins": "dqv2.select.graphcut",
