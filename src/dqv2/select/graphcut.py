@@ -10,7 +10,9 @@ import math
 import numbers
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,12 +53,11 @@ def graphcut_bins(
     _check_lam(lam)
     classes = _classes(labels, n)
     budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
-    rank = _ranks(features, classes, budgets, lam, max_bytes)
-    bins = torch.empty(n, dtype=torch.int64)
+    rank = _ranks(features, classes, budgets, lam, max_bytes).numpy()
+    bins = np.empty(n, dtype=np.int64)
     for members, sizes in zip(classes, budgets, strict=True):
-        ends = torch.tensor(sizes, dtype=torch.int64).cumsum(0)
-        bins[members] = torch.searchsorted(ends, rank[members], right=True)
-    return bins.to(device_of(features))
+        bins[members] = np.searchsorted(np.cumsum(sizes), rank[members], side="right")
+    return torch.from_numpy(bins).to(device_of(features))
 
 
 def graphcut_order(
@@ -95,7 +96,7 @@ def _ranks(
     """`greedy_ranks` of each class, int64[N] on the CPU, by the way that suits the device and the sizes."""
     rank = torch.empty(len(features), dtype=torch.int64)
     sizes = [len(members) for members in classes]
-    rest = list(range(len(classes)))
+    rest, turn = list(range(len(classes))), Lock()
     if _batches(device_of(features)):
         rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes)
 
@@ -104,10 +105,10 @@ def _ranks(
         members = classes[c]
         whole = len(members) == len(features)
         similarity = cosine(features, None if whole else members)
-        rank[members] = torch.from_numpy(greedy_ranks(similarity, budgets[c], lam, max_bytes))
+        rank[members] = torch.from_numpy(greedy_ranks(similarity, budgets[c], lam, max_bytes, turn))
 
-    # Classes side by side, a core each: BLAS and NumPy let go of the interpreter while they work. As many as their
-    # matrices fit into max_bytes; of what cores are left over, each class takes its share.
+    # Classes side by side in threads, a core each, as BLAS lets go of the interpreter (processes compute no less and
+    # take seconds to start). As many as their matrices fit into max_bytes; of more cores each class takes its share.
     threads = torch.get_num_threads()
     largest = max((sizes[c] for c in rest), default=0)
     workers = max(1, min(threads, len(rest), max_bytes // (8 * largest**2) if largest else 1))

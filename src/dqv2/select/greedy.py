@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -24,7 +25,13 @@ def tolerance(n: int, width: int, lam: float) -> float:
     return 4 * np.finfo(np.float64).eps * n * math.sqrt(n + width) * max(1.0, lam)
 
 
-def greedy_ranks(similarity: Cosine, budgets: Sequence[int], lam: float, max_bytes: int) -> np.ndarray:
+def greedy_ranks(
+    similarity: Cosine,
+    budgets: Sequence[int],
+    lam: float,
+    max_bytes: int,
+    turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (holds nothing)
+) -> np.ndarray:
     """Place of each item in the order of choice, int64[n]; sum(budgets) for items that are not chosen.
 
     One greedy run after the other, of as many items as each budget says, from what the runs before left. Only
@@ -32,6 +39,8 @@ def greedy_ranks(similarity: Cosine, budgets: Sequence[int], lam: float, max_byt
 
     similarity: of the n items; may be used up, as it holds fewer items after a run.
     max_bytes: above n²·8 rows are computed as they are needed (`_RowsAhead`); the result is the same.
+    turn: held during the steps. Of threads that took steps at once each would wait for the interpreter several
+        times a step (four times as long in all for classes of 500), while matrices are made beside them at no cost.
     """
     n = len(similarity)
     slack = tolerance(n, similarity.width, lam)
@@ -57,12 +66,13 @@ def greedy_ranks(similarity: Cosine, budgets: Sequence[int], lam: float, max_byt
         taken = np.zeros(len(items))  # sum of the chosen items' rows
         gain, best = base.copy(), np.empty(len(items), dtype=bool)
         chosen = np.empty(budget, dtype=np.int64)
-        for step in range(budget):
-            np.greater_equal(gain, gain[gain.argmax()] - slack, out=best)
-            chosen[step] = i = best.argmax()
-            np.add(taken, matrix[i] if ahead is None else ahead.row(i, gain), out=taken)
-            base[i] = -np.inf
-            np.subtract(base, taken, out=gain)
+        with turn:
+            for step in range(budget):
+                np.greater_equal(gain, gain[gain.argmax()] - slack, out=best)
+                chosen[step] = i = best.argmax()
+                np.add(taken, matrix[i] if ahead is None else ahead.row(i, gain), out=taken)
+                base[i] = -np.inf
+                np.subtract(base, taken, out=gain)
         free[chosen] = False
         sums -= taken
         rank[items[chosen]] = np.arange(done, done + budget)

@@ -1,0 +1,72 @@
+"""What the benchmarks share: the machine in a line, clocks, Markdown tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+
+import torch
+
+
+def processor() -> str:
+    """The CPU's name, as Linux has it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def machine(device: torch.device) -> str:
+    """Device, threads, versions and date."""
+    where = f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} CPUs"
+    if device.type == "cuda":
+        where = f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}; {where}"
+    return f"{where}; Python {platform.python_version()}, torch {torch.__version__}; {date.today()}"
+
+
+def clock(call: Callable[[], object], device: torch.device | None = None) -> float:
+    """Seconds that a call takes, of the wall clock; a GPU is waited for."""
+    began = time.perf_counter()
+    call()
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def work(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a call would take on a machine of its own.
+
+    On the CPU: seconds that this process and the processes it started computed, a thread, so that other load on the
+    machine does not count; on a GPU the wall clock.
+    """
+    if device.type == "cuda":
+        return clock(call, device)
+    began = sum(os.times()[:4])
+    call()
+    return (sum(os.times()[:4]) - began) / torch.get_num_threads()
+
+
+def median_work(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """The median of `work` over so many repeats, after one that is not counted."""
+    call()
+    return statistics.median(work(call, device) for _ in range(repeats))
+
+
+def spread(values: Iterable[float]) -> str:
+    """Median and range: "812 (790 to 830)"."""
+    found = sorted(values)
+    if len(found) == 1:
+        return f"{found[0]:,.0f}"
+    return f"{statistics.median(found):,.0f} ({found[0]:,.0f} to {found[-1]:,.0f})"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    header = list(header)
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
