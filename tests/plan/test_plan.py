@@ -8,7 +8,7 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, paths
-from dqv2.plan.needs import needs
+from dqv2.plan.needs import needs, threads
 from dqv2.plan.paths import ratio
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
@@ -223,6 +223,11 @@ def test_what_a_job_asks_for_grows_with_its_attempt_and_its_seeds(demo, change):
     assert needs(config, "train") == {"mem_mb": 3000, "runtime": 7, "disk_mb": 2000}
     assert needs(config, "train", seeds=5, attempt=2) == {"mem_mb": 6000, "runtime": 70, "disk_mb": 4000}
     assert needs(config, "bin", attempt=3) == {"mem_mb": 3000, "runtime": 21, "disk_mb": 6000}
+
+
+def test_cores_of_a_stage_its_own_or_those_of_all(demo, change):
+    config = make(change(change(demo, "threads", 3), "needs", {"pack": {"threads": 6}})).config
+    assert (threads(config, "pack"), threads(config, "train")) == (6, 3)
 
 
 def test_needs_of_an_unknown_stage_are_refused(demo, change):

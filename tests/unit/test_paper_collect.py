@@ -37,6 +37,19 @@ def test_one_tidy_row_a_run_with_whole_numbers_that_may_be_missing(grid):
     assert frame["test_accuracy"].tolist() == [50.0, 51.0, 52.0] * 2
 
 
+def test_seconds_by_stage_and_of_the_whole_selection_without_the_training(grid, tmp_path):
+    runs, files = grid
+    costs = {"early_train": (10.0, "GPU"), "bin": (2.0, "CPU"), "train": (300.0, "another GPU")}
+    for stage, (seconds, device) in costs.items():
+        (tmp_path / f"{stage}.json").write_text(json.dumps({"seconds": seconds, "device": device}))
+    stages = {stage: [tmp_path / f"{stage}.json"] for stage in costs}
+    frame = collect(runs, files, [stages] * len(runs))
+    assert set(frame["selection_seconds"]) == {12.0}
+    assert set(frame["early_seconds"]) == {10.0}
+    assert set(frame["train_seconds"]) == {300.0}
+    assert set(frame["selection_device"]) == {"CPU + GPU"}
+
+
 def test_csv_reads_back_equal_and_is_the_same_each_time(grid, tmp_path):
     frame = collect(*grid)
     write_csv(frame, tmp_path / "a" / "x.csv")

@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
 from dqv2.plan import Plan, paths
-from dqv2.plan.needs import needs as needs_of
+from dqv2.plan.needs import needs as needs_of, threads as threads_of
 from dqv2.plan.paths import chunk_name
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
@@ -77,6 +77,11 @@ def needs(stage, seeds=(0,), model=False):
     if model:
         return asked | {"gpu": 1, "jobs_per_gpu": PLAN.config.jobs_per_gpu}
     return asked | {"gpu": 0, "gpu_model": "", "gres": ""}
+
+
+def threads(stage):
+    """The cores of a job."""
+    return threads_of(PLAN.config, stage)
 
 
 def selection_of(wildcards):

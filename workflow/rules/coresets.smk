@@ -23,6 +23,8 @@ for seeds in PLAN.chunks:
             form="[a-z]+(-[a-z]+)?",
         conda:
             "../../envs/dqv2.yaml"
+        resources:
+            **needs("export", seeds),
         params:
             options=lambda wildcards: PLAN.export_options(
                 selection_of(wildcards), float(wildcards.keep), wildcards.form

@@ -38,7 +38,7 @@ rule pack:
         PLAN.under("benchmarks/{dataset}/pack.tsv")
     conda:
         "../../envs/dqv2.yaml"
-    threads: max(8, PLAN.config.threads)
+    threads: threads("pack")
     resources:
         **needs("pack"),
     params:

@@ -17,7 +17,7 @@ rule autoencoder:
         PLAN.under("benchmarks/{dataset}/autoencoder/{autoencoder}.tsv")
     conda:
         "../../envs/dqv2.yaml"
-    threads: PLAN.config.threads
+    threads: threads("autoencoder")
     resources:
         **needs("autoencoder", model=True),
     params:
@@ -67,7 +67,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.PIXELS, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("pixels")
         resources:
             **needs("pixels", seeds, model=True),
         params:

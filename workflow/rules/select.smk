@@ -17,7 +17,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.EARLY, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("early_train")
         resources:
             **needs("early_train", seeds, model=True),
         params:
@@ -44,7 +44,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.SALIENCY, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("saliency")
         resources:
             **needs("saliency", seeds, model=True),
         params:
@@ -68,7 +68,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.SCORES, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("score")
         resources:
             **needs("score", seeds, model=True),
         params:
@@ -119,7 +119,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.FEATURES, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("features")
         resources:
             **needs("features", seeds, model=True),
         params:
@@ -147,6 +147,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.BINS, seeds)
         conda:
             "../../envs/dqv2.yaml"
+        threads: threads("bin")
         resources:
             **needs("bin", seeds),
         params:

@@ -17,13 +17,14 @@ for seeds in PLAN.chunks:
         output:
             models=each(PLAN.under(paths.MODEL), seeds),
             trainings=each(PLAN.under(paths.TRAINING), seeds),
+            costs=each(PLAN.under(paths.cost(paths.MODEL)), seeds),
         log:
             log_of(paths.MODEL, seeds),
         benchmark:
             benchmark_of(paths.MODEL, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("train")
         resources:
             **needs("train", seeds, model=True),
         params:
@@ -49,7 +50,7 @@ for seeds in PLAN.chunks:
             benchmark_of(paths.EVALUATION, seeds)
         conda:
             "../../envs/dqv2.yaml"
-        threads: PLAN.config.threads
+        threads: threads("evaluate")
         resources:
             **needs("evaluate", seeds, model=True),
         params:

@@ -15,6 +15,7 @@ from dqv2.semantic.recipe import Recipe
 
 def main(snakemake):
     options, outputs = snakemake.params.options, snakemake.output.bins
+    torch.set_num_threads(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
     inputs = snakemake.input
     # sources (originals, Tobias images) x seeds

@@ -16,7 +16,7 @@ def main(snakemake):
     jobs = params.jobs
     if params.options["partial"]:
         jobs = [job for job in jobs if all(Path(file).exists() for file in job["costs"])]
-    costs = job_costs(jobs, runs)
+    costs = job_costs(jobs)
     write_csv(costs, output.csv)
     note = device_note(params.note, runs, params.planned)
     save(draw_costs(costs, runs, note, params.label), output.pdf, output.png)

@@ -7,6 +7,7 @@ import torch
 from dqv2.data import Pack
 from dqv2.data.dataset import require_test
 from dqv2.pixel.step import PixelStep
+from dqv2.runtime.cost import write_cost
 from dqv2.runtime.device import describe, use_device
 from dqv2.runtime.files import atomic_path, sha256, write_json
 from dqv2.runtime.job import resume_folder, run_job, seed_of
@@ -27,9 +28,10 @@ def main(snakemake):
     fresh_files = list(inputs.get("fresh", [])) or [None] * len(inputs.coresets)
     pixel_files = list(inputs.get("pixels", [])) or [None] * len(inputs.coresets)
     recipe, network = Recipe.of(options), Network.of(options, len(pack.classes))
-    outputs = zip(snakemake.output.models, snakemake.output.trainings, strict=True)
+    outputs = zip(snakemake.output.models, snakemake.output.trainings, snakemake.output.costs, strict=True)
     files = zip(inputs.coresets, recipes, fresh_files, pixel_files, outputs, strict=True)
-    for coreset_file, tobias_file, fresh_file, pixel_file, (model_file, training_file) in files:
+    for coreset_file, tobias_file, fresh_file, pixel_file, made in files:
+        model_file, training_file, cost_file = map(Path, made)
         seed = seed_of(model_file)
         depends_on = {
             "options": options,
@@ -44,7 +46,7 @@ def main(snakemake):
         resume = Resume(resume_folder(model_file), depends_on)
         what = f"{wildcards.step}{wildcards.trainer}".replace("/", " · ")
         where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {what} · seed {seed}"
-        if resume.restore(Path(model_file), Path(training_file)):
+        if resume.restore(model_file, training_file, cost_file):
             say(f"{where}: was finished before")
             continue
         coreset = read_pool(coreset_file, pack)
@@ -81,7 +83,6 @@ def main(snakemake):
             "trainer": wildcards.trainer,
             "seed": seed,
             "train_loss": history.losses[-1],
-            "train_seconds": round(history.seconds, 4),
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),
             "n_originals": len(pack),
@@ -90,8 +91,9 @@ def main(snakemake):
             "threads": snakemake.threads,
             "torch": torch.__version__,
         }
-        write_json(Path(training_file), facts)
-        resume.finish(Path(model_file), Path(training_file))
+        write_json(training_file, facts)
+        write_cost(cost_file, history.seconds, device)
+        resume.finish(model_file, training_file, cost_file)
         say(f"{where}: loss {history.losses[-1]:.3f} ({history.seconds:.0f} s)")
 
 

@@ -32,8 +32,8 @@ def collect(
         files: the ``metrics.json`` of each run, in the same order: an object with ``test_accuracy``
             (top-1, %) and any further scalars; nested values are left out, and where both name
             a column the plan's stays.
-        costs: for each run the cost files of what its coreset needed, by stage. They become `<stage>_seconds`,
-            `early_seconds` (trainings that come before the selection) and `selection_seconds` (everything).
+        costs: for each run the cost files of what it needed, by stage. They become `<stage>_seconds`, `early_seconds`
+            (trainings that come before the selection) and `selection_seconds` (everything but the stage "train").
         partial: leave missing runs out instead of refusing.
 
     Returns:
@@ -95,9 +95,11 @@ def _seconds(stages: dict[str, list[Path]], *, partial: bool) -> dict[str, Any]:
         return {}
     costs = {file: json.loads(file.read_text()) for file in files}
     found = {stage: sum(costs[Path(file)]["seconds"] for file in files) for stage, files in stages.items()}
-    sums = {"early": sum(found.get(stage, 0.0) for stage in EARLY), "selection": sum(found.values())}
+    selection = {stage: seconds for stage, seconds in found.items() if stage != "train"}
+    sums = {"early": sum(selection.get(stage, 0.0) for stage in EARLY), "selection": sum(selection.values())}
     seconds = {f"{name}_seconds": round(value, 4) for name, value in (found | sums).items()}
-    return seconds | {"selection_device": " + ".join(sorted({cost["device"] for cost in costs.values()}))}
+    devices = {costs[Path(file)]["device"] for stage in selection for file in stages[stage]}
+    return seconds | {"selection_device": " + ".join(sorted(devices))}
 
 
 VARIANTS = {"original": "Original", "dropped": "After dropping", "reconstructed": "After reconstruction"}

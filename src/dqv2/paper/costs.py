@@ -14,11 +14,6 @@ import pandas as pd
 WHOLE = "whole selection"  # a row of the table: all stages of a coreset together
 
 
-def _trained(job: dict[str, Any], runs: pd.DataFrame) -> float:
-    mine = runs[(runs["dataset"] == job["dataset"]) & (runs["label"] == job["label"]) & runs["seed"].isin(job["seeds"])]
-    return float(mine["train_seconds"].mean())
-
-
 def read_benchmark(file: Path) -> dict[str, float]:
     """``seconds`` (wall clock of the job, Python's start-up included) and ``memory`` (peak resident set, MB) of a job.
 
@@ -42,16 +37,14 @@ def _number(text: str | None) -> float:
     return value if np.isfinite(value) and value > 0 else float("nan")
 
 
-def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFrame:
+def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The cost of every stage that each method's coreset, and training, needs.
 
     Args:
         jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``,
         ``seeds``, ``costs``
             (the stage's own cost files, one a seed, or one for all; {"seconds": ...}) and ``benchmark``. A stage
-            that several methods share stands at each of them: it is what the method costs alone. Training has no cost
-            files.
-        runs: the experiment's tidy table, for its ``train_seconds``.
+            that several methods share stands at each of them: it is what the method costs alone.
 
     Returns:
         One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a
@@ -63,7 +56,7 @@ def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFram
     rows = []
     for job in jobs:
         own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
-        alone = len(own) or len(job["seeds"])  # an autoencoder is one for all seeds: a coreset needs all of it
+        alone = len(own)  # an autoencoder is one for all seeds: a coreset needs all of it
         there = Path(job["benchmark"]).exists()
         measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
         rows.append(
@@ -72,7 +65,7 @@ def job_costs(jobs: Sequence[dict[str, Any]], runs: pd.DataFrame) -> pd.DataFram
                 "seed": job["seeds"][0],
                 "seeds": len(job["seeds"]),
                 "selects": job["selects"],
-                "seconds": sum(own) / alone if own else _trained(job, runs),
+                "seconds": sum(own) / alone,
                 "wall": measured["seconds"] / alone,
                 "memory": measured["memory"],
             }

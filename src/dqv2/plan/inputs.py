@@ -63,7 +63,7 @@ class Inputs:
         return [self.under(paths.PIXELS).replace("{pixels}", name)] if name else []
 
     def costs_of(self, run: Run) -> dict[str, list[str]]:
-        """Stage -> the cost files of what a run's coreset needed, training apart."""
+        """Stage -> the cost files of what a run's coreset needed, and of its training."""
         s, config = run.selection, self.config
         fresh = config.trainers[run.trainer].fresh_tobias
         values = {"dataset": s.dataset, "seed": run.seed, "keep": paths.ratio(run.keep_ratio), "selection": s.path}
@@ -99,6 +99,8 @@ class Inputs:
             if block.autoencoder and config.autoencoders[block.autoencoder].weights == "self":
                 add("autoencoder", paths.AUTOENCODER, autoencoder=block.autoencoder)
             add("pixels", paths.PIXELS, pixels=run.pixels)
+        step = f"pixels-{run.pixels}/" if run.pixels else ""
+        add("train", paths.MODEL, step=step, trainer=run.trainer)
         return found
 
     def _outputs_of(self, selection: Selection, originals: str, tobias: str) -> list[str]:

@@ -19,3 +19,9 @@ def needs(config: Config, stage: str, *, seeds: int = 1, attempt: int = 1) -> di
         value = next(getattr(block, key) for block in blocks if block and getattr(block, key) is not None)
         found[key] = value * attempt * (seeds if key == "runtime" else 1)
     return found
+
+
+def threads(config: Config, stage: str) -> int:
+    """CPU cores of a job of `stage`."""
+    blocks = (config.needs.get(stage), config.needs.get("default"))
+    return next((block.threads for block in blocks if block and block.threads), config.threads)

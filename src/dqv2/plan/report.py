@@ -139,10 +139,7 @@ def stage_jobs(plan: Plan, experiment: str) -> list[dict[str, Any]]:
 
 
 def _costs_of(plan: Plan, job: Job, runs: list[Run]) -> list[str]:
-    """The cost files of a job, one a seed, or one where the job is for all seeds; training says its seconds in the
-    metrics."""
-    if job.stage == "train":
-        return []
+    """The cost files of a job, one a seed, or one where the job is for all seeds."""
     file = paths.cost(plan.under(job.path))
     return list(dict.fromkeys(file.replace("{seed}", str(run.seed)) for run in runs))
 
