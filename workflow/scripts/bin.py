@@ -1,6 +1,7 @@
 """Mix originals and Tobias images into the pool, and divide it into bins."""
 
 import numpy as np
+import torch
 
 from dqv2.data import Pack
 from dqv2.runtime.cost import measured
