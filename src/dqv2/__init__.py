@@ -38,6 +38,7 @@ _HOME = {
     "normalise": "dqv2.inputs",
     "saliency": "dqv2.semantic.saliency",
     "forward_pass": "dqv2.semantic.saliency",
+    "write_pass": "dqv2.semantic.saliency",
     "foreground": "dqv2.semantic.masks",
     "centre_saliency": "dqv2.semantic.masks",
     "random_saliency": "dqv2.semantic.masks",
