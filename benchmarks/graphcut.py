@@ -1,24 +1,39 @@
-"""Speed and memory of `graphcut_bins` against its floor and against the published algorithm, run by hand.
+"""Speed, memory and exactness of `graphcut_bins` against its floor and against the published algorithm, by hand.
 
-    python benchmarks/graphcut.py 5000x512 1300x2048 [--no-published] [--repeats 5]
+    python benchmarks/graphcut.py [5000x512 1300x2048 ...] [--no-published] [--fresh] [--growth] [--repeats 5]
 
-Prints, per size, the best of the repeats: our time for one class and 10 bins, the float64 Gram product alone,
-the published algorithm at its own cost (a fresh sum over all selected items for every step, on a ready
-similarity matrix), both ratios, the peak memory our call adds in units of the Gram matrix, and whether all
-bins are equal.
+For each size (images of one class x dimensions, random features, ten bins), best of the repeats: our time; the
+float64 Gram product alone; the published algorithm at its own cost, in float64, by code that shares nothing with ours
+(at every step a fresh sum over chosen x not chosen, as DQ's code does), which is the oracle for the bins too; and the
+peak memory that our call adds, in units of the Gram matrix. --fresh: the first call in a process of its own, without
+imports, for both. --growth: what doubling images per class, classes or dimensions costs, in seconds that the process
+computed, so that other load on the machine does not count.
 """
 
 import argparse
-import os
-import platform
-import threading
+import subprocess
+import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from common import clock, machine, table
+from memory import added_memory
 
 import dqv2
+
+CPU = torch.device("cpu")
+GROWTH = {
+    "8 classes of 1000, 512 dimensions": (8, 1000, 512, ""),
+    "twice the images per class": (8, 2000, 512, "4 (n² · d)"),
+    "twice the classes": (16, 1000, 512, "2"),
+    "twice the dimensions": (8, 1000, 1024, "below 2 (steps have none)"),
+}
+
+
+def make(n, d, seed=0):
+    """Not negative, as pooled ReLUs are."""
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)).abs_()
 
 
 def published_bins(features, n_bins=10):
@@ -40,64 +55,82 @@ def published_bins(features, n_bins=10):
     return bins
 
 
-def timed(call):
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
+def one_size(n, d, repeats, published):
+    features = make(n, d)
+    x = features.double()
+    dqv2.graphcut_bins(features[:300])  # so that imports and libraries' own buffers do not count
+    memory = added_memory(lambda: dqv2.graphcut_bins(features)) / (n * n * 8)
+    ours, grams = [], []
+    for _ in range(repeats):  # in turn, so that other load on the machine meets both
+        grams.append(clock(lambda: x @ x.T))
+        ours.append(clock(lambda: dqv2.graphcut_bins(features)))
+    row = [f"{n} x {d}", f"{min(ours):.3f}", f"{min(grams):.3f}", f"{min(ours) / min(grams):.2f}", f"{memory:.2f}"]
+    if not published:
+        return row
+    bins = dqv2.graphcut_bins(features).numpy()
+    began = time.perf_counter()
+    expected = published_bins(x.numpy())
+    seconds = time.perf_counter() - began
+    return [*row, f"{seconds:.2f}", f"{seconds / min(ours):.1f}", "yes" if (bins == expected).all() else "NO"]
 
 
-def added_memory(call):
-    """Peak resident bytes that a call adds, sampled every millisecond from /proc (Linux)."""
+def fresh(n, d, repeats):
+    """The first call of each in a process that has only imported: best of the repeats, in turn."""
+    found = {"ours": [], "published": []}
+    for _ in range(repeats):
+        for which, seconds in found.items():
+            command = [sys.executable, __file__, f"{n}x{d}", "--child", which]
+            seconds.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    ours, published = (min(seconds) for seconds in found.values())
+    return [f"{n} x {d}", f"{ours:.3f}", f"{published:.2f}", f"{published / ours:.1f}"]
 
-    def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    before, peak, done = resident(), [0], threading.Event()
+def child(n, d, which):
+    features = make(n, d)
+    if which == "ours":
+        print(clock(lambda: dqv2.graphcut_bins(features)))
+    else:
+        x = features.double().numpy()
+        print(clock(lambda: published_bins(x)))
 
-    def watch():
-        while not done.wait(0.001):
-            peak[0] = max(peak[0], resident())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return peak[0] - before
+def growth(repeats):
+    rows, first = [], None
+    for name, (classes, n, d, expected) in GROWTH.items():
+        features, labels = make(classes * n, d), torch.arange(classes).repeat_interleave(n)
+        dqv2.graphcut_bins(features, labels)
+        cores = []
+        for _ in range(repeats):
+            began = time.process_time()
+            dqv2.graphcut_bins(features, labels)
+            cores.append(time.process_time() - began)
+        first = first or min(cores)
+        rows.append([name, f"{min(cores):.2f}", f"{min(cores) / first:.2f}", expected])
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", nargs="+", metavar="NxD")
+    parser.add_argument("sizes", nargs="*", metavar="NxD", default=["1300x512", "1300x2048", "5000x512"])
     parser.add_argument("--no-published", action="store_true", help="leave out the slow published algorithm")
+    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--growth", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--child", choices=["ours", "published"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    threads = torch.get_num_threads()
-    print(
-        f"{platform.platform()} {platform.machine()}, {os.cpu_count()} CPUs, {threads} torch threads, ",
-        end="",
-    )
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
-    for size in args.sizes:
-        n, d = map(int, size.lower().split("x"))
-        features = torch.randn(n, d, generator=torch.Generator().manual_seed(0)).abs_()
-        x = features.double()
-        dqv2.graphcut_bins(features[:300])  # so that imports and libraries' own buffers do not count
-        memory = added_memory(lambda features=features: dqv2.graphcut_bins(features)) / (n * n * 8)
-        grams, times = [], []
-        for _ in range(args.repeats):  # in turn, so that other load on the machine meets both
-            grams.append(timed(lambda x=x: x @ x.T)[0])
-            seconds, bins = timed(lambda features=features: dqv2.graphcut_bins(features))
-            times.append(seconds)
-        ours, gram = min(times), min(grams)
-        line = f"{n}x{d}: ours {ours:.3f} s, Gram {gram:.3f} s, ours/Gram {ours / gram:.2f}"
-        line += f", memory {memory:.2f} Gram"
-        if not args.no_published:
-            published, expected = timed(lambda x=x: published_bins(x.numpy()))
-            same = bool((bins.numpy() == expected).all())
-            line += f", published {published:.2f} s (once), published/ours {published / ours:.1f}"
-            line += f", bins equal: {same}"
-        print(f"{line}; best of {args.repeats}", flush=True)
+    sizes = [tuple(map(int, size.lower().split("x"))) for size in args.sizes]
+    if args.child:
+        child(*sizes[0], args.child)
+        return
+    print(f"{machine(CPU)}, numpy {np.__version__}; best of {args.repeats}, published once\n")
+    header = ["images x dimensions", "ours, s", "Gram, s", "ours / Gram", "memory / Gram"]
+    header += [] if args.no_published else ["published, s", "published / ours", "same bins"]
+    print(table(header, [one_size(*size, args.repeats, not args.no_published) for size in sizes]), flush=True)
+    if args.fresh:
+        header = ["fresh process", "ours, s", "published, s", "published / ours"]
+        print("\n" + table(header, [fresh(*size, min(args.repeats, 2)) for size in sizes]), flush=True)
+    if args.growth:
+        print("\n" + table(["growth", "core seconds", "measured", "expected"], growth(args.repeats)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Speed of the feature and saliency pass, and what its precision does to bins and masks, run by hand.
 
-    python benchmarks/passes.py [resnet8:32 resnet20:32 ...] [--device cuda] [--images 1200] [--repeats 5]
+    python benchmarks/passes.py [resnet8:32 resnet20:32:small ...] [--device cuda] [--images 1200] [--repeats 5]
 
-On the embedded digits, at the pixels that stand behind each network's name. Prints images/s of the pass (embedding,
+On the embedded digits, at the pixels that stand behind each network's name ("small": with the stem for small images).
+Prints images/s of the pass (embedding,
 logits and saliency of all images); of the same in bfloat16; of the pass as it would be with images as planes, without
 channels_last; and of the network alone on one batch that lies on the device, which is the limit. On a CPU these are
 images a second of the process's own computing time, a thread, so that other load does not count. Then, after three
@@ -100,7 +101,9 @@ def changes(model, images, labels):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=["resnet8:32", "resnet20:32"], metavar="NAME:PIXELS")
+    parser.add_argument(
+        "networks", nargs="*", default=["resnet8:32", "resnet20:32:small"], metavar="NAME:PIXELS[:small]"
+    )
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--images", type=int, default=1200)
     parser.add_argument("--repeats", type=int, default=5)
@@ -108,12 +111,13 @@ def main():
     assert saliency.torch is torch  # `as_planes` reaches the library's own
     rates, differences = [], []
     for text in args.networks:
-        name, _, size = text.partition(":")
+        name, size, stem = f"{text}:".split(":")[:3]
         images, labels = digits(args.images, int(size))
-        model = build_model(Network(name, 10, int(size)), seed=0, purpose="benchmark").to(args.device)
+        network = Network(name, 10, int(size), stem or "standard")
+        model = build_model(network, seed=0, purpose="benchmark").to(args.device)
         train(model, images, labels)
-        rates.append([f"{name}, {size} px", *speed(model, images, args.device, args.repeats)])
-        differences.append([f"{name}, {size} px", *changes(model, images, labels)])
+        rates.append([text, *speed(model, images, args.device, args.repeats)])
+        differences.append([text, *changes(model, images, labels)])
     print(f"{machine(args.device)}; {args.images} images; median (range) of {args.repeats}\n")
     header = ["images/s", "the pass", "in bf16", "as planes", "network alone (limit)", "pass / limit"]
     print(table(header, rates) + "\n")

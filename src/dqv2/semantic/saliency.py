@@ -97,7 +97,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
         )
 
     def run(batch: Tensor) -> dict[str, Tensor]:
-        # Convolutions are quicker so (1.2 to 1.7 times on a CPU); what is no map does not mind.
+        # Convolutions of large maps are quicker so (1.2 times on a CPU); what is no map does not mind.
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             features = model.forward_features(batch)
