@@ -221,10 +221,14 @@ def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
 
 
 def _unit_rows(values: Tensor) -> Tensor:
-    # Dividing by the largest entry first keeps the squares of very small gradients from vanishing.
-    values = values.detach()
-    unit = values.to(torch.float64, copy=True).div_(_largest(values).double()[:, None])
-    return unit.div_(torch.linalg.vector_norm(unit, dim=1, keepdim=True))
+    unit = values.detach().to(torch.float64, copy=True)
+    norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+    least, most = torch.stack(torch.aminmax(norm)).tolist()
+    if not 1e-140 < least <= most < 1e140:
+        # The squares of very small gradients vanish, those of very large ones overflow.
+        unit.div_(_largest(values.detach()).double()[:, None])
+        norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+    return unit.div_(norm)
 
 
 def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool = False) -> Tensor:
