@@ -22,6 +22,7 @@ CONFIG = [
     "targets=[pair]",
     "seeds=[0]",
     "seeds_per_job=1",
+    "arms_per_job={default: 1}",
     "trainers={resnet8: {iterations: 900}}",
     "experiments={pair: {method: [random, gc, dq_no_pixel], table: {}}}",
 ]

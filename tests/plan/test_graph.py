@@ -8,7 +8,8 @@ import pytest
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.plan import report as together
-from dqv2.plan.graph import chain_of, count_jobs, job_of, wanted
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import chain_of, job_of, wanted
 from dqv2.plan.pipeline import pipelines
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
@@ -64,8 +65,8 @@ def test_a_file_that_no_stage_makes_is_refused():
         job_of("digits/early/early/seed-{seed}/other.pt")
 
 
-def test_sharing_saves_and_never_loses(demo):
-    plan = make(demo)
+def test_sharing_saves_and_never_loses(demo, change):
+    plan = make(change(demo, "arms_per_job", {}))
     shared, apart = count_jobs(plan)
     assert set(shared) == set(apart)
     assert all(shared[stage] <= apart[stage] for stage in apart)
@@ -74,7 +75,9 @@ def test_sharing_saves_and_never_loses(demo):
 
 
 def test_one_experiment_by_hand(demo, change):
-    plan = make(change(demo, "targets", ["cutmix"]))  # dq, dq_cutmix, dq_no_pixel: one coreset, three trainings
+    plan = make(
+        change(change(demo, "arms_per_job", {}), "targets", ["cutmix"])
+    )  # dq, dq_cutmix, dq_no_pixel: one coreset, three trainings
     shared, apart = count_jobs(plan)
     assert shared == {
         "pack": 1,

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from dqv2 import paths
 from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan, paths
+from dqv2.paths import ratio
+from dqv2.plan import Plan
 from dqv2.plan.needs import needs, threads
-from dqv2.plan.paths import ratio
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 
@@ -98,9 +99,9 @@ def test_params_are_plain_sorted_and_narrow(demo):
     for options in (
         plan.pack_options("digits"),
         plan.early_train_options("digits", "early"),
-        plan.augment_options("early", 8),
+        plan.augment_options("early"),
         plan.bin_options(selection),
-        plan.sample_options(selection, 0.1),
+        plan.sample_options(selection),
         plan.train_options("digits", "resnet8"),
     ):
         assert ast.literal_eval(repr(options)) == options, "plain builtins"
@@ -126,8 +127,8 @@ def files_and_params(plan):
         masks = {s.mask, plan.config.trainers[run.trainer].fresh_tobias and "early"} - {None}
         backbones = {s.backbone, *(plan.config.masks[mask].backbone for mask in masks)} - {None}
         chain += [plan.early_train_options(s.dataset, backbone) for backbone in sorted(backbones)]
-        chain += [plan.augment_options(mask, s.tobias_size or 8) for mask in sorted(masks)]
-        chain += [plan.pack_options(s.dataset), plan.bin_options(s), plan.sample_options(s, run.keep_ratio)]
+        chain += [plan.augment_options(mask) for mask in sorted(masks)]
+        chain += [plan.pack_options(s.dataset), plan.bin_options(s), plan.sample_options(s)]
         chain += [plan.train_options(s.dataset, run.trainer), plan.features_of(s), plan.recipes_of(s)]
         found[plan.metrics_of(run)] = chain
     return found

@@ -40,6 +40,7 @@ def jobs(tmp_path):
                         "selects": stage != "train",
                         "costs": costs,
                         "benchmark": folder / "b.tsv",
+                        "made": len(seeds),
                     }
                 )
     return found

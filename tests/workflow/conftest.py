@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,17 @@ class Project:
         return done
 
     def waiting(self, *options, config="smoke"):
-        """Rule -> how many jobs a run would do now."""
+        """Rule -> how many jobs a run would do now; batches of arms count as the rule of their stage and seeds."""
         out = self.snakemake("-n", *options, config=config)
         table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", out.stdout + out.stderr, re.S)
         if table is None:
             assert "Nothing to be done" in out.stdout + out.stderr
             return {}
-        return {line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()}
+        found = Counter()
+        for line in table[1].splitlines():
+            rule, count = line.split()
+            found[without_batch(rule)] += int(count)
+        return dict(found)
 
     def metrics(self):
         """The results of all trainings, by path."""
@@ -52,6 +57,11 @@ class Project:
             elif path.name == "metrics.json":
                 found[str(path.relative_to(self.folder))] = path.read_bytes()
         return found
+
+
+def without_batch(rule):
+    """train_0_1_batch_3 -> train_0_1."""
+    return re.sub(r"_batch_\d+$", "", rule)
 
 
 def digest_of_weights(path):

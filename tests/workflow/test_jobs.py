@@ -21,9 +21,10 @@ MODEL_STAGES = {"early_train", "saliency", "score", "features", "autoencoder", "
 
 def test_only_jobs_that_run_a_model_ask_for_a_gpu(project):
     for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
-        rules.write_text(re.sub(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.M))
+        rules.write_text(re.sub(r"^ +message:\n(.*\n)*?(?= +script:)", "", rules.read_text(), flags=re.M))
     text = project.snakemake("-n", "--quiet", "host").stdout
-    jobs = re.findall(r"^(?:local)?rule (\w+?)(?:_0_1)?:\n(?:    .*\n)*?    resources: (.*?)$", text, re.M)
+    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\d+)?)?:\n"
+    jobs = re.findall(head + r"(?:    .*\n)*?    resources: (.*?)$", text, re.M)
     asked = {}
     for rule, line in jobs:
         asked.setdefault(rule, dict(part.split("=", 1) for part in line.split(", ") if "=" in part))

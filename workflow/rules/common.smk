@@ -5,9 +5,10 @@ from snakemake.exceptions import WorkflowError
 
 from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
-from dqv2.plan import Plan, paths
+from dqv2 import paths
+from dqv2.plan import Plan
+from dqv2.plan.batches import batches
 from dqv2.plan.needs import needs as needs_of, threads as threads_of
-from dqv2.plan.paths import chunk_name
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
 from dqv2.train.small import SMALL
@@ -16,6 +17,13 @@ try:
     PLAN = Plan(load_config(config), read_versions(Path(workflow.basedir) / "workflow/stages.yaml"))
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+# Snakemake 9.27 keeps its limit of 100 jobs a second by timers: each job that ends leaves one more that wakes the scheduler
+# once a second while jobs wait, until it takes half a core. Any other limit is somebody's wish and stays.
+if (limit := getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)) and (
+    (limit.max_jobs, limit.timespan) == (100, 1)
+):
+    workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
 def check_before_the_first_job():
@@ -46,37 +54,34 @@ wildcard_constraints:
     step="(pixels-[A-Za-z]\\w*/)?",
 
 
-def pack(split):
-    """The pack of a split: a folder with images and manifest."""
-    return PLAN.under(paths.PACK).replace("{split}", split)
+def pack(split, batch=None):
+    """The pack of a split, of the set whose arms a batch does: a folder with images and manifest."""
+    pattern = paths.PACK.replace("{split}", split)
+    return batch.one(pattern) if batch else PLAN.under(pattern)
 
 
-def each(patterns, seeds):
-    """A path for each seed of a job."""
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    return [pattern.replace("{seed}", str(seed)) for pattern in patterns for seed in seeds]
-
-
-def log_of(pattern, seeds):
-    """The log of a job: its first output's place below logs/, with all its seeds."""
-    return f"{PLAN.logs}/{Path(pattern).parent}.log".replace("{seed}", chunk_name(seeds))
-
-
-def benchmark_of(pattern, seeds):
-    """Seconds and memory of a job, as Snakemake measures them."""
-    return PLAN.under(f"benchmarks/{Path(pattern).parent}.tsv").replace("{seed}", chunk_name(seeds))
-
-
-def needs(stage, seeds=(0,), model=False):
+def needs(stage, batch=None, model=False):
     """The resources of a job. Only one that runs a model asks for a GPU; the others refuse what a profile has for those."""
 
     def growing(key):
-        return lambda wildcards, attempt: needs_of(PLAN.config, stage, seeds=len(seeds), attempt=attempt)[key]
+        return lambda wildcards, attempt: needs_of(
+            PLAN.config, stage, seeds=batch.size if batch else 1, attempt=attempt
+        )[key]
 
     asked = {key: growing(key) for key in ("mem_mb", "runtime", "disk_mb")}
     if model:
         return asked | {"gpu": 1, "jobs_per_gpu": PLAN.config.jobs_per_gpu}
     return asked | {"gpu": 0, "gpu_model": "", "gres": ""}
+
+
+def log_of(batch, pattern):
+    """The log of a job."""
+    return f"{PLAN.logs}/{batch.place(pattern)}.log"
+
+
+def benchmark_of(batch, pattern):
+    """Seconds and memory of a job, as Snakemake measures them."""
+    return PLAN.under(f"benchmarks/{batch.place(pattern)}.tsv")
 
 
 def threads(stage):
@@ -88,46 +93,10 @@ def selection_of(wildcards):
     return PLAN.selections[wildcards.dataset, wildcards.selection]
 
 
-def saliency_of_mask(seeds):
-    return lambda wildcards: each(PLAN.models_of_mask(wildcards.mask), seeds)
-
-
-def features_of_pool(seeds):
-    return lambda wildcards: each(PLAN.features_of(selection_of(wildcards)), seeds)
-
-
-def logits_of_pool(seeds):
-    return lambda wildcards: each(PLAN.logits_of(selection_of(wildcards)), seeds)
-
-
-def scores_of_pool(seeds):
-    return lambda wildcards: each(PLAN.scores_of(selection_of(wildcards)), seeds)
-
-
-def recipes_of_pool(seeds):
-    return lambda wildcards: each(PLAN.pictures_of(selection_of(wildcards)), seeds)
-
-
-def importance_networks(seeds):
-    return lambda wildcards: each(PLAN.importance_of(wildcards.pixels), seeds)
-
-
 def weights_if_there(autoencoder):
     """A file of weights that is replaced is looked at anew; one that is not there yet is fetched."""
     path = Path(PLAN.config.autoencoders[autoencoder].weights).expanduser()
     return [str(path)] if path.exists() else []
-
-
-def pixels_of_training(seeds):
-    return lambda wildcards: each(PLAN.pixels_of(wildcards.step), seeds)
-
-
-def recipes_of_coreset(seeds):
-    return lambda wildcards: each(PLAN.recipes_of(selection_of(wildcards)), seeds)
-
-
-def recipes_of_trainer(seeds):
-    return lambda wildcards: each(PLAN.fresh_of(wildcards.trainer), seeds)
 
 
 def present(files):

@@ -6,25 +6,25 @@ rule coresets:
         PLAN.exports(),
 
 
-for seeds in PLAN.chunks:
+for batch in batches(PLAN, "export"):
 
     rule:
         name:
-            f"export_{chunk_name(seeds)}"
+            batch.name
         input:
             train=pack("train"),
-            coresets=each(PLAN.under(paths.CORESET), seeds),
-            recipes=recipes_of_coreset(seeds),
+            coresets=batch.each(paths.CORESET),
+            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
         output:
-            folders=[directory(folder) for folder in each(PLAN.under(paths.EXPORT), seeds)],
+            folders=[directory(folder) for folder in batch.each(paths.EXPORT)],
         log:
-            log_of(f"{paths.EXPORT}/ids.csv", seeds),
+            log_of(batch, f"{paths.EXPORT}/ids.csv"),
         wildcard_constraints:
             form="[a-z]+(-[a-z]+)?",
         conda:
             "../../envs/dqv2.yaml"
         resources:
-            **needs("export", seeds),
+            **needs("export", batch),
         params:
             options=lambda wildcards: PLAN.export_options(
                 selection_of(wildcards), float(wildcards.keep), wildcards.form
@@ -54,19 +54,19 @@ for selector in PLAN.published:
         script:
             "../scripts/fetch_coreset.py"
 
-    for seeds in PLAN.chunks:
+    for batch in batches(PLAN, "published"):
 
         rule:
             name:
-                f"published_{selector}_{chunk_name(seeds)}"
+                f"{batch.name}_{selector}"
             input:
                 train=pack("train"),
                 ids=PLAN.under(paths.PUBLISHED).format(selector=selector),
             output:
-                coresets=each(PLAN.under(paths.CORESET), seeds),
-                costs=each(PLAN.under(paths.cost(paths.CORESET)), seeds),
+                coresets=batch.each(paths.CORESET),
+                costs=batch.each(paths.cost(paths.CORESET)),
             log:
-                log_of(paths.CORESET, seeds),
+                log_of(batch, paths.CORESET),
             wildcard_constraints:
                 selection=f"\\w+/{selector}",
             localrule: True
@@ -79,4 +79,4 @@ for selector in PLAN.published:
             script:
                 "../scripts/published.py"
 
-        workflow.ruleorder(f"published_{selector}_{chunk_name(seeds)}", f"sample_{chunk_name(seeds)}")
+        workflow.ruleorder(f"{batch.name}_{selector}", batch.name.replace("published", "sample"))

@@ -47,29 +47,29 @@ rule weights:
         "../scripts/weights.py"
 
 
-for seeds in PLAN.chunks:
+for batch in batches(PLAN, "pixels"):
 
     rule:
         name:
-            f"pixels_{chunk_name(seeds)}"
+            batch.name
         input:
             train=pack("train"),
-            coresets=each(PLAN.under(paths.CORESET), seeds),
-            recipes=recipes_of_coreset(seeds),
-            models=importance_networks(seeds),
+            coresets=batch.each(paths.CORESET),
+            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
+            models=batch.reads(lambda arm: PLAN.importance_of(arm.pixels)),
             autoencoder=lambda wildcards: PLAN.autoencoder_of(wildcards.dataset, wildcards.pixels),
         output:
-            pixels=each(PLAN.under(paths.PIXELS), seeds),
-            costs=each(PLAN.under(paths.cost(paths.PIXELS)), seeds),
+            pixels=batch.each(paths.PIXELS),
+            costs=batch.each(paths.cost(paths.PIXELS)),
         log:
-            log_of(paths.PIXELS, seeds),
+            log_of(batch, paths.PIXELS),
         benchmark:
-            benchmark_of(paths.PIXELS, seeds)
+            benchmark_of(batch, paths.PIXELS)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("pixels")
         resources:
-            **needs("pixels", seeds, model=True),
+            **needs("pixels", batch, model=True),
         params:
             options=lambda wildcards: PLAN.pixels_options(wildcards.pixels),
         message:

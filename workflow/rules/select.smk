@@ -1,25 +1,25 @@
 # Early training, saliency, scores, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
 
 
-for seeds in PLAN.chunks:
+for batch in batches(PLAN, "early_train"):
 
     rule:
         name:
-            f"early_train_{chunk_name(seeds)}"
+            batch.name
         input:
             train=pack("train"),
         output:
-            models=each(PLAN.under(paths.EARLY), seeds),
-            costs=each(PLAN.under(paths.cost(paths.EARLY)), seeds),
+            models=batch.each(paths.EARLY),
+            costs=batch.each(paths.cost(paths.EARLY)),
         log:
-            log_of(paths.EARLY, seeds),
+            log_of(batch, paths.EARLY),
         benchmark:
-            benchmark_of(paths.EARLY, seeds)
+            benchmark_of(batch, paths.EARLY)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("early_train")
         resources:
-            **needs("early_train", seeds, model=True),
+            **needs("early_train", batch, model=True),
         params:
             options=lambda wildcards: PLAN.early_train_options(wildcards.dataset, wildcards.backbone),
         message:
@@ -27,50 +27,56 @@ for seeds in PLAN.chunks:
         script:
             "../scripts/early_train.py"
 
+
+for batch in batches(PLAN, "saliency"):
+
     rule:
         name:
-            f"saliency_{chunk_name(seeds)}"
+            batch.name
         input:
-            train=pack("train"),
-            models=each(PLAN.under(paths.EARLY), seeds),
+            train=pack("train", batch),
+            models=batch.each(paths.EARLY),
         output:
-            saliency=each(PLAN.under(paths.SALIENCY), seeds),
-            embedding=each(PLAN.under(paths.EMBEDDING), seeds),
-            logits=each(PLAN.under(paths.LOGITS), seeds),
-            costs=each(PLAN.under(paths.cost(paths.LOGITS)), seeds),
+            saliency=batch.each(paths.SALIENCY),
+            embedding=batch.each(paths.EMBEDDING),
+            logits=batch.each(paths.LOGITS),
+            costs=batch.each(paths.cost(paths.LOGITS)),
         log:
-            log_of(paths.SALIENCY, seeds),
+            log_of(batch, paths.SALIENCY),
         benchmark:
-            benchmark_of(paths.SALIENCY, seeds)
+            benchmark_of(batch, paths.SALIENCY)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("saliency")
         resources:
-            **needs("saliency", seeds, model=True),
+            **needs("saliency", batch, model=True),
         params:
-            options=PLAN.options("saliency"),
+            options=batch.options,
         message:
-            "saliency and features of {wildcards.dataset} by {wildcards.backbone}"
+            batch.message("saliency and features of {wildcards.dataset} by {wildcards.backbone}")
         script:
             "../scripts/saliency.py"
 
+
+for batch in batches(PLAN, "score"):
+
     rule:
         name:
-            f"score_{chunk_name(seeds)}"
+            batch.name
         input:
             train=pack("train"),
         output:
-            scores=each(PLAN.under(paths.SCORES), seeds),
-            costs=each(PLAN.under(paths.cost(paths.SCORES)), seeds),
+            scores=batch.each(paths.SCORES),
+            costs=batch.each(paths.cost(paths.SCORES)),
         log:
-            log_of(paths.SCORES, seeds),
+            log_of(batch, paths.SCORES),
         benchmark:
-            benchmark_of(paths.SCORES, seeds)
+            benchmark_of(batch, paths.SCORES)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("score")
         resources:
-            **needs("score", seeds, model=True),
+            **needs("score", batch, model=True),
         params:
             options=lambda wildcards: PLAN.score_options(wildcards.dataset, wildcards.backbone),
         message:
@@ -78,105 +84,119 @@ for seeds in PLAN.chunks:
         script:
             "../scripts/score.py"
 
-    rule:
-        name:
-            f"augment_{chunk_name(seeds)}"
-        input:
-            train=pack("train"),
-            saliency=saliency_of_mask(seeds),
-        output:
-            recipes=each(PLAN.under(paths.RECIPE), seeds),
-            costs=each(PLAN.under(paths.cost(paths.RECIPE)), seeds),
-        log:
-            log_of(paths.RECIPE, seeds),
-        benchmark:
-            benchmark_of(paths.RECIPE, seeds)
-        conda:
-            "../../envs/dqv2.yaml"
-        resources:
-            **needs("augment", seeds),
-        params:
-            options=lambda wildcards: PLAN.augment_options(wildcards.mask, int(wildcards.size)),
-        message:
-            "Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
-        script:
-            "../scripts/augment.py"
+
+for batch in batches(PLAN, "augment"):
 
     rule:
         name:
-            f"features_{chunk_name(seeds)}"
+            batch.name
         input:
-            train=pack("train"),
-            recipes=each(PLAN.under(paths.RECIPE), seeds),
-            models=each(PLAN.under(paths.EARLY), seeds),
+            train=pack("train", batch),
+            saliency=batch.reads(lambda arm: PLAN.models_of_mask(arm.mask)),
         output:
-            embedding=each(PLAN.under(paths.FEATURES), seeds),
-            logits=each(PLAN.under(paths.FEATURE_LOGITS), seeds),
-            costs=each(PLAN.under(paths.cost(paths.FEATURE_LOGITS)), seeds),
+            recipes=batch.each(paths.RECIPE),
+            costs=batch.each(paths.cost(paths.RECIPE)),
         log:
-            log_of(paths.FEATURES, seeds),
+            log_of(batch, paths.RECIPE),
         benchmark:
-            benchmark_of(paths.FEATURES, seeds)
+            benchmark_of(batch, paths.RECIPE)
+        conda:
+            "../../envs/dqv2.yaml"
+        resources:
+            **needs("augment", batch),
+        params:
+            options=batch.options,
+        message:
+            batch.message("Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}")
+        script:
+            "../scripts/augment.py"
+
+
+for batch in batches(PLAN, "features"):
+
+    rule:
+        name:
+            batch.name
+        input:
+            train=pack("train", batch),
+            recipes=batch.each(paths.RECIPE),
+            models=batch.each(paths.EARLY),
+        output:
+            embedding=batch.each(paths.FEATURES),
+            logits=batch.each(paths.FEATURE_LOGITS),
+            costs=batch.each(paths.cost(paths.FEATURE_LOGITS)),
+        log:
+            log_of(batch, paths.FEATURES),
+        benchmark:
+            benchmark_of(batch, paths.FEATURES)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("features")
         resources:
-            **needs("features", seeds, model=True),
+            **needs("features", batch, model=True),
         params:
-            options=PLAN.options("features"),
+            options=batch.options,
         message:
-            "features of the Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
+            batch.message(
+                "features of the Tobias images of {wildcards.dataset}: mask {wildcards.mask}, size {wildcards.size}"
+            )
         script:
             "../scripts/features.py"
 
+
+for batch in batches(PLAN, "bin"):
+
     rule:
         name:
-            f"bin_{chunk_name(seeds)}"
+            batch.name
         input:
-            train=pack("train"),
-            features=features_of_pool(seeds),
-            logits=logits_of_pool(seeds),
-            scores=scores_of_pool(seeds),
-            recipes=recipes_of_pool(seeds),
+            train=pack("train", batch),
+            features=batch.reads(lambda arm: PLAN.features_of(selection_of(arm))),
+            logits=batch.reads(lambda arm: PLAN.logits_of(selection_of(arm))),
+            scores=batch.reads(lambda arm: PLAN.scores_of(selection_of(arm))),
+            recipes=batch.reads(lambda arm: PLAN.pictures_of(selection_of(arm))),
         output:
-            bins=each(PLAN.under(paths.BINS), seeds),
-            costs=each(PLAN.under(paths.cost(paths.BINS)), seeds),
+            bins=batch.each(paths.BINS),
+            costs=batch.each(paths.cost(paths.BINS)),
         log:
-            log_of(paths.BINS, seeds),
+            log_of(batch, paths.BINS),
         benchmark:
-            benchmark_of(paths.BINS, seeds)
+            benchmark_of(batch, paths.BINS)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("bin")
         resources:
-            **needs("bin", seeds),
+            **needs("bin", batch),
         params:
-            options=lambda wildcards: PLAN.bin_options(selection_of(wildcards)),
+            options=batch.options,
         message:
-            "bins of {wildcards.dataset}: {wildcards.selection}"
+            batch.message("bins of {wildcards.dataset}: {wildcards.selection}")
         script:
             "../scripts/bin.py"
 
+
+for batch in batches(PLAN, "sample"):
+
     rule:
         name:
-            f"sample_{chunk_name(seeds)}"
+            batch.name
         input:
-            train=pack("train"),
-            bins=each(PLAN.under(paths.BINS), seeds),
+            train=pack("train", batch),
+            bins=batch.each(paths.BINS),
         output:
-            coresets=each(PLAN.under(paths.CORESET), seeds),
-            costs=each(PLAN.under(paths.cost(paths.CORESET)), seeds),
+            coresets=batch.each(paths.CORESET),
+            costs=batch.each(paths.cost(paths.CORESET)),
         log:
-            log_of(paths.CORESET, seeds),
+            log_of(batch, paths.CORESET),
         benchmark:
-            benchmark_of(paths.CORESET, seeds)
+            benchmark_of(batch, paths.CORESET)
         conda:
             "../../envs/dqv2.yaml"
         resources:
-            **needs("sample", seeds),
+            **needs("sample", batch),
         params:
-            options=lambda wildcards: PLAN.sample_options(selection_of(wildcards), float(wildcards.keep)),
+            options=batch.options,
         message:
-            "coreset of {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            batch.message("coreset of {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}")
         script:
             "../scripts/sample.py"

@@ -2,60 +2,67 @@
 # held-out splits go to the evaluation of the last weights.
 
 
-for seeds in PLAN.chunks:
+for batch in batches(PLAN, "train"):
 
     rule:
         name:
-            f"train_{chunk_name(seeds)}"
+            batch.name
         input:
-            train=pack("train"),
-            splits=PLAN.under(paths.SPLITS),
-            coresets=each(PLAN.under(paths.CORESET), seeds),
-            recipes=recipes_of_coreset(seeds),
-            pixels=pixels_of_training(seeds),
-            fresh=recipes_of_trainer(seeds),
+            train=pack("train", batch),
+            splits=batch.one(paths.SPLITS),
+            coresets=batch.each(paths.CORESET),
+            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
+            pixels=batch.reads(lambda arm: PLAN.pixels_of(arm.step)),
+            fresh=batch.reads(lambda arm: PLAN.fresh_of(arm.trainer)),
         output:
-            models=each(PLAN.under(paths.MODEL), seeds),
-            trainings=each(PLAN.under(paths.TRAINING), seeds),
-            costs=each(PLAN.under(paths.cost(paths.MODEL)), seeds),
+            models=batch.each(paths.MODEL),
+            trainings=batch.each(paths.TRAINING),
+            costs=batch.each(paths.cost(paths.MODEL)),
         log:
-            log_of(paths.MODEL, seeds),
+            log_of(batch, paths.MODEL),
         benchmark:
-            benchmark_of(paths.MODEL, seeds)
+            benchmark_of(batch, paths.MODEL)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("train")
         resources:
-            **needs("train", seeds, model=True),
+            **needs("train", batch, model=True),
         params:
-            options=lambda wildcards: PLAN.train_options(wildcards.dataset, wildcards.trainer),
+            options=batch.options,
         message:
-            "train {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            batch.message(
+                "train {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            )
         script:
             "../scripts/train.py"
 
+
+for batch in batches(PLAN, "evaluate"):
+
     rule:
         name:
-            f"evaluate_{chunk_name(seeds)}"
+            batch.name
         input:
-            models=each(PLAN.under(paths.MODEL), seeds),
-            trainings=each(PLAN.under(paths.TRAINING), seeds),
-            validation=pack("validation"),
-            test=pack("test"),
+            models=batch.each(paths.MODEL),
+            trainings=batch.each(paths.TRAINING),
+            validation=pack("validation", batch),
+            test=pack("test", batch),
         output:
-            metrics=each(PLAN.under(paths.METRICS), seeds),
+            metrics=batch.each(paths.METRICS),
         log:
-            log_of(paths.EVALUATION, seeds),
+            log_of(batch, paths.EVALUATION),
         benchmark:
-            benchmark_of(paths.EVALUATION, seeds)
+            benchmark_of(batch, paths.EVALUATION)
         conda:
             "../../envs/dqv2.yaml"
         threads: threads("evaluate")
         resources:
-            **needs("evaluate", seeds, model=True),
+            **needs("evaluate", batch, model=True),
         params:
-            options=PLAN.options("evaluate"),
+            options=batch.options,
         message:
-            "evaluate {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            batch.message(
+                "evaluate {wildcards.step}{wildcards.trainer} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
+            )
         script:
             "../scripts/evaluate.py"

@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
+from dqv2 import paths
 from dqv2.data import Pack
+from dqv2.paths import axes_of
 from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
@@ -22,17 +24,17 @@ def main(snakemake):
     objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
     outputs = zip(snakemake.output.recipes, snakemake.output.costs, strict=True)
     for network_map, (output, cost) in zip(network_maps, outputs, strict=True):
-        seed = seed_of(output)
+        seed, size = seed_of(output), int(axes_of(paths.RECIPE, output)["size"])
         with measured(cost):
             maps = mask_saliency(
                 options["source"],
                 n=len(pack),
-                size=options["size"],
+                size=size,
                 network=None if network_map is None else torch.from_numpy(np.load(network_map)),
                 objects=objects,
                 generator=generator(seed, "mask", options["source"]),
             )
-            masks = foreground(maps, options["size"], fraction=options["fraction"])
+            masks = foreground(maps, size, fraction=options["fraction"])
             make_recipe(masks, generator=generator(seed, "tobias")).save(output)
         if known:
             overlap = iou_of_images(masks.numpy(), pack.objects)

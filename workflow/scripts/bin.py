@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
+from dqv2 import paths
 from dqv2.data import Pack
+from dqv2.paths import axes_of
 from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
@@ -43,7 +45,7 @@ def main(snakemake):
         if options["selector"]["kind"].endswith("_bins") and filled <= divided.bins.max():
             logger.warning(
                 "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
-                snakemake.wildcards.selection,
+                axes_of(paths.BINS, output)["selection"],
                 divided.bins.max() + 1 - filled,
                 divided.bins.max() + 1,
             )

@@ -1,6 +1,8 @@
 """Draw the coreset from the bins: exactly the images that the keep ratio asks for."""
 
+from dqv2 import paths
 from dqv2.data import Pack
+from dqv2.paths import axes_of
 from dqv2.runtime.cost import measured
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import logger
@@ -17,7 +19,7 @@ def main(snakemake):
         with measured(cost):
             pool = read_pool(bins, pack)
             whole = len(pack) if options["budget"] == "originals" else len(pool)
-            count = max(1, round(options["keep_ratio"] * whole))
+            count = max(1, round(float(axes_of(paths.CORESET, output)["keep"]) * whole))
             draws = generator(seed, "sample")
             coreset = draw(pool, pack.labels, count, sampler=options["sampler"], generator=draws)
             write_pool(output, coreset, pack)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import torch
 
+from dqv2 import paths
 from dqv2.data import Pack
 from dqv2.data.dataset import require_test
+from dqv2.paths import axes_of
 from dqv2.pixel.step import PixelStep
 from dqv2.runtime.cost import write_cost
 from dqv2.runtime.device import describe, use_device
@@ -20,8 +22,8 @@ from dqv2.train.models import Network, build_model, save_model
 
 
 def main(snakemake):
-    options, wildcards, inputs = dict(snakemake.params.options), snakemake.wildcards, snakemake.input
-    require_test(inputs.splits, wildcards.dataset)
+    options, inputs = dict(snakemake.params.options), snakemake.input
+    require_test(inputs.splits, axes_of(paths.MODEL, snakemake.output.models[0])["dataset"])
     device = use_device(snakemake.threads)
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
@@ -44,8 +46,9 @@ def main(snakemake):
             "torch": torch.__version__,
         }
         resume = Resume(resume_folder(model_file), depends_on)
-        what = f"{wildcards.step}{wildcards.trainer}".replace("/", " · ")
-        where = f"{wildcards.dataset} · {wildcards.selection} · keep {wildcards.keep} · {what} · seed {seed}"
+        axes = axes_of(paths.MODEL, model_file)
+        what = f"{axes['step']}{axes['trainer']}".replace("/", " · ")
+        where = f"{axes['dataset']} · {axes['selection']} · keep {axes['keep']} · {what} · seed {seed}"
         if resume.restore(model_file, training_file, cost_file):
             say(f"{where}: was finished before")
             continue
@@ -77,10 +80,10 @@ def main(snakemake):
             save_model(temporary, model, network)
         facts = {
             "run": where,
-            "dataset": wildcards.dataset,
-            "selection": wildcards.selection,
-            "keep_ratio": float(wildcards.keep),
-            "trainer": wildcards.trainer,
+            "dataset": axes["dataset"],
+            "selection": axes["selection"],
+            "keep_ratio": float(axes["keep"]),
+            "trainer": axes["trainer"],
             "seed": seed,
             "train_loss": history.losses[-1],
             "coreset_size": len(coreset),

@@ -155,6 +155,7 @@ class Config(Block):
     label: str | None = None
     seeds: Annotated[list[Seed], Field(min_length=1)]
     seeds_per_job: Annotated[int, Field(ge=1)] = 1
+    arms_per_job: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     threads: Annotated[int, Field(ge=1)] = 4
     jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
     needs: dict[str, Needs] = Field(default_factory=dict)
@@ -171,3 +172,7 @@ class Config(Block):
     methods: dict[Name, Method]
     defaults: Axes
     experiments: dict[Name, Experiment]
+
+    def arms_of(self, stage: str) -> int:
+        """How many arms of a stage share a job at most."""
+        return self.arms_per_job.get(stage, self.arms_per_job.get("default", 1))

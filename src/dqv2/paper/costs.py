@@ -43,8 +43,9 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
     Args:
         jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``,
         ``seeds``, ``costs``
-            (the stage's own cost files, one a seed, or one for all; {"seconds": ...}) and ``benchmark``. A stage
-            that several methods share stands at each of them: it is what the method costs alone.
+            (the stage's own cost files, one a seed, or one for all; {"seconds": ...}), ``benchmark`` and ``made``: for
+            how many coresets the job worked, those of other methods included. A stage that several methods share stands
+            at each of them: it is what the method costs alone.
 
     Returns:
         One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a
@@ -56,7 +57,6 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for job in jobs:
         own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
-        alone = len(own)  # an autoencoder is one for all seeds: a coreset needs all of it
         there = Path(job["benchmark"]).exists()
         measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
         rows.append(
@@ -65,8 +65,8 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "seed": job["seeds"][0],
                 "seeds": len(job["seeds"]),
                 "selects": job["selects"],
-                "seconds": sum(own) / alone,
-                "wall": measured["seconds"] / alone,
+                "seconds": sum(own) / len(own),  # one for all seeds: a coreset needs all of it
+                "wall": measured["seconds"] / job["made"],
                 "memory": measured["memory"],
             }
         )

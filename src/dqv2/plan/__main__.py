@@ -10,7 +10,8 @@ import yaml
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
-from dqv2.plan.graph import OUTPUTS, count_jobs
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import OUTPUTS
 from dqv2.stages import read_versions
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dqv2 import paths
 from dqv2.config.experiments import Export
-from dqv2.plan import data, paths
+from dqv2.plan import data
 
 if TYPE_CHECKING:
     from dqv2.plan.plan import Plan
@@ -38,13 +39,13 @@ def export_options(plan: Plan, selection: Selection, keep: float, form: str) -> 
         "bin": plan.bin_options(selection),
         "keep_ratio": keep,
         "pack": plan.pack_options(selection.dataset),
-        "sample": plan.sample_options(selection, keep),
+        "sample": plan.sample_options(selection),
         "selection": selection.path,
     }
     if selection.backbone:
         making["features"] = plan.early_train_options(selection.dataset, selection.backbone)
     if selection.mask:
-        making["mask"] = plan.augment_options(selection.mask, selection.tobias_size)
+        making["mask"] = plan.augment_options(selection.mask) | {"size": selection.tobias_size}
         if backbone := plan.config.masks[selection.mask].backbone:
             making["mask_network"] = plan.early_train_options(selection.dataset, backbone)
     return plan.options(

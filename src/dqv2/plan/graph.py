@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dqv2.plan import paths
+from dqv2 import paths
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import Run
 
@@ -37,14 +35,6 @@ OUTPUTS = {
     "evaluate": (paths.METRICS,),
 }
 SEED = re.compile(r"/seed-(\d+)/")
-WILDCARDS = {"selection": ".+?", "seed": re.escape("{seed}"), "step": "(?:pixels-[^/]+/)?"}
-
-
-@cache
-def _regex(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", pattern)
-    names = {i: f"(?P<{name}>{WILDCARDS.get(name, '[^/]+')})" for i, name in enumerate(parts) if i % 2}
-    return re.compile("".join(names.get(i, re.escape(part)) for i, part in enumerate(parts)))
 
 
 def job_of(path: str) -> tuple[Job, dict[str, str]]:
@@ -55,7 +45,7 @@ def job_of(path: str) -> tuple[Job, dict[str, str]]:
     """
     for stage, patterns in OUTPUTS.items():
         for pattern in patterns:
-            if found := _regex(pattern).fullmatch(path):
+            if found := paths.regex(pattern).fullmatch(path):
                 values = found.groupdict()
                 first = patterns[0].replace("{split}", "train")
                 for name, value in values.items():
@@ -138,24 +128,20 @@ def wanted(plan: Plan, experiment: str) -> list[list[str]]:
     return found
 
 
-def count_jobs(plan: Plan) -> tuple[Counter[str], Counter[str]]:
-    """Stage -> how many jobs the plan has, and how many there were if no experiment and no run shared any.
+Chunk = tuple[int, ...]
 
-    A job does a chunk of seeds (`seeds_per_job`); a pack is for all of them. Drawing and collecting are not counted.
-    """
+
+def jobs_of(plan: Plan, experiment: str) -> Iterator[dict[Job, Chunk | None]]:
+    """For each run (or coreset) and chunk of seeds of an experiment: the jobs that it needs, each with its chunk of
+    seeds, None where it is for all of them. In the order of the experiment."""
     chunk_of = {seed: chunk for chunk in plan.chunks for seed in chunk}
-    shared: set[tuple] = set()
-    apart: Counter[str] = Counter()
-    for experiment in plan.rows:
-        asked = {
-            (tuple(SEED.sub("/seed-{seed}/", file) for file in files), chunk_of[_seed(files)])
-            for files in wanted(plan, experiment)
-        }
-        chains = {files: chain(plan, files) for files in {files for files, _ in asked}}
-        for files, chunk in asked:
-            shared |= {(job, chunk if "{seed}" in job.path else None) for job in chains[files]}
-            apart.update(job.stage for job in chains[files])
-    return Counter(job.stage for job, _ in shared), apart
+    asked = dict.fromkeys(
+        (tuple(SEED.sub("/seed-{seed}/", file) for file in files), chunk_of[_seed(files)])
+        for files in wanted(plan, experiment)
+    )
+    chains = {files: chain(plan, files) for files in dict.fromkeys(files for files, _ in asked)}
+    for files, chunk in asked:
+        yield {job: chunk if "{seed}" in job.path else None for job in chains[files]}
 
 
 def _seed(files: Iterable[str]) -> int:

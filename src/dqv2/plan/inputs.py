@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dqv2 import paths
 from dqv2.config import Config
-from dqv2.plan import paths
 from dqv2.plan.runs import Run, Selection
 
 

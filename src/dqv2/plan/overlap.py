@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dqv2.plan import paths
+from dqv2 import paths
 
 if TYPE_CHECKING:
     from dqv2.plan.plan import Plan

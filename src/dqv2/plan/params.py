@@ -41,10 +41,10 @@ class Params(Inputs):
         options = {"image_size": block.size, "stem": block.stem}
         return options | ({"augment": block.augment.model_dump()} if augment else {})
 
-    def augment_options(self, mask: str, size: int) -> dict[str, Any]:
-        """What a Tobias recipe depends on."""
+    def augment_options(self, mask: str) -> dict[str, Any]:
+        """What a Tobias recipe depends on besides the size, which its path says."""
         block = self.config.masks[mask]
-        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction, size=size)
+        return self.options("augment", source=block.source, backbone=block.backbone, fraction=block.fraction)
 
     def bin_options(self, selection: Selection) -> dict[str, Any]:
         """What bins depend on."""
@@ -52,11 +52,11 @@ class Params(Inputs):
         selector = self.config.selectors[selection.selector].used
         return self.options("bin", mixture=mixture, selector=selector)
 
-    def sample_options(self, selection: Selection, keep: float) -> dict[str, Any]:
-        """What a coreset depends on besides the bins."""
+    def sample_options(self, selection: Selection) -> dict[str, Any]:
+        """What a coreset depends on besides the bins and the keep ratio, which its path says."""
         budget = self.config.mixtures[selection.mixture].budget
         sampler = self.config.selectors[selection.selector].sampler
-        return self.options("sample", keep_ratio=keep, budget=budget, sampler=sampler)
+        return self.options("sample", budget=budget, sampler=sampler)
 
     def autoencoder_options(self, dataset: str, autoencoder: str) -> dict[str, Any]:
         """What an autoencoder pre-trained here depends on besides the images."""

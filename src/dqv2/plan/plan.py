@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dqv2 import paths
 from dqv2.config import Config, ConfigError
-from dqv2.plan import coresets, data, overlap, paths
+from dqv2.plan import coresets, data, overlap
 from dqv2.plan.check import check, missing_weights
 from dqv2.plan.params import Params
 from dqv2.plan.runs import Run, Selection, rows_of, title_of
@@ -33,10 +34,11 @@ class Plan(Params):
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
         self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
         check(config, self.rows)
-        if strangers := sorted(set(config.needs) - set(versions) - {"default"}):
-            raise ConfigError(
-                f"needs.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
-            )
+        for key in ("needs", "arms_per_job"):
+            if strangers := sorted(set(getattr(config, key)) - set(versions) - {"default"}):
+                raise ConfigError(
+                    f"{key}.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
+                )
 
     def check_folders(self, *, training: bool = True) -> None:
         """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""

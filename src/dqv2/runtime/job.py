@@ -58,12 +58,12 @@ def _now() -> str:
     return datetime.now().isoformat(timespec="milliseconds")
 
 
-def seed_of(path: str) -> int:
+def seed_of(path: str | Path) -> int:
     """The seed that a path carries: ".../seed-3/..." -> 3."""
-    return int(re.search(r"/seed-(\d+)/", path)[1])
+    return int(re.search(r"/seed-(\d+)/", str(path))[1])
 
 
-def resume_folder(output: str) -> Path:
+def resume_folder(output: str | Path) -> Path:
     """Where the resume state of the training that makes `output` is kept: beside the outputs, not among them.
 
     results/demo/digits/train/.../metrics.json -> results/demo/resume/digits/train/...

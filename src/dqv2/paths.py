@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import cache
 
 PACK = "{dataset}/data/{split}"
 PACK_OPTIONS = "{dataset}/data/options.json"
@@ -38,6 +40,30 @@ def ratio(value: float) -> str:
 def chunk_name(seeds: Iterable[int]) -> str:
     """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
     return "_".join(str(seed) for seed in seeds)
+
+
+# How an axis is read from a path; any other is one folder
+AXES = {"selection": ".+?", "step": "(?:pixels-[^/]+/)?"}
+
+
+@cache
+def regex(pattern: str) -> re.Pattern[str]:
+    """What matches the paths of a pattern, with a group for each axis."""
+    parts = re.split(r"\{(\w+)\}", pattern)
+    names = {i: f"(?P<{name}>{AXES.get(name, '[^/]+')})" for i, name in enumerate(parts) if i % 2}
+    return re.compile("".join(names.get(i, re.escape(part)) for i, part in enumerate(parts)))
+
+
+def axes_of(pattern: str, path: str) -> dict[str, str]:
+    """The axes that the path of a stage's output, results/<run>/..., carries: "keep" -> "0.1".
+
+    Raises:
+        ValueError: the path is none of the pattern's.
+    """
+    found = regex(pattern).fullmatch("/".join(str(path).split("/")[2:]))
+    if found is None:
+        raise ValueError(f"{path} is no results/<run>/{pattern}")
+    return found.groupdict()
 
 
 def cost(pattern: str) -> str:
