@@ -95,7 +95,7 @@ def _steps(gram: Tensor, sizes: Sequence[int], budgets: Sequence[Sequence[int]],
         gain = base - taken
         near = gain >= gain.amax(1, keepdim=True) - slack
         # The lowest index by itself: which of equal values an argmax finds is left open on CUDA.
-        i = torch.where(near, position, longest).amin(1)
+        i = position.expand(count, -1).masked_fill(~near, longest).amin(1)
         active = done < goal
         hit = (position == i[:, None]) & active[:, None]
         taken.add_(flat.index_select(0, own + i) * active[:, None])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dqv2.select.batched import batched_ranks, group_bytes, groups, widths_of
 from dqv2.select.greedy import greedy_ranks
-from dqv2.select.similarity import Features, check_features, cosine, device_of, take
+from dqv2.select.similarity import Features, check_features, cosine, device_of, take, torch_threads
 
 MAX_BYTES = 4 * 2**30
 """Most memory for the similarity matrices held at once; a class above it has its rows computed as they are needed."""
@@ -47,14 +47,15 @@ def graphcut_bins(
     torch's threads, or in groups on a GPU. A class above it is done without its matrix; the result is the same.
     The result lies on the device of the features. Raises ValueError for zero, NaN or infinite rows.
     """
-    n = check_features(features)
     if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral) or n_bins < 1:
         raise ValueError(f"n_bins must be an integer of at least 1, got {n_bins!r}")
     _check_lam(lam)
-    classes = _classes(labels, n)
-    budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
-    rank = _ranks(features, classes, budgets, lam, max_bytes).numpy()
-    bins = np.empty(n, dtype=np.int64)
+    threads = torch.get_num_threads()
+    with torch_threads(1):
+        classes = _classes(labels, check_features(features))
+        budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
+        rank = _ranks(features, classes, budgets, lam, max_bytes, threads).numpy()
+    bins = np.empty(len(rank), dtype=np.int64)
     for members, sizes in zip(classes, budgets, strict=True):
         bins[members] = np.searchsorted(np.cumsum(sizes), rank[members], side="right")
     return torch.from_numpy(bins).to(device_of(features))
@@ -68,10 +69,12 @@ def graphcut_order(
     The first k of the order are the GC baseline's coreset of k items: one greedy run whose ground set is all
     items of the class throughout. Arguments, ties, device and errors as in `graphcut_bins`.
     """
-    n = check_features(features)
     _check_lam(lam)
-    classes = _classes(labels, n)
-    return _ranks(features, classes, [[len(c)] for c in classes], lam, max_bytes).to(device_of(features))
+    threads = torch.get_num_threads()
+    with torch_threads(1):
+        classes = _classes(labels, check_features(features))
+        rank = _ranks(features, classes, [[len(c)] for c in classes], lam, max_bytes, threads)
+    return rank.to(device_of(features))
 
 
 def bin_sizes(class_counts: Sequence[int], n_bins: int) -> list[list[int]]:
@@ -91,38 +94,45 @@ def bin_sizes(class_counts: Sequence[int], n_bins: int) -> list[list[int]]:
 
 
 def _ranks(
-    features: Features, classes: Sequence[Tensor], budgets: Sequence[Sequence[int]], lam: float, max_bytes: int
+    features: Features,
+    classes: Sequence[Tensor],
+    budgets: Sequence[Sequence[int]],
+    lam: float,
+    max_bytes: int,
+    threads: int,
 ) -> Tensor:
-    """`greedy_ranks` of each class, int64[N] on the CPU, by the way that suits the device and the sizes."""
+    """`greedy_ranks` of each class, int64[N] on the CPU, by the way that suits the device and the sizes.
+
+    threads: to use in all. The caller leaves torch one: only matrix products gain from more, while every small step
+    shared by threads waits for the slowest of them, for milliseconds where other jobs keep the cores busy.
+    """
     rank = torch.empty(len(features), dtype=torch.int64)
     sizes = [len(members) for members in classes]
     rest, turn = list(range(len(classes))), Lock()
     if _batches(device_of(features)):
         rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes)
+    # Classes side by side in threads, a core each, as BLAS lets go of the interpreter (processes compute no less and
+    # take seconds to start). As many as their matrices fit into max_bytes; of more cores each class takes its share.
+    largest = max((sizes[c] for c in rest), default=1)
+    workers = max(1, min(threads, len(rest), max_bytes // (8 * largest**2)))
 
     def one_class(c: int) -> None:
         # `rank` is written by several threads, each at its own places.
         members = classes[c]
         whole = len(members) == len(features)
-        similarity = cosine(features, None if whole else members)
+        similarity = cosine(features, None if whole else members, threads=threads // workers)
         rank[members] = torch.from_numpy(greedy_ranks(similarity, budgets[c], lam, max_bytes, turn))
 
-    # Classes side by side in threads, a core each, as BLAS lets go of the interpreter (processes compute no less and
-    # take seconds to start). As many as their matrices fit into max_bytes; of more cores each class takes its share.
-    threads = torch.get_num_threads()
-    largest = max((sizes[c] for c in rest), default=0)
-    workers = max(1, min(threads, len(rest), max_bytes // (8 * largest**2) if largest else 1))
     if workers == 1:
         for c in rest:
             one_class(c)
         return rank
-    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (threads // workers,))
+    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (1,))
     try:
         for _ in pool.map(one_class, rest):
             pass
     finally:
         pool.shutdown(cancel_futures=True)  # of an error or a signal: no class is begun any more
-        torch.set_num_threads(threads)  # the workers' number would be that of every thread to come
     return rank
 
 

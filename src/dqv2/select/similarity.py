@@ -6,7 +6,8 @@ constant 0.5 adds the same amount to every candidate, so cosines are all that is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,11 +137,27 @@ def _refuse(bad: Tensor, name: str, why: str, index: Tensor | None) -> None:
         )
 
 
-class Cosine:
-    """Cosines among n items in float64: the product, over the factors, of the dot products of unit rows."""
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads; None: as it does."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
-    def __init__(self, factors: tuple[Tensor, ...]):
-        self.factors = factors
+
+class Cosine:
+    """Cosines among n items in float64: the product, over the factors, of the dot products of unit rows.
+
+    threads: of torch for matrix products; None: as many as it uses at the time.
+    """
+
+    def __init__(self, factors: tuple[Tensor, ...], threads: int | None = None):
+        self.factors, self.threads = factors, threads
 
     def __len__(self) -> int:
         return len(self.factors[0])
@@ -166,7 +183,8 @@ class Cosine:
         """Cosines of the items of `index`, int64[k], to all items: float64[k, n] on the host."""
         chosen = torch.from_numpy(index).to(self.factors[0].device)
         out = torch.empty(len(index), len(self), dtype=torch.float64)
-        self._products([factor[chosen] for factor in self.factors], 0, out)
+        with torch_threads(self.threads):
+            self._products([factor[chosen] for factor in self.factors], 0, out)
         return out.numpy()
 
     def column_sums(self, ground: Tensor) -> np.ndarray:
@@ -184,7 +202,8 @@ class Cosine:
         host = out.numpy()
         for start in range(0, n, _BLOCK_ROWS):
             stop = min(start + _BLOCK_ROWS, n)
-            self._products([factor[start:stop] for factor in self.factors], start, out[start:stop, start:])
+            with torch_threads(self.threads):
+                self._products([factor[start:stop] for factor in self.factors], start, out[start:stop, start:])
             for tile in range(stop, n, _TILE_ROWS):
                 host[tile : tile + _TILE_ROWS, start:stop] = host[start:stop, tile : tile + _TILE_ROWS].T
         return host
@@ -202,13 +221,13 @@ class Cosine:
             out.copy_(result)
 
 
-def cosine(features: Features, index: Tensor | None = None) -> Cosine:
+def cosine(features: Features, index: Tensor | None = None, *, threads: int | None = None) -> Cosine:
     """The cosine similarity of `features` (checked by `check_features`), of the items of `index` if given."""
     if index is not None:
         features = take(features, index)
     elif isinstance(features, FeatureRows):
         features = take(features, torch.arange(len(features)))
-    return Cosine(unit_factors(features))
+    return Cosine(unit_factors(features), threads)
 
 
 def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
