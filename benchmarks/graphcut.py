@@ -1,15 +1,18 @@
 """Speed, memory and exactness of `graphcut_bins` against its floor and against the published algorithm, by hand.
 
-    python benchmarks/graphcut.py [5000x512 1300x2048 ...] [--no-published] [--fresh] [--growth] [--repeats 5]
+    python benchmarks/graphcut.py [5000x512 1300x2048 ...] [--no-published] [--fresh] [--no-matrix]
+        [--growth] [--repeats 5]
 
 For each size (images of one class x dimensions, random features, ten bins), best of the repeats: our time; the
 float64 Gram product alone, and our ratio to it by the clock and by the seconds that the process computed, where other
 load on the machine does not count; the published algorithm at its own cost, in float64, by code that shares nothing
 with ours (at every step a fresh sum over chosen x not chosen, as DQ's code does), which is the oracle for the bins
 too; and the peak memory that our call adds, in units of the Gram matrix.
---fresh: the first call in a process of its own, without
-imports, for both. --growth: what doubling images per class, classes or dimensions costs, in seconds that the process
-computed, so that other load on the machine does not count.
+--fresh: the first call in a process of its own, without imports, for both.
+--no-matrix: the form for classes whose matrix does not fit (max_bytes), which computes rows of the next candidates
+together; here in a 25th of the matrix and the features.
+--growth: what doubling images per class, classes or dimensions costs, in seconds that the process computed, so that
+other load on the machine does not count.
 """
 
 import argparse
@@ -61,11 +64,32 @@ def published_bins_of(everything, n_bins=10):
     return bins
 
 
+def in_child(n, d, which):
+    """What `child` prints in a process of its own."""
+    command = [sys.executable, __file__, f"{n}x{d}", "--child", which]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def child(n, d, which):
+    """Seconds of the first call, or bytes that it adds after a small one."""
+    features = make(n, d)
+    if which == "ours":
+        print(clock(lambda: dqv2.graphcut_bins(features)))
+    elif which == "published":
+        x = features.double().numpy()
+        print(clock(lambda: published_bins(x)))
+    else:
+        dqv2.graphcut_bins(features[:300])  # so that imports and libraries' own buffers do not count
+        # In less than the ninth bin, of a fifth of the items, would need for its matrix.
+        limit = {"max_bytes": n * n * 8 // 25 - 1} if which == "memory-no-matrix" else {}
+        print(added_memory(lambda: dqv2.graphcut_bins(features, **limit)))
+
+
 def one_size(n, d, repeats, published):
     features = make(n, d)
     x = features.double()
     dqv2.graphcut_bins(features[:300])  # so that imports and libraries' own buffers do not count
-    memory = added_memory(lambda: dqv2.graphcut_bins(features)) / (n * n * 8)
+    memory = in_child(n, d, "memory") / (n * n * 8)
     ours, grams, our_cores, gram_cores = [], [], [], []
     for _ in range(repeats):  # in turn, so that other load on the machine meets both
         for call, seconds, cores in (
@@ -91,19 +115,22 @@ def fresh(n, d, repeats):
     found = {"ours": [], "published": []}
     for _ in range(repeats):
         for which, seconds in found.items():
-            command = [sys.executable, __file__, f"{n}x{d}", "--child", which]
-            seconds.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            seconds.append(in_child(n, d, which))
     ours, published = (min(seconds) for seconds in found.values())
     return [f"{n} x {d}", f"{ours:.3f}", f"{published:.2f}", f"{published / ours:.1f}"]
 
 
-def child(n, d, which):
+def no_matrix(n, d, repeats):
     features = make(n, d)
-    if which == "ours":
-        print(clock(lambda: dqv2.graphcut_bins(features)))
-    else:
-        x = features.double().numpy()
-        print(clock(lambda: published_bins(x)))
+    limit = n * n * 8 // 25 - 1
+    with_it, without = [], []
+    for _ in range(repeats):
+        with_it.append(clock(lambda: dqv2.graphcut_bins(features)))
+        without.append(clock(lambda: dqv2.graphcut_bins(features, max_bytes=limit)))
+    memory = in_child(n, d, "memory-no-matrix") / (n * n * 8)
+    same = torch.equal(dqv2.graphcut_bins(features), dqv2.graphcut_bins(features, max_bytes=limit))
+    row = [f"{n} x {d}", f"{min(with_it):.2f}", f"{min(without):.2f}", f"{min(without) / min(with_it):.2f}"]
+    return [*row, f"{memory:.2f}", "yes" if same else "NO"]
 
 
 def growth(repeats):
@@ -126,9 +153,10 @@ def main():
     parser.add_argument("sizes", nargs="*", metavar="NxD", default=["1300x512", "1300x2048", "5000x512"])
     parser.add_argument("--no-published", action="store_true", help="leave out the slow published algorithm")
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--no-matrix", action="store_true")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--child", choices=["ours", "published"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=["ours", "published", "memory", "memory-no-matrix"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     sizes = [tuple(map(int, size.lower().split("x"))) for size in args.sizes]
     if args.child:
@@ -142,6 +170,9 @@ def main():
     if args.fresh:
         header = ["fresh process", "ours, s", "published, s", "published / ours"]
         print("\n" + table(header, [fresh(*size, min(args.repeats, 2)) for size in sizes]), flush=True)
+    if args.no_matrix:
+        header = ["without the matrix", "with it, s", "without, s", "without / with", "memory / Gram", "same bins"]
+        print("\n" + table(header, [no_matrix(*size, min(args.repeats, 3)) for size in sizes]), flush=True)
     if args.growth:
         print("\n" + table(["growth", "core seconds", "measured", "expected"], growth(args.repeats)))
 
