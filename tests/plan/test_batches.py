@@ -1,12 +1,13 @@
 """Several arms of a stage in one job: which, in what order, and what does not change by it."""
 
+import re
 from collections import Counter
 
 import pytest
 
 from dqv2.config import ConfigError
-from dqv2.plan.batches import OPTIONS, batch_of, batches, count_jobs
-from dqv2.plan.graph import OUTPUTS, Job, jobs_of
+from dqv2.plan.batches import OPTIONS, count_jobs, keep_batches, kept_batches, of_any_arm, of_several_arms
+from dqv2.plan.graph import OUTPUTS, jobs_of
 from tests.plan.test_plan import make
 
 
@@ -14,29 +15,28 @@ def limited(demo, change, **limits):
     return make(change(demo, "arms_per_job", limits))
 
 
-def arms_of(plan):
-    """(stage, seeds, arm) of every batch, and how many batches do it."""
-    every = [batch for stage in OPTIONS for batch in batches(plan, stage)]
-    return Counter((b.stage, b.seeds, str(sorted(arm.items()))) for b in every for arm in b.arms)
+def of_stage(plan, stage):
+    return [batch for batch in of_several_arms(plan) if batch.stage == stage]
 
 
 def test_without_a_limit_each_arm_has_a_job_of_its_own(demo, change):
     plan = limited(demo, change)
-    assert not arms_of(plan)
+    assert of_several_arms(plan) == []
     shared, _ = count_jobs(plan)
     assert shared["train"] == len(plan.runs) / len(demo["seeds"])
 
 
 def test_batches_are_small_enough_and_do_each_arm_once(demo, change):
     plan = limited(demo, change, default=5, train=2)
-    assert set(arms_of(plan).values()) == {1}
-    for stage in OPTIONS:
-        names = [batch.name for batch in batches(plan, stage)]
-        assert len(set(names)) == len(names)
-        for batch in batches(plan, stage)[len(plan.chunks) :]:
-            assert 2 <= len(batch.arms) <= (2 if stage == "train" else 5)
-            assert batch.size == len(batch.arms) * len(batch.seeds)
-            assert len({arm["dataset"] for arm in batch.arms}) == 1
+    found = of_several_arms(plan)
+    names = [batch.name for batch in found] + [batch.name for stage in OPTIONS for batch in of_any_arm(plan, stage)]
+    assert len(set(names)) == len(names)
+    arms = Counter((batch.stage, batch.seeds, str(sorted(arm.items()))) for batch in found for arm in batch.arms)
+    assert set(arms.values()) == {1}
+    for batch in found:
+        assert 2 <= len(batch.arms) <= (2 if batch.stage == "train" else 5)
+        assert batch.size == len(batch.arms) * len(batch.seeds)
+        assert len({arm["dataset"] for arm in batch.arms}) == 1
     few, apart = count_jobs(plan)
     many, apart_too = count_jobs(limited(demo, change))
     assert apart == apart_too
@@ -45,21 +45,41 @@ def test_batches_are_small_enough_and_do_each_arm_once(demo, change):
     assert few["early_train"] == many["early_train"]
 
 
-def test_every_job_is_done_by_the_batch_that_makes_its_file(demo, change):
+def test_a_batch_makes_what_the_plan_asks_for_and_nothing_else(demo, change):
     plan = limited(demo, change, default=4)
-    for experiment in plan.rows:
-        for jobs in jobs_of(plan, experiment):
-            for job, chunk in jobs.items():
-                batch = batch_of(plan, job, chunk) if chunk else None
-                if batch and batch.arms:
-                    made = {plan.under(job.path.replace("{seed}", str(seed))) for seed in chunk}
-                    assert made <= set(batch.each(OUTPUTS[job.stage][0]))
+    asked = {
+        plan.under(job.path.replace("{seed}", str(seed)))
+        for experiment in plan.rows
+        for jobs in jobs_of(plan, experiment)
+        for job, chunk in jobs.items()
+        for seed in chunk or []
+    }
+    for batch in of_several_arms(plan):
+        assert set(batch.each(OUTPUTS[batch.stage][0])) <= asked
+
+
+def test_what_is_done_is_in_no_batch(demo, change):
+    """So that an arm that is added never makes another again."""
+    plan = limited(demo, change, default=4)
+    done = {path for batch in of_stage(plan, "train") for path in batch.each(OUTPUTS["train"][0])}
+    lost = sorted(path for path in done if "/seed-3/" in path)[:3]
+    left = of_several_arms(plan, there=lambda path: path in done and path not in lost)
+    assert sum(len(batch.arms) for batch in left if batch.stage == "train") <= len(lost)
+    assert [batch for batch in left if batch.stage == "bin"] == of_stage(plan, "bin")
+
+
+def test_a_cluster_job_finds_its_batch_by_name(demo, change, tmp_path):
+    plan = limited(demo, change, default=4)
+    found = of_several_arms(plan)
+    keep_batches(found, tmp_path)
+    mine = found[-1]
+    assert kept_batches(plan, [mine.name, mine.name, "train_0_1_batch_000000"], tmp_path) == [mine]
 
 
 def test_arms_of_a_batch_share_their_params_and_kinds_of_input(demo, change):
     """The script gets one set of params, and lists of files that go together line by line."""
     plan = limited(demo, change, default=50)
-    found = [batch for batch in batches(plan, "train") if batch.arms]
+    found = of_stage(plan, "train")
     assert len(found) > 1
     for batch in found:
         assert batch.options == plan.train_options("digits", batch.arms[0]["trainer"])
@@ -72,7 +92,7 @@ def test_arms_of_a_batch_share_their_params_and_kinds_of_input(demo, change):
 
 def test_inputs_come_source_by_source_in_the_order_of_the_outputs(demo, change):
     plan = limited(demo, change, default=3)
-    batch = next(b for b in batches(plan, "bin") if b.arms and "mask-" in b.arms[0]["selection"])
+    batch = next(b for b in of_stage(plan, "bin") if "mask-" in b.arms[0]["selection"])
     read = batch.reads(lambda arm: plan.features_of(plan.selections[arm.dataset, arm.selection]))
     assert len(read) == 2 * batch.size, "originals and Tobias images"
     assert all("/saliency/" in path for path in read[: batch.size])
@@ -91,7 +111,7 @@ def test_an_appended_experiment_changes_only_last_batches(demo, change):
     })  # fmt: skip
     after = make(change(values, "targets", [*demo["targets"], "more"]))
     for stage in OPTIONS:
-        old, new = ([batch.arms for batch in batches(plan, stage)] for plan in (before, after))
+        old, new = ([batch.arms for batch in of_stage(plan, stage)] for plan in (before, after))
         assert len([arms for arms in old if arms not in new]) <= 1, stage
 
 
@@ -102,8 +122,11 @@ def test_a_limit_for_no_stage_is_refused(demo, change):
 
 def test_a_batch_says_what_it_does(demo, change):
     plan = limited(demo, change, train=3)
-    batch = next(b for b in batches(plan, "train") if b.arms)
-    assert batch.name == "train_0_1_2_3_4_batch_1"
+    batch = of_stage(plan, "train")[0]
+    assert re.fullmatch("train_0_1_2_3_4_batch_[0-9a-f]{6}", batch.name)
     assert batch.message("train {wildcards.trainer}: {wildcards.selection}").endswith(", and 2 more")
-    assert batch.place("anything") == "digits/batches/train_0_1_2_3_4_batch_1"
-    assert batch_of(plan, Job("train", "no/such/job"), (0,)).name == "train_0"
+    assert batch.place("anything") == f"digits/batches/{batch.name}"
+    (alone,) = of_any_arm(plan, "train")
+    assert (alone.name, alone.size) == ("train_0_1_2_3_4", 5)
+    assert alone.message("train {wildcards.trainer}") == "train {wildcards.trainer}"
+    assert alone.place("a/seed-{seed}/model.pt") == "a/seed-0_1_2_3_4"

@@ -193,7 +193,7 @@ def test_masks_are_held_against_the_true_one_of_their_set_size_and_seed(demo, ch
     assert together.mask_recipes(make(change(demo, "targets", ["fig5b"]))) == []
 
 
-def test_costs_name_every_stage_of_a_method_its_files_and_its_benchmark(demo):
+def test_costs_name_every_stage_of_a_method_and_its_files(demo):
     plan = make(demo)
     jobs = together.stage_jobs(plan, "cost")
     dq = {job["stage"]: job for job in jobs if job["method"] == "dq"}
@@ -201,7 +201,6 @@ def test_costs_name_every_stage_of_a_method_its_files_and_its_benchmark(demo):
     assert dq["bin"]["costs"] == [
         f"results/demo/digits/bins/o100/backbone-early/bins/seed-{seed}/cost.json" for seed in demo["seeds"]
     ]
-    assert dq["bin"]["benchmark"] == "results/demo/benchmarks/digits/bins/o100/backbone-early/bins/seed-0_1_2_3_4.tsv"
     assert len(dq["autoencoder"]["costs"]) == 1
     assert [stage for stage in dq if not dq[stage]["selects"]] == ["train"]
     run = run_of(plan, "cost", "dq")

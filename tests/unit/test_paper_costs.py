@@ -23,12 +23,12 @@ def jobs(tmp_path):
             for stage in (*stages, "train"):
                 folder = tmp_path / method / stage / str(seeds[0])
                 folder.mkdir(parents=True)
+                benchmark = folder / "b.tsv"
+                benchmark.write_text(HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n")
                 costs = [folder / f"{seed}.json" for seed in seeds]
                 for file, seed in zip(costs, seeds, strict=True):
-                    file.write_text(json.dumps({"seconds": SECONDS[stage] + seed / 10}))
-                (folder / "b.tsv").write_text(
-                    HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n"
-                )
+                    facts = {"seconds": SECONDS[stage] + seed / 10, "benchmark": str(benchmark), "made": len(seeds)}
+                    file.write_text(json.dumps(facts))
                 found.append(
                     {
                         "dataset": "digits",
@@ -39,8 +39,6 @@ def jobs(tmp_path):
                         "seeds": seeds,
                         "selects": stage != "train",
                         "costs": costs,
-                        "benchmark": folder / "b.tsv",
-                        "made": len(seeds),
                     }
                 )
     return found
@@ -95,7 +93,7 @@ def test_memory_that_was_not_measured_is_missing(tmp_path, jobs):
     file.write_text("nothing")
     with pytest.raises(ValueError, match="not one of Snakemake's benchmark files"):
         read_benchmark(file)
-    jobs[0]["benchmark"].unlink()
+    jobs[0]["costs"][0].with_name("b.tsv").unlink()
     assert job_costs(jobs)["memory"].isna().sum() == 1
 
 

@@ -60,8 +60,8 @@ class Project:
 
 
 def without_batch(rule):
-    """train_0_1_batch_3 -> train_0_1."""
-    return re.sub(r"_batch_\d+$", "", rule)
+    """train_0_1_batch_8d4e10 -> train_0_1."""
+    return re.sub(r"_batch_[0-9a-f]{6}$", "", rule)
 
 
 def digest_of_weights(path):

@@ -23,7 +23,7 @@ def test_only_jobs_that_run_a_model_ask_for_a_gpu(project):
     for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
         rules.write_text(re.sub(r"^ +message:\n(.*\n)*?(?= +script:)", "", rules.read_text(), flags=re.M))
     text = project.snakemake("-n", "--quiet", "host").stdout
-    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\d+)?)?:\n"
+    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\w+)?)?:\n"
     jobs = re.findall(head + r"(?:    .*\n)*?    resources: (.*?)$", text, re.M)
     asked = {}
     for rule, line in jobs:

@@ -149,6 +149,15 @@ def test_one_more_seed_adds_only_its_jobs(smoke):
     assert "pack" not in waiting
 
 
+def test_an_added_experiment_adds_only_its_jobs(smoke):
+    """Two methods at another keep ratio: what they share with other experiments is there, and stays as it is."""
+    more = "experiments={more: {dataset: digits, method: [random, dq_v2], keep_ratio: [0.3], table: {}}}"
+    waiting = smoke.waiting("--config", more, "targets=[fig4a, more]")
+    own = {"sample_0_1", "train_0_1", "evaluate_0_1", "collect", "table"}
+    assert {name for name in waiting if waiting[name]} == own | {"claims", "numbers", "page", "all", "total"}
+    assert (waiting["train_0_1"], waiting["collect"], waiting["table"]) == (2, 1, 1)
+
+
 @pytest.mark.parametrize("change", ["seeds_per_job=1", "arms_per_job={default: 1}", "arms_per_job={default: 3}"])
 def test_how_many_seeds_and_arms_share_a_job_is_no_reason_to_rerun(smoke, change):
     """Only what shows the jobs' own seconds and memory looks at them again."""

@@ -1,4 +1,6 @@
 # The plan, and what the other rule files share.
+import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -7,7 +9,7 @@ from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
 from dqv2 import paths
 from dqv2.plan import Plan
-from dqv2.plan.batches import batches
+from dqv2.plan.batches import keep_batches, kept_batches, of_any_arm, of_several_arms
 from dqv2.plan.needs import needs as needs_of, threads as threads_of
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
@@ -38,6 +40,22 @@ def check_before_the_first_job():
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     clear_temporaries(PLAN.root, older_than=3600)
+    keep_batches(BATCHES, BATCHES_FOLDER)
+
+
+# Which arms share a job is decided once, by what is there when Snakemake starts. The jobs of a cluster, which read these
+# files again, are given the batches of their own names.
+BATCHES_FOLDER = Path(".snakemake/dqv2_batches")
+if workflow.is_main_process:
+    BATCHES = of_several_arms(PLAN, there=lambda path: Path(path).exists())
+else:
+    names = [name for word in sys.argv for name in re.findall(r"\w+_batch_[0-9a-f]{6}", word)]
+    BATCHES = kept_batches(PLAN, names, BATCHES_FOLDER)
+
+
+def batches(stage):
+    """What the rules of a stage do: one with wildcards for each chunk of seeds, then each batch of arms."""
+    return of_any_arm(PLAN, stage) + [batch for batch in BATCHES if batch.stage == stage]
 
 
 wildcard_constraints:

@@ -6,7 +6,7 @@ rule coresets:
         PLAN.exports(),
 
 
-for batch in batches(PLAN, "export"):
+for batch in batches("export"):
 
     rule:
         name:
@@ -54,7 +54,7 @@ for selector in PLAN.published:
         script:
             "../scripts/fetch_coreset.py"
 
-    for batch in batches(PLAN, "published"):
+    for batch in batches("published"):
 
         rule:
             name:

@@ -47,7 +47,7 @@ rule weights:
         "../scripts/weights.py"
 
 
-for batch in batches(PLAN, "pixels"):
+for batch in batches("pixels"):
 
     rule:
         name:

@@ -1,7 +1,7 @@
 # Early training, saliency, scores, Tobias images, bins and coresets. A job does the seeds of its chunk (config: seeds_per_job).
 
 
-for batch in batches(PLAN, "early_train"):
+for batch in batches("early_train"):
 
     rule:
         name:
@@ -28,7 +28,7 @@ for batch in batches(PLAN, "early_train"):
             "../scripts/early_train.py"
 
 
-for batch in batches(PLAN, "saliency"):
+for batch in batches("saliency"):
 
     rule:
         name:
@@ -58,7 +58,7 @@ for batch in batches(PLAN, "saliency"):
             "../scripts/saliency.py"
 
 
-for batch in batches(PLAN, "score"):
+for batch in batches("score"):
 
     rule:
         name:
@@ -85,7 +85,7 @@ for batch in batches(PLAN, "score"):
             "../scripts/score.py"
 
 
-for batch in batches(PLAN, "augment"):
+for batch in batches("augment"):
 
     rule:
         name:
@@ -112,7 +112,7 @@ for batch in batches(PLAN, "augment"):
             "../scripts/augment.py"
 
 
-for batch in batches(PLAN, "features"):
+for batch in batches("features"):
 
     rule:
         name:
@@ -144,7 +144,7 @@ for batch in batches(PLAN, "features"):
             "../scripts/features.py"
 
 
-for batch in batches(PLAN, "bin"):
+for batch in batches("bin"):
 
     rule:
         name:
@@ -175,7 +175,7 @@ for batch in batches(PLAN, "bin"):
             "../scripts/bin.py"
 
 
-for batch in batches(PLAN, "sample"):
+for batch in batches("sample"):
 
     rule:
         name:

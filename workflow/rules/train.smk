@@ -2,7 +2,7 @@
 # held-out splits go to the evaluation of the last weights.
 
 
-for batch in batches(PLAN, "train"):
+for batch in batches("train"):
 
     rule:
         name:
@@ -37,7 +37,7 @@ for batch in batches(PLAN, "train"):
             "../scripts/train.py"
 
 
-for batch in batches(PLAN, "evaluate"):
+for batch in batches("evaluate"):
 
     rule:
         name:

@@ -29,6 +29,14 @@ def read_benchmark(file: Path) -> dict[str, float]:
     return {"seconds": _number(rows[-1]["s"]), "memory": _number(rows[-1]["max_rss"])}
 
 
+def _measured(cost: dict[str, Any]) -> dict[str, float]:
+    """What Snakemake measured of the job that made a cost file: ``seconds`` a coreset, ``memory`` of the job."""
+    if not Path(cost.get("benchmark", "")).is_file():
+        return {"seconds": float("nan"), "memory": float("nan")}
+    found = read_benchmark(Path(cost["benchmark"]))
+    return found | {"seconds": found["seconds"] / cost["made"]}
+
+
 def _number(text: str | None) -> float:
     try:
         value = float(text)
@@ -42,10 +50,10 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     Args:
         jobs: one an arm, stage and chunk of seeds: ``dataset``, ``dataset_title``, ``method``, ``label``, ``stage``,
-        ``seeds``, ``costs``
-            (the stage's own cost files, one a seed, or one for all; {"seconds": ...}), ``benchmark`` and ``made``: for
-            how many coresets the job worked, those of other methods included. A stage that several methods share stands
-            at each of them: it is what the method costs alone.
+            ``seeds`` and ``costs``: the stage's own cost files, one a seed, or one for all. Each holds ``seconds``,
+            ``benchmark`` (Snakemake's file of the job in which it was made) and ``made`` (for how many coresets that
+            job worked, those of other methods included). A stage that several methods share stands at each of them:
+            it is what the method costs alone.
 
     Returns:
         One row a job: ``seed`` (the first of its chunk), ``seconds`` (own clock, a coreset), ``wall`` (of the job, a
@@ -56,18 +64,17 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """
     rows = []
     for job in jobs:
-        own = [json.loads(Path(file).read_text(encoding="utf-8"))["seconds"] for file in job["costs"]]
-        there = Path(job["benchmark"]).exists()
-        measured = read_benchmark(job["benchmark"]) if there else {"seconds": np.nan, "memory": np.nan}
+        own = [json.loads(Path(file).read_text(encoding="utf-8")) for file in job["costs"]]
+        measured = [_measured(cost) for cost in own]
         rows.append(
             {
                 **{name: job[name] for name in ("dataset", "dataset_title", "method", "label", "stage")},
                 "seed": job["seeds"][0],
                 "seeds": len(job["seeds"]),
                 "selects": job["selects"],
-                "seconds": sum(own) / len(own),  # one for all seeds: a coreset needs all of it
-                "wall": measured["seconds"] / job["made"],
-                "memory": measured["memory"],
+                "seconds": float(np.mean([cost["seconds"] for cost in own])),
+                "wall": float(np.mean([found["seconds"] for found in measured])),
+                "memory": float(np.fmax.reduce([found["memory"] for found in measured])),
             }
         )
     frame = pd.DataFrame(rows)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from dqv2.paths import chunk_name
 from dqv2.plan.graph import OUTPUTS, Chunk, Job, inputs_of, job_of, jobs_of
 from dqv2.plan.plan import Plan
+from dqv2.runtime.files import write_json
 
 Arm = dict[str, str]  # the wildcards of an arm's paths but the seed
 
@@ -37,19 +39,20 @@ class Batch:
         stage: the stage.
         seeds: a chunk of seeds.
         arms: the wildcards of each arm; none for the rule with wildcards.
-        number: of this batch among those of its stage and seeds, from 1; 0 for the rule with wildcards.
     """
 
     plan: Plan
     stage: str
     seeds: Chunk
     arms: tuple[Arm, ...] = ()
-    number: int = 0
 
     @property
     def name(self) -> str:
-        """The rule's name: train_0_1_2, train_0_1_2_batch_3."""
-        return f"{self.stage}_{chunk_name(self.seeds)}" + (f"_batch_{self.number}" if self.number else "")
+        """The rule's name: train_0_1_2, or of a batch, by its arms, train_0_1_2_batch_8d4e10."""
+        name = f"{self.stage}_{chunk_name(self.seeds)}"
+        if not self.arms:
+            return name
+        return f"{name}_batch_{hashlib.sha256(json.dumps(self.arms, sort_keys=True).encode()).hexdigest()[:6]}"
 
     @property
     def size(self) -> int:
@@ -107,52 +110,30 @@ def _fill(pattern: str, values: Mapping[str, str]) -> str:
     return pattern
 
 
-def batches(plan: Plan, stage: str) -> list[Batch]:
-    """The rules of a stage: for each chunk of seeds one with wildcards, then one for each batch of arms."""
-    return [Batch(plan, stage, chunk) for chunk in plan.chunks] + _batches(plan).get(stage, [])
+def of_any_arm(plan: Plan, stage: str) -> list[Batch]:
+    """The rules with wildcards of a stage, one for each chunk of seeds."""
+    return [Batch(plan, stage, chunk) for chunk in plan.chunks]
 
 
-def batch_of(plan: Plan, job: Job, chunk: Chunk) -> Batch:
-    """What does a job for a chunk of seeds."""
-    return _by_job(plan).get((job, chunk)) or Batch(plan, job.stage, chunk)
+def of_several_arms(plan: Plan, there: Callable[[str], bool] = lambda path: False) -> list[Batch]:
+    """Batches of the arms that are still to be done.
 
+    Arms of one set with the same params and with inputs from the same stages, at most `arms_per_job` together, in the
+    order of the experiments.
 
-def count_jobs(plan: Plan) -> tuple[Counter[str], Counter[str]]:
-    """Stage -> how many jobs the plan has, and how many there were if no experiment, run or arm shared any.
-
-    A job does a chunk of seeds (`seeds_per_job`); a pack is for all of them. Drawing and collecting are not counted.
+    Args:
+        plan: the plan.
+        there: whether a file is there. An arm that is done is left to the rule with wildcards, so that another's job
+            never makes it again.
     """
-    shared: dict[tuple, str] = {}
-    apart: Counter[str] = Counter()
-    for experiment in plan.rows:
-        for needed in jobs_of(plan, experiment):
-            apart.update(job.stage for job in needed)
-            for job, chunk in needed.items():
-                batch = _by_job(plan).get((job, chunk))
-                shared[batch.name if batch else (job, chunk)] = job.stage
-    return Counter(shared.values()), apart
-
-
-@cache
-def _by_job(plan: Plan) -> dict[tuple[Job, Chunk], Batch]:
-    return {
-        (Job(stage, _fill(OUTPUTS[stage][0], arm)), batch.seeds): batch
-        for stage, several in _batches(plan).items()
-        for batch in several
-        for arm in batch.arms
-    }
-
-
-@cache
-def _batches(plan: Plan) -> dict[str, list[Batch]]:
-    """Arms of one set with the same params and with inputs from the same stages, at most `arms_per_job` together.
-
-    In the order of the experiments, so that an arm that is appended to them changes none but the last batch.
-    """
+    if not plan.config.arms_per_job:
+        return []
     groups: dict[tuple, list[Arm]] = {}
     needed = [each for experiment in plan.rows for each in jobs_of(plan, experiment)]
     for job, chunk in dict.fromkeys(pair for jobs in needed for pair in jobs.items()):
         if plan.config.arms_of(job.stage) == 1 or job.stage not in OPTIONS:
+            continue
+        if all(there(plan.under(job.path.replace("{seed}", str(seed)))) for seed in chunk):
             continue
         arm = {name: value for name, value in job_of(job.path)[1].items() if name != "seed"}
         if job.stage == "sample" and plan.selections[arm["dataset"], arm["selection"]].selector in plan.published:
@@ -160,11 +141,41 @@ def _batches(plan: Plan) -> dict[str, list[Batch]]:
         sources = [job_of(path)[0].stage for path in inputs_of(plan, job.stage, arm)]
         options = OPTIONS[job.stage](plan, SimpleNamespace(**arm))
         groups.setdefault((job.stage, chunk, arm["dataset"], repr(sources), repr(options)), []).append(arm)
-    found: dict[str, list[Batch]] = {}
+    found = []
     for (stage, chunk, *_), arms in groups.items():
-        mine, step = found.setdefault(stage, []), plan.config.arms_of(stage)
-        for part in (arms[i : i + step] for i in range(0, len(arms), step)):
-            if len(part) > 1:
-                number = 1 + sum(batch.seeds == chunk for batch in mine)
-                mine.append(Batch(plan, stage, chunk, tuple(part), number))
+        step = plan.config.arms_of(stage)
+        parts = [tuple(arms[i : i + step]) for i in range(0, len(arms), step)]
+        found += [Batch(plan, stage, chunk, part) for part in parts if len(part) > 1]
     return found
+
+
+def keep_batches(found: Iterable[Batch], folder: Path) -> None:
+    """Write each batch under its name, for the jobs of a cluster, which see files that were not there before."""
+    for batch in found:
+        write_json(folder / f"{batch.name}.json", {"stage": batch.stage, "seeds": batch.seeds, "arms": batch.arms})
+
+
+def kept_batches(plan: Plan, names: Iterable[str], folder: Path) -> list[Batch]:
+    """The batches of these names that were kept; of other names none."""
+    files = [folder / f"{name}.json" for name in dict.fromkeys(names)]
+    kept = [json.loads(file.read_text()) for file in files if file.exists()]
+    return [Batch(plan, each["stage"], tuple(each["seeds"]), tuple(each["arms"])) for each in kept]
+
+
+def count_jobs(plan: Plan) -> tuple[Counter[str], Counter[str]]:
+    """Stage -> how many jobs the plan has, and how many there were if no experiment, run or arm shared any.
+
+    A job does a chunk of seeds (`seeds_per_job`); a pack is for all of them. Drawing and collecting are not counted.
+    """
+    batch_of = {
+        (Job(batch.stage, _fill(OUTPUTS[batch.stage][0], arm)), batch.seeds): batch.name
+        for batch in of_several_arms(plan)
+        for arm in batch.arms
+    }
+    shared: dict[Any, str] = {}
+    apart: Counter[str] = Counter()
+    for experiment in plan.rows:
+        for needed in jobs_of(plan, experiment):
+            apart.update(job.stage for job in needed)
+            shared |= {batch_of.get(pair, pair): pair[0].stage for pair in needed.items()}
+    return Counter(shared.values()), apart

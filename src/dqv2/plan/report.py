@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from dqv2 import paths
 from dqv2.paper.reported import read_claims, reported_text, reported_values
-from dqv2.plan.batches import batch_of
-from dqv2.plan.graph import Chunk, Job, chain_of
+from dqv2.plan.graph import Job, chain_of
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import Run, title_of
 
@@ -133,8 +131,6 @@ def stage_jobs(plan: Plan, experiment: str) -> list[dict[str, Any]]:
                     "seeds": [run.seed for run in runs],
                     "selects": job.stage != "train",
                     "costs": _costs_of(plan, job, runs),
-                    "benchmark": _benchmark_of(plan, job, key[-1]),
-                    "made": batch_of(plan, job, key[-1]).size if "{seed}" in job.path else 1,
                 }
             )
     return found
@@ -144,12 +140,6 @@ def _costs_of(plan: Plan, job: Job, runs: list[Run]) -> list[str]:
     """The cost files of a job, one a seed, or one where the job is for all seeds."""
     file = paths.cost(plan.under(job.path))
     return list(dict.fromkeys(file.replace("{seed}", str(run.seed)) for run in runs))
-
-
-def _benchmark_of(plan: Plan, job: Job, chunk: Chunk) -> str:
-    if "{seed}" not in job.path:  # an autoencoder is one for all seeds
-        return plan.under(f"benchmarks/{Path(job.path).parent}.tsv")
-    return plan.under(f"benchmarks/{batch_of(plan, job, chunk).place(job.path)}.tsv")
 
 
 def sections(plan: Plan) -> list[dict[str, Any]]:

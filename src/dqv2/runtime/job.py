@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.runtime import lease
+from dqv2.runtime.files import write_json
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.stop import Stopped, stop_signals
 
@@ -28,6 +30,7 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     try:
         with stop_signals(), _device(snakemake):
             main(snakemake)
+        _note_job(snakemake)
     except Stopped as stopped:
         logger.info("stopped", exc_info=True)
         print(f"\n{snakemake.rule} was {stopped}; started again it goes on from what it kept\n", file=sys.stderr)
@@ -36,6 +39,16 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
         logger.info("failed", exc_info=True)
         print(f"\nError in {snakemake.rule}: {error}\n(the whole story: {log})\n", file=sys.stderr)
         sys.exit(1)
+
+
+def _note_job(snakemake: Any) -> None:
+    """In each cost file: Snakemake's measurements of the job it was made in, and how many were made there."""
+    costs = [Path(file) for file in snakemake.output.get("costs", [])] or [Path(snakemake.output.get("cost", ""))]
+    _, run, *place = Path(snakemake.log[0]).with_suffix("").parts
+    about = {"benchmark": f"results/{run}/benchmarks/{'/'.join(place)}.tsv", "made": len(costs)}
+    for file in costs:
+        if file.suffix == ".json":
+            write_json(file, json.loads(file.read_text()) | about)
 
 
 @contextmanager
