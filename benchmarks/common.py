@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -46,9 +47,15 @@ def work(call: Callable[[], object], device: torch.device) -> float:
     """
     if device.type == "cuda":
         return clock(call, device)
-    began = sum(os.times()[:4])
+    began = cpu_seconds()
     call()
-    return (sum(os.times()[:4]) - began) / torch.get_num_threads()
+    return (cpu_seconds() - began) / torch.get_num_threads()
+
+
+def cpu_seconds() -> float:
+    """Seconds that this process and those that it started and that ended have computed."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def median_work(call: Callable[[], object], repeats: int, device: torch.device) -> float:

@@ -1,0 +1,215 @@
+"""How fast this machine is, as a file for the cost of a run before it runs. By hand:
+
+    python benchmarks/rates.py config/demo.yaml --device cpu -o rates.yaml
+    python benchmarks/rates.py --device cuda --name h100 -o rates.yaml        # the paper's networks
+    python -m dqv2.plan --cost --device h100 --rates rates.yaml
+
+Measured: images a second of every network that the configuration uses, in training (dqv2.train.loop.fit, augmentation
+included) and forward, over about --seconds each after a warm-up; masks, recipes, composition, decoding and selectors
+on one thread of the CPU (median of --repeats); seconds until a job's imports are done. On the CPU seconds are those
+that the process computed, a thread, so that other load on the machine does not count; on a GPU those of the wall clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import yaml
+from common import machine, median_work, work
+from PIL import Image
+
+from dqv2.config import load_config
+from dqv2.data.image import decode
+from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
+from dqv2.pixel.pretrain import Pretraining, pretrain
+from dqv2.plan import Plan
+from dqv2.plan.__main__ import merged
+from dqv2.plan.cost.estimate import all_jobs
+from dqv2.plan.cost.rates import Net
+from dqv2.plan.cost.work import Works
+from dqv2.plan.graph import job_of
+from dqv2.runtime.device import use_device
+from dqv2.select.selectors import apply_selector
+from dqv2.semantic.compose import choose_donors, compose, tobias_cells
+from dqv2.semantic.masks import foreground
+from dqv2.semantic.saliency import forward_pass
+from dqv2.stages import read_versions
+from dqv2.train.loop import Recipe, fit
+from dqv2.train.models import Network, build_model
+
+CPU = torch.device("cpu")
+SELECTORS = ("graphcut_bins", "graphcut", "herding", "k_center", "craig", "gradmatch")
+
+
+def nets_of(plan: Plan) -> dict[Net, dict]:
+    """Each network that a plan uses -> the block that says how it is trained, and its dataset's augmentation."""
+    config, found = plan.config, {}
+    works = Works(plan, lambda dataset: None, lambda net, classes: None)
+    for job in all_jobs(plan):
+        place = job_of(job.path)[1]
+        dataset = place.get("dataset")
+        blocks = {"train": ("trainers", "trainer"), "early_train": ("backbones", "backbone")}
+        blocks |= {"score": blocks["early_train"]}
+        if job.stage in blocks:
+            group, key = blocks[job.stage]
+            block = getattr(config, group)[place[key]]
+            net = works.net(dataset, block)
+            found.setdefault(net, {"block": block, "augment": config.datasets[dataset].augment.model_dump()})
+        if job.stage == "pixels" and (name := config.pixels[place["pixels"]].autoencoder):
+            found.setdefault(works.autoencoder(dataset, name), {"block": config.autoencoders[name]})
+    return found
+
+
+def until(seconds: float, step: float, least: int = 2) -> int:
+    """How many steps of about `step` seconds fill `seconds`."""
+    return max(least, round(seconds / max(step, 1e-6)))
+
+
+def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -> dict:
+    """Images a second of a network in training and forward."""
+    block, draws = about["block"], torch.Generator().manual_seed(0)
+    batch = block.batch_size
+    images = torch.randint(0, 256, (4 * batch, 3, net.size, net.size), dtype=torch.uint8, generator=draws)
+    labels = torch.randint(0, 10, (4 * batch,), generator=draws)
+    model = build_model(
+        Network(net.model, 10, net.size, net.stem, dict(net.args), net.input_size), seed=0, purpose="rates"
+    )
+
+    def train(steps: int) -> float:
+        own = {"augment": about["augment"], "iterations": steps, "epochs": None, "learning_rate": 1e-3}
+        recipe = Recipe.of(block.model_dump() | own)
+        return work(lambda: fit(model, images, labels, recipe, seed=0, purpose="rates", device=device), device)
+
+    train(2)
+    steps = until(seconds, train(2) / 2)
+    trained = steps * batch / train(steps)
+    once = work(lambda: forward_pass(model, images), device)
+    times = until(seconds, once, 1)
+    forward = times * len(images) / work(lambda: [forward_pass(model, images) for _ in range(times)], device)
+    return {"train": trained, "forward": forward}
+
+
+def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: float) -> dict:
+    """Images a second of a masked autoencoder in pre-training (where it is pre-trained here) and redrawing."""
+    args, draws = dict(net.args), torch.Generator().manual_seed(0)
+    block = about["block"]
+    batch = block.batch_size
+    images = torch.randint(0, 256, (batch, 3, net.size, net.size), dtype=torch.uint8, generator=draws)
+    model = build_autoencoder(net.model.removeprefix("mae-"), image_size=net.size, grid=args["grid"])
+    found = {}
+    if block.weights == "self":
+
+        def train(epochs: int) -> float:
+            recipe = Pretraining(epochs, batch, mask_ratio=args["hidden"])
+            return work(lambda: pretrain(model, images, recipe, seed=0, device=device), device)
+
+        train(1)
+        epochs = until(seconds, train(2) / 2)
+        found["train"] = epochs * batch / train(epochs)
+    model = model.eval().to(device)
+    dropped = torch.zeros(batch, args["grid"], args["grid"], dtype=torch.bool)
+    dropped.view(batch, -1)[:, : args["grid"] ** 2 // 4] = True
+    reconstruct(model, images, dropped)
+    found["forward"] = batch / median_work(lambda: reconstruct(model, images, dropped), 3, device)
+    return found
+
+
+def host_rates(repeats: int) -> dict:
+    """Units a second of one thread, and seconds to start a job; see `dqv2.plan.cost.rates.Host`."""
+    draws = torch.Generator().manual_seed(0)
+    n, side, cells = 512, 64, 32
+    images = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=draws)
+    maps = torch.rand(n, 8, 8, generator=draws)
+    masks, donors = foreground(maps, cells), choose_donors(n, generator=draws)
+    found = tobias_cells(masks, donors, generator=draws)
+    rates = {
+        "masks": n * cells**2 / median_work(lambda: foreground(maps, cells), repeats, CPU),
+        "recipes": n * cells**2 / median_work(lambda: tobias_cells(masks, donors, generator=draws), repeats, CPU),
+        "compose": n * side**2 / median_work(lambda: compose(images, images[donors], found), repeats, CPU),
+        "decode": 20 / median_work(_decoding(20), repeats, CPU),
+    }
+    size, numbers, classes = 1300, 2048, 30
+    embedding = torch.randn(size, numbers, generator=draws).abs_()
+    logits, labels = torch.randn(size, classes, generator=draws), torch.zeros(size, dtype=torch.int64)
+    select = {}
+    for kind in SELECTORS:
+        options = {"features": "gradient"} if kind in ("craig", "gradmatch") else {}
+        length = numbers + (classes if options else 0)
+
+        def run(kind: str = kind, options: dict = options) -> None:
+            apply_selector(kind, labels, embedding, logits, generator=draws, **options)
+
+        select[kind] = size**2 * length / median_work(run, repeats, CPU)
+    code = "import dqv2.train.loop, dqv2.train.models, dqv2.data, timm"
+    start = median_work(lambda: subprocess.run([sys.executable, "-c", code], check=True), repeats, CPU)
+    return {"start_up": start, **rates, "select": select}
+
+
+def _decoding(times: int):
+    """Reads of a photograph as ImageNet has them: 500 × 375 pixels, JPEG, to 224 pixels."""
+    from sklearn.datasets import load_sample_images
+
+    buffer = io.BytesIO()
+    Image.fromarray(load_sample_images().images[0][:375, :500]).save(buffer, "JPEG", quality=92)
+    return lambda: [decode(buffer.getvalue(), 224) for _ in range(times)]
+
+
+def rounded(value):
+    """Three digits, all that a measurement is worth."""
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configfile", nargs="*", help="overlays on config.yaml; their networks are measured")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--name", help="what --device of python -m dqv2.plan will call it")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, where it runs the networks")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement of a network")
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement on the CPU beside it")
+    parser.add_argument("--models", nargs="*", help="these alone")
+    parser.add_argument("-o", "--output", required=True)
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("no CUDA device is to be had here: use --device cpu")
+    began = time.monotonic()
+    use_device(1)
+    host = host_rates(args.repeats)
+    host = {
+        "title": "1 thread of the CPU",
+        "measured": f"{machine(CPU)}; CPU seconds, median of {args.repeats}",
+        **host,
+    }
+    use_device(args.threads)
+    device = torch.device(args.device)
+    plan = Plan(load_config(merged(args.configfile)), read_versions(Path("workflow/stages.yaml")))
+    networks = []
+    for net, about in nets_of(plan).items():
+        if args.models and net.model not in args.models:
+            continue
+        measure = autoencoder_rates if net.model.startswith("mae-") else network_rates
+        found = measure(net, about, device, args.seconds)
+        entry = {"model": net.model, "size": net.size, "stem": net.stem, "args": dict(net.args)}
+        networks.append({**entry, "input_size": net.input_size, "batch": about["block"].batch_size, **found})
+        print(f"{net.text}: " + ", ".join(f"{kind} {value:,.0f} images/s" for kind, value in found.items()), flush=True)
+    kind = "CPU seconds" if args.device == "cpu" else "wall clock"
+    block = {"measured": f"{machine(device)}; {kind}, once, over about {args.seconds:g} s each", "networks": networks}
+    title = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} thread(s) a network"
+    block |= {"title": title, "threads": args.threads if args.device == "cpu" else 0}
+    values = {"devices": {args.name or args.device: block}, "host": host}
+    Path(args.output).write_text(yaml.safe_dump(rounded(values), sort_keys=False, width=120), encoding="utf-8")
+    print(f"{args.output}: after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Training speed of `dqv2.train.loop.fit` against its limit and against timm's own training script. By hand:
+
+    python benchmarks/training.py --timm-script path/to/pytorch-image-models/train.py --folder path/to/cifar10/train
+
+For the embedded digits and for each --folder (CLASS/*, as torchvision's ImageFolder), in one run and in turn, so that
+other load on the machine meets all three:
+
+  ours    fit on the images as they come out of a pack: crop and flip anew for each image
+  limit   the same network, optimiser and batch size on one fixed batch that lies on the device: no data work at all
+  timm    its train.py on the same images as PNG files in an ImageFolder: random resized crop and flip, nothing else of
+          its augmentation, the same network, batch size, precision and device, channels_last, --workers for reading
+
+Images a second are those of warm epochs: ours after a first call of one epoch; timm's as it prints them, the average of
+an epoch with its waiting for data, of all epochs but the first (median). Its validation is switched off.
+
+On the CPU, images per CPU second stand beside them: all that the processes computed, readers of data included, which
+other load on the machine changes little and the number of cores not at all. timm's are those of a run less those of a
+run of one epoch, so that its start does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from common import clock, cpu_seconds, machine, spread, table
+from PIL import Image
+
+from dqv2.data.digits import make_digits
+from dqv2.data.image import read_image
+from dqv2.inputs import normalise
+from dqv2.plan.cost.networks import count
+from dqv2.plan.cost.rates import Net, read_rates
+from dqv2.runtime.device import use_device
+from dqv2.train.loop import Recipe, fit
+from dqv2.train.models import Network, build_model
+
+LINE = re.compile(r"Train: (\d+) \[\s*\d+/\d+ \(\s*(\d+)%\)\].*?Time: [\d.]+s,\s+[\d.]+/s\s+\([\d.]+s,\s+([\d.]+)/s\)")
+
+
+def digits(size: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The embedded training set: uint8[N, 3, size, size] and labels."""
+    items = list(make_digits(size=size)["train"].items())[:number]
+    return np.stack([image for *_, image in items]), np.array([label for _, label, *_ in items])
+
+
+def folder(root: Path, size: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of each class of a folder, `number` in all."""
+    classes = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    each = math.ceil(number / len(classes))
+    files = [(file, k) for k, path in enumerate(classes) for file in sorted(path.rglob("*.*"))[:each]]
+    return np.stack([read_image(file, size) for file, _ in files]), np.array([k for _, k in files])
+
+
+def write_folder(root: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """The images as PNG files in train/CLASS/ and, for timm looks for it, one a class in validation/CLASS/."""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for split in ("train", "validation") if i in np.unique(labels, return_index=True)[1] else ("train",):
+            (root / split / f"{label:04d}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.transpose(1, 2, 0)).save(root / split / f"{label:04d}" / f"{i:06d}.png")
+
+
+class Bench:
+    """One network on one set of images."""
+
+    def __init__(self, name: str, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace):
+        self.name, self.args, self.device = name, args, torch.device(args.device)
+        whole = len(images) // args.batch * args.batch  # timm drops what is left
+        self.images, self.labels = torch.from_numpy(images[:whole]), torch.from_numpy(labels[:whole]).long()
+        self.classes, self.size = int(labels.max()) + 1, images.shape[2]
+        self.steps = whole // args.batch
+
+    def model(self) -> torch.nn.Module:
+        return build_model(Network(self.name, self.classes, self.size), seed=0, purpose="benchmark")
+
+    def ours(self) -> tuple[float, float]:
+        """Images a second of `fit`, and a CPU second."""
+        augment = {"crop": "resized", "pad": 0, "flip": True}
+        model = self.model()
+
+        def run(epochs: int) -> float:
+            how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+            how |= {"precision": self.args.precision, "compile": self.args.compile}
+            recipe = Recipe.of(how | {"augment": augment, "epochs": epochs})
+            options = {"seed": 0, "purpose": "benchmark", "device": self.device}
+            return fit(model, self.images, self.labels, recipe, **options).seconds
+
+        run(1)
+        began = cpu_seconds()
+        seconds = run(self.args.epochs)
+        images = len(self.images) * self.args.epochs
+        return images / seconds, images / (cpu_seconds() - began)
+
+    def limit(self) -> tuple[float, float]:
+        """Images a second of the network and its optimiser alone, and a CPU second."""
+        model = self.model().to(self.device, memory_format=torch.channels_last).train()
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        batch = normalise(self.images[: self.args.batch].to(self.device)).contiguous(memory_format=torch.channels_last)
+        labels = self.labels[: self.args.batch].to(self.device)
+        half = self.args.precision == "bfloat16"
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+                    loss = F.cross_entropy(model(batch), labels)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+
+        run(5)
+        steps = self.steps * self.args.epochs
+        began, images = cpu_seconds(), steps * self.args.batch
+        return images / clock(lambda: run(steps), self.device), images / (cpu_seconds() - began)
+
+    def timm(self, root: Path) -> tuple[float, float]:
+        """Images a second that timm's script prints, and a CPU second of its warm epochs."""
+        spent = []
+        for epochs in (1, self.args.epochs + 1) if self.device.type == "cpu" else (self.args.epochs + 1,):
+            began = cpu_seconds()
+            printed = self._timm(root, epochs)
+            spent.append(cpu_seconds() - began)
+        images = len(self.images) * self.args.epochs
+        return statistics.median(printed[1:]), images / max(spent[-1] - spent[0], 1e-9)
+
+    def _timm(self, root: Path, epochs: int) -> list[float]:
+        """Images a second of each epoch."""
+        args = self.args
+        command = [sys.executable, args.timm_script, "--data-dir", root, "--model", self.name, "--device", args.device]
+        command += ["--num-classes", self.classes, "--input-size", 3, self.size, self.size, "--batch-size", args.batch]
+        command += ["--epochs", epochs, "--warmup-epochs", 0, "--opt", "sgd", "--lr", 0.01, "--momentum", 0.9]
+        command += ["--weight-decay", 5e-4, "--smoothing", 0, "--color-jitter", 0, "--train-interpolation", "bilinear"]
+        command += ["--workers", args.workers, "--log-interval", 100_000, "--val-interval", 100_000, "--channels-last"]
+        if args.precision == "bfloat16":
+            command += ["--amp", "--amp-dtype", "bfloat16"]
+        threads = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+        done = subprocess.run(
+            [*map(str, command), "--output", str(root / "output")], env=threads, capture_output=True, text=True
+        )
+        found = [float(m[3]) for m in LINE.finditer(done.stdout + done.stderr) if m[2] == "100"]
+        if done.returncode or len(found) != epochs:
+            sys.exit(f"timm's script failed ({done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return found
+
+
+def run(bench: Bench, title: str, root: Path | None) -> list[object]:
+    """A row of the table: medians, ranges and ratios of the repeats, each repeat's three in turn."""
+    found: dict[str, list[tuple[float, float]]] = {"ours": [], "limit": [], "timm": []}
+    if bench.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    memory = 0.0
+    for _ in range(bench.args.repeats):
+        found["ours"].append(bench.ours())
+        memory = torch.cuda.max_memory_allocated() / 2**30 if bench.device.type == "cuda" else 0.0
+        found["limit"].append(bench.limit())
+        if root:
+            found["timm"].append(bench.timm(root))
+    row = [title, bench.name, len(bench.images)]
+    for which in (0, 1) if bench.device.type == "cpu" else (0,):
+        values = {name: [entry[which] for entry in entries] for name, entries in found.items()}
+        row += [spread(values[name]) if values[name] else "" for name in values]
+        for name in ("limit", "timm"):
+            ratios = [a / b for a, b in zip(values["ours"], values[name], strict=False)]
+            row.append(f"{statistics.median(ratios):.2f}" if ratios else "")
+    if bench.device.type == "cuda":
+        rate = statistics.median(entry[0] for entry in found["ours"])
+        flops = count(Net(bench.name, bench.size), bench.classes).train * rate
+        row += [f"{memory:.1f} GiB", f"{100 * flops / peak_of(bench.args):.1f} %"]
+    return row
+
+
+def peak_of(args: argparse.Namespace) -> float:
+    """FLOP/s of the device's data sheet in bf16: as given, or that of a device of the project's rates by its name."""
+    if args.peak_tflops:
+        return args.peak_tflops * 1e12
+    name = torch.cuda.get_device_name().lower()
+    known = {key: device.peak for key, device in read_rates().devices.items() if device.peak and key in name}
+    if not known:
+        sys.exit(f"the peak of {name} is not known here: say it with --peak-tflops (dense bf16, of its data sheet)")
+    return max(known.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--timm-script", help="train.py of huggingface/pytorch-image-models; without it timm is left out"
+    )
+    parser.add_argument("--folder", type=Path, action="append", default=[], help="CLASS/* images; may be repeated")
+    parser.add_argument("--no-digits", action="store_true", help="without the embedded set")
+    parser.add_argument("--models", nargs="+", default=["test_resnet", "resnet18"], help="of timm")
+    parser.add_argument("--size", type=int, default=32, help="pixels a side")
+    parser.add_argument("--number", type=int, default=2000, help="images of each set, at most")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=2, help="that are measured")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch on the CPU")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of timm's reading")
+    parser.add_argument("--peak-tflops", type=float, help="of the GPU, dense bf16")
+    args = parser.parse_args()
+    use_device(args.threads)
+    sets = {} if args.no_digits else {"digits": digits(args.size, args.number)}
+    sets |= {"/".join(path.parts[-2:]): folder(path, args.size, args.number) for path in args.folder}
+    ratios = ["ours", "limit", "timm", "ours / limit", "ours / timm"]
+    header = ["images", "network", "n", *(f"{name}{', images/s' if i < 3 else ''}" for i, name in enumerate(ratios))]
+    header += ["memory", "share of peak"] if args.device == "cuda" else [f"{name}, a CPU second" for name in ratios]
+    rows = []
+    for title, (images, labels) in sets.items():
+        with tempfile.TemporaryDirectory() as temporary:
+            root = Path(temporary) if args.timm_script else None
+            if root:
+                whole = len(images) // args.batch * args.batch
+                write_folder(root, images[:whole], labels[:whole])
+            for name in args.models:
+                rows.append(run(Bench(name, images, labels, args), title, root))
+                print(*rows[-1], sep=" · ", file=sys.stderr, flush=True)
+    print(f"{machine(torch.device(args.device))}, timm {timm.__version__}; images/s, median (range) of {args.repeats};")
+    print(
+        f"{args.size} px, batch {args.batch}, {args.epochs} epochs, {args.precision}, {args.threads} threads,", end=" "
+    )
+    print(f"{args.workers} workers for timm\n\n{table(header, rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""How fast devices are: measured rates from files, and estimates from FLOPs where nothing was measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from dqv2.config import ConfigError
+
+__all__ = ["Device", "Facts", "Host", "Net", "Rate", "Rates", "read_rates"]
+
+BUILT_IN = Path(__file__).with_name("rates.yaml")
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network at an image size: what a rate is measured for.
+
+    Attributes:
+        model: a name of `train.models`, or `mae-SIZE` for an autoencoder.
+        size: pixels a side of the images.
+        stem, input_size: as in the configuration.
+        args: further arguments, as (name, value), sorted.
+    """
+
+    model: str
+    size: int
+    stem: str = "standard"
+    args: tuple[tuple[str, Any], ...] = ()
+    input_size: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Its name in files of rates: "resnet50 64px small-stem"."""
+        parts = [self.model, f"{self.size}px"]
+        parts += [f"{self.stem}-stem"] if self.stem != "standard" else []
+        parts += [f"seen-at-{self.input_size}px"] if self.input_size else []
+        return " ".join([*parts, *(f"{key}={value}" for key, value in self.args)])
+
+
+class Facts(NamedTuple):
+    """What a network takes, apart from any device: FLOPs an image (2 a multiplication), bytes, numbers."""
+
+    forward: float
+    """FLOPs of one image forward."""
+    train: float
+    """FLOPs of one image forward and backward."""
+    weights: int
+    """Bytes of the weights, float32."""
+    embedding: int
+    """Numbers that the last layer reads."""
+    cells: int
+    """Places of the last feature map."""
+
+
+class Rate(NamedTuple):
+    """Images a second, and whether they were measured on this device for this network."""
+
+    images: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that runs networks.
+
+    Attributes:
+        name, title: as asked for, as printed.
+        threads: of the CPU, that the rates are for; 0 for a GPU.
+        networks: `Net.text` -> {"train": images/s, "forward": images/s}.
+        measured: where and when; empty where nothing was.
+        peak: FLOP/s of the data sheet, or 0.
+        utilisation: assumed share of `peak`, for networks that were not measured where none was.
+        note: where peak and utilisation come from.
+    """
+
+    name: str
+    title: str
+    threads: int = 0
+    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measured: str = ""
+    peak: float = 0.0
+    utilisation: float = 0.0
+    note: str = ""
+
+    def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> Rate:
+        """Images a second of a network.
+
+        Args:
+            net: the network.
+            kind: "train" or "forward".
+            facts: FLOPs of a network, for what was not measured.
+            known: `Net.text` -> network, of those measured, to scale from.
+        """
+        own = self.networks.get(net.text, {})
+        if kind in own:
+            return Rate(own[kind], True)
+        return Rate(self.flops(kind, facts, known) / getattr(facts(net), kind), False)
+
+    def flops(self, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
+        """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak."""
+        rates = [
+            getattr(facts(known[text]), kind) * found[kind]
+            for text, found in self.networks.items()
+            if kind in found and text in known
+        ]
+        return statistics.median(rates) if rates else self.peak * self.utilisation
+
+
+@dataclass(frozen=True)
+class Host:
+    """The CPU work beside the devices: units a second of one thread, and seconds to start a job.
+
+    `masks` and `recipes`: cells/s; `compose`: pixels/s; `decode`: images/s; `select`: kind of selector ->
+    (images of a class)² × numbers of a feature, a second.
+    """
+
+    title: str
+    measured: str
+    start_up: float
+    masks: float
+    recipes: float
+    compose: float
+    decode: float
+    select: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Devices by name, the host, and the networks that the rates name."""
+
+    devices: dict[str, Device]
+    host: Host
+    nets: dict[str, Net]
+
+    def device(self, name: str) -> Device:
+        """A device. Raises ConfigError, in one sentence, where there is none of that name."""
+        if name not in self.devices:
+            raise ConfigError(
+                f"--device {name}: there are no rates for it; there are {', '.join(sorted(self.devices))} "
+                "(python benchmarks/rates.py -o FILE measures those of this machine, for --rates FILE)"
+            )
+        return self.devices[name]
+
+
+def read_rates(file: str | Path | None = None) -> Rates:
+    """The rates that come with the project, with those of a file on top: what it measured replaces what is there.
+
+    Raises:
+        ConfigError: the file is not one of rates; says why.
+    """
+    merged = _load(BUILT_IN)
+    if file is not None:
+        own = _load(Path(file))
+        merged["host"] = {**merged["host"], **(own.get("host") or {})}
+        for name, block in (own.get("devices") or {}).items():
+            merged["devices"][name] = {**merged["devices"].get(name, {}), **block}
+    try:
+        nets: dict[str, Net] = {}
+        devices = {name: _device(name, block, nets) for name, block in merged["devices"].items()}
+        host = Host(**merged["host"])
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{file or BUILT_IN} is no file of rates as benchmarks/rates.py writes it: {error}") from None
+    return Rates(devices, host, nets)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"--rates {file}: {error}") from None
+    if not isinstance(found, dict) or not {"devices", "host"} & set(found):
+        raise ConfigError(
+            f"--rates {file}: neither devices nor host in it; python benchmarks/rates.py -o FILE makes one"
+        )
+    return found
+
+
+def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
+    networks = {}
+    for entry in block.pop("networks", None) or []:
+        args = tuple(sorted((entry.get("args") or {}).items()))
+        net = Net(entry["model"], entry["size"], entry.get("stem", "standard"), args, entry.get("input_size"))
+        nets[net.text] = net
+        networks[net.text] = {kind: float(entry[kind]) for kind in ("train", "forward") if kind in entry}
+        if not networks[net.text] or min(networks[net.text].values()) <= 0:
+            raise ValueError(f"{net.text} needs train or forward, in images a second, above 0")
+    peak = float(block.pop("peak_tflops", 0)) * 1e12
+    device = Device(name, networks=networks, peak=peak, **block)
+    if not networks and not device.peak * device.utilisation:
+        raise ValueError(f"{name} has neither networks nor peak_tflops and utilisation")
+    return device

@@ -1,0 +1,96 @@
+"""How many images a dataset has, before it is packed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dqv2 import paths
+from dqv2.config import ConfigError
+from dqv2.config.data import Digits
+from dqv2.plan import data
+from dqv2.plan.plan import Plan
+
+__all__ = ["Sizes", "sizes_of"]
+
+
+class Sizes(NamedTuple):
+    """Images of each split, and classes; `source` says where the numbers come from."""
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+    source: str
+
+
+PUBLISHED = {  # kind -> classes, training and test images, as their authors state them
+    "cifar10": (10, 50_000, 10_000),
+    "imagenette": (10, 9_469, 3_925),
+    "cub200": (200, 5_994, 5_794),
+    "food101": (101, 75_750, 25_250),
+    "tiny_imagenet": (200, 100_000, 10_000),
+    "imagenet": (1000, 1_281_167, 50_000),
+    "imagenet30": (30, 39_000, 1_500),  # at most: 1,300 images a class
+}
+
+
+def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -> Sizes:
+    """The sizes of a dataset: as given, of its pack, as published, or counted in its folder.
+
+    Args:
+        plan: the plan.
+        dataset: the block's name.
+        given: dataset -> number of training images, where a person says it.
+
+    Raises:
+        ConfigError: nothing says how many images there are.
+    """
+    block = plan.config.datasets[dataset]
+    if isinstance(block, Digits):
+        return Sizes(block.train, block.validation, block.test, 10, "the configuration")
+    classes, train, test = PUBLISHED.get(block.kind, (0, 0, 0))
+    if given and dataset in given:
+        return Sizes(given[dataset], 0, test or given[dataset] // 5, classes or 10, "as given")
+    if packed := _packed(plan, dataset):
+        return packed
+    if train:
+        source = "published"
+    elif found := _counted(data.folder_of(plan.config, dataset)):
+        (classes, train, test), source = found, "counted in its folder"
+    else:
+        raise ConfigError(f"nobody knows yet how many images {dataset} has: say it with --images {dataset}=5000")
+    held = {"validation": round(train * block.validation), "test": round(train * block.test)}
+    sizes = {"train": train - sum(held.values()), "validation": held["validation"], "test": test + held["test"]}
+    for split, limit in block.per_class.items():
+        sizes[split] = min(sizes[split], limit * classes)
+    return Sizes(**sizes, classes=classes, source=source)
+
+
+def _packed(plan: Plan, dataset: str) -> Sizes | None:
+    """The sizes of a pack that is there."""
+    file = Path(plan.under(paths.SPLITS).format(dataset=dataset))
+    meta = Path(plan.under(paths.PACK).format(dataset=dataset, split="train"), "meta.json")
+    if not (file.exists() and meta.exists()):
+        return None
+    sizes, classes = (json.loads(path.read_text(encoding="utf-8")) for path in (file, meta))
+    return Sizes(sizes["train"], sizes["validation"], sizes["test"], len(classes["classes"]), "its pack")
+
+
+def _counted(folder: str | None) -> tuple[int, int, int] | None:
+    """(classes, training images, test images) in a folder of classes, or of train and test; files are only listed."""
+    root = Path(folder).expanduser() if folder else None
+    if root is None or not root.is_dir():
+        return None
+    train = root / "train" if (root / "train").is_dir() else root
+    classes = [entry for entry in train.iterdir() if entry.is_dir()]
+    if not classes:
+        return None
+    return len(classes), sum(map(_files, classes)), _files(root / "test")
+
+
+def _files(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))

@@ -1,0 +1,239 @@
+"""What a run will cost: hours by hand from made-up rates, what sharing saves, what is labelled an estimate."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from dqv2.config import ConfigError, load_config
+from dqv2.plan import Plan
+from dqv2.plan.__main__ import main
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.cost.estimate import estimate, makespan
+from dqv2.plan.cost.networks import count
+from dqv2.plan.cost.rates import Facts, Net, read_rates
+from dqv2.plan.cost.sizes import sizes_of
+from dqv2.plan.cost.table import lines
+from dqv2.stages import STAGES
+from tests.conftest import ROOT
+
+VERSIONS = dict.fromkeys(STAGES, 1)
+HOST = {
+    "title": "made-up",
+    "measured": "never",
+    "start_up": 4.0,
+    "masks": 1e3,
+    "recipes": 1e3,
+    "compose": 1e6,
+    "decode": 10.0,
+    "select": {"graphcut_bins": 1e6, "herding": 1e5},
+}
+
+
+def facts(net, classes):
+    return Facts(forward=1e9, train=4e9, weights=1000, embedding=64, cells=16)
+
+
+def make(values):
+    return Plan(load_config(values), VERSIONS)
+
+
+@pytest.fixture
+def rates(tmp_path):
+    file = tmp_path / "rates.yaml"
+    resnet = {"model": "resnet8", "size": 32, "train": 100, "forward": 600}
+    devices = {
+        "cpu": {"title": "a CPU", "threads": 1, "measured": "in a dream", "networks": [resnet]},
+        "slow": {"title": "a GPU", "peak_tflops": 0.01, "utilisation": 0.4},
+    }
+    file.write_text(yaml.safe_dump({"devices": devices, "host": HOST}))
+    return read_rates(file)
+
+
+@pytest.fixture
+def small(demo, change):
+    """Two methods with one coreset each; DQ_V2's needs masks and features."""
+    values = change(demo, "targets", ["fig4b"])
+    values = change(values, "experiments.fig4b", {"method": ["dq_no_pixel", "dq_v2"], "figure": {"kind": "methods"}})
+    return change(values, "seeds", [0, 1])
+
+
+def test_hours_of_a_small_plan_by_hand(small, rates):
+    found = estimate(make(small), rates, "cpu", cores=1, facts=facts)
+    n, kept, seeds, start = 1200, 120, 2, 4.0
+    expected = {
+        "pack": start,  # digits are drawn, not decoded
+        "early_train": start + seeds * 10 * n / 100,
+        "saliency": start + seeds * n / 600,
+        "augment": start + seeds * 2 * n * 64 / 1e3,
+        "features": start + seeds * (n / 600 + n * 32**2 / 1e6),
+        # GraphCut over 1200 and over 1800 images in ten classes, embeddings of 64 numbers
+        "bin": 2 * start + seeds * (1200**2 + 1800**2) / 10 * 64 / 1e6,
+        "sample": start,  # both arms in one job
+        # 200 iterations of 64; a third of DQ_V2's coreset is composed
+        "train": 2 * start + seeds * (2 * 200 * 64 / 100 + kept / 3 * 32**2 / 1e6),
+        "evaluate": start + 2 * seeds * (197 + 400) / 600,
+    }
+    assert dict(found.by_stage()) == pytest.approx(expected)
+    assert found.on_device() == pytest.approx(
+        sum(expected[s] for s in ("early_train", "saliency", "features", "train", "evaluate"))
+    )
+    assert found.beside() == pytest.approx(sum(expected.values()) - found.on_device())
+    assert found.wall == pytest.approx(sum(expected.values())), "one core does one job at a time"
+    assert not any(price.guessed for price in found.prices.values())
+    assert found.jobs == count_jobs(make(small))[0]
+
+
+def test_what_sharing_saves(small, rates, change):
+    plan = make(small)
+    found = estimate(plan, rates, "cpu", facts=facts)
+    apart = count_jobs(plan)[1]
+    assert found.jobs_apart == apart
+    seconds = found.by_stage()
+    assert found.apart["early_train"] == pytest.approx(2 * seconds["early_train"])
+    assert found.apart["augment"] == pytest.approx(seconds["augment"])
+    assert found.alone("fig4b") == pytest.approx(found.on_device())
+    values = change(small, "targets", ["fig4b", "cutmix"])
+    both = estimate(make(change(values, "experiments.cutmix.method", ["dq_no_pixel"])), rates, "cpu", facts=facts)
+    assert both.on_device() == pytest.approx(found.on_device())
+    assert both.alone("cutmix") == 0
+    assert both.apart["train"] == pytest.approx(seconds["train"] * 1.5, rel=0.01)
+
+
+def test_the_disk(small, rates):
+    found = estimate(make(small), rates, "cpu", facts=facts)
+    n, seeds = 1200, 2
+    assert found.disk["weights"] == 1000 * seeds * 3
+    assert found.disk["recipes"] == seeds * n * (8 + 4 * 64)
+    assert found.disk["features"] == seeds * n * 4 * ((64 + 10 + 16) + (64 + 10))
+    assert found.disk["packs"] == pytest.approx(1797 * 3 * 32**2, rel=0.05)
+    assert found.state == 2000, "one training at a time: weights and momentum"
+
+
+def test_what_was_not_measured_is_estimated_from_flops_and_says_so(small, rates):
+    plan = make(small)
+    found = estimate(plan, rates, "slow", gpus=2, cores=2, facts=facts)
+    early = found.by_stage(lambda price: price.network)["early_train"]
+    assert early == pytest.approx(2 * 10 * 1200 / (0.01e12 * 0.4 / 4e9)), "1 image a second"
+    text = "\n".join(lines(plan, rates, found))
+    assert "a GPU: estimated, not measured" in text
+    assert "device-hours (estimated, not measured)" in text
+    assert "wall time on 2 × a GPU, 2 cores (estimated, not measured)" in text
+    measured = "\n".join(lines(plan, rates, estimate(plan, rates, "cpu", facts=facts)))
+    assert "estimated" not in measured
+    assert "core-hours (from measured rates)" in measured
+
+
+def test_a_network_that_was_not_measured_is_scaled_from_those_that_were(small, rates, change):
+    plan = make(change(small, "backbones.early.model", "resnet20"))
+
+    def twice(net, classes):
+        return facts(net, classes)._replace(train=8e9 if net.model == "resnet20" else 4e9)
+
+    found = estimate(plan, rates, "cpu", facts=twice)
+    stages = found.by_stage(lambda price: price.guessed)
+    assert stages["early_train"] == pytest.approx(2 * 10 * 1200 / 50)
+    assert stages["train"] == 0
+    assert "% of the networks' time is estimated, not measured" in "\n".join(lines(plan, rates, found))
+
+
+def test_jobs_side_by_side():
+    reads, seconds = {"a": [], "b": ["a"], "c": ["a"], "d": ["a"]}, {"a": 1.0, "b": 5.0, "c": 3.0, "d": 9.0}
+    stage = dict(zip("abcd", ("pack", "train", "train", "bin"), strict=True))
+    one = {"pack": 1, "train": 1, "bin": 1}
+    assert makespan(reads, seconds, stage, gpus=1, cores=1, share=one) == 10
+    assert makespan(reads, seconds, stage, gpus=2, cores=1, share=one) == 10
+    assert makespan(reads, seconds, stage, gpus=0, cores=1, share=one) == 18
+    assert makespan(reads, seconds, stage, gpus=0, cores=2, share=one | {"train": 2}) == 1 + 9 + 8
+
+
+def test_flops_are_those_of_the_formula():
+    found = count(Net("resnet8", 32))
+    stem = 16 * 16 * 16 * 27
+    blocks = (
+        16**2 * 2 * 16 * 16 * 9
+        + 8**2 * (16 * 32 * 9 + 32 * 32 * 9 + 16 * 32)
+        + 4**2 * (32 * 64 * 9 + 64 * 64 * 9 + 32 * 64)
+    )
+    # the last layer stands twice: the pass of `forward_pass` asks for embedding and logits apart
+    assert found.forward == 2 * (stem + blocks + 64 * 10)
+    assert 2.8 < found.train / found.forward < 3
+    assert (found.embedding, found.cells) == (64, 16)
+    assert count(Net("resnet8", 32), 20).weights - found.weights == 4 * 10 * 65
+
+
+def test_sizes(demo, paper, change, tmp_path):
+    assert sizes_of(make(demo), "digits")[:4] == (1200, 197, 400, 10)
+    values = change(paper, "targets", ["table2"])
+    assert sizes_of(make(values), "tiny_imagenet")[:3] == (100_000, 0, 10_000)
+    held = change(values, "datasets.tiny_imagenet.validation", 0.1)
+    held = change(held, "datasets.tiny_imagenet.per_class", {"train": 100})
+    assert sizes_of(make(held), "tiny_imagenet")[:3] == (20_000, 10_000, 10_000)
+    for split, number in (("train", 3), ("test", 2)):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(number):
+                (tmp_path / split / name / f"{i}.png").touch()
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
+    plan = make(change(demo, "datasets.own", own))
+    assert sizes_of(plan, "own") == (6, 0, 4, 2, "counted in its folder")
+    assert sizes_of(plan, "own", {"own": 50}).train == 50
+    gone = make(change(demo, "datasets.own", own | {"path": str(tmp_path / "none")}))
+    with pytest.raises(ConfigError, match="--images own=5000"):
+        sizes_of(gone, "own")
+
+
+def test_a_device_nobody_knows_and_a_file_that_is_none_of_rates(rates, tmp_path):
+    with pytest.raises(ConfigError, match="--device tpu: there are no rates for it; there are cpu, h100, slow"):
+        rates.device("tpu")
+    for text in (
+        "hello",
+        "devices: {x: {title: y}}",
+        "devices: {x: {title: y, networks: [{model: a}]}}",
+        "[",
+        "{a: 1}",
+    ):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="rates"):
+            read_rates(tmp_path / "bad.yaml")
+
+
+def test_the_command(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments):
+        return main(["config/smoke.yaml", "--cost", *arguments])
+
+    assert run("--device", "cpu", "--cores", "2") == 0
+    printed = capsys.readouterr().out
+    assert "sharing saves" in printed
+    assert "wall time on 2 cores" in printed
+    assert run("--device", "abacus") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--device abacus: there are no rates for it; there are cpu, h100" in error
+    assert run("--images", "own") == 1
+    assert "say it as DATASET=NUMBER" in capsys.readouterr().err
+    for wrong, why in ((("--utilisation", "2"), "2 is no share"), (("--gpus", "0"), "0 is no number above 0")):
+        with pytest.raises(SystemExit):
+            run(*wrong)
+        assert why in capsys.readouterr().err
+
+
+def test_the_plan_itself_imports_no_torch_for_costs():
+    code = "import sys, dqv2.plan, dqv2.plan.__main__; print({'torch', 'dqv2.plan.cost.rates'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "set()"
+
+
+def test_fresh_backgrounds_are_composed_where_the_network_is(small, rates, change):
+    values = change(small, "experiments.fig4b", {"method": ["random"], "figure": {"kind": "methods"}})
+    plain = make(values)
+    fresh = make(change(values, "trainers.resnet8.fresh_tobias", {"mask": "centre", "size": 8}))
+    shown = 200 * 64
+    for device, pixels in (("cpu", shown * 32**2), ("slow", 0)):
+        more, less = (
+            estimate(plan, rates, device, facts=facts).by_stage(lambda price: price.host)["train"]
+            for plan in (fresh, plain)
+        )
+        assert more - less == pytest.approx(2 * (shown * 64 / 1e3 + pixels / 1e6))

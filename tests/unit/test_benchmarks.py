@@ -1,0 +1,96 @@
+"""The benchmarks run, on next to nothing; how fast anything is, no test asks."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dqv2.config.blocks import Trainer
+from dqv2.plan.cost.rates import Net
+from tests.conftest import ROOT
+
+LOG = """\
+Select jobs to execute...
+[Tue Nov 24 10:00:00 2026]
+Job 6: pack digits
+[Tue Nov 24 10:00:05 2026]
+Finished jobid: 6 (Rule: pack)
+[Tue Nov 24 10:00:05 2026]
+Job 7: bins of digits: a, and 1 more
+[Tue Nov 24 10:00:05 2026]
+Job 9: train resnet8 on digits
+[Tue Nov 24 10:00:15 2026]
+Finished jobid: 7 (Rule: bin_0_1_batch_2e1b07)
+[Tue Nov 24 10:00:45 2026]
+Finished jobid: 9 (Rule: train_0_1)
+[Tue Nov 24 10:00:45 2026]
+Job 10: evaluate resnet8 on digits
+[Tue Nov 24 10:00:55 2026]
+Finished jobid: 10 (Rule: evaluate_0_1)
+[Tue Nov 24 10:00:55 2026]
+Job 11: evaluate another
+"""
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A benchmark as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def test_where_the_wall_time_of_a_run_went(tmp_path):
+    def write(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    write(".snakemake/log/2026.snakemake.log", LOG)
+    bench = "s\th:m:s\tmax_rss\tcpu_time\n{}\t0:00:01\t100\t{}\n"
+    write("results/demo/benchmarks/digits/batches/bin_0_1_batch_2e1b07.tsv", bench.format(9.5, 3))
+    for place, seconds in (("bins/a", 2), ("bins/b", 1), ("train/a/keep-0.1/resnet8", 36)):
+        write(f"results/demo/digits/{place}/seed-0/cost.json", json.dumps({"seconds": seconds, "benchmark": "a.tsv"}))
+    write("results/demo/digits/train/b/seed-0/cost.json", '{"seconds": 99}')  # of a job that has not ended
+    write("logs/demo/digits/evaluate/a/seed-0_1.log", "10:00:49 INFO a\n10:00:53 INFO b\n")
+    command = [sys.executable, "benchmarks/demo.py", "--folder", str(tmp_path), "--cores", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in table(done.stdout)}
+    assert rows["bin"] == ["1", "10", "3", "6", "3"]  # 9.5 s by its benchmark
+    assert rows["train"] == ["1", "40", "36", "4", ""]
+    assert rows["evaluate"] == ["1", "10", "4 (log)", "6", ""]
+    assert rows["pack"] == ["1", "5", "none", "5", ""]
+    assert "1 jobs had begun and were not finished" in done.stdout
+    assert "selection and training at work: 67% of the jobs' wall time, 39% of wall time × cores" in done.stdout
+    assert "stages that record no seconds of their own: pack" in done.stdout
+
+
+def table(text):
+    return [line for line in text.splitlines() if line.startswith("| ")][1:]
+
+
+def test_what_timms_script_prints_is_read(load):
+    line = (
+        "Train: 2 [  17/18 (100%)]  Loss: 2.30 (2.31)  Time: 0.112s,  571.43/s  (0.125s,  512.00/s)  LR: 1.000e-02"
+        "  Data: 0.010 (0.012)"
+    )
+    (found,) = load("training").LINE.finditer(line)
+    assert (found[1], found[2], found[3]) == ("2", "100", "512.00")
+
+
+def test_rates_are_measured_and_the_file_says_how(load):
+    rates = load("rates")
+    block = Trainer(model="resnet8", epochs=1, batch_size=4)
+    about = {"block": block, "augment": {"crop": "none", "pad": 0, "flip": False}}
+    found = rates.network_rates(Net("resnet8", 16), about, torch.device("cpu"), 0.01)
+    assert found["train"] > 0
+    assert found["forward"] > 0
+    assert rates.rounded({"a": [1234.5, 3]}) == {"a": [1230.0, 3]}
+
+
+def test_both_forms_of_tobias_images_are_the_same_pixels(load):
+    row = load("tobias").row(20, 8, 6, 4, 1, torch.device("cpu"))
+    assert row[0] == "20 px, 8 × 8 cells"
+    assert row[-1] == "yes"
