@@ -7,6 +7,7 @@ out, on any device; every random choice takes a `torch.Generator`.
 from importlib import import_module
 
 _HOME = {
+    "FeatureRows": "dqv2.select.similarity",
     "GradientFeatures": "dqv2.select.similarity",
     "last_layer_residual": "dqv2.select.similarity",
     "graphcut_bins": "dqv2.select.graphcut",
@@ -37,6 +38,7 @@ _HOME = {
     "normalise": "dqv2.inputs",
     "saliency": "dqv2.semantic.saliency",
     "forward_pass": "dqv2.semantic.saliency",
+    "write_pass": "dqv2.semantic.saliency",
     "foreground": "dqv2.semantic.masks",
     "centre_saliency": "dqv2.semantic.masks",
     "random_saliency": "dqv2.semantic.masks",

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dqv2 import GradientFeatures, graphcut_bins, graphcut_order, last_layer_residual
+from dqv2 import FeatureRows, GradientFeatures, graphcut_bins, graphcut_order, last_layer_residual
+from dqv2.select import batched, graphcut
+from dqv2.select.batched import group_bytes, groups
 from dqv2.select.graphcut import bin_sizes
 
 
@@ -202,3 +204,106 @@ def test_bad_arguments_are_refused():
         GradientFeatures(torch.ones(3, 2), torch.ones(2, 2))
     with pytest.raises(TypeError, match="torch tensor"):
         graphcut_bins(np.ones((3, 2)))
+
+
+def test_any_lam_keeps_exact_ties_in_index_order():
+    # What bins leave is carried from bin to bin: its rounding must not outgrow the tolerance where lam is large.
+    base = torch.randn(30, 16, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    x = base.repeat(8, 1)
+    for lam in (0.0, 1.0, 7.0, 1000.0):
+        bins, rank = graphcut_bins(x, lam=lam), graphcut_order(x, lam=lam)
+        assert bins.tolist() == graphcut_bins(x, lam=lam, max_bytes=0).tolist()
+        assert bool((rank.view(8, 30).diff(dim=0) > 0).all())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 7])
+def test_rows_computed_ahead_are_the_right_ones_however_few_fit(slots):
+    features = torch.randn(90, 6, generator=torch.Generator().manual_seed(6))
+    got = graphcut_bins(features, n_bins=4, max_bytes=slots * 90 * 8)
+    assert got.tolist() == graphcut_bins(features, n_bins=4).tolist()
+
+
+def classes_of(seed):
+    """Unequal classes, some of one item, with duplicates and many exact ties."""
+    rng = np.random.default_rng(seed)
+    labels = torch.from_numpy(rng.choice(9, size=int(rng.integers(20, 160)), p=[0.4, 0.2, 0.1, *[0.05] * 6]))
+    features = torch.from_numpy(rng.integers(-1, 2, size=(len(labels), 3)) * rng.uniform(0.1, 9, (len(labels), 1)))
+    features[(features == 0).all(1)] = 1.0
+    return features, labels, [1, 2, 5, 10, 13][seed % 5], [1.0, 0.5, 3.0][seed % 3]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_many_classes_at_once_equal_one_after_the_other(seed, monkeypatch):
+    features, labels, n_bins, lam = classes_of(seed)
+    if seed % 2:
+        features = GradientFeatures(features, torch.rand(len(features), 5, generator=torch.Generator().manual_seed(1)))
+    monkeypatch.setattr(graphcut, "_batches", lambda device: False)
+    bins = graphcut_bins(features, labels, n_bins=n_bins, lam=lam)
+    order = graphcut_order(features, labels, lam=lam)
+    # The way that GPUs take, on the CPU: all classes in one group, in several, and none that fits.
+    monkeypatch.setattr(graphcut, "_batches", lambda device: True)
+    for max_bytes in (2**30, 60_000, 0):
+        assert graphcut_bins(features, labels, n_bins=n_bins, lam=lam, max_bytes=max_bytes).tolist() == bins.tolist()
+        assert graphcut_order(features, labels, lam=lam, max_bytes=max_bytes).tolist() == order.tolist()
+
+
+def test_groups_hold_every_class_once_and_stay_below_their_limit():
+    sizes = [5, 100, 7, 7, 300, 1, 50, 50]
+    limit = group_bytes([100, 50], (20, 8))
+    found = list(groups(sizes, (20, 8), limit))
+    assert sorted(c for group in found for c in group) == list(range(len(sizes)))
+    assert len(found) > 2
+    for group in found:
+        assert len(group) == 1 or group_bytes([sizes[c] for c in group], (20, 8)) <= limit
+
+
+def test_steps_beyond_a_budget_change_nothing(monkeypatch):
+    # CUDA graphs hold several steps, so that a bin may get more steps than it has items.
+    features, labels, n_bins, lam = classes_of(3)
+    classes = [torch.nonzero(labels == c).flatten() for c in labels.unique()]
+    budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], n_bins)]
+    expected = batched.batched_ranks(features, classes, budgets, lam)
+    exactly = batched._repeated
+    monkeypatch.setattr(batched, "_repeated", lambda step, device: lambda times: exactly(step, device)(times + 5))
+    for a, b in zip(expected, batched.batched_ranks(features, classes, budgets, lam), strict=True):
+        assert a.tolist() == b.tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_classes_side_by_side_give_the_same_bins(threads):
+    before = torch.get_num_threads()
+    features, labels, n_bins, lam = classes_of(8)
+    expected = graphcut_bins(features, labels, n_bins=n_bins, lam=lam)
+    try:
+        torch.set_num_threads(threads)
+        assert graphcut_bins(features, labels, n_bins=n_bins, lam=lam).tolist() == expected.tolist()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_rows_are_asked_for_class_by_class():
+    features, labels, n_bins, lam = classes_of(8)
+    asked = []
+
+    def rows(index):
+        asked.append(index.tolist())
+        return features[index]
+
+    lazy = FeatureRows(len(features), rows)
+    bins = graphcut_bins(lazy, labels, n_bins=n_bins, lam=lam)
+    assert bins.tolist() == graphcut_bins(features, labels, n_bins=n_bins, lam=lam).tolist()
+    assert sorted(asked) == sorted(torch.nonzero(labels == c).flatten().tolist() for c in labels.unique())
+    assert graphcut_order(lazy).tolist() == graphcut_order(features).tolist()
+
+
+def test_faults_of_rows_name_the_item():
+    features = torch.ones(6, 2)
+    features[4] = 0
+    labels = torch.tensor([0, 1, 0, 1, 1, 0])
+    with pytest.raises(ValueError, match=r"1 of 3 rows of features.*zeros.*index 4"):
+        graphcut_bins(FeatureRows(6, lambda i: features[i]), labels)
+    with pytest.raises(ValueError, match="gave 1 rows for 3 items"):
+        graphcut_bins(FeatureRows(6, lambda i: torch.ones(1, 2)), labels)
+    with pytest.raises(ValueError, match="at least one item"):
+        graphcut_bins(FeatureRows(0, lambda i: features[i]))

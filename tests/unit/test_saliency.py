@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from dqv2 import forward_pass, normalise, saliency
+from dqv2 import forward_pass, normalise, saliency, write_pass
+from dqv2.semantic.recipe import make_recipe
 
 
 class Tiny(nn.Module):
@@ -121,7 +122,64 @@ def test_forward_pass_gives_everything_from_one_pass(images, tmp_path):
         torch.testing.assert_close(out.embedding, features.mean((2, 3)))
         torch.testing.assert_close(out.logits, model.fc(features.mean((2, 3))))
     torch.testing.assert_close(out.saliency, saliency(model, images))
+    assert not any(values.is_inference() for values in out)
     np.save(tmp_path / "images.npy", images.numpy())
     packed = np.load(tmp_path / "images.npy", mmap_mode="r")
     for a, b in zip(out, forward_pass(model, packed, batch_size=3), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_written_pass_is_what_np_save_would_write(images, tmp_path):
+    model = Tiny()
+    out = forward_pass(model, images, batch_size=3)
+    files = {"saliency": tmp_path / "s.npy", "logits": tmp_path / "new" / "l.npy"}
+    write_pass(model, images, files, batch_size=3)
+    for name, path in files.items():
+        np.save(tmp_path / "expected.npy", getattr(out, name).numpy())
+        assert path.read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    assert not (tmp_path / "embedding.npy").exists()
+
+
+def test_a_pass_that_fails_leaves_no_file(images, tmp_path):
+    class Breaks(Tiny):
+        def forward_features(self, x):
+            if self.passes >= 3:
+                raise OSError("the disk is gone")
+            return super().forward_features(x)
+
+    (tmp_path / "old.npy").write_bytes(b"older")
+    with pytest.raises(OSError, match="disk is gone"):
+        write_pass(Breaks(), images, {"saliency": tmp_path / "old.npy", "logits": tmp_path / "l.npy"}, batch_size=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.npy"]
+    assert (tmp_path / "old.npy").read_bytes() == b"older"
+
+
+def test_bf16_is_near_float32_and_off_unless_asked_for(images):
+    model = Tiny()
+    exact, rough = (forward_pass(model, images, bf16=bf16) for bf16 in (False, True))
+    assert all(values.dtype == torch.float32 for values in rough)
+    for a, b in zip(exact, rough, strict=True):
+        torch.testing.assert_close(a, b, rtol=0.1, atol=0.1)
+    assert not torch.equal(exact.embedding, rough.embedding)
+
+
+def test_too_little_memory_names_the_batch(images):
+    class Large(Tiny):
+        def forward_features(self, x):
+            raise torch.cuda.OutOfMemoryError("out of memory")
+
+    with pytest.raises(RuntimeError, match="7 images of 9x9 at once: lower batch_size"):
+        forward_pass(Large(), images)
+
+
+def test_composed_images_are_read_by_the_slice(images):
+    draws = torch.Generator().manual_seed(0)
+    masks = (torch.rand(7, 9, generator=draws).argsort(1) < 4).view(7, 3, 3)
+    recipe = make_recipe(masks, generator=draws)
+    originals = images.numpy()
+    composed = recipe.images(originals, np.arange(7))
+    lazy = recipe.lazily(originals)
+    assert (len(lazy), lazy.shape) == (7, composed.shape)
+    assert np.array_equal(lazy[2:5], composed[2:5])
+    for a, b in zip(forward_pass(model := Tiny(), lazy, batch_size=3), forward_pass(model, composed), strict=True):
+        torch.testing.assert_close(a, b)

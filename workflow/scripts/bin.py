@@ -33,7 +33,7 @@ def main(snakemake):
             divided = divide(
                 pool,
                 pack,
-                *([torch.from_numpy(np.load(path)) for path in files[:, i]] for files in (embeddings, logits)),
+                *([np.load(path, mmap_mode="r") for path in files[:, i]] for files in (embeddings, logits)),
                 scores=Scores.load(scores[i]) if scores[i] else None,
                 recipe=Recipe.load(recipes[i]) if recipes[i] else None,
                 generator=generator(seed, "bins"),

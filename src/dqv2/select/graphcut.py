@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_features, cosine
+from dqv2.select.batched import batched_ranks, group_bytes, groups, widths_of
+from dqv2.select.greedy import greedy_ranks
+from dqv2.select.similarity import Features, check_features, cosine, device_of, take, torch_threads
 
 MAX_BYTES = 4 * 2**30
-"""Largest similarity matrix held in memory; above it rows are computed on the fly, several times slower."""
+"""Most memory for the similarity matrices held at once; a class above it has its rows computed as they are needed."""
 
 
 def graphcut_bins(
@@ -35,23 +39,26 @@ def graphcut_bins(
     stays the same until the bin closes. The last bin is the remainder. Computed in float64; gains that are
     equal up to rounding, as those of exact duplicates are, go to the lowest index, on every device.
 
-    features: float[N, D] or `GradientFeatures`; labels: int[N], or None for one division over all items. Bin
-    sizes follow DQ: round(N / n_bins) in all, and with labels round(size / remaining · the class's remaining)
-    per class, Python's round; a class of few items may have no item in some bins.
-    max_bytes: above n²·8 bytes for n items of one class the matrix is not built; the result is the same.
+    features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class; labels:
+    int[N], or None for one division over all items. Bin sizes follow DQ: round(N / n_bins) in all, and with
+    labels round(size / remaining · the class's remaining) per class, Python's round; a class of few items may
+    have no item in some bins.
+    max_bytes: for the matrices, n²·8 bytes for n items of a class; so many classes are done side by side on
+    torch's threads, or in groups on a GPU. A class above it is done without its matrix; the result is the same.
     The result lies on the device of the features. Raises ValueError for zero, NaN or infinite rows.
     """
-    n = check_features(features)
     if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral) or n_bins < 1:
         raise ValueError(f"n_bins must be an integer of at least 1, got {n_bins!r}")
     _check_lam(lam)
-    bins = torch.full((n,), int(n_bins) - 1, dtype=torch.int64)
-    classes = _classes(labels, n)
-    for members, budgets in zip(classes, bin_sizes([len(c) for c in classes], int(n_bins)), strict=True):
-        similarity = _of_class(features, members)
-        for e, chosen in enumerate(_greedy(similarity, budgets[:-1], lam, max_bytes)):
-            bins[members[chosen]] = e
-    return bins.to(_device(features))
+    threads = torch.get_num_threads()
+    with torch_threads(1):
+        classes = _classes(labels, check_features(features))
+        budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
+        rank = _ranks(features, classes, budgets, lam, max_bytes, threads).numpy()
+    bins = np.empty(len(rank), dtype=np.int64)
+    for members, sizes in zip(classes, budgets, strict=True):
+        bins[members] = np.searchsorted(np.cumsum(sizes), rank[members], side="right")
+    return torch.from_numpy(bins).to(device_of(features))
 
 
 def graphcut_order(
@@ -62,13 +69,12 @@ def graphcut_order(
     The first k of the order are the GC baseline's coreset of k items: one greedy run whose ground set is all
     items of the class throughout. Arguments, ties, device and errors as in `graphcut_bins`.
     """
-    n = check_features(features)
     _check_lam(lam)
-    rank = torch.empty(n, dtype=torch.int64)
-    for members in _classes(labels, n):
-        (chosen,) = _greedy(_of_class(features, members), [len(members)], lam, max_bytes)
-        rank[members[chosen]] = torch.arange(len(members))
-    return rank.to(_device(features))
+    threads = torch.get_num_threads()
+    with torch_threads(1):
+        classes = _classes(labels, check_features(features))
+        rank = _ranks(features, classes, [[len(c)] for c in classes], lam, max_bytes, threads)
+    return rank.to(device_of(features))
 
 
 def bin_sizes(class_counts: Sequence[int], n_bins: int) -> list[list[int]]:
@@ -87,42 +93,70 @@ def bin_sizes(class_counts: Sequence[int], n_bins: int) -> list[list[int]]:
     return [[*taken, rest] for taken, rest in zip(sizes, left, strict=True)]
 
 
-def _greedy(similarity: Cosine, budgets: Sequence[int], lam: float, max_bytes: int) -> Iterator[torch.Tensor]:
-    """Yield for each budget the chosen items, int64[budget] in the order of choice, never an item twice.
+def _ranks(
+    features: Features,
+    classes: Sequence[Tensor],
+    budgets: Sequence[Sequence[int]],
+    lam: float,
+    max_bytes: int,
+    threads: int,
+) -> Tensor:
+    """`greedy_ranks` of each class, int64[N] on the CPU, by the way that suits the device and the sizes.
 
-    The steps run on the host, one vector update each: their cost is the calls, not the arithmetic.
+    threads: to use in all. The caller leaves torch one: only matrix products gain from more, while every small step
+    shared by threads waits for the slowest of them, for milliseconds where other jobs keep the cores busy.
     """
-    n = len(similarity)
-    # Rounding moves a gain (below n·max(1, lam) in size) by about eps/2·n in each of up to n updates, and its
-    # cosines by about eps·√width, in random directions: about eps·n·√(n + width) in all, here with a margin
-    # of 4. At n = 5000 that is 3e-10, where the two best gains differ by less than 1e-3 in about 4 % of the
-    # steps, so by less than the tolerance in about one step in 10^8, unless the items are duplicates.
-    tolerance = 4 * np.finfo(np.float64).eps * n * math.sqrt(n + similarity.width) * max(1.0, lam)
-    items = np.arange(n)  # the item of each row of `similarity`
-    free = np.ones(n, dtype=bool)  # which rows no closed bin has taken
-    matrix = None
-    for budget in budgets:
-        if budget == 0:
-            yield torch.empty(0, dtype=torch.int64)
-            continue
-        if matrix is None:
-            if not free.all():
-                similarity, items = similarity.subset(torch.from_numpy(np.flatnonzero(free))), items[free]
-                free = free[free]
-            if len(items) ** 2 * 8 <= max_bytes:
-                matrix = similarity.matrix()
-        row = similarity.row if matrix is None else matrix.__getitem__
-        gain = similarity.column_sums(torch.from_numpy(free)) * (lam / 2)
-        gain[~free] = -np.inf
-        best = np.empty(len(items), dtype=bool)
-        chosen = np.empty(budget, dtype=np.int64)
-        for step in range(budget):
-            np.greater_equal(gain, gain[gain.argmax()] - tolerance, out=best)
-            chosen[step] = i = best.argmax()
-            np.subtract(gain, row(i), out=gain)
-            gain[i] = -np.inf
-        free[chosen] = False
-        yield torch.from_numpy(items[chosen])
+    rank = torch.empty(len(features), dtype=torch.int64)
+    sizes = [len(members) for members in classes]
+    rest, turn = list(range(len(classes))), Lock()
+    if _batches(device_of(features)):
+        rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes)
+    # Classes side by side in threads, a core each, as BLAS lets go of the interpreter (processes compute no less and
+    # take seconds to start). As many as their matrices fit into max_bytes; of more cores each class takes its share.
+    largest = max((sizes[c] for c in rest), default=1)
+    workers = max(1, min(threads, len(rest), max_bytes // (8 * largest**2)))
+
+    def one_class(c: int) -> None:
+        # `rank` is written by several threads, each at its own places.
+        members = classes[c]
+        whole = len(members) == len(features)
+        similarity = cosine(features, None if whole else members, threads=threads // workers)
+        rank[members] = torch.from_numpy(greedy_ranks(similarity, budgets[c], lam, max_bytes, turn))
+
+    if workers == 1:
+        for c in rest:
+            one_class(c)
+        return rank
+    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (1,))
+    try:
+        for _ in pool.map(one_class, rest):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # of an error or a signal: no class is begun any more
+    return rank
+
+
+def _batches(device: torch.device) -> bool:
+    """Whether classes are done together there: a CPU is quicker with a class a core."""
+    return device.type == "cuda"
+
+
+def _ranks_in_groups(
+    rank: Tensor,
+    features: Features,
+    classes: Sequence[Tensor],
+    budgets: Sequence[Sequence[int]],
+    lam: float,
+    max_bytes: int,
+) -> list[int]:
+    """Write the ranks of the classes that fit into max_bytes, group by group; return the other classes."""
+    widths = widths_of(take(features, classes[0][:1]))
+    small = [c for c, members in enumerate(classes) if group_bytes([len(members)], widths) <= max_bytes]
+    for group in groups([len(classes[c]) for c in small], widths, max_bytes):
+        members = [classes[small[k]] for k in group]
+        found = batched_ranks(features, members, [budgets[small[k]] for k in group], lam)
+        rank[torch.cat(members)] = torch.cat(found).cpu()
+    return sorted(set(range(len(classes))) - set(small))
 
 
 def _classes(labels: Tensor | None, n: int) -> list[Tensor]:
@@ -134,15 +168,6 @@ def _classes(labels: Tensor | None, n: int) -> list[Tensor]:
         raise ValueError(f"labels must be an integer tensor with one label for each of {n} items, got {got}")
     _, counts = (ordered := labels.cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
     return list(ordered.indices.split(counts.tolist()))
-
-
-def _of_class(features: Features, members: Tensor) -> Cosine:
-    whole = len(members) == len(features)
-    return cosine(features, None if whole else members.to(_device(features)))
-
-
-def _device(features: Features) -> torch.device:
-    return features.residual.device if isinstance(features, GradientFeatures) else features.device
 
 
 def _check_lam(lam: float) -> None:

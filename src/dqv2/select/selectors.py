@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,27 +18,71 @@ from dqv2.select.baselines.scores import el2n_scores, grand_scores, rank_by_scor
 from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.scores import Scores
-from dqv2.select.similarity import Features, GradientFeatures, last_layer_residual
+from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last_layer_residual
 
 if TYPE_CHECKING:
     from dqv2.data import Pack
     from dqv2.semantic.recipe import Recipe
 
 
-def features_by_name(name: str, embedding: Tensor, logits: Tensor | None, labels: Tensor) -> Features:
+class PoolRows:
+    """Stands for the rows of a pool's images, float[M, D], which are read from its arrays when they are indexed.
+
+    Args:
+        pool: M images.
+        arrays: float[N, D], tensors or memory-mapped arrays: of the originals where the pool has any, then of the
+            Tobias images where it has any.
+
+    Raises:
+        ValueError: the arrays are not as many as kinds of images.
+    """
+
+    def __init__(self, pool: Pool, arrays: Sequence[Tensor | np.ndarray]):
+        if len(arrays) != bool((~pool.tobias).any()) + bool(pool.tobias.any()):
+            raise ValueError(f"{len(arrays)} feature arrays do not fit a pool with these kinds of images")
+        self.pool, self.arrays = pool, [np.asarray(array) for array in arrays]
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """float[k, D] for int64[k] or a slice; new memory."""
+        index = index if isinstance(index, slice) else index.numpy()
+        rows, tobias = self.pool.rows[index], self.pool.tobias[index]
+        values = np.empty((len(rows), *self.arrays[0].shape[1:]), self.arrays[0].dtype)
+        for kind, array in ((~tobias, self.arrays[0]), (tobias, self.arrays[-1])):
+            if kind.any():
+                values[kind] = array[rows[kind]]
+        return torch.from_numpy(values)
+
+
+def features_by_name(
+    name: str, embedding: Tensor | PoolRows, logits: Tensor | PoolRows | None, labels: Tensor
+) -> Features:
     """What a selector compares images by.
 
     Args:
         name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
             "gradient_dq" (the same with DQ's softmax before the loss).
-        embedding: float[M, E].
+        embedding: float[M, E]. Rows that are read as they are indexed give features that are made class by class.
         logits: float[M, C], for the gradients.
         labels: int64[M].
     """
+    if isinstance(embedding, PoolRows):
+
+        def rows(index: Tensor) -> Features:
+            values = logits[index] if name != "embedding" else None
+            return features_by_name(name, embedding[index], values, labels[index])
+
+        return FeatureRows(len(embedding), rows)
     if name == "embedding":
         return embedding
     residual = last_layer_residual(logits, labels, softmax_in_loss=name == "gradient_dq")
     return GradientFeatures(residual=residual, embedding=embedding)
+
+
+BY_CLASS = ("graphcut", "graphcut_bins", "adaptive_bins")
+"""Kinds that need the features of one class, or one bin, at a time."""
 
 
 def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -52,8 +97,8 @@ def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor)
 def apply_selector(
     kind: str,
     labels: Tensor,
-    embedding: Tensor | None = None,
-    logits: Tensor | None = None,
+    embedding: Tensor | PoolRows | None = None,
+    logits: Tensor | PoolRows | None = None,
     scores: Tensor | None = None,
     *,
     generator: torch.Generator,
@@ -69,7 +114,8 @@ def apply_selector(
     Args:
         kind: a kind of the configuration's selectors, but "random".
         labels: int64[M].
-        embedding, logits: float[M, E] and float[M, C] of one network; what the kind does not read may be None.
+        embedding, logits: float[M, E] and float[M, C] of one network, for kinds in `BY_CLASS` also as `PoolRows`; what
+            the kind does not read may be None.
         scores: float64[M], the named `score` as a mean over several trainings, for score and ccs.
         generator: for random bins.
         n_bins, lam, features, score, n_strata, prune_hardest: as in the configuration.
@@ -105,8 +151,8 @@ def apply_selector(
 def divide(
     pool: Pool,
     pack: Pack,
-    embeddings: list[Tensor],
-    logits: list[Tensor],
+    embeddings: Sequence[Tensor | np.ndarray],
+    logits: Sequence[Tensor | np.ndarray],
     *,
     scores: Scores | None = None,
     recipe: Recipe | None = None,
@@ -123,7 +169,7 @@ def divide(
         pool: what to divide.
         pack: the N originals.
         embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
-            empty for a selector that reads none.
+            empty for a selector that reads none. Of memory-mapped arrays GraphCut reads a class at a time.
         logits: float[N, C], likewise.
         scores: of the originals, for score and ccs.
         recipe: of the Tobias images, for a selector that looks at the images themselves.
@@ -139,7 +185,9 @@ def divide(
     if "n_bins" in options:
         options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))
     own = torch.from_numpy(pack.labels[pool.rows])
-    embedding, values = (_of_pool(pool, arrays) for arrays in (embeddings, logits))
+    embedding, values = (PoolRows(pool, arrays) if arrays else None for arrays in (embeddings, logits))
+    if kind not in BY_CLASS:
+        embedding, values = (rows[:] if rows else None for rows in (embedding, values))
     scored = torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None
     what, found = apply_selector(kind, own, embedding, values, scored, generator=generator, **options)
     if what == "rank":
@@ -161,12 +209,3 @@ def _importance(pool: Pool, pack: Pack, recipe: Recipe | None, features: Feature
     )
     _, bins = np.unique(pool.bins, return_inverse=True)
     return bin_importance(torch.from_numpy(bins), texture, features).numpy()[bins]
-
-
-def _of_pool(pool: Pool, arrays: list[Tensor]) -> Tensor | None:
-    """One row for each image of the pool, from the arrays of the originals and of the Tobias images."""
-    if not arrays:
-        return None
-    if len(arrays) != bool((~pool.tobias).any()) + bool(pool.tobias.any()):
-        raise ValueError(f"{len(arrays)} feature arrays do not fit a pool with these kinds of images")
-    return torch.cat([arrays[0][pool.rows[~pool.tobias]], arrays[-1][pool.rows[pool.tobias]]])

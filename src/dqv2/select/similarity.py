@@ -6,13 +6,19 @@ constant 0.5 adds the same amount to every candidate, so cosines are all that is
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK_ROWS = 128
+# Rows of a Gram matrix that are multiplied at once: smaller blocks leave the cores waiting for memory.
+_BLOCK_ROWS = 512
+# Rows that are copied to their mirror image at once: a tile stays in the cache while it is turned.
+_TILE_ROWS = 128
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,49 @@ class GradientFeatures:
         return len(self.residual)
 
 
-Features = Tensor | GradientFeatures
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """Features that are read or made when they are needed, one class at a time, and never held all at once.
+
+    count: N, how many items there are.
+    rows: from int64[k] indices to their features, float[k, D] or `GradientFeatures` of k items. It is asked for one
+        class at a time, ascending (on a GPU for a group of classes, one after the other), and from several threads
+        at once where classes are done side by side.
+    device: where `rows` puts them, which is where the work is done and where results go.
+
+    Of a memory-mapped file: `FeatureRows(len(x), lambda i: torch.from_numpy(x[i.numpy()]))`.
+    """
+
+    count: int
+    rows: Callable[[Tensor], Tensor | GradientFeatures]
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return self.count
+
+
+Features = Tensor | GradientFeatures | FeatureRows
+
+
+def device_of(features: Features) -> torch.device:
+    """Where the features lie."""
+    return features.residual.device if isinstance(features, GradientFeatures) else features.device
+
+
+def take(features: Features, index: Tensor) -> Tensor | GradientFeatures:
+    """The features of the items of `index`, int64[k] on any device.
+
+    Raises ValueError for what `FeatureRows.rows` gives in another number or without a direction.
+    """
+    if isinstance(features, FeatureRows):
+        found = features.rows(index)
+        if check_features(found, index) != len(index):
+            raise ValueError(f"FeatureRows.rows gave {len(found)} rows for {len(index)} items")
+        return found
+    index = index.to(device_of(features))
+    if isinstance(features, GradientFeatures):
+        return GradientFeatures(features.residual[index], features.embedding[index])
+    return features[index]
 
 
 def check_matrix(values: Tensor, name: str) -> None:
@@ -53,17 +101,24 @@ def check_matrix(values: Tensor, name: str) -> None:
         )
 
 
-def check_features(features: Features) -> int:
-    """Return the number of items; raise ValueError for rows without a direction (zero, NaN or infinite)."""
+def check_features(features: Features, index: Tensor | None = None) -> int:
+    """Return the number of items; raise ValueError for rows without a direction (zero, NaN or infinite).
+
+    index: int64[N], the items' names in messages, where they are not 0 to N-1. `FeatureRows` are checked by `take`.
+    """
+    if isinstance(features, FeatureRows):
+        if features.count < 1:
+            raise ValueError(f"FeatureRows need at least one item, got {features.count}")
+        return features.count
     if isinstance(features, GradientFeatures):
-        _refuse(~torch.isfinite(_largest(features.embedding)), "embedding", "NaN or infinite values")
+        _refuse(~torch.isfinite(_largest(features.embedding)), "embedding", "NaN or infinite values", index)
         values, name = features.residual, "residual"
     else:
         check_matrix(features, "features")
         values, name = features, "features"
     largest = _largest(values)
-    _refuse(~torch.isfinite(largest), name, "NaN or infinite values")
-    _refuse(largest == 0, name, "only zeros, so no direction to compare")
+    _refuse(~torch.isfinite(largest), name, "NaN or infinite values", index)
+    _refuse(largest == 0, name, "only zeros, so no direction to compare", index)
     return len(values)
 
 
@@ -71,20 +126,38 @@ def _largest(values: Tensor) -> Tensor:
     return torch.maximum(values.amax(1), -values.amin(1))
 
 
-def _refuse(bad: Tensor, name: str, why: str) -> None:
+def _refuse(bad: Tensor, name: str, why: str, index: Tensor | None) -> None:
     count = int(bad.sum())
     if count:
+        first = int(bad.nonzero()[0])
         raise ValueError(
-            f"{count} of {len(bad)} rows of {name} hold {why}; the first is index {int(bad.int().argmax())}. "
+            f"{count} of {len(bad)} rows of {name} hold {why}; the first is index "
+            f"{first if index is None else int(index[first])}. "
             "Leave these items out or repair their features."
         )
 
 
-class Cosine:
-    """Cosines among n items in float64: the product, over the factors, of the dot products of unit rows."""
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads; None: as it does."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
-    def __init__(self, factors: tuple[Tensor, ...]):
-        self.factors = factors
+
+class Cosine:
+    """Cosines among n items in float64: the product, over the factors, of the dot products of unit rows.
+
+    threads: of torch for matrix products; None: as many as it uses at the time.
+    """
+
+    def __init__(self, factors: tuple[Tensor, ...], threads: int | None = None):
+        self.factors, self.threads = factors, threads
 
     def __len__(self) -> int:
         return len(self.factors[0])
@@ -94,13 +167,25 @@ class Cosine:
         """Columns of all factors together: how many terms a dot product sums."""
         return sum(factor.shape[1] for factor in self.factors)
 
-    def subset(self, index: Tensor) -> Cosine:
-        """The same similarity among the items of `index` only."""
-        return Cosine(tuple(factor[index] for factor in self.factors))
+    def keep(self, index: np.ndarray) -> None:
+        """Keep only the items of `index`, int64[k] ascending; in place, as the factors may be most of the memory."""
+        for start in range(0, len(index), _BLOCK_ROWS):
+            part = torch.from_numpy(index[start : start + _BLOCK_ROWS])
+            for factor in self.factors:
+                factor[start : start + len(part)] = factor[part.to(factor.device)]
+        self.factors = tuple(factor[: len(index)] for factor in self.factors)
 
     def row(self, i: int) -> np.ndarray:
         """Cosines of item i to all items, float64[n], on the host."""
-        return self._dots(slice(None), i).cpu().numpy()
+        return self.rows_of(np.array([i]))[0]
+
+    def rows_of(self, index: np.ndarray) -> np.ndarray:
+        """Cosines of the items of `index`, int64[k], to all items: float64[k, n] on the host."""
+        chosen = torch.from_numpy(index).to(self.factors[0].device)
+        out = torch.empty(len(index), len(self), dtype=torch.float64)
+        with torch_threads(self.threads):
+            self._products([factor[chosen] for factor in self.factors], 0, out)
+        return out.numpy()
 
     def column_sums(self, ground: Tensor) -> np.ndarray:
         """Sum of each item's cosines to the items of ground, bool[n]: float64[n] on the host, in O(n)."""
@@ -114,38 +199,55 @@ class Cosine:
         """All cosines, float64[n, n], on the host; computed once per pair, a block of rows at a time."""
         n = len(self)
         out = torch.empty(n, n, dtype=torch.float64)
+        host = out.numpy()
         for start in range(0, n, _BLOCK_ROWS):
             stop = min(start + _BLOCK_ROWS, n)
-            block = self._dots(slice(start, stop), slice(start, n)).cpu()
-            out[start:stop, start:] = block
-            out[stop:, start:stop] = block[:, stop - start :].T
-        return out.numpy()
+            with torch_threads(self.threads):
+                self._products([factor[start:stop] for factor in self.factors], start, out[start:stop, start:])
+            for tile in range(stop, n, _TILE_ROWS):
+                host[tile : tile + _TILE_ROWS, start:stop] = host[start:stop, tile : tile + _TILE_ROWS].T
+        return host
 
-    def _dots(self, rows: slice, columns: slice | int) -> Tensor:
-        first, *others = (torch.inner(factor[rows], factor[columns]) for factor in self.factors)
-        for other in others:
-            first *= other
-        return first
+    def _products(self, rows: list[Tensor], start: int, out: Tensor) -> None:
+        """Write the cosines of `rows`, one tensor a factor, to the items from `start` on into `out` on the host."""
+        parts = [(row, factor[start:].T) for row, factor in zip(rows, self.factors, strict=True)]
+        if rows[0].device == out.device:
+            result = torch.mm(*parts[0], out=out)
+        else:
+            result = torch.mm(*parts[0])
+        for part in parts[1:]:
+            result *= torch.mm(*part)
+        if result is not out:
+            out.copy_(result)
 
 
-def cosine(features: Features, index: Tensor | None = None) -> Cosine:
+def cosine(features: Features, index: Tensor | None = None, *, threads: int | None = None) -> Cosine:
     """The cosine similarity of `features` (checked by `check_features`), of the items of `index` if given."""
+    if index is not None:
+        features = take(features, index)
+    elif isinstance(features, FeatureRows):
+        features = take(features, torch.arange(len(features)))
+    return Cosine(unit_factors(features), threads)
 
-    def take(values: Tensor) -> Tensor:
-        return values if index is None else values[index]
 
-    if isinstance(features, GradientFeatures):
-        embedding = take(features.embedding).double()
-        # |g|² = |b|²·(1 + |e|²): the bias gradient is one more embedding column of ones.
-        ones = embedding.new_ones(len(embedding), 1)
-        return Cosine((_unit_rows(take(features.residual)), _unit_rows(torch.cat([ones, embedding], 1))))
-    return Cosine((_unit_rows(take(features)),))
+def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
+    """The factors of a `Cosine`: float64[N, D], or of gradients float64[N, C] and float64[N, E + 1]; new memory."""
+    if isinstance(features, Tensor):
+        return (_unit_rows(features),)
+    # |g|² = |b|²·(1 + |e|²): the bias gradient is one more embedding column of ones.
+    embedding = features.embedding
+    return _unit_rows(features.residual), _unit_rows(torch.cat([embedding.new_ones(len(embedding), 1), embedding], 1))
 
 
 def _unit_rows(values: Tensor) -> Tensor:
-    # Dividing by the largest entry first keeps the squares of very small gradients from vanishing.
-    unit = values.to(torch.float64, copy=True).div_(_largest(values).double()[:, None])
-    return unit.div_(torch.linalg.vector_norm(unit, dim=1, keepdim=True))
+    unit = values.detach().to(torch.float64, copy=True)
+    norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+    least, most = torch.stack(torch.aminmax(norm)).tolist()
+    if not 1e-140 < least <= most < 1e140:
+        # The squares of very small gradients vanish, those of very large ones overflow.
+        unit.div_(_largest(values.detach()).double()[:, None])
+        norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+    return unit.div_(norm)
 
 
 def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool = False) -> Tensor:

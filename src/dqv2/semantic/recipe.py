@@ -44,6 +44,10 @@ class Recipe:
         own, donor = (torch.from_numpy(np.array(originals[i])) for i in (rows, self.donors[rows]))
         return compose(own, donor, torch.from_numpy(self.cells[rows].astype(np.int64))).numpy()
 
+    def lazily(self, originals: np.ndarray) -> RecipeImages:
+        """All Tobias images, composed as they are read."""
+        return RecipeImages(self, originals)
+
     def save(self, path: str | Path) -> None:
         """Write the recipe as .npz."""
         with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
@@ -54,6 +58,26 @@ class Recipe:
         """Read what `save` wrote."""
         with np.load(path) as kept:
             return cls(kept["donors"], kept["cells"])
+
+
+@dataclass(frozen=True)
+class RecipeImages:
+    """Stands for uint8[N, 3, H, W], the Tobias images of a recipe, which are composed as they are indexed."""
+
+    recipe: Recipe
+    originals: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3, H, W)."""
+        return self.originals.shape
+
+    def __len__(self) -> int:
+        return len(self.originals)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """uint8[K, 3, H, W] of a slice."""
+        return self.recipe.images(self.originals, np.arange(len(self))[part])
 
 
 def make_recipe(masks: torch.Tensor, *, generator: torch.Generator) -> Recipe:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dqv2.select.graphcut import _device
 from dqv2.select.sampling import _length, filled_bin_sizes
-from dqv2.select.similarity import Features, check_features, cosine
+from dqv2.select.similarity import Features, check_features, cosine, device_of
 
 _GREY = (0.299, 0.587, 0.114)
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
@@ -53,7 +52,7 @@ def bin_importance(bins: Tensor, texture: Tensor, features: Features) -> Tensor:
     representativeness = torch.bincount(bins.cpu(), weights=texture.cpu().double(), minlength=len(sizes)) / sizes
     similarity = torch.empty(len(sizes), dtype=torch.float64)
     for b, size in enumerate(sizes.tolist()):
-        items = cosine(features, (bins.cpu() == b).nonzero().flatten().to(_device(features)))
+        items = cosine(features, (bins.cpu() == b).nonzero().flatten().to(device_of(features)))
         similarity[b] = float(items.column_sums(torch.ones(size, dtype=torch.bool)).sum()) / size**2
     if not bool((similarity > 1e-12).all()):
         raise ValueError(

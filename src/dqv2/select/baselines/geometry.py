@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.graphcut import MAX_BYTES, _classes, _device
-from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix
+from dqv2.select.graphcut import MAX_BYTES, _classes
+from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix, device_of
 
 
 class Products(Cosine):
@@ -95,7 +95,7 @@ def check_finite(features: Features) -> int:
 
 def products(features: Features, members: Tensor) -> Products:
     """Inner products among the items of `members`, int64[n]."""
-    members = members.to(_device(features))
+    members = members.to(device_of(features))
     if isinstance(features, GradientFeatures):
         embedding = features.embedding[members].double()
         # ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩): the bias gradient is one more embedding column of ones.
@@ -117,7 +117,7 @@ def _order(features: Features, labels: Tensor | None, one_class: Callable[[Produ
     rank = torch.empty(n, dtype=torch.int64)
     for members in _classes(labels, n):
         rank[members[torch.from_numpy(one_class(products(features, members)))]] = torch.arange(len(members))
-    return rank.to(_device(features))
+    return rank.to(device_of(features))
 
 
 def _herd(products: Products, max_bytes: int) -> np.ndarray:

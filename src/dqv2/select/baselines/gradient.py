@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from dqv2.select.baselines.geometry import Products, check_finite, first_largest, products
-from dqv2.select.graphcut import MAX_BYTES, _classes, _device
+from dqv2.select.graphcut import MAX_BYTES, _classes
 from dqv2.select.sampling import keep_count, largest_remainder
-from dqv2.select.similarity import Features
+from dqv2.select.similarity import Features, device_of
 
 _BATCH = 32
 
@@ -54,7 +54,7 @@ def gradmatch(
             chosen, weight = _pursue(products(features, members), count, float(lam))
             weights[members[torch.from_numpy(chosen)]] = torch.from_numpy(weight)
     indices = (weights >= 0).nonzero().flatten()
-    return indices.to(_device(features)), weights[indices].to(_device(features))
+    return indices.to(device_of(features)), weights[indices].to(device_of(features))
 
 
 def gradmatch_order(features: Features, labels: Tensor | None = None, *, lam: float = 1.0) -> Tensor:
@@ -70,7 +70,7 @@ def gradmatch_order(features: Features, labels: Tensor | None = None, *, lam: fl
     for members in _classes(labels, n):
         chosen, _ = _pursue(products(features, members), len(members), float(lam), weigh=False)
         rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
-    return rank.to(_device(features))
+    return rank.to(device_of(features))
 
 
 def _check_lam(lam: float) -> None:
@@ -101,7 +101,7 @@ def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: 
             )
         chosen = _facilities(distances(products(features, members)))
         rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
-    return rank.to(_device(features))
+    return rank.to(device_of(features))
 
 
 def distances(products: Products) -> np.ndarray:
