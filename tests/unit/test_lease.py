@@ -26,7 +26,7 @@ from dqv2.runtime.job import run_job
 resources = {"gpu": int(sys.argv[2]), "jobs_per_gpu": int(sys.argv[3])}
 run_job(
     lambda snakemake: time.sleep(float(sys.argv[4])),
-    SimpleNamespace(log=[sys.argv[1]], rule="train", wildcards=[sys.argv[1][-5:]], resources=resources),
+    SimpleNamespace(log=[sys.argv[1]], rule="train", wildcards=[sys.argv[1][-5:]], output=[], resources=resources),
 )
 """
 TOOK = re.compile(r"took device (\S+) of [\d,]+(?:, slot (\d+))?: process (\d+), (\S+)")

@@ -47,6 +47,16 @@ def test_every_method_stands_in_one_table_with_its_cost(smoke):
     assert not weights["dq_cutmix"]
 
 
+def test_a_cost_says_in_which_job_it_was_made(smoke):
+    """For its memory, which Snakemake measures a job."""
+    made = set()
+    for file in smoke.folder.glob("results/smoke/digits/*/**/cost.json"):
+        cost = json.loads(file.read_text())
+        assert (smoke.folder / cost["benchmark"]).is_file(), file
+        made.add(cost["made"])
+    assert {1, 2} < made, "one for all seeds, one for each, and several arms in one job"
+
+
 def test_storage_is_of_the_same_images(smoke):
     with (smoke.folder / "results/smoke/experiments/table1.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -43,12 +43,11 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
 
 def _note_job(snakemake: Any) -> None:
     """In each cost file: Snakemake's measurements of the job it was made in, and how many were made there."""
-    costs = [Path(file) for file in snakemake.output.get("costs", [])] or [Path(snakemake.output.get("cost", ""))]
-    _, run, *place = Path(snakemake.log[0]).with_suffix("").parts
-    about = {"benchmark": f"results/{run}/benchmarks/{'/'.join(place)}.tsv", "made": len(costs)}
+    costs = [Path(file) for file in snakemake.output if Path(file).name == "cost.json"]
     for file in costs:
-        if file.suffix == ".json":
-            write_json(file, json.loads(file.read_text()) | about)
+        _, run, *place = Path(snakemake.log[0]).with_suffix("").parts
+        about = {"benchmark": f"results/{run}/benchmarks/{'/'.join(place)}.tsv", "made": len(costs)}
+        write_json(file, json.loads(file.read_text()) | about)
 
 
 @contextmanager
