@@ -20,12 +20,14 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# Snakemake 9.27 keeps its limit of 100 jobs a second by timers: each job that ends leaves one more that wakes the scheduler
-# once a second while jobs wait, until it takes half a core. Any other limit is somebody's wish and stays.
-if (limit := getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)) and (
-    (limit.max_jobs, limit.timespan) == (100, 1)
-):
-    workflow.scheduling_settings.max_jobs_per_timespan = None
+
+def lift_the_limit_of_jobs_a_second():
+    """Snakemake 9.27 keeps its default limit, 100 jobs a second, by timers: each job that ends leaves one more that wakes
+    the scheduler once a second while jobs wait, until it takes half a core. Another limit is somebody's wish and stays.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def check_before_the_first_job():
@@ -39,6 +41,7 @@ def check_before_the_first_job():
             check_models(strangers)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
+    lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     keep_batches(BATCHES, BATCHES_FOLDER)
 
