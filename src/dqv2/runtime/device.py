@@ -16,7 +16,7 @@ from dqv2.runtime.logging import logger
 def use_device(threads: int, *, index: int = 0) -> torch.device:
     """A CUDA device (`index`, of those that the job's lease shows), or the CPU with `threads` threads.
 
-    Both deterministic.     The same weights come out, bit for bit, on the same device with the same number of threads.
+    Both deterministic. The same weights come out, bit for bit, on the same device with the same number of threads.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
