@@ -214,6 +214,13 @@ def test_a_method_looks_the_same_in_every_figure():
     assert colour(table(("DQ_V2",))) < colour(table())
 
 
+def test_a_methods_colour_stands_for_nothing_else():
+    methods = {look.colour for look in style.KNOWN.values()}
+    assert methods.isdisjoint(look.colour for look in style.SEQUENCE)
+    assert methods.isdisjoint(style.OTHERS)
+    assert len(set(style.SEQUENCE)) == len(style.SEQUENCE)
+
+
 def test_saving_twice_gives_the_same_bytes(tmp_path):
     for name in "ab":
         figure = draw(sizes(), {"kind": "line", "reference": [{"label": "none", "tobias_size": None}]}, NOTE)

@@ -89,11 +89,11 @@ SAME = {
 # For names not known here: Okabe and Ito's others, then Tol's muted, dark enough for white paper.
 OTHERS = ("#332288", "#117733", "#AA4499", "#999933", "#44AA99", "#882255", "#88CCEE", "#DDCC77", "#661100")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d", "p", "h", "<", ">")
-# For an axis that is no method (shares, backbones drawn as lines): in order of position.
+# For an axis that is no method (shares, backgrounds, backbones): in order of position, and in no method's colour.
 SEQUENCE = tuple(
     Look(colour, marker)
     for colour, marker in zip(
-        ("#D55E00", "#0072B2", "#7F7F7F", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        ("#332288", "#44AA99", "#AA4499", "#999933", "#882255", "#117733", "#88CCEE", "#661100"),
         MARKERS,
         strict=False,
     )
