@@ -106,7 +106,8 @@ class Bench:
     def limit(self) -> tuple[float, float]:
         """Images a second of the network and its optimiser alone, and a CPU second."""
         model = self.model().to(self.device, memory_format=torch.channels_last).train()
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        how = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True, "fused": True}
+        optimiser = torch.optim.SGD(model.parameters(), **how)
         batch = normalise(self.images[: self.args.batch].to(self.device)).contiguous(memory_format=torch.channels_last)
         labels = self.labels[: self.args.batch].to(self.device)
         half = self.args.precision == "bfloat16"

@@ -39,35 +39,37 @@ class Signals:
         pass
 
 
-def test_a_killed_training_ends_in_the_same_weights(data, tmp_path):
-    whole = model()
-    history = fit(whole, *data, recipe(), seed=1, purpose="t", device=CPU)
-    cut = model()
+def with_dropout(seed=0):
+    """A network that draws: which of its features it leaves out."""
+    network = model(seed)
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(0.5), network.fc)
+    return network
+
+
+@pytest.mark.parametrize("build", [model, with_dropout])
+def test_a_killed_training_ends_in_the_same_weights(data, tmp_path, build):
+    how = {"seed": 1, "purpose": "t", "device": CPU, "checkpoint_seconds": 0}
+    whole = build()
+    history = fit(whole, *data, recipe(), **how)
+    cut = build()
     with pytest.raises(Stop):
-        fit(
-            cut,
-            *data,
-            recipe(),
-            seed=1,
-            purpose="t",
-            device=CPU,
-            resume=Cut(tmp_path, {"a": 1}),
-            checkpoint_seconds=0,
-        )
-    again = model(seed=9)  # other weights: they must come from the checkpoint
-    resumed = fit(
-        again,
-        *data,
-        recipe(),
-        seed=1,
-        purpose="t",
-        device=CPU,
-        resume=Resume(tmp_path, {"a": 1}),
-        checkpoint_seconds=0,
-    )
+        fit(cut, *data, recipe(), resume=Cut(tmp_path, {"a": 1}), **how)
+    torch.rand(1)  # whatever else draws from the global generator changes nothing
+    again = build(seed=9)  # other weights: they must come from the checkpoint
+    resumed = fit(again, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), **how)
     assert resumed.losses == history.losses
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_dropout_is_drawn_from_the_seed_and_leaves_the_global_generator_alone(data):
+    losses = []
+    for seed in (1, 1, 2):
+        before = torch.get_rng_state()
+        losses.append(fit(with_dropout(), *data, recipe(), seed=seed, purpose="t", device=CPU).losses)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(1)
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize(("at", "number"), [(1, signal.SIGTERM), (6, signal.SIGINT), (8, signal.SIGTERM), (16, 15)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections import deque
@@ -19,6 +18,7 @@ from dqv2.data.boxes import pack_box
 from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
 from dqv2.data.pack import DataError, Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
+from dqv2.runtime.cores import cores
 from dqv2.runtime.files import atomic_dir, sha256
 
 __all__ = ["pack_set"]
@@ -65,7 +65,7 @@ def pack_set(
             training image of some class can be read, or the disk has not the room. Nothing is written then.
     """
     _check_options(images, storage, on_bad, on_duplicate, size, workers)
-    out, workers = Path(out), workers or len(os.sched_getaffinity(0))
+    out, workers = Path(out), workers or cores()
     _check_room(images, out, size, dataset, storage)
     left_out: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
     twice: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from dqv2.data.image import MAX_PIXELS, decode
 from dqv2.data.pack import DataError
 from dqv2.data.sample import read_place
+from dqv2.runtime.cores import cores
 from dqv2.runtime.files import sha256
 
 __all__ = ["StreamedImages"]
@@ -62,7 +62,7 @@ class StreamedImages:
             found = [self._read(int(row)) for row in rows]
         else:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+                self._pool = ThreadPoolExecutor(cores())
             found = self._pool.map(self._read, rows.tolist())
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for i, image in enumerate(found):

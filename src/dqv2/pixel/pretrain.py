@@ -79,7 +79,7 @@ def pretrain(
         {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [weight for weight in learnt if weight.dim() == 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
     )

@@ -21,8 +21,11 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 
 
 @contextmanager
-def seeded(seed: int, *purpose: object) -> Iterator[None]:
-    """Set torch's global generator for a library that draws from it (weight initialisation), and put it back."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> Iterator[None]:
+    """Set torch's global generators for a library that draws from them, and put them back.
+
+    They are those of the CPU (weight initialisation) and, where it is a GPU, of `device` (dropout).
+    """
+    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, *purpose))
         yield

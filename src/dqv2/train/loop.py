@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
-from dqv2.runtime.seeding import generator
+from dqv2.runtime.seeding import derive_seed, generator, seeded
 from dqv2.train.batch import Batches
 from dqv2.train.feed import Feed
 from dqv2.train.recipe import FreshTobias, Recipe
@@ -171,12 +171,15 @@ def train(
             }
         )
 
-    with stop.deferred():
+    rank = group.rank if group else 0
+    with stop.deferred(), seeded(seed, purpose, "network", device=device):
         while step < total or order is not None:
             if order is None:
                 order, losses = torch.randperm(n, generator=order_draws), []
             parts = order.split(recipe.batch_size)[len(losses) : per_epoch][: total - step]
             for batch in batches(parts, draws):
+                # Dropout draws from the global generator; set at each step it needs no place in a checkpoint
+                torch.manual_seed(derive_seed(seed, purpose, "network", step, rank))
                 loss, logits = make_step(batch)
                 losses.append(loss)
                 if watch is not None:
@@ -213,9 +216,8 @@ def _mean(losses: list[Tensor], epoch: int, step: int, total: int, recipe: Recip
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # One kernel for all weights; on a CPU the plain loop is as fast, and its bits are those of earlier results
-    fused = next(model.parameters()).device.type == "cuda"
-    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused}
+    # Fused: one kernel over all weights
+    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(model.parameters(), **common)
     return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common)

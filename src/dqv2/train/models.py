@@ -30,8 +30,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float[N, inputs, h, w] -> float[N, outputs, h/stride, w/stride]."""
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = torch.relu_(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += self.shortcut(x)  # in place, as the activations: normalisation needs its output no more
+        return torch.relu_(y)
 
 
 class SmallResNet(nn.Module):
@@ -44,7 +46,7 @@ class SmallResNet(nn.Module):
     def __init__(self, depth: int, n_classes: int, stride: int = 1):
         super().__init__()
         n = (depth - 2) // 6
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(True))
         blocks, inputs = [], 16
         for width, stride in ((16, 1), (32, 2), (64, 2)):
             for i in range(n):

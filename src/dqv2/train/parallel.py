@@ -3,7 +3,8 @@
 The processes are torchrun's (`dqv2.train.worker`), and the gradients are averaged by DistributedDataParallel, by NCCL
 on GPUs and by gloo on CPUs. All of them draw the same order and the same augmentation for the whole batch, and take
 their part; batch statistics are those of the whole batch; each part's loss counts for its share of the images. So the
-training is that of one device up to the order of sums, and a checkpoint of one goes on with any number.
+training is that of one device up to the order of sums, and a checkpoint of one goes on with any number. Only dropout
+is drawn process by process: a network that has it is trained as well, with other zeros for another number of devices.
 """
 
 from __future__ import annotations
