@@ -5,9 +5,10 @@
     python -m dqv2.plan --cost --device h100 --rates rates.yaml
 
 Measured: images a second of every network that the configuration uses, in training (dqv2.train.loop.fit, augmentation
-included) and forward, over about --seconds each after a warm-up; masks, recipes, composition, decoding and selectors
-on one thread of the CPU (median of --repeats); seconds until a job's imports are done. On the CPU seconds are those
-that the process computed, a thread, so that other load on the machine does not count; on a GPU those of the wall clock.
+included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
+composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds until a job's imports are
+done. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
+count; on a GPU those of the wall clock.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ SELECTORS = ("graphcut_bins", "graphcut", "herding", "k_center", "craig", "gradm
 
 
 def nets_of(plan: Plan) -> dict[Net, dict]:
-    """Each network that a plan uses -> the block that says how it is trained, and its dataset's augmentation."""
+    """Each network that a plan uses, in each precision in which it does -> the block that says how it is trained, and
+    its dataset's augmentation."""
     config, found = plan.config, {}
     works = Works(plan, lambda dataset: None, lambda net, classes: None)
     for job in all_jobs(plan):
@@ -59,8 +61,9 @@ def nets_of(plan: Plan) -> dict[Net, dict]:
         if job.stage in blocks:
             group, key = blocks[job.stage]
             block = getattr(config, group)[place[key]]
-            net = works.net(dataset, block)
-            found.setdefault(net, {"block": block, "augment": config.datasets[dataset].augment.model_dump()})
+            reads = works.net_of_evaluation if job.stage == "train" else works.net_of_pass
+            for net in (works.net(dataset, block), reads(dataset, block)):
+                found.setdefault(net, {"block": block, "augment": config.datasets[dataset].augment.model_dump()})
         if job.stage == "pixels" and (name := config.pixels[place["pixels"]].autoencoder):
             found.setdefault(works.autoencoder(dataset, name), {"block": config.autoencoders[name]})
     return found
@@ -72,7 +75,7 @@ def until(seconds: float, step: float, least: int = 2) -> int:
 
 
 def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -> dict:
-    """Images a second of a network in training and forward."""
+    """Images a second of a network in training and, unless it is compiled, forward; `net` says the precision."""
     block, draws = about["block"], torch.Generator().manual_seed(0)
     batch = block.batch_size
     images = torch.randint(0, 256, (4 * batch, 3, net.size, net.size), dtype=torch.uint8, generator=draws)
@@ -83,16 +86,22 @@ def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -
 
     def train(steps: int) -> float:
         own = {"augment": about["augment"], "iterations": steps, "epochs": None, "learning_rate": 1e-3}
+        own |= {"precision": net.precision, "compile": net.compile}
         recipe = Recipe.of(block.model_dump() | own)
         return work(lambda: fit(model, images, labels, recipe, seed=0, purpose="rates", device=device), device)
 
     train(2)
     steps = until(seconds, train(2) / 2)
     trained = steps * batch / train(steps)
-    once = work(lambda: forward_pass(model, images), device)
-    times = until(seconds, once, 1)
-    forward = times * len(images) / work(lambda: [forward_pass(model, images) for _ in range(times)], device)
-    return {"train": trained, "forward": forward}
+    if net.compile:
+        return {"train": trained}
+
+    def read(times: int) -> float:
+        bf16 = net.precision == "bfloat16"
+        return work(lambda: [forward_pass(model, images, bf16=bf16) for _ in range(times)], device)
+
+    times = until(seconds, read(1), 1)
+    return {"train": trained, "forward": times * len(images) / read(times)}
 
 
 def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: float) -> dict:
@@ -200,7 +209,8 @@ def main() -> None:
         measure = autoencoder_rates if net.model.startswith("mae-") else network_rates
         found = measure(net, about, device, args.seconds)
         entry = {"model": net.model, "size": net.size, "stem": net.stem, "args": dict(net.args)}
-        networks.append({**entry, "input_size": net.input_size, "batch": about["block"].batch_size, **found})
+        entry |= {"input_size": net.input_size, "precision": net.precision, "compile": net.compile}
+        networks.append({**entry, "batch": about["block"].batch_size, **found})
         print(f"{net.text}: " + ", ".join(f"{kind} {value:,.0f} images/s" for kind, value in found.items()), flush=True)
     kind = "CPU seconds" if args.device == "cpu" else "wall clock"
     block = {"measured": f"{machine(device)}; {kind}, once, over about {args.seconds:g} s each", "networks": networks}

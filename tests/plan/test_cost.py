@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,11 +11,12 @@ from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.plan.__main__ import main
 from dqv2.plan.batches import count_jobs
-from dqv2.plan.cost.estimate import estimate, makespan
+from dqv2.plan.cost.estimate import all_jobs, estimate, makespan
 from dqv2.plan.cost.networks import count
 from dqv2.plan.cost.rates import Facts, Net, read_rates
 from dqv2.plan.cost.sizes import sizes_of
 from dqv2.plan.cost.table import lines
+from dqv2.plan.cost.work import Works
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 
@@ -138,6 +140,70 @@ def test_a_network_that_was_not_measured_is_scaled_from_those_that_were(small, r
     assert "% of the networks' time is estimated, not measured" in "\n".join(lines(plan, rates, found))
 
 
+@pytest.fixture
+def mixed(small, change):
+    """A trainer in bfloat16 and a backbone in float32 of the same network."""
+    return make(change(small, "trainers.resnet8.precision", "bfloat16"))
+
+
+def test_each_precision_has_its_own_rate(mixed, tmp_path):
+    file = tmp_path / "rates.yaml"
+    resnet = {"model": "resnet8", "size": 32}
+    networks = [
+        resnet | {"train": 100, "forward": 600},  # float32, where nothing is said
+        resnet | {"precision": "bfloat16", "train": 400, "forward": 1800},
+    ]
+    file.write_text(yaml.safe_dump({"devices": {"fast": {"title": "a GPU", "networks": networks}}, "host": HOST}))
+    found = estimate(mixed, read_rates(file), "fast", facts=facts)
+    network, n, seeds = found.by_stage(lambda price: price.network), 1200, 2
+    assert network["early_train"] == pytest.approx(seeds * 10 * n / 100)
+    assert network["saliency"] == pytest.approx(seeds * n / 600)
+    assert network["train"] == pytest.approx(2 * seeds * 200 * 64 / 400)
+    assert network["evaluate"] == pytest.approx(2 * seeds * (197 + 400) / 1800)
+    assert not any(price.guessed for price in found.prices.values())
+
+
+def test_a_rate_of_another_precision_is_no_measurement(mixed, rates):
+    found = estimate(mixed, rates, "cpu", facts=facts)
+    guessed = found.by_stage(lambda price: price.guessed)
+    assert guessed["train"] > 0
+    assert guessed["evaluate"] > 0
+    assert guessed["early_train"] == guessed["saliency"] == guessed["features"] == 0
+
+
+def test_float32_has_its_share_of_the_peak(mixed, rates):
+    half = replace(rates.devices["slow"], float32_share=0.5)
+    known = replace(rates, devices=rates.devices | {"slow": half})
+    found, whole = (estimate(mixed, given, "slow", facts=facts) for given in (known, rates))
+    less, more = (each.by_stage(lambda price: price.network) for each in (whole, found))
+    for stage in ("early_train", "saliency", "features"):
+        assert more[stage] == pytest.approx(2 * less[stage])
+    for stage in ("train", "evaluate"):
+        assert more[stage] == pytest.approx(less[stage])
+    big = replace(known, devices={"big": replace(half, peak=20e12)})
+    text = "\n".join(lines(mixed, big, estimate(mixed, big, "big", facts=facts)))
+    assert "at 40% of 20 TFLOP/s in bfloat16 and of 10 TFLOP/s in float32" in text
+    # what was measured in one precision alone is converted for the other
+    net = Net("resnet8", 32)
+    one = replace(half, networks={net.text: {"train": 100.0}})
+    asked = Net("resnet20", 32, precision="bfloat16")
+    assert one.rate(asked, "train", lambda net: facts(net, 10), {net.text: net}) == (200.0, False)
+    assert read_rates().devices["h100"].float32_share == 0.5
+
+
+def test_a_network_is_compiled_in_training_alone(small, rates, change):
+    plan = make(change(change(small, "trainers.resnet8.compile", True), "trainers.resnet8.precision", "bfloat16"))
+    works = Works(plan, lambda dataset: sizes_of(plan, dataset), facts)
+    nets = {(kind, net.text) for job in all_jobs(plan) for net, kind, _ in works.of(job).networks}
+    name = "resnet8 32px"
+    assert nets == {
+        ("train", f"{name} bfloat16 compiled"),
+        ("forward", f"{name} bfloat16"),
+        ("train", name),
+        ("forward", name),
+    }
+
+
 def test_jobs_side_by_side():
     reads, seconds = {"a": [], "b": ["a"], "c": ["a"], "d": ["a"]}, {"a": 1.0, "b": 5.0, "c": 3.0, "d": 9.0}
     stage = dict(zip("abcd", ("pack", "train", "train", "bin"), strict=True))
@@ -191,6 +257,8 @@ def test_a_device_nobody_knows_and_a_file_that_is_none_of_rates(rates, tmp_path)
         "hello",
         "devices: {x: {title: y}}",
         "devices: {x: {title: y, networks: [{model: a}]}}",
+        "devices: {x: {title: y, networks: [{model: a, size: 8, precision: float16, train: 1}]}}",
+        "devices: {x: {title: y, peak_tflops: 1, utilisation: 0.1, float32_share: 0}}",
         "[",
         "{a: 1}",
     ):

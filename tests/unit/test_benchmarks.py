@@ -8,8 +8,11 @@ import sys
 import pytest
 import torch
 
+from dqv2.config import load_config
 from dqv2.config.blocks import Trainer
+from dqv2.plan import Plan
 from dqv2.plan.cost.rates import Net
+from dqv2.stages import STAGES
 from tests.conftest import ROOT
 
 LOG = """\
@@ -87,7 +90,16 @@ def test_rates_are_measured_and_the_file_says_how(load):
     found = rates.network_rates(Net("resnet8", 16), about, torch.device("cpu"), 0.01)
     assert found["train"] > 0
     assert found["forward"] > 0
+    half = rates.network_rates(Net("resnet8", 16, precision="bfloat16"), about, torch.device("cpu"), 0.01)
+    assert set(half) == {"train", "forward"}
     assert rates.rounded({"a": [1234.5, 3]}) == {"a": [1230.0, 3]}
+
+
+def test_a_network_is_measured_in_each_precision_that_it_is_used_in(load, demo, change):
+    values = change(change(demo, "trainers.resnet8.precision", "bfloat16"), "trainers.resnet8.compile", True)
+    found = load("rates").nets_of(Plan(load_config(values), dict.fromkeys(STAGES, 1)))
+    asked = {(net.precision, net.compile) for net in found if net.model == "resnet8"}
+    assert asked == {("bfloat16", True), ("bfloat16", False), ("float32", False)}
 
 
 def test_both_forms_of_tobias_images_are_the_same_pixels(load):

@@ -15,6 +15,7 @@ from dqv2.config import ConfigError
 __all__ = ["Device", "Facts", "Host", "Net", "Rate", "Rates", "read_rates"]
 
 BUILT_IN = Path(__file__).with_name("rates.yaml")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Net:
         size: pixels a side of the images.
         stem, input_size: as in the configuration.
         args: further arguments, as (name, value), sorted.
+        precision: "float32" or "bfloat16", of its arithmetic.
+        compile: whether torch.compile translates it, which only a training does.
     """
 
     model: str
@@ -33,14 +36,18 @@ class Net:
     stem: str = "standard"
     args: tuple[tuple[str, Any], ...] = ()
     input_size: int | None = None
+    precision: str = "float32"
+    compile: bool = False
 
     @property
     def text(self) -> str:
-        """Its name in files of rates: "resnet50 64px small-stem"."""
+        """What its rates go by: "resnet50 64px small-stem bfloat16"; float32 and eager are not said."""
         parts = [self.model, f"{self.size}px"]
         parts += [f"{self.stem}-stem"] if self.stem != "standard" else []
         parts += [f"seen-at-{self.input_size}px"] if self.input_size else []
-        return " ".join([*parts, *(f"{key}={value}" for key, value in self.args)])
+        parts += [f"{key}={value}" for key, value in self.args]
+        parts += [self.precision] if self.precision != "float32" else []
+        return " ".join(parts + ["compiled"] * self.compile)
 
 
 class Facts(NamedTuple):
@@ -74,7 +81,8 @@ class Device:
         threads: of the CPU, that the rates are for; 0 for a GPU.
         networks: `Net.text` -> {"train": images/s, "forward": images/s}.
         measured: where and when; empty where nothing was.
-        peak: FLOP/s of the data sheet, or 0.
+        peak: FLOP/s of the data sheet in bfloat16, or 0.
+        float32_share: FLOP/s in float32, as a share of those in bfloat16.
         utilisation: assumed share of `peak`, for networks that were not measured where none was.
         note: where peak and utilisation come from.
     """
@@ -85,6 +93,7 @@ class Device:
     networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     measured: str = ""
     peak: float = 0.0
+    float32_share: float = 1.0
     utilisation: float = 0.0
     note: str = ""
 
@@ -100,16 +109,25 @@ class Device:
         own = self.networks.get(net.text, {})
         if kind in own:
             return Rate(own[kind], True)
-        return Rate(self.flops(kind, facts, known) / getattr(facts(net), kind), False)
+        return Rate(self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False)
 
-    def flops(self, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
-        """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak."""
-        rates = [
-            getattr(facts(known[text]), kind) * found[kind]
-            for text, found in self.networks.items()
-            if kind in found and text in known
-        ]
-        return statistics.median(rates) if rates else self.peak * self.utilisation
+    def flops(self, precision: str, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
+        """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak.
+
+        Those of the same precision where there are any, else those of the other one, converted.
+        """
+        rates: dict[str, list[float]] = {name: [] for name in PRECISIONS}
+        for text, found in self.networks.items():
+            if kind in found and text in known:
+                rates[known[text].precision].append(getattr(facts(known[text]), kind) * found[kind])
+        if rates[precision]:
+            return statistics.median(rates[precision])
+        converted = [value / self._share(name) for name, values in rates.items() for value in values]
+        flops = statistics.median(converted) if converted else self.peak * self.utilisation
+        return flops * self._share(precision)
+
+    def _share(self, precision: str) -> float:
+        return self.float32_share if precision == "float32" else 1.0
 
 
 @dataclass(frozen=True)
@@ -184,8 +202,7 @@ def _load(file: Path) -> dict[str, Any]:
 def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     networks = {}
     for entry in block.pop("networks", None) or []:
-        args = tuple(sorted((entry.get("args") or {}).items()))
-        net = Net(entry["model"], entry["size"], entry.get("stem", "standard"), args, entry.get("input_size"))
+        net = _net(entry)
         nets[net.text] = net
         networks[net.text] = {kind: float(entry[kind]) for kind in ("train", "forward") if kind in entry}
         if not networks[net.text] or min(networks[net.text].values()) <= 0:
@@ -194,4 +211,16 @@ def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     device = Device(name, networks=networks, peak=peak, **block)
     if not networks and not device.peak * device.utilisation:
         raise ValueError(f"{name} has neither networks nor peak_tflops and utilisation")
+    if device.float32_share <= 0:
+        raise ValueError(f"{name}: float32_share must be above 0")
     return device
+
+
+def _net(entry: dict[str, Any]) -> Net:
+    """The network of an entry; what it does not say is at its default."""
+    optional = {key: entry[key] for key in ("stem", "input_size", "precision", "compile") if key in entry}
+    args = tuple(sorted((entry.get("args") or {}).items()))
+    net = Net(entry["model"], entry["size"], args=args, **optional)
+    if net.precision not in PRECISIONS:
+        raise ValueError(f"{net.model}: precision is {' or '.join(PRECISIONS)}, not {net.precision}")
+    return net

@@ -65,12 +65,13 @@ def _rates(rates: Rates, found: Estimate, guessed: float) -> Iterator[str]:
     if guessed and device.networks:
         yield (
             f"{100 * guessed:.0f} % of the networks' time is estimated, not measured: from their FLOPs, at the median "
-            "FLOP/s of those that were."
+            "FLOP/s of those that were, of the same precision where there are any."
         )
     elif guessed:
         yield (
             f"{device.title}: estimated, not measured: FLOPs of each network, counted, at {device.utilisation:.0%} of "
-            f"{device.peak / 1e12:,.0f} TFLOP/s. {device.note}".strip()
+            f"{device.peak / 1e12:,.0f} TFLOP/s in bfloat16 and of {device.peak * device.float32_share / 1e12:,.0f} "
+            f"TFLOP/s in float32. {device.note}".strip()
         )
     yield f"Beside it: {host.title} ({host.measured}); {host.start_up:.1f} s to start a job."
     parts = [f"{name} {n.train:,} + {n.validation + n.test:,} ({n.source})" for name, n in found.sizes.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dqv2.plan.cost.rates import Facts, Net
@@ -72,10 +72,18 @@ class Works:
         return make(place) if make else Work()
 
     def net(self, dataset: str, block: Any) -> Net:
-        """The network of a trainer or backbone on a dataset."""
+        """The network of a trainer or backbone on a dataset, as it is trained."""
         images = self.config.datasets[dataset]
         args = tuple(sorted(block.args.items()))
-        return Net(block.model, images.size, images.stem, args, block.input_size)
+        return Net(block.model, images.size, images.stem, args, block.input_size, block.precision, block.compile)
+
+    def net_of_pass(self, dataset: str, backbone: Any) -> Net:
+        """The same as it reads images for maps, features and scores: in float32, however it was trained."""
+        return replace(self.net(dataset, backbone), precision="float32", compile=False)
+
+    def net_of_evaluation(self, dataset: str, trainer: Any) -> Net:
+        """The same as it is evaluated: in the precision of its training."""
+        return replace(self.net(dataset, trainer), compile=False)
 
     def autoencoder(self, dataset: str, name: str) -> Net:
         """A masked autoencoder; of published weights the file's name says which size (large, where it does not)."""
@@ -113,7 +121,7 @@ class Works:
     def _passed(self, place: dict[str, str], *, maps: bool) -> Work:
         """One pass of a backbone over the training images."""
         n = self.sizes(place["dataset"])
-        net = self.net(place["dataset"], self.config.backbones[place["backbone"]])
+        net = self.net_of_pass(place["dataset"], self.config.backbones[place["backbone"]])
         facts = self.facts(net, n.classes)
         numbers = facts.embedding + n.classes + (facts.cells if maps else 0)
         return Work([(net, "forward", n.train)], bytes=4 * n.train * numbers)
@@ -123,7 +131,8 @@ class Works:
         net, times = self.net(place["dataset"], block), block.initialisations
         trained = (net, "train", times * block.epochs * n.train)
         state = _state(self.facts(net, n.classes).weights, block)
-        return Work([trained, (net, "forward", times * n.train)], bytes=8 * 6 * n.train, state=state)
+        read = (self.net_of_pass(place["dataset"], block), "forward", times * n.train)
+        return Work([trained, read], bytes=8 * 6 * n.train, state=state)
 
     def _augment(self, place: dict[str, str]) -> Work:
         n, cells = self.sizes(place["dataset"]).train, int(place["size"]) ** 2
@@ -135,7 +144,7 @@ class Works:
         units = {}
         if selector.reads_features and selector.kind != "score_bins":
             n = self.sizes(selection.dataset)
-            net = self.net(selection.dataset, self.config.backbones[selection.backbone])
+            net = self.net_of_pass(selection.dataset, self.config.backbones[selection.backbone])
             numbers = self.facts(net, n.classes).embedding + (n.classes if selector.features != "embedding" else 0)
             kind = "graphcut_bins" if selector.kind == "adaptive_bins" else selector.kind
             units[f"select {kind}"] = images**2 / n.classes * numbers
@@ -154,7 +163,7 @@ class Works:
         block, kept, dataset = self.config.pixels[place["pixels"]], self._kept(place), place["dataset"]
         networks = []
         if block.step == "mae":  # Grad-CAM++ goes back to the last feature map alone, which is next to nothing
-            networks.append((self.net(dataset, self.config.backbones[block.backbone]), "forward", kept))
+            networks.append((self.net_of_pass(dataset, self.config.backbones[block.backbone]), "forward", kept))
             networks.append((self.autoencoder(dataset, block.autoencoder), "forward", kept))
         return Work(networks, bytes=kept * 3 * self.config.datasets[dataset].size ** 2)
 
@@ -173,7 +182,7 @@ class Works:
 
     def _evaluate(self, place: dict[str, str]) -> Work:
         n = self.sizes(place["dataset"])
-        net = self.net(place["dataset"], self.config.trainers[place["trainer"]])
+        net = self.net_of_evaluation(place["dataset"], self.config.trainers[place["trainer"]])
         return Work([(net, "forward", n.validation + n.test)])
 
     # -- how many -----------------------------------------------------------------------------------------------------
