@@ -69,6 +69,13 @@ def test_what_is_done_is_in_no_batch(demo, change):
     assert [batch for batch in left if batch.stage == "bin"] == of_stage(plan, "bin")
 
 
+def test_weights_that_were_deleted_are_not_made_again_for_a_new_arm(demo, change):
+    plan = limited(demo, change, train=4)
+    metrics = {path for batch in of_stage(plan, "evaluate") for path in batch.each(OUTPUTS["evaluate"][0])}
+    metrics = metrics or {plan.metrics_of(run) for run in plan.runs}
+    assert [batch for batch in of_several_arms(plan, there=metrics.__contains__) if batch.stage == "train"] == []
+
+
 def test_a_cluster_job_finds_its_batch_by_name(demo, change, tmp_path):
     plan = limited(demo, change, default=4)
     found = of_several_arms(plan)

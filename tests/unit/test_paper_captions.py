@@ -17,6 +17,9 @@ def test_a_caption_prints_as_it_is(tmp_path):
     assert "<p>after</p>" in text
 
 
-def test_the_papers_own_scale_is_said_too(tmp_path):
-    write_caption(tmp_path / "c.rst", "", "n = 5 seeds", None)
-    assert (tmp_path / "c.rst").read_text() == "n = 5 seeds.\n\nScale\\: the paper's own.\n"
+def test_the_papers_own_scale_is_said_of_its_run_alone(tmp_path):
+    for run, scale in (("paper", "\nScale\\: the paper's own.\n"), ("my_images", "")):
+        file = tmp_path / "results" / run / "captions" / "c.rst"
+        file.parent.mkdir(parents=True)
+        write_caption(file, "", "n = 5 seeds", None)
+        assert file.read_text() == f"n = 5 seeds.\n{scale}"

@@ -83,7 +83,25 @@ def test_pooled_arms_may_be_fewer_and_the_trend_needs_an_axis():
     tables["fig5b"] = tables["fig5b"][tables["fig5b"]["tobias_size"] < 40]
     rows = judge(CLAIMS, tables, "made up")
     assert rows["verdict"][rows["claim"] == 5].tolist() == ["supported", "supported"]
-    assert rows["of"][rows["claim"] == 5].tolist()[1] == "dq_v2, 32 and 40"
+    assert rows["of"][rows["claim"] == 5].tolist()[1] == "dq_v2, 32", "40 was not run"
+    assert rows["against"][rows["claim"] == 5].tolist()[1] == "dq_v2, 4 and 8"
+
+
+def test_a_pooled_side_without_a_run_is_not_tested():
+    tables = world()
+    tables["fig5b"] = tables["fig5b"][tables["fig5b"]["tobias_size"] < 32]
+    spread = judge(CLAIMS, tables, "made up").query("claim == 5 and part == 2").iloc[0]
+    assert (spread["of"], spread["against"]) == ("dq_v2, 32 and 40", "dq_v2, 4 and 8")
+    assert spread["verdict"] == "not tested"
+    assert spread["why"] == "there are no runs of dataset imagenette, method dq_v2, tobias_size 32 and 40"
+
+
+def test_an_experiment_without_a_finished_run_is_not_tested():
+    """As collect leaves it where partial: true; there is no accuracy among its columns."""
+    planned = world()["fig2"].iloc[:0].drop(columns="test_accuracy")
+    rows = judge(CLAIMS, world() | {"fig2": planned}, "made up")
+    assert verdicts(rows) == {1: "not tested"} | dict.fromkeys(range(2, 11), "supported")
+    assert set(rows["why"][rows["claim"] == 1]) == {"experiment fig2 has no finished run yet"}
 
 
 def test_correction_is_for_the_number_of_claims_tested():

@@ -118,3 +118,16 @@ def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):
         box = text.get_window_extent()
         assert box.x0 >= 0
         assert box.x1 <= size.x1
+
+
+def test_the_axis_says_that_memory_is_the_hosts(jobs, runs):
+    axes = draw_costs(job_costs(jobs), runs, "", None).axes
+    assert axes[1].get_xlabel() == "Peak host memory (MB)"
+
+
+def test_without_a_run_the_figure_says_so(runs):
+    costs = job_costs([])
+    assert costs.empty
+    assert {"dataset", "stage", "seconds", "memory", "selects"} <= set(costs)
+    figure = draw_costs(costs, runs.iloc[:0], "PARTIAL: 6 of 6 runs are missing", "demo")
+    assert figure.axes[0].texts[0].get_text() == "No run to show here has finished yet."

@@ -260,3 +260,30 @@ def test_the_overlay_fades_background_cells_only():
     assert (shown[0, :, 0:2, 2:5] == 55).all()
     assert (shown == 55).sum() == 3 * 2 * 3
     assert set(np.unique(shown)) == {55, 205}
+
+
+def test_a_partial_figure_without_a_run_says_so():
+    planned = pd.DataFrame(columns=["dataset", "label", "seed", "originals", "tobias", "tobias_size"])
+    for kind in ("methods", "line", "mixing"):
+        figure = draw(planned, {"kind": kind, "label": "demo", "partial": True}, "PARTIAL: 6 of 6 runs are missing")
+        said = [text.get_text() for text in (*figure.axes[0].texts, *figure.texts)]
+        assert "No run to show here has finished yet." in said
+        assert "PARTIAL: 6 of 6 runs are missing" in said
+        with pytest.raises(ValueError, match="no row to draw"):
+            draw(planned, {"kind": kind}, "")
+
+
+def test_a_partial_figure_leaves_out_a_reference_without_a_run():
+    frame = sizes()
+    spec = {"kind": "line", "reference": [{"label": "none", "dataset": "elsewhere"}]}
+    with pytest.raises(ValueError, match="no row matches the reference"):
+        draw(frame.dropna(), spec, "")
+    figure = draw(frame.dropna(), {**spec, "partial": True}, "")
+    assert not [line for line in figure.axes[0].lines if line.get_gid() == "reference"]
+
+
+def test_no_panels_draw_one_data_set_as_by_default(tmp_path):
+    for name, spec in (("unset", {}), ("null", {"panel": None})):
+        figure = draw(table(), {"kind": "methods", **spec}, NOTE)
+        style.save(figure, tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+    assert (tmp_path / "unset.png").read_bytes() == (tmp_path / "null.png").read_bytes()

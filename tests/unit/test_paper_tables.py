@@ -121,3 +121,27 @@ def test_latex_compiles(frame, tmp_path):
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     assert (tmp_path / "page.pdf").exists()
+
+
+def test_without_columns_each_row_is_one_mean(frame, tmp_path):
+    """`column: null` means no columns, however many keep ratios there are to make them of."""
+    one = frame[frame["keep_ratio"] == 0.1]
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(one, {**SPEC, "column": None, "better": None}, "note", *files)
+    lines = files[1].read_text().splitlines()
+    assert lines[0] == "| Method | test\\_accuracy | n |"
+    assert "**" not in files[1].read_text()
+    with pytest.raises(ValueError, match="would mix different arms"):
+        results_table(frame, {"column": None})
+
+
+def test_a_partial_table_without_a_run_is_a_head(tmp_path):
+    planned = pd.DataFrame(columns=["dataset", "label", "keep_ratio", "seed"])
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(planned, {**SPEC, "column": "keep_ratio", "partial": True}, "PARTIAL: 6 of 6 runs are missing", *files)
+    lines = files[1].read_text().splitlines()
+    assert lines[0] == "| Method | n |"
+    assert "PARTIAL: 6 of 6 runs are missing" in lines[-1]
+    assert pd.read_csv(files[0]).empty
+    with pytest.raises(ValueError, match="no row to draw"):
+        write_table(planned, SPEC, "", *files)

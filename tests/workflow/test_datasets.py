@@ -123,6 +123,28 @@ def test_a_coreset_of_ones_own_messy_folder(project, own):
     assert manifest["provenance"]["bin"]["selector"]["kind"] == "graphcut_bins"
     assert project.waiting("coresets", "--configfile", *config, config=None) == {}
 
+    # A folder that has changed is said, not packed in silence: nor is its coreset
+    (picture,) = sorted((project.folder / "data/own").rglob("*.png"))[:1]
+    shutil.copy(picture, picture.with_name("another.png"))
+    said = run(project, config, "coresets").stderr
+    assert f"{picture.parent.relative_to(project.folder)} has changed since its images were packed" in said
+    again = "--forcerun", "results/own/own/data/options.json"
+    assert " ".join(again) in said
+    run(project, config, "coresets", *again)
+    assert "has changed" not in run(project, config, "coresets").stderr
+    assert "/another.png" in (project.folder / "results/own/own/data/train/manifest.csv").read_text()
+
+
+def test_only_the_images_that_are_needed_have_to_be_there(project):
+    """One figure can be had without the sets of the others."""
+    own = {"title": "mine", "kind": "image_folder", "path": "data/own", "size": 32}
+    more = {"datasets": {"own": own}, "experiments": {"fig6": {"dataset": "own"}}}
+    config = ["config/smoke.yaml", overlay(project, "more", **more)]
+    run(project, config, "results/smoke/digits/data/options.json")
+    done = run(project, config, "paper_figures/smoke/fig6.pdf", check=False)
+    assert done.returncode != 0
+    assert "datasets.own.path = 'data/own': there is no such folder" in done.stdout + done.stderr
+
 
 def test_training_without_a_test_split_is_refused_before_it_starts(project, own):
     config, _ = own

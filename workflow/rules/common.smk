@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
+from dqv2.paper.spec import spec_of
 from dqv2 import paths
 from dqv2.plan import Plan
 from dqv2.plan.batches import keep_batches, kept_batches, of_any_arm, of_several_arms
@@ -34,7 +36,8 @@ def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
         asked = set(workflow.dag_settings.targets)
-        PLAN.check_folders(training=PLAN.trains and asked != {"coresets"})
+        packed = {job.wildcards.dataset for job in workflow.dag.needrun_jobs() if job.rule.name == "pack"}
+        PLAN.check_folders(packed, training=PLAN.trains and asked != {"coresets"})
         if strangers := [name for name in PLAN.models if name not in SMALL]:
             from dqv2.train.models import check_models
 
@@ -44,6 +47,11 @@ def check_before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     keep_batches(BATCHES, BATCHES_FOLDER)
+
+
+if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
+    for sentence in PLAN.changed_folders():
+        logger.warning(sentence)
 
 
 # Which arms share a job is decided once, by what is there when Snakemake starts. The jobs of a cluster, which read these
@@ -135,15 +143,15 @@ def costs_of_experiment(wildcards):
 
 
 def figure_options(wildcards):
-    block = PLAN.config.experiments[wildcards.experiment].figure
-    reported = reported_values(wildcards.experiment)
-    return PLAN.options("figure", **block.model_dump(exclude_none=True), reported=reported)
+    spec = spec_of(PLAN.config.experiments[wildcards.experiment].figure)
+    spec |= {"partial": True} if PLAN.config.partial else {}
+    return PLAN.options("figure", **spec, reported=reported_values(wildcards.experiment))
 
 
 def table_options(wildcards):
-    block = PLAN.config.experiments[wildcards.experiment].table
-    reported = reported_values(wildcards.experiment)
-    return PLAN.options("table", **block.model_dump(exclude_none=True), reported=reported)
+    spec = spec_of(PLAN.config.experiments[wildcards.experiment].table)
+    spec |= {"partial": True} if PLAN.config.partial else {}
+    return PLAN.options("table", **spec, reported=reported_values(wildcards.experiment))
 
 
 def constrained(names):

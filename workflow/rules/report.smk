@@ -14,6 +14,47 @@ localrules:
     page,
 
 
+def started(experiment):
+    """Whether a run of the experiment has finished."""
+    return any(Path(PLAN.metrics_of(run)).exists() for run, *_ in PLAN.rows[experiment])
+
+
+def shows_runs(experiment):
+    """Whether an experiment is of trainings, so that a partial report can show those that there are."""
+    return PLAN.makes_runs(experiment) and experiment in PLAN.collected
+
+
+def readable(tables):
+    """The tables, by name, that a report reads: all, or what is there where a partial one will do. It starts nothing."""
+    return {name: file for name, file in tables.items() if not PLAN.config.partial or is_there(name, file)}
+
+
+def is_there(name, *files):
+    """Whether a partial report can show an experiment: a run has finished or, where it shows none, its files are made."""
+    experiment = name.removesuffix("_jobs")
+    if experiment in PLAN.rows and shows_runs(experiment):
+        return started(experiment)
+    return experiment in together.diagrams(PLAN) or all(Path(file).exists() for file in files)
+
+
+def page_sections():
+    """What the page shows. In a partial report an experiment without anything to show has no files, and says so."""
+    sections = together.sections(PLAN)
+    if not PLAN.config.partial:
+        return sections
+    return [
+        section if is_there(section["name"], *section["files"].values()) else without_files(section)
+        for section in sections
+    ]
+
+
+def without_files(section):
+    """A section of the page whose experiment has nothing to show yet."""
+    why = "no run has finished" if shows_runs(section["name"]) else "not made yet"
+    bare = {"files": {}, "pictures": [], "table": None, "printed": None}
+    return section | bare | {"note": f"{section['note']} · PARTIAL: {why}"}
+
+
 rule diagram:
     output:
         pdf=report(
@@ -97,7 +138,7 @@ rule cost:
 
 rule claims:
     input:
-        tables=list(together.claim_tables(PLAN).values()),
+        tables=list(readable(together.claim_tables(PLAN)).values()),
     output:
         csv=report(PLAN.under("claims.csv"), caption="../report/claims.rst", category="claims"),
         md=report(PLAN.under("claims.md"), caption="../report/claims.rst", category="claims"),
@@ -107,7 +148,7 @@ rule claims:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("claims"),
-        names=list(together.claim_tables(PLAN)),
+        names=list(readable(together.claim_tables(PLAN))),
         claims=read_claims(),
         scale=PLAN.config.label or PLAN.config.run,
         note=PLAN.run_note(),
@@ -119,7 +160,7 @@ rule claims:
 
 rule numbers:
     input:
-        tables=list(together.tables_of(PLAN).values()),
+        tables=list(readable(together.tables_of(PLAN)).values()),
         claims=PLAN.under("claims.csv"),
     output:
         tex=report(f"{PLAN.figures}/numbers.tex", caption="../report/claims.rst", category="tables"),
@@ -130,7 +171,7 @@ rule numbers:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("numbers"),
-        names=list(together.tables_of(PLAN)),
+        names=list(readable(together.tables_of(PLAN))),
         reported={name: reported_values(name) for name in sorted(PLAN.config.targets) if reported_values(name)},
         text=reported_text(),
         claims=read_claims(),
@@ -143,7 +184,7 @@ rule numbers:
 
 rule page:
     input:
-        files=[file for section in together.sections(PLAN) for file in section["files"].values()],
+        files=[file for section in page_sections() for file in section["files"].values()],
         claims=PLAN.under("claims.csv"),
         text=PLAN.under("experiments/text/numbers.csv"),
         numbers=f"{PLAN.figures}/numbers.tex",
@@ -155,7 +196,7 @@ rule page:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("page"),
-        sections=together.sections(PLAN),
+        sections=page_sections(),
         head={
             "run": PLAN.config.run,
             "label": PLAN.config.label,

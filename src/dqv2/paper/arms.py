@@ -15,6 +15,10 @@ Spec = dict[str, Any]
 NUMBERS = ("mean", "sd", "variance", "plus_minus", "place")
 
 
+class NothingYet(ValueError):
+    """No run that a partial figure or table could show has finished."""
+
+
 def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
     """Boolean mask of the rows whose columns hold the values, each one or a list; None means missing."""
     require_columns(frame, list(where))
@@ -68,7 +72,10 @@ def printed(value: Any, spec: Spec, column: str = "") -> str:
 def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
     """Apply ``where`` and take the references out: (rows to draw, [(label, rows of a reference)]).
 
+    With ``partial`` in the spec, a reference that matches nothing is left out.
+
     Raises:
+        NothingYet: nothing is left, and the spec has ``partial``.
         ValueError: nothing is left, a reference matches nothing, or a row has no value on an axis.
     """
     frame = frame[match(frame, spec.get("where", {}))]
@@ -76,11 +83,15 @@ def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[st
     for entry in spec.get("reference", []):
         hit = match(frame, {name: value for name, value in entry.items() if name != "label"})
         if not hit.any():
+            if spec.get("partial"):
+                continue
             raise ValueError(f"no row matches the reference {entry}")
         references.append((str(entry["label"]), frame[hit]))
         rest &= ~hit
     frame = frame[rest]
     if frame.empty:
+        if spec.get("partial"):
+            raise NothingYet("no run to show has finished")
         raise ValueError(f"no row to draw (where: {spec.get('where', {})})")
     for name in filter(None, (spec["x"], spec.get("hue"), spec.get("panel"))):
         require_columns(frame, [name])

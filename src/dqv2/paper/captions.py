@@ -12,12 +12,13 @@ def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
     """Write the caption as reStructuredText, for `.. include::` in a caption of workflow/report/.
 
     Args:
-        file: where.
+        file: where, ``results/<run>/captions/<name>.rst``: only the run "paper" is at the paper's own scale.
         about: what is shown, or empty.
         note: data, seeds, keep ratio, device.
-        label: the scale, such as "demo"; None is the paper's own.
+        label: the scale, such as "demo"; None says nothing of it, but for the run "paper".
     """
-    scale = f"Scale: {label}, not the paper's own." if label else "Scale: the paper's own."
+    own = "Scale: the paper's own." if Path(file).absolute().parents[1].name == "paper" else ""
+    scale = f"Scale: {label}, not the paper's own." if label else own
     parts = [f"{about[0].upper()}{about[1:]}." if about else "", f"{note}.", scale]
     with atomic_path(file) as draft:
         draft.write_text("\n\n".join(escape(part) for part in parts if part) + "\n", encoding="utf-8", newline="\n")

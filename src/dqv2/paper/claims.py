@@ -76,7 +76,8 @@ def judge(claims: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame], 
     Args:
         claims: as ``read_claims`` gives them.
         tables: experiment -> its tidy table: a row a run, with ``dataset``, ``seed``, the columns that the tests name
-            and their ``y``. An experiment that is missing here was not run.
+            and their ``y``. An experiment that is missing here was not run; one whose table is empty has no
+            finished run yet.
         scale: what the results are of, such as "demo"; stands in every row.
 
     Returns:
@@ -165,9 +166,10 @@ def _compare(
 ) -> dict[str, Any]:
     """One comparison as columns, ``missing`` saying what it lacks."""
     sides = [of] if test.statistic == "trend" else [of, against]
-    if table is None:
+    if table is None or table.empty:
         names = [_text(None, side, test) for side in sides]
-        return _as_row(None, names, f"experiment {test.experiment} was not run") | {"dataset_title": of["dataset"]}
+        lacks = "was not run" if table is None else "has no finished run yet"
+        return _as_row(None, names, f"experiment {test.experiment} {lacks}") | {"dataset_title": of["dataset"]}
     require_columns(table, [*of, *against, test.y, "seed", *filter(None, [test.over])])
     table = table[table[test.y].notna()]
     found = [table[match(table, side)] for side in sides]
@@ -179,7 +181,7 @@ def _compare(
     extra = {"dataset_title": title.iloc[0] if len(title) else of["dataset"]}
     empty = [side for side, rows in zip(sides, found, strict=True) if rows.empty]
     if empty:
-        lacking = ", ".join(f"{name} {printed(value, {})}" for name, value in empty[0].items())
+        lacking = ", ".join(f"{name} {_listed(value)}" for name, value in empty[0].items())
         return _as_row(None, names, f"there are no runs of {lacking}") | extra
     arms = [_arms(rows, test.over or test.pool, test) for rows in found]
     if test.statistic == "trend":
@@ -205,12 +207,18 @@ def _arms(rows: pd.DataFrame, by: str | None, test: ClaimTest) -> list[pd.Series
 
 
 def _text(rows: pd.DataFrame | None, side: dict[str, Any], test: ClaimTest) -> str:
-    """How a side is called: its runs' printed name, else its values in the claims' data."""
+    """How a side is called: its runs' printed name, else its values in the claims' data; of the pooled ones those
+    that were run."""
     labels = list(rows["label"].dropna().unique()) if rows is not None and "label" in rows else []
     if len(labels) == 1 and not test.pool:
         return str(labels[0])
-    values = [value for name, value in side.items() if name not in ("dataset", *test.each)]
-    return ", ".join(" and ".join(map(str, v)) if isinstance(v, list) else printed(v, {}) for v in values)
+    if rows is not None and len(rows) and isinstance(pooled := side.get(test.pool), list):
+        side = side | {test.pool: [value for value in pooled if match(rows, {test.pool: value}).any()]}
+    return ", ".join(_listed(value) for name, value in side.items() if name not in ("dataset", *test.each))
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(printed(one, {}) for one in (value if isinstance(value, list) else [value]))
 
 
 def _words(rows: pd.DataFrame, columns: list[str]) -> str:

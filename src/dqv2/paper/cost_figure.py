@@ -1,4 +1,4 @@
-"""The cost of the methods as a figure: seconds and peak memory of each stage, and accuracy against all seconds."""
+"""The cost of the methods as a figure: seconds and peak host memory of each stage, and accuracy against all seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dqv2.paper.costs import WHOLE
 
 
 def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | None) -> Figure:
-    """Draw one row a dataset: seconds a stage, peak memory a stage, accuracy (%) against selection and training
+    """Draw one row a dataset: seconds a stage, peak host memory a stage, accuracy (%) against selection and training
     seconds.
 
     Args:
@@ -24,8 +24,10 @@ def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | N
         note, label: as in ``figures``.
 
     Seconds and memory are on logarithmic axes, a mark a method (the mean over its jobs), each seed a small one in the
-    last panel.
+    last panel. Without a run the figure says that none has finished.
     """
+    if runs.empty:
+        return layout.nothing_yet(title=None, label=label, note=note)
     datasets = list(dict.fromkeys(runs["dataset"]))
     names = list(dict.fromkeys(runs["label"]))
     looks = looks_of(names, "label", runs, {})
@@ -42,7 +44,7 @@ def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | N
             if len(datasets) > 1:
                 row[0].set_title(str(here["dataset_title"].iloc[0]), loc="left")
         grid[-1][0].set_xlabel("Seconds a coreset")
-        grid[-1][1].set_xlabel("Peak memory (MB)")
+        grid[-1][1].set_xlabel("Peak host memory (MB)")
         grid[-1][2].set_xlabel("Seconds, selection and training")
         marks = [Line2D([], [], color=look.colour, marker=look.marker, ms=5.5, ls="none") for look in looks.values()]
         layout.surround(figure, title=None, label=label, note=note, legend=(marks, list(looks), None))

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 WHOLE = "whole selection"  # a row of the table: all stages of a coreset together
+COLUMNS = ("dataset", "dataset_title", "method", "label", "stage", "seed", "seeds", "selects")
+COLUMNS += ("seconds", "wall", "memory")
 
 
 def read_benchmark(file: Path) -> dict[str, float]:
@@ -77,6 +79,8 @@ def job_costs(jobs: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "memory": float(np.fmax.reduce([found["memory"] for found in measured])),
             }
         )
+    if not rows:  # of a partial experiment
+        return pd.DataFrame(columns=list(COLUMNS))
     frame = pd.DataFrame(rows)
     whole = frame[frame["selects"]].groupby(
         ["dataset", "dataset_title", "method", "label", "seed", "seeds"], sort=False, as_index=False

@@ -16,6 +16,7 @@ Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all k
                         these values in these columns
     reference           horizontal lines: [{label, column: value, ...}], mean ± sd of the rows that match
     values              (methods) print "mean ± sd" above each column, true unless set
+    partial             runs may be missing: a reference without one is left out, a figure without one says so
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dqv2.paper import layout, style
-from dqv2.paper.arms import NUMBERS, Spec, looks_of, match, ordered, printed, reported, select
+from dqv2.paper.arms import NUMBERS, NothingYet, Spec, looks_of, match, ordered, printed, reported, select
 from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
@@ -46,7 +47,10 @@ def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     kind = spec.get("kind")
     if kind not in KINDS:
         raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(KINDS))}")
-    return KINDS[kind](frame, spec, note)
+    try:
+        return KINDS[kind](frame, spec, note)
+    except NothingYet:
+        return layout.nothing_yet(title=spec.get("title"), label=spec.get("label"), note=note)
 
 
 def methods(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:

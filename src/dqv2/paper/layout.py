@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from dqv2.paper.style import GREY, RC, SMALL
+from dqv2.paper.style import COLUMN, GREY, RC, SMALL, context, new_figure
 
 EDGE = 0.05  # inches between the figure's edge and what stands next to it
 LINE = 1.25  # height of a line of text over its size
@@ -87,6 +87,19 @@ def surround(figure: Figure, *, title: str | None, label: str | None, note: str,
         figure.text(*at, shown, ha="left", va="bottom", fontsize=SMALL, color=GREY, linespacing=1, gid="note")
         bottom += (shown.count("\n") + 1) * SMALL * LINE / 72 + 0.04
     figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height))
+
+
+def nothing_yet(*, title: str | None, label: str | None, note: str) -> Figure:
+    """What a partial report shows of an experiment before its first run has finished: that, in words."""
+    with context():
+        figure = new_figure(COLUMN, 1.6)
+        ax = figure.subplots()
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "No run to show here has finished yet.", ha="center", va="center")
+        surround(figure, title=title, label=label, note=note)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
 
 
 def badge(figure: Figure, label: str) -> Text:

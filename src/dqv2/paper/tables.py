@@ -13,6 +13,7 @@ Keys of the spec:
     beside              further columns of the tidy table whose means stand beside: selection_seconds, ...
     row_title           the head of the first column, "Method" unless set
     reported            the paper's values, as in ``figures``
+    partial             runs may be missing: a table without one has its head alone
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.arms import Spec, match, ordered, printed, reported, select
+from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
 from dqv2.paper.collect import write_csv
 from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
 from dqv2.runtime.files import atomic_path
@@ -62,8 +63,11 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
     """
     spec = _filled(frame, spec)
-    frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
     by = [name for name in (spec["row"], spec["column"]) if name]
+    try:
+        frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
+    except NothingYet:
+        return pd.DataFrame(columns=[*by, "mean", "sd", "variance", "n", "ci95", "best"])
     require_one_row_per_seed(frame, by)
     table = summarise(frame, by, spec["y"])[[*by, "mean", "sd", "variance", "n", "ci95"]]
     if "coreset_size" in frame:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from dqv2 import paths
 from dqv2.paths import chunk_name
 from dqv2.plan.graph import OUTPUTS, Chunk, Job, inputs_of, job_of, jobs_of
 from dqv2.plan.plan import Plan
@@ -141,9 +142,12 @@ def of_several_arms(plan: Plan, there: Callable[[str], bool] = lambda path: Fals
     for job, chunk in dict.fromkeys(pair for jobs in needed for pair in jobs.items()):
         if plan.config.arms_of(job.stage) == 1 or job.stage not in OPTIONS:
             continue
-        if all(there(plan.under(job.path.replace("{seed}", str(seed)))) for seed in chunk):
+        axes = job_of(job.path)[1]
+        # Weights may have been deleted once there were metrics
+        made = [job.path, paths.METRICS.format(**axes)] if job.stage == "train" else [job.path]
+        if any(all(there(plan.under(file.replace("{seed}", str(seed)))) for seed in chunk) for file in made):
             continue
-        arm = {name: value for name, value in job_of(job.path)[1].items() if name != "seed"}
+        arm = {name: value for name, value in axes.items() if name != "seed"}
         if job.stage == "sample" and plan.selections[arm["dataset"], arm["selection"]].selector in plan.published:
             continue  # a list from elsewhere
         sources = [job_of(path)[0].stage for path in inputs_of(plan, job.stage, arm)]

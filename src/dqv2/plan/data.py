@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,30 @@ def without_test(config: Config, datasets: list[str]) -> list[str]:
         block = config.datasets[name]
         if block.kind == "image_folder" and not block.test and not Path(block.path, "test").expanduser().is_dir():
             found.append(NO_TEST.format(name=name, place=block.path))
+    return found
+
+
+def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
+    """One sentence for each dataset of a person's own that got or lost files after it was packed.
+
+    Snakemake does not look into such a folder. Neither are the files looked at here, which would take minutes for a
+    large set: a folder says itself when a file was added, removed or put in another's place.
+
+    Args:
+        config: the configuration.
+        packs: dataset -> the file of its pack that was written last; one that is not there is passed over.
+    """
+    found = []
+    for name, pack in packs.items():
+        if config.datasets[name].kind not in ("image_folder", "table") or not Path(pack).exists():
+            continue
+        made = Path(pack).stat().st_mtime
+        folders = (Path(place) for place, _, _ in os.walk(Path(folder_of(config, name)).expanduser(), followlinks=True))
+        if changed := next((folder for folder in folders if folder.stat().st_mtime > made), None):
+            found.append(
+                f"datasets.{name}: {changed} has changed since its images were packed; the pack is used as it is, "
+                f"unless you have it made anew, with all that follows: add --forcerun {pack} to the command"
+            )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dqv2.config.blocks import Selector
 from dqv2.plan.graph import Job, chain_of, job_of
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import title_of
@@ -73,9 +74,12 @@ def _detail(plan: Plan, job: Job, run: Any) -> str:
             else f"{block.model}, random weights"
         )
     if job.stage == "augment":
-        return f"{title_of(config.masks, s.mask)}, {s.tobias_size} × {s.tobias_size} cells, another image's background"
+        mask, size = wildcards["mask"], wildcards["size"]
+        stored = (mask, size) == (s.mask, str(s.tobias_size))  # else the trainer reads the masks alone
+        background = "another image's background" if stored else "backgrounds drawn anew in training"
+        return f"{title_of(config.masks, mask)}, {size} × {size} cells, {background}"
     if job.stage == "features":
-        return f"by the {title_of(config.backbones, s.backbone)}"
+        return f"by the {title_of(config.backbones, wildcards['backbone'])}"
     if job.stage == "bin":
         mixture, selector = config.mixtures[s.mixture], config.selectors[s.selector]
         pool = [(mixture.originals, "originals"), (mixture.tobias, "Tobias images")]
@@ -84,7 +88,8 @@ def _detail(plan: Plan, job: Job, run: Any) -> str:
         how = selector.title or selector.kind.removesuffix("_bins").replace("graphcut", "GraphCut").replace("_", " ")
         return f"{' + '.join(shares)}: {how}" + (f", {n_bins} bins" if n_bins else "")
     if job.stage == "sample":
-        return f"the same share of every bin: {100 * run.keep_ratio:g} % of the originals' number"
+        of = "the pool" if config.mixtures[s.mixture].budget == "pool" else "the originals' number"
+        return f"{_drawn(config.selectors[s.selector])}: {100 * run.keep_ratio:g} % of {of}"
     if job.stage == "autoencoder":
         block = config.autoencoders[wildcards["autoencoder"]]
         return f"{block.title}: pre-trained here on the full set, {_counted(block.epochs)}"
@@ -102,6 +107,20 @@ def _detail(plan: Plan, job: Job, run: Any) -> str:
         length = _counted(block.epochs) if block.epochs else f"{block.iterations} iterations"
         return f"{block.title or run.trainer}, {length}, batch {block.batch_size}"
     return ""
+
+
+def _drawn(selector: Selector) -> str:
+    """How a coreset is drawn from what the selector leaves; see `dqv2.select.coreset.draw`."""
+    if selector.kind == "published":
+        return "the published list"
+    if selector.kind == "random":  # all in one bin
+        return "at random, the same share of every class"
+    return {
+        "bins": "the same share of every bin",
+        "adaptive": "from every bin by its size and importance",
+        "strata": "the same number from every stratum",
+        "rank": "the first of every class",
+    }[selector.sampler]
 
 
 def _counted(epochs: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,14 @@ class Plan(Params):
                     f"{key}.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
                 )
 
-    def check_folders(self, *, training: bool = True) -> None:
-        """Before the first job: all images that are still to be packed must be there, some to evaluate on if asked."""
-        datasets = [name for name in sorted({run.selection.dataset for run in self.runs}) if not self._is_packed(name)]
+    def check_folders(self, packed: Iterable[str] | None = None, *, training: bool = True) -> None:
+        """Before the first job: the images that it will pack must be there, some to evaluate on if asked.
+
+        Args:
+            packed: the datasets that are to be packed; by default all without a pack.
+            training: whether anything is trained and evaluated.
+        """
+        datasets = [name for name in self.datasets if not self._is_packed(name)] if packed is None else sorted(packed)
         faults = data.missing_folders(self.config, datasets)
         if training and not faults:
             faults = data.without_test(self.config, datasets)
@@ -51,11 +57,21 @@ class Plan(Params):
         if training and (faults := missing_weights(self.config, self.runs)):
             raise ConfigError("\n  ".join(["weights are missing:", *faults]))
 
+    def changed_folders(self) -> list[str]:
+        """One sentence for each of a person's own folders that got or lost files after it was packed."""
+        packs = {name: self.under(paths.PACK_OPTIONS).format(dataset=name) for name in self.datasets}
+        return data.changed_folders(self.config, packs)
+
+    @property
+    def datasets(self) -> list[str]:
+        """The sets that the plan trains or selects on."""
+        return sorted({run.selection.dataset for run in self.runs})
+
     @cached_property
     def fetches(self) -> dict[str, str]:
         """The published sets that the plan uses: the file that says that one is there -> a name for its rule."""
         found = {}
-        for dataset in sorted({run.selection.dataset for run in self.runs}):
+        for dataset in self.datasets:
             for file in self.fetched_of(dataset):
                 name = self.config.datasets[dataset].archive.replace("-", "_")
                 found.setdefault(file, f"{name}_{dataset}" if name in found.values() else name)
