@@ -82,7 +82,7 @@ def test_a_sound_folder_runs(project, images):
     ]
     project.snakemake("--config", *options, config="folder")
     assert (project.folder / "paper_figures/folder/own.png").exists()
-    assert len(project.metrics()) == 4
+    assert len(project.metrics()) == 6  # three methods, two seeds
     # A wrong path now is named before anything starts, and what there is stays
     options.append("datasets={own: {path: data/elsewhere}}")
     done = project.snakemake("--config", *options, config="folder", check=False)
