@@ -9,7 +9,7 @@ ENVS = Path(__file__).parent
 
 def compile_pins(name: str) -> None:
     """NAME.in -> NAME.txt; without the address of any package index."""
-    options = ["--quiet", "--universal", "--python-version", "3.11", "--no-emit-index-url", "--no-annotate"]
+    options = ["--quiet", "--universal", "--python-version", "3.11", "--no-annotate"]
     command = [
         sys.executable,
         "-m",

@@ -10,7 +10,6 @@ from dqv2.config import ConfigError, load_config
 from dqv2.paper.reported import reported_values
 from dqv2.paper.spec import spec_of
 from dqv2 import paths
-from dqv2.plan import report as together
 from dqv2.plan import Plan
 from dqv2.plan.batches import keep_batches, kept_batches, of_any_arm, of_several_arms
 from dqv2.plan.needs import needs as needs_of, threads as threads_of
@@ -143,16 +142,14 @@ def costs_of_experiment(wildcards):
     return present(file for stages in costs for files in stages.values() for file in files)
 
 
-def figure_options(wildcards):
-    spec = spec_of(PLAN.config.experiments[wildcards.experiment].figure)
-    spec |= {"partial": True} if PLAN.config.partial else {}
-    return PLAN.options("figure", **spec, reported=reported_values(wildcards.experiment))
+def drawn_options(kind):
+    """The params of what is drawn or printed of an experiment, from its block: "figure" or "table"."""
 
+    def options(wildcards):
+        spec = spec_of(getattr(PLAN.config.experiments[wildcards.experiment], kind), partial=PLAN.config.partial)
+        return PLAN.options(kind, **spec, reported=reported_values(wildcards.experiment))
 
-def table_options(wildcards):
-    spec = spec_of(PLAN.config.experiments[wildcards.experiment].table)
-    spec |= {"partial": True} if PLAN.config.partial else {}
-    return PLAN.options("table", **spec, reported=reported_values(wildcards.experiment))
+    return options
 
 
 def constrained(names):
@@ -169,44 +166,3 @@ def with_pictures(steps):
     """The active experiments whose pictures show these steps, as a wildcard constraint."""
     shown = {name: PLAN.config.experiments[name].pictures for name in PLAN.config.targets}
     return constrained(name for name, pictures in shown.items() if pictures and pictures.steps == steps)
-
-
-def started(experiment):
-    """Whether a run of the experiment has finished."""
-    return any(Path(PLAN.metrics_of(run)).exists() for run, *_ in PLAN.rows[experiment])
-
-
-def shows_runs(experiment):
-    """Whether an experiment is of trainings, so that a partial report can show those that there are."""
-    return PLAN.makes_runs(experiment) and experiment in PLAN.collected
-
-
-def readable(tables):
-    """The tables, by name, that a report reads: all, or what is there where a partial one will do. It starts nothing."""
-    return {name: file for name, file in tables.items() if not PLAN.config.partial or is_there(name, file)}
-
-
-def is_there(name, *files):
-    """Whether a partial report can show an experiment: a run has finished or, where it shows none, its files are made."""
-    experiment = name.removesuffix("_jobs")
-    if experiment in PLAN.rows and shows_runs(experiment):
-        return started(experiment)
-    return experiment in together.diagrams(PLAN) or all(Path(file).exists() for file in files)
-
-
-def page_sections():
-    """What the page shows. In a partial report an experiment without anything to show has no files, and says so."""
-    sections = together.sections(PLAN)
-    if not PLAN.config.partial:
-        return sections
-    return [
-        section if is_there(section["name"], *section["files"].values()) else without_files(section)
-        for section in sections
-    ]
-
-
-def without_files(section):
-    """A section of the page whose experiment has nothing to show yet."""
-    why = "no run has finished" if shows_runs(section["name"]) else "not made yet"
-    bare = {"files": {}, "pictures": [], "table": None, "printed": None}
-    return section | bare | {"note": f"{section['note']} · PARTIAL: {why}"}

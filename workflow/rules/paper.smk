@@ -75,7 +75,7 @@ rule figure:
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=figure_options,
+        options=drawn_options("figure"),
         about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
@@ -105,7 +105,7 @@ rule table:
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=table_options,
+        options=drawn_options("table"),
         about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),

@@ -2,7 +2,10 @@
 
 from dqv2.paper.reported import read_claims, reported_text, reported_values
 from dqv2.plan import report as together
+from dqv2.plan.partial import page_sections, readable
 from dqv2.plan.pipeline import pipelines
+
+SECTIONS = page_sections(PLAN)
 
 
 localrules:
@@ -97,7 +100,7 @@ rule cost:
 
 rule claims:
     input:
-        tables=list(readable(together.claim_tables(PLAN)).values()),
+        tables=list(readable(PLAN, together.claim_tables(PLAN)).values()),
     output:
         csv=report(PLAN.under("claims.csv"), caption="../report/claims.rst", category="claims"),
         md=report(PLAN.under("claims.md"), caption="../report/claims.rst", category="claims"),
@@ -107,7 +110,7 @@ rule claims:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("claims"),
-        names=list(readable(together.claim_tables(PLAN))),
+        names=list(readable(PLAN, together.claim_tables(PLAN))),
         claims=read_claims(),
         scale=PLAN.config.label or PLAN.config.run,
         note=PLAN.run_note(),
@@ -119,7 +122,7 @@ rule claims:
 
 rule numbers:
     input:
-        tables=list(readable(together.tables_of(PLAN)).values()),
+        tables=list(readable(PLAN, together.tables_of(PLAN)).values()),
         claims=PLAN.under("claims.csv"),
     output:
         tex=report(f"{PLAN.figures}/numbers.tex", caption="../report/claims.rst", category="tables"),
@@ -130,7 +133,7 @@ rule numbers:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("numbers"),
-        names=list(readable(together.tables_of(PLAN))),
+        names=list(readable(PLAN, together.tables_of(PLAN))),
         reported={name: reported_values(name) for name in sorted(PLAN.config.targets) if reported_values(name)},
         text=reported_text(),
         claims=read_claims(),
@@ -143,7 +146,7 @@ rule numbers:
 
 rule page:
     input:
-        files=[file for section in page_sections() for file in section["files"].values()],
+        files=[file for section in SECTIONS for file in section["files"].values()],
         claims=PLAN.under("claims.csv"),
         text=PLAN.under("experiments/text/numbers.csv"),
         numbers=f"{PLAN.figures}/numbers.tex",
@@ -155,7 +158,7 @@ rule page:
         "../../envs/dqv2.yaml"
     params:
         options=PLAN.options("page"),
-        sections=page_sections(),
+        sections=SECTIONS,
         head={
             "run": PLAN.config.run,
             "label": PLAN.config.label,

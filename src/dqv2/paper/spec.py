@@ -10,7 +10,9 @@ from dqv2.config.base import Block
 NULLABLE = ("hue", "panel", "column", "better")
 
 
-def spec_of(block: Block) -> dict[str, Any]:
-    """The keys of a block that have a value, and those of ``NULLABLE`` that were set to null."""
+def spec_of(block: Block, *, partial: bool = False) -> dict[str, Any]:
+    """The keys of a block that have a value, those of ``NULLABLE`` that were set to null, and whether runs may be
+    missing."""
     nulls = [name for name in NULLABLE if name in block.model_fields_set and getattr(block, name) is None]
-    return block.model_dump(exclude_none=True) | dict.fromkeys(nulls)
+    spec = block.model_dump(exclude_none=True) | dict.fromkeys(nulls)
+    return spec | {"partial": True} if partial else spec
