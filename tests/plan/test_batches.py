@@ -131,7 +131,7 @@ def test_a_limit_for_no_stage_is_refused(demo, change):
 def test_a_batch_says_what_it_does(demo, change):
     plan = limited(demo, change, train=3)
     batch = of_stage(plan, "train")[0]
-    assert re.fullmatch("train_0_1_2_3_4_batch_[0-9a-f]{6}", batch.name)
+    assert re.fullmatch("train_0_1_2_3_batch_[0-9a-f]{6}", batch.name)
     assert batch.message("train {wildcards.trainer}: {wildcards.selection}").endswith(", and 2 more")
     assert batch.place("anything") == f"digits/batches/{batch.name}"
     (alone,) = of_any_arm(plan, "train")
