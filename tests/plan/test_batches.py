@@ -129,15 +129,15 @@ def test_a_limit_for_no_stage_is_refused(demo, change):
 
 
 def test_a_batch_says_what_it_does(demo, change):
-    plan = limited(demo, change, train=3)
+    plan = limited(change(demo, "seeds", [0, 1, 2, 3]), change, train=3)
     batch = of_stage(plan, "train")[0]
     assert re.fullmatch("train_0_1_2_3_batch_[0-9a-f]{6}", batch.name)
     assert batch.message("train {wildcards.trainer}: {wildcards.selection}").endswith(", and 2 more")
     assert batch.place("anything") == f"digits/batches/{batch.name}"
     (alone,) = of_any_arm(plan, "train")
-    assert (alone.name, alone.size) == ("train_0_1_2_3_4", 5)
+    assert (alone.name, alone.size) == ("train_0_1_2_3", 4)
     assert alone.message("train {wildcards.trainer}") == "train {wildcards.trainer}"
-    assert alone.place("a/seed-{seed}/model.pt") == "a/seed-0_1_2_3_4"
+    assert alone.place("a/seed-{seed}/model.pt") == "a/seed-0_1_2_3"
 
 
 def test_a_batch_asks_for_the_most_devices_of_its_trainers(demo, change):
