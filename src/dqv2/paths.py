@@ -18,13 +18,13 @@ FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-
 FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
 BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
 CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
-EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/export-{form}"
 PUBLISHED = "published/{selector}.csv"
 SCORES = "{dataset}/scores/{backbone}/seed-{seed}/scores.npz"
 AUTOENCODER = "{dataset}/autoencoder/{autoencoder}/model.pt"  # pre-trained here
 WEIGHTS = "autoencoders/{autoencoder}.json"  # published weights, looked at
 PIXELS = "{dataset}/pixels/{selection}/keep-{keep}/{pixels}/seed-{seed}/pixels.npz"
 # {step} is empty, or "pixels-NAME/" where something is done to the coreset's pixels
+EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}"
 MODEL = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/model.pt"
 TRAINING = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json"
 METRICS = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json"

@@ -1,5 +1,6 @@
 """What a run will cost: hours by hand from made-up rates, what sharing saves, what is labelled an estimate."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -287,6 +288,24 @@ def test_the_command(capsys, monkeypatch):
         with pytest.raises(SystemExit):
             run(*wrong)
         assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["own_images", "folder", "boxes"])
+def test_each_configuration_has_a_cost(file, capsys, monkeypatch):
+    """Also those that train nothing: of coresets, of masks."""
+    monkeypatch.chdir(ROOT)
+    images = ["--images", "own=5000", "--images", "tiny_imagenet=100000"]
+    assert main([f"config/{file}.yaml", "--cost", "--device", "cpu", "--cores", "2", *images]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^sample +1 |^augment +[1-9]", printed, re.MULTILINE)
+    assert bool(re.search("^train ", printed, re.MULTILINE)) == (file == "folder")
+
+
+def test_a_plan_without_a_network_has_a_cost_too(demo, rates, change):
+    block = {"method": ["random"], "export": {"images": "links"}}
+    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
+    printed = "\n".join(lines(plan, rates, estimate(plan, rates, "cpu", facts=facts)))
+    assert "core-hours (from measured rates): 0.0; without sharing 0.0, so that sharing saves 0%" in printed
 
 
 def test_the_plan_itself_imports_no_torch_for_costs():

@@ -9,6 +9,7 @@ from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
 from dqv2.data.archives import ARCHIVES
 from dqv2.plan import Plan
+from dqv2.plan.batches import count_jobs
 from dqv2.stages import STAGES
 from tests.conftest import merged
 
@@ -75,6 +76,39 @@ def test_a_coreset_for_each_dataset_method_keep_ratio_and_seed(demo, change):
     both = make(change(change(demo, "experiments.mine", block), "targets", ["mine", "fig4a"]))
     assert both.trains
     assert sum(path.endswith("export-ids") for path in both.exports()) == 4 * len(demo["seeds"])
+
+
+def test_a_redrawn_coreset_is_exported_with_its_pixels_and_its_ids_without(demo, change):
+    block = {"method": ["dq", "dq_no_pixel"], "export": {"images": "copies"}}
+    mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
+    folder = "results/demo/digits/coreset/o100/backbone-early/bins/keep-0.1"
+    exported, plain = make(mine), make(change(mine, "experiments.mine.export.images", "none"))
+    assert f"{folder}/pixels-mae/seed-0/export-copies-png" in exported.targets()
+    assert f"{folder}/seed-0/export-copies-png" in exported.targets()
+    assert set(plain.targets()) == {f"{folder}/seed-{seed}/export-ids" for seed in demo["seeds"]}
+    count = [{stage for stage, n in count_jobs(plan)[0].items() if n} for plan in (exported, plain)]
+    assert count[0] - count[1] == {"autoencoder", "pixels"}
+    assert "sample" in count[1]
+    assert not count[0] & {"train", "evaluate"}
+    (dq, plain_dq) = (run for run in exported.runs if run.seed == 0)
+    options = exported.export_options(dq.selection, 0.1, "copies-png", "pixels-mae/")["provenance"]
+    assert options.pop("pixels") == exported.pixels_options("mae")
+    assert options == exported.export_options(plain_dq.selection, 0.1, "copies-png")["provenance"]
+
+
+def test_two_labels_fit_into_no_folder_of_a_class(demo, change):
+    block = {"method": ["dq_cutmix"], "export": {"images": "packed"}}
+    mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
+    with pytest.raises(ConfigError, match=r"experiments\.mine\.export: pixels cutmix gives each image two labels"):
+        make(mine)
+    assert make(change(mine, "experiments.mine.export.images", "none")).exports()
+
+
+def test_an_overlap_trains_nothing(demo, change):
+    block = {"method": ["dq_v2"], "mask": ["object", "early"], "overlap": True, "table": {"y": "iou", "column": "mask"}}
+    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
+    jobs = {stage for stage, n in count_jobs(plan)[0].items() if n}
+    assert jobs == {"pack", "early_train", "saliency", "augment"}
 
 
 def test_an_overlap_needs_masks_and_objects(demo, change):

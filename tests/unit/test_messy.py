@@ -1,5 +1,6 @@
 """A folder as people have them: every oddity is read as it should be, or named and left out."""
 
+import json
 import os
 import random
 import shutil
@@ -301,6 +302,26 @@ def test_a_coreset_of_a_messy_folder_is_read_by_torchvision_and_timm(folder, tmp
             assert not path.is_symlink()
 
 
+@pytest.mark.parametrize("images", ["none", "links", "packed"])
+def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(folder, tmp_path, images):
+    root, *_ = folder
+    pack = packed(root, tmp_path / "out")
+    coreset = mix(len(pack), originals=0.6, tobias=0.0, generator=torch.Generator().manual_seed(0))
+    redrawn = np.random.default_rng(0).integers(0, 256, (len(coreset), *pack.images.shape[1:]), dtype=np.uint8)
+    options = {"source": str(root), "redrawn": redrawn, "images": images}
+    target = export_coreset(tmp_path / "coreset", coreset, pack, None, **options)
+    rows = table(target)
+    assert {row["kind"] for row in rows} == {"redrawn"}
+    assert coreset_files(target / "ids.csv", root) == [], "no original is of this coreset"
+    for row, pixels in zip(rows, redrawn, strict=True) if images != "none" else []:
+        assert row["image"].endswith("_redrawn.png")
+        with Image.open(target / row["image"]) as image:
+            np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
+    assert json.loads((target / "manifest.json").read_text())["n_redrawn"] == len(coreset)
+    with pytest.raises(ValueError, match="redrawn images for a coreset of"):
+        export_coreset(tmp_path / "coreset", coreset, pack, None, **options | {"redrawn": redrawn[1:]})
+
+
 def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(folder, tmp_path):
     target, coreset, pack, _ = exported(folder, tmp_path)
     moved = tmp_path / "another disk" / "set"
@@ -325,8 +346,6 @@ def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(fold
 
 
 def test_the_manifest_tells_the_making(folder, tmp_path):
-    import json
-
     target, coreset, pack, _ = exported(folder, tmp_path, provenance={"seed": 3})
     manifest = json.loads((target / "manifest.json").read_text())
     assert manifest["n"] == len(coreset)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -64,6 +65,24 @@ def test_storage_is_of_the_same_images(smoke):
     size = {row["variant"]: float(row["megabytes"]) for row in rows}
     assert size["dropped"] < size["original"]
     assert {row["coreset_size"] for row in rows} == {"20"}
+
+
+def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(smoke):
+    selection = "digits/{}/o100/backbone-early/bins/keep-0.1"
+    folder = f"results/smoke/{selection.format('coreset')}/pixels-mae/seed-0/export-packed-png"
+    smoke.snakemake(folder)
+    folder = smoke.folder / folder
+    redrawn = np.load(smoke.folder / f"results/smoke/{selection.format('pixels')}/mae/seed-0/pixels.npz")
+    with (folder / "ids.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    for row, pixels in zip(rows, redrawn["images"], strict=True):
+        assert row["kind"] == "redrawn"
+        with Image.open(folder / row["image"]) as image:
+            np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
+    making = json.loads((folder / "manifest.json").read_text())["provenance"]
+    assert making["pixels"]["step"] == "mae"
+    assert making["autoencoder_sha256"] == str(redrawn["weights"])
 
 
 def test_rows_and_sizes_are_exact(smoke):

@@ -15,6 +15,7 @@ for batch in batches("export"):
             train=pack("train"),
             coresets=batch.each(paths.CORESET),
             recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
+            pixels=batch.reads(lambda arm: PLAN.pixels_of(arm.step)),
         output:
             folders=[directory(folder) for folder in batch.each(paths.EXPORT)],
         log:
@@ -27,7 +28,7 @@ for batch in batches("export"):
             **needs("export", batch),
         params:
             options=lambda wildcards: PLAN.export_options(
-                selection_of(wildcards), float(wildcards.keep), wildcards.form
+                selection_of(wildcards), float(wildcards.keep), wildcards.form, wildcards.step
             ),
         message:
             "export the coreset of {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"

@@ -1,6 +1,7 @@
 """Coresets as folders to give away: ids with checksums, where they come from, images if asked."""
 
 from dqv2.data import Pack
+from dqv2.pixel.step import PixelStep
 from dqv2.runtime.job import run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.select.coreset import read_pool
@@ -12,7 +13,11 @@ def main(snakemake):
     options, inputs = dict(snakemake.params.options), snakemake.input
     pack = Pack.open(inputs.train)
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
-    for coreset_file, recipe_file, folder in zip(inputs.coresets, recipes, snakemake.output.folders, strict=True):
+    steps = list(inputs.get("pixels", [])) or [None] * len(inputs.coresets)
+    files = zip(inputs.coresets, recipes, steps, snakemake.output.folders, strict=True)
+    for coreset_file, recipe_file, step_file, folder in files:
+        pixels = PixelStep.load(step_file, coreset=coreset_file) if step_file else None
+        weights = {"autoencoder_sha256": pixels.weights} if pixels else {}
         coreset = read_pool(coreset_file, pack)
         export_coreset(
             folder,
@@ -20,11 +25,13 @@ def main(snakemake):
             pack,
             Recipe.load(recipe_file) if recipe_file else None,
             source=options["folder"],
+            redrawn=pixels.images if pixels else None,
             images=options["images"],
             generated=options["generated"],
-            provenance={**options["provenance"], "seed": seed_of(folder)},
+            provenance={**options["provenance"], **weights, "seed": seed_of(folder)},
         )
-        say(f"coreset of {len(coreset):,} images ({int(coreset.tobias.sum()):,} generated): {folder}")
+        made = len(coreset) if pixels else int(coreset.tobias.sum())
+        say(f"coreset of {len(coreset):,} images ({made:,} generated): {folder}")
 
 
 if "snakemake" in globals():

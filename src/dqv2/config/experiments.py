@@ -96,7 +96,7 @@ class Storage(Block):
 class Export(Block):
     """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
 
-    `generated` is how Tobias images, and packed originals, are written.
+    `generated` is how Tobias and redrawn images, and packed originals, are written.
     """
 
     images: Literal["none", "links", "copies", "packed"] = "none"

@@ -27,6 +27,13 @@ def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
                 faults.append(f"experiments.{name}.{key} needs a run whose pixels an autoencoder redraws (step: mae)")
             if block and any(run.selection.mask for run, *_ in rows_by_experiment[name]):
                 faults.append(f"experiments.{name}.{key} shows coresets of originals, and a mixture has Tobias images")
+        if experiment.export and experiment.export.images != "none":
+            mixing = {run.pixels for run, *_ in rows_by_experiment[name] if run.pixels}
+            for pixels in sorted(pixels for pixels in mixing if config.pixels[pixels].step == "cutmix"):
+                faults.append(
+                    f"experiments.{name}.export: pixels {pixels} gives each image two labels, which folders of classes "
+                    "cannot hold: set images: none, or choose a method without it"
+                )
         if storage := experiment.storage:
             datasets = {run.selection.dataset for run, *_ in rows_by_experiment[name]}
             found = (_mask_faults(config, dataset, storage.mask, storage.tobias_size) for dataset in sorted(datasets))

@@ -23,8 +23,22 @@ def exports(plan: Plan, *, asked: bool = False) -> list[str]:
         for run, *_ in rows:
             place = {"dataset": run.selection.dataset, "selection": run.selection.path, "seed": run.seed}
             place |= {"keep": paths.ratio(run.keep_ratio), "form": form_of(block or Export())}
-            found.append(plan.under(paths.EXPORT).format(**place))
+            # Ids say which images were chosen, whatever is done to their pixels
+            step = f"pixels-{run.pixels}/" if run.pixels and block and block.images != "none" else ""
+            found.append(plan.under(paths.EXPORT).format(step=step, **place))
     return list(dict.fromkeys(found))
+
+
+def files_of(plan: Plan, experiment: str) -> list[list[str]]:
+    """What the exported coresets of an experiment are made of: of each the coreset, and its redrawn pixels if any."""
+    block = plan.config.experiments[experiment].export
+    if block is None:
+        return []
+    runs = [run for run, *_ in plan.rows[experiment]]
+    return [
+        [plan.at(paths.CORESET, run), *([plan.at(paths.PIXELS, run)] if run.pixels and block.images != "none" else [])]
+        for run in runs
+    ]
 
 
 def form_of(block: Export) -> str:
@@ -32,8 +46,11 @@ def form_of(block: Export) -> str:
     return "ids" if block.images == "none" else f"{block.images}-{block.generated}"
 
 
-def export_options(plan: Plan, selection: Selection, keep: float, form: str) -> dict[str, Any]:
-    """What an exported coreset depends on besides the coreset: its form, and the making that its manifest tells."""
+def export_options(plan: Plan, selection: Selection, keep: float, form: str, step: str = "") -> dict[str, Any]:
+    """What an exported coreset depends on besides the coreset: its form, and the making that its manifest tells.
+
+    `step` is the part of its path that names a pixel step, empty for none.
+    """
     images, _, generated = form.partition("-")
     making = {
         "bin": plan.bin_options(selection),
@@ -48,6 +65,8 @@ def export_options(plan: Plan, selection: Selection, keep: float, form: str) -> 
         making["mask"] = plan.augment_options(selection.mask) | {"size": selection.tobias_size}
         if backbone := plan.config.masks[selection.mask].backbone:
             making["mask_network"] = plan.early_train_options(selection.dataset, backbone)
+    if pixels := step.removeprefix("pixels-").rstrip("/"):
+        making["pixels"] = plan.pixels_options(pixels)
     return plan.options(
         "export",
         images="none" if images == "ids" else images,

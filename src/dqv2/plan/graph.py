@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dqv2 import paths
+from dqv2.plan import coresets
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import Run
 
@@ -125,7 +126,9 @@ def wanted(plan: Plan, experiment: str) -> list[list[str]]:
         found += [[files[0] for files in plan.pixel_files(experiment, first=True).values()]]
     elif block.pictures:
         found += [[file] for file in plan.picture_recipes(experiment)]
-    return found
+    if block.overlap:
+        found += [[cell.recipe] for cell in plan.overlaps(experiment)]
+    return found + coresets.files_of(plan, experiment)
 
 
 Chunk = tuple[int, ...]

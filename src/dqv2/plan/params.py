@@ -83,9 +83,9 @@ class Params(Inputs):
         recipe = _recipe(self.config.trainers[trainer], "devices")
         return self.options("train", **recipe, **self._network_options(dataset))
 
-    def export_options(self, selection: Selection, keep: float, form: str) -> dict[str, Any]:
+    def export_options(self, selection: Selection, keep: float, form: str, step: str = "") -> dict[str, Any]:
         """What an exported coreset depends on besides the coreset."""
-        return coresets.export_options(self, selection, keep, form)
+        return coresets.export_options(self, selection, keep, form, step)
 
     def fetch_coreset_options(self, selector: str) -> dict[str, Any]:
         """What a published coreset is."""

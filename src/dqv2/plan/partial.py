@@ -28,16 +28,12 @@ def page_sections(plan: Plan) -> list[dict[str, Any]]:
 def _is_there(plan: Plan, name: str, files: list[str]) -> bool:
     """Whether a run of an experiment has finished or, where it shows none, its files are made."""
     experiment = name.removesuffix("_jobs")
-    if _shows_runs(plan, experiment):
+    if experiment in plan.rows and plan.makes_runs(experiment):
         return any(Path(plan.metrics_of(run)).exists() for run, *_ in plan.rows[experiment])
     return experiment in diagrams(plan) or all(Path(file).exists() for file in files)
 
 
-def _shows_runs(plan: Plan, experiment: str) -> bool:
-    return experiment in plan.rows and plan.makes_runs(experiment) and experiment in plan.collected
-
-
 def _without_files(plan: Plan, section: dict[str, Any]) -> dict[str, Any]:
-    why = "no run has finished" if _shows_runs(plan, section["name"]) else "not made yet"
+    why = "no run has finished" if plan.makes_runs(section["name"]) else "not made yet"
     bare = {"files": {}, "pictures": [], "table": None, "printed": None}
     return section | bare | {"note": f"{section['note']} · PARTIAL: {why}"}

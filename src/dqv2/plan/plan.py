@@ -137,7 +137,7 @@ class Plan(Params):
 
     def metrics_of(self, run: Run) -> str:
         """The file that a run leaves."""
-        return self._at(paths.METRICS, run)
+        return self.at(paths.METRICS, run)
 
     def columns_of(self, experiment: str) -> list[dict[str, Any]]:
         """What is known of each run of an experiment before it ran: the columns that collect joins to its metrics."""
@@ -199,20 +199,20 @@ class Plan(Params):
         """The runs of an experiment whose coreset's pixels an autoencoder redraws, one a coreset."""
         runs = [run for run, *_ in self.rows[experiment] if run.pixels]
         runs = [run for run in runs if self.config.pixels[run.pixels].step == "mae"]
-        return list({self._at(paths.PIXELS, run): run for run in runs}.values())
+        return list({self.at(paths.PIXELS, run): run for run in runs}.values())
 
     def pixel_files(self, experiment: str, *, first: bool = False) -> dict[str, list[str]]:
         """For each redrawn coreset of an experiment (or the first): its pack, coreset and pixels."""
         runs = self.redrawn(experiment)[: 1 if first else None]
         found = {
             "train": [self.under(paths.PACK).format(dataset=run.selection.dataset, split="train") for run in runs],
-            "coresets": [self._at(paths.CORESET, run) for run in runs],
-            "pixels": [self._at(paths.PIXELS, run) for run in runs],
+            "coresets": [self.at(paths.CORESET, run) for run in runs],
+            "pixels": [self.at(paths.PIXELS, run) for run in runs],
         }
         if storage := self.config.experiments[experiment].storage:
             recipe = self.under(paths.RECIPE).replace("{mask}", storage.mask)
             recipe = recipe.replace("{size}", str(storage.tobias_size))
-            found["tobias"] = [self._at(recipe, run) for run in runs]
+            found["tobias"] = [self.at(recipe, run) for run in runs]
         return found
 
     def planned(self, experiment: str) -> int:
@@ -244,7 +244,8 @@ class Plan(Params):
             for run in self.redrawn(experiment)
         ]
 
-    def _at(self, pattern: str, run: Run) -> str:
+    def at(self, pattern: str, run: Run) -> str:
+        """A path of a run, from its pattern, below the results."""
         pattern = pattern if pattern.startswith(self.root) else self.under(pattern)
         return pattern.format(
             dataset=run.selection.dataset,
@@ -289,13 +290,12 @@ class Plan(Params):
     @property
     def trains(self) -> bool:
         """Whether some active experiment asks for accuracies, and so for a test split."""
-        active = [self.config.experiments[name] for name in self.config.targets]
-        return any((block.figure or block.table) and not (block.overlap or block.storage) for block in active)
+        return any(self.makes_runs(name) for name in self.config.targets)
 
     def makes_runs(self, experiment: str) -> bool:
-        """Whether an experiment shows trainings: pictures, storage and a diagram do not."""
+        """Whether an experiment shows trainings: pictures, storage, overlaps and a diagram do not."""
         block = self.config.experiments[experiment]
-        return bool(block.figure or block.table or block.cost) and not block.storage
+        return bool(block.figure or block.table or block.cost) and not (block.storage or block.overlap)
 
     def run_note(self) -> str:
         """What stands over the results of several experiments: the data, the seeds, the scale."""

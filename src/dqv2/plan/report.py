@@ -14,8 +14,9 @@ MASK_IOU = "mask_iou"  # the table of masks against the true ones, where a set k
 
 
 def tables_of(plan: Plan) -> dict[str, str]:
-    """Experiment -> its tidy table of runs, for those that make one."""
-    return {name: plan.under(f"experiments/{name}.csv") for name in plan.config.targets if plan.makes_runs(name)}
+    """Experiment -> its tidy table of runs (or of masks), for those that make one."""
+    made = [n for n in plan.config.targets if plan.makes_runs(n) or plan.config.experiments[n].overlap]
+    return {name: plan.under(f"experiments/{name}.csv") for name in made}
 
 
 def claimed(plan: Plan) -> bool:

@@ -39,6 +39,7 @@ def export_coreset(
     recipe: Recipe | None,
     *,
     source: str | None,
+    redrawn: np.ndarray | None = None,
     images: str = "none",
     generated: str = "png",
     provenance: dict[str, Any] | None = None,
@@ -46,7 +47,7 @@ def export_coreset(
     """Write a coreset's folder: `ids.csv`, `manifest.json` and, if asked, `images/CLASS/*`; whole or not at all.
 
     `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
-    class, bin, kind (original or tobias), sha256 (of the original's file) and image (the file in this folder).
+    class, bin, kind (original, tobias or redrawn), sha256 (of the original's file) and image (the file in this folder).
 
     Args:
         folder: to write; an older one is replaced.
@@ -54,9 +55,11 @@ def export_coreset(
         pack: what its rows are of.
         recipe: of the Tobias images; None where there are none.
         source: the folder of the set's files; None where it has none.
+        redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.
+            Each is written as `generated`, whatever `images` says of originals.
         images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as they are
             packed, square and of one size.
-        generated: "png" or "jpeg": how Tobias images, and packed originals, are written.
+        generated: "png" or "jpeg": how Tobias and redrawn images, and packed originals, are written.
         provenance: what else `manifest.json` should say of the coreset's making.
 
     Raises:
@@ -64,22 +67,29 @@ def export_coreset(
     """
     if coreset.tobias.any() and recipe is None and images != "none":
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
+    if redrawn is not None and len(redrawn) != len(coreset):
+        raise ValueError(f"{len(redrawn)} redrawn images for a coreset of {len(coreset)}")
     rows = pack.rows_of_manifest()
     about = [rows[row] for row in coreset.rows]
     are_files = bool(pack.meta.get("files"))
     places = [(entry.get("source") or entry["id"]) if are_files else "" for entry in about]
+    kinds = ["redrawn" if redrawn is not None else "tobias" if tobias else "original" for tobias in coreset.tobias]
     by_link = images in ("links", "copies") and are_files
-    names = _image_names(coreset, pack, generated, by_link) if images != "none" else [""] * len(coreset)
+    names = _image_names(coreset, pack, kinds, generated, by_link) if images != "none" else [""] * len(coreset)
     with atomic_dir(folder) as staged:
         if images != "none":
-            _write_images(staged, names, coreset, pack, recipe, Path(source or "."), places, about, images, generated)
+            given = [by_link and kind == "original" for kind in kinds]
+            for name in {str(PurePosixPath(name).parent) for name in names}:
+                (staged / name).mkdir(parents=True)
+            for k in np.flatnonzero(given):
+                _give(staged / names[k], Path(source or "."), about[k], places[k], images)
+            _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for k, entry in enumerate(about):
-                kind = "tobias" if coreset.tobias[k] else "original"
                 known = entry.get("source_sha256", "")
-                row = [entry["id"], places[k], entry["class"], coreset.bins[k], kind, known, names[k]]
+                row = [entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k], known, names[k]]
                 writer.writerow(row)
         present = Counter(entry["class"] for entry in about)
         manifest = {
@@ -88,6 +98,7 @@ def export_coreset(
             "dataset": pack.meta["dataset"],
             "images": {"form": images, "generated": generated} if images != "none" else None,
             "n": len(coreset),
+            "n_redrawn": kinds.count("redrawn"),
             "n_tobias": int(coreset.tobias.sum()),
             "n_train": len(pack),
             "pack": {"fingerprint": pack.fingerprint, "size": pack.meta["width"], "format": pack.meta["format"]},
@@ -126,21 +137,22 @@ def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) ->
     return found
 
 
-def _image_names(coreset: Pool, pack: Pack, generated: str, by_link: bool) -> list[str]:
+def _image_names(coreset: Pool, pack: Pack, kinds: list[str], generated: str, by_link: bool) -> list[str]:
     """Where each image goes: images/CLASS/NAME, made from its id; unique, also where a system ignores case."""
     folders = _class_folders(pack.classes)
     names, taken = [], set()
-    for row, tobias in zip(coreset.rows, coreset.tobias, strict=True):
+    for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
         own = PurePosixPath(pack.ids[row])
-        as_it_is = by_link and not tobias and own.suffix.lower() in TIMMS
-        suffix = own.suffix if as_it_is else ".png" if by_link and not tobias else f".{generated}"
+        given = by_link and kind == "original"
+        suffix = f".{generated}" if not given else own.suffix if own.suffix.lower() in TIMMS else ".png"
         stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
-        stem += "_tobias" if tobias else ""
+        mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
+        stem += mark
         name = f"images/{folders[pack.labels[row]]}/{stem}{suffix}"
         if len((stem + suffix).encode()) > LONGEST or name.lower() in taken:
-            mark = hashlib.sha256(pack.ids[row].encode()).hexdigest()[:12]
+            short = hashlib.sha256(pack.ids[row].encode()).hexdigest()[:12]
             kept = stem.encode()[-(LONGEST - 20) :].decode(errors="ignore")
-            name = f"images/{folders[pack.labels[row]]}/{kept}_{mark}{'_tobias' if tobias else ''}{suffix}"
+            name = f"images/{folders[pack.labels[row]]}/{kept}_{short}{mark}{suffix}"
         taken.add(name.lower())
         names.append(name)
     return names
@@ -156,33 +168,27 @@ def _class_folders(classes: list[str]) -> list[str]:
     return folders
 
 
-def _write_images(
+def _draw(
     staged: Path,
     names: list[str],
+    drawn: np.ndarray,
     coreset: Pool,
     pack: Pack,
     recipe: Recipe | None,
-    source: Path,
-    places: list[str],
-    about: list[dict[str, str]],
-    images: str,
+    redrawn: np.ndarray | None,
     generated: str,
 ) -> None:
-    for name in {str(PurePosixPath(name).parent) for name in names}:
-        (staged / name).mkdir(parents=True)
-    drawn = []
-    for k, place in enumerate(places):
-        if coreset.tobias[k] or images == "packed" or not place:
-            drawn.append(k)
-        else:
-            _give(staged / names[k], source, about[k], place, images)
+    """Write the images of these places in the coreset: redrawn ones, Tobias images, or originals as packed."""
     for start in range(0, len(drawn), AT_ONCE):
-        part = np.array(drawn[start : start + AT_ONCE])
+        part = drawn[start : start + AT_ONCE]
         for chosen in (part[~coreset.tobias[part]], part[coreset.tobias[part]]):
             if not len(chosen):
                 continue
             rows = coreset.rows[chosen]
-            made = recipe.images(pack.images, rows) if coreset.tobias[chosen[0]] else pack.images[rows]
+            if redrawn is not None:
+                made = redrawn[chosen]
+            else:
+                made = recipe.images(pack.images, rows) if coreset.tobias[chosen[0]] else pack.images[rows]
             for k, pixels in zip(chosen, made, strict=True):
                 image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
                 image.save(staged / names[k], **({"quality": 95} if generated == "jpeg" else {}))

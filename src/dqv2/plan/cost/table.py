@@ -85,7 +85,8 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
         mine, apart = found.core_hours(found.by_stage()), found.core_hours(found.apart)
     else:
         mine, apart = total / 3600, sum(found.apart[stage] for stage in MODEL_STAGES) / 3600
-    yield f"{kind} ({label}): {mine:,.1f}; without sharing {apart:,.1f}, so that sharing saves {1 - mine / apart:.0%}"
+    saved = 1 - mine / apart if apart else 0.0
+    yield f"{kind} ({label}): {mine:,.1f}; without sharing {apart:,.1f}, so that sharing saves {saved:.0%}"
     if guessed and not found.device.networks:
         rest = total - guessed
         low, high = (hours(rest + guessed * f) for f in (2, 0.5))
