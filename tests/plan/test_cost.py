@@ -246,6 +246,15 @@ def test_sizes(demo, paper, change, tmp_path):
     plan = make(change(demo, "datasets.own", own))
     assert sizes_of(plan, "own") == (6, 0, 4, 2, "counted in its folder")
     assert sizes_of(plan, "own", {"own": 50}).train == 50
+    # A share is held out of train only where the split has no folder
+    shares = make(change(demo, "datasets.own", own | {"validation": 0.5, "test": 0.5}))
+    assert sizes_of(shares, "own")[:3] == (3, 3, 4)
+    (tmp_path / "val/a").mkdir(parents=True)
+    (tmp_path / "val/a/0.png").touch()
+    assert sizes_of(shares, "own")[:3] == (6, 1, 4)
+    tables = make(change(demo, "datasets.own", own | {"kind": "table"}))
+    with pytest.raises(ConfigError, match="--images own=5000"):
+        sizes_of(tables, "own")
     gone = make(change(demo, "datasets.own", own | {"path": str(tmp_path / "none")}))
     with pytest.raises(ConfigError, match="--images own=5000"):
         sizes_of(gone, "own")
@@ -284,6 +293,8 @@ def test_the_command(capsys, monkeypatch):
     assert "--device abacus: there are no rates for it; there are cpu, h100" in error
     assert run("--images", "own") == 1
     assert "say it as DATASET=NUMBER" in capsys.readouterr().err
+    assert run("--images", "digit=5") == 1
+    assert "--images digit: there is no such dataset; there are: " in capsys.readouterr().err
     for wrong, why in ((("--utilisation", "2"), "2 is no share"), (("--gpus", "0"), "0 is no number above 0")):
         with pytest.raises(SystemExit):
             run(*wrong)
@@ -294,11 +305,26 @@ def test_the_command(capsys, monkeypatch):
 def test_each_configuration_has_a_cost(file, capsys, monkeypatch):
     """Also those that train nothing: of coresets, of masks."""
     monkeypatch.chdir(ROOT)
-    images = ["--images", "own=5000", "--images", "tiny_imagenet=100000"]
+    images = ["--images", "tiny_imagenet=100000" if file == "boxes" else "own=5000"]
     assert main([f"config/{file}.yaml", "--cost", "--device", "cpu", "--cores", "2", *images]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"^sample +1 |^augment +[1-9]", printed, re.MULTILINE)
     assert bool(re.search("^train ", printed, re.MULTILINE)) == (file == "folder")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list\n", "holds a list"),
+        ("run: [a\n", "is no YAML"),
+        ("trainers: {resnet8: {model: resnet_eight}}\n", "model 'resnet_eight': neither"),
+    ],
+)
+def test_a_mistake_is_one_sentence(text, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "mine.yaml").write_text(text)
+    assert main(["config/smoke.yaml", str(tmp_path / "mine.yaml"), "--cost", "--device", "cpu"]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_plan_without_a_network_has_a_cost_too(demo, rates, change):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from dqv2.config.data import KINDS
 from dqv2.data.archives import ARCHIVES
 from dqv2.plan import Plan
 from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import chain_of
 from dqv2.stages import STAGES
 from tests.conftest import merged
 
@@ -96,6 +98,25 @@ def test_a_redrawn_coreset_is_exported_with_its_pixels_and_its_ids_without(demo,
     assert options == exported.export_options(plain_dq.selection, 0.1, "copies-png")["provenance"]
 
 
+def test_an_export_counts_what_its_images_are_made_of(demo, change):
+    """A random selector reads no features, so the export alone asks for the recipes of its Tobias images."""
+    block = {"method": ["dq_v2"], "selector": ["random"], "export": {"images": "links"}}
+    mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
+    with_images, ids = make(mine), make(change(mine, "experiments.mine.export.images", "none"))
+    stages = [{stage for stage, n in count_jobs(plan)[0].items() if n} for plan in (with_images, ids)]
+    assert stages == [{"pack", "early_train", "saliency", "augment", "bin", "sample"}, {"pack", "bin", "sample"}]
+
+
+def test_the_manifest_of_a_coreset_by_scores_names_the_scores(demo, change):
+    block = {"method": ["grand", "gc"], "export": {}}
+    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
+    grand, gc = (run.selection for run in plan.runs if run.seed == 0)
+    making = plan.export_options(grand, 0.1, "ids")["provenance"]
+    assert making["scores"] == plan.score_options("digits", grand.backbone)
+    assert "features" not in making
+    assert "features" in plan.export_options(gc, 0.1, "ids")["provenance"]
+
+
 def test_two_labels_fit_into_no_folder_of_a_class(demo, change):
     block = {"method": ["dq_cutmix"], "export": {"images": "packed"}}
     mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
@@ -133,6 +154,7 @@ def test_a_published_coreset_needs_originals_and_no_bins(demo, change):
     plan = make(values)
     assert plan.published == ["theirs"]
     assert not any("/bins/" in file for files in plan.costs_of(plan.runs[0]).values() for file in files)
+    assert not any(job.stage == "bin" for job in chain_of(plan, plan.runs[0]))
     with pytest.raises(ConfigError, match="theirs is a list of originals"):
         make(change(values, "experiments.fig4a.mixture", "o100_t50"))
 
@@ -141,10 +163,35 @@ def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/own/cat").mkdir(parents=True)
     values = merged("own_images.yaml")
-    make(values).check_folders(training=False)
-    with pytest.raises(ConfigError, match=r"data/own holds no test images .*datasets\.own\.test"):
-        make(values).check_folders(training=True)
-    make(change(values, "datasets.own.test", 0.2)).check_folders(training=True)
+    make(values).check_files(packed=["own"], trained=[], pixels=[])
+    with pytest.raises(ConfigError, match=r"data/own holds no test images .*test/CLASS.*datasets\.own\.test"):
+        make(values).check_files(packed=["own"], trained=["own"], pixels=[])
+    make(change(values, "datasets.own.test", 0.2)).check_files(packed=["own"], trained=["own"], pixels=[])
+    # A pack says itself whether it has some
+    packed = tmp_path / "results/own/own/data/splits.json"
+    packed.parent.mkdir(parents=True)
+    packed.write_text('{"train": 9, "validation": 0, "test": 0}')
+    with pytest.raises(ConfigError, match="data/own holds no test images"):
+        make(change(values, "datasets.own.test", 0.2)).check_files(packed=[], trained=["own"], pixels=[])
+    packed.write_text('{"train": 9, "validation": 0, "test": 1}')
+    make(values).check_files(packed=[], trained=["own"], pixels=[])
+
+
+def test_a_folder_of_tables_without_test_files_is_told_so(tmp_path, change):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train-00000-of-00001.parquet").touch()
+    block = {"title": "own", "kind": "table", "path": str(tmp_path), "size": 32}
+    plan = make(change(merged("own_images.yaml"), "datasets.own", block))
+    with pytest.raises(ConfigError, match=r"holds no test images .*files with test in their names"):
+        plan.check_files(packed=["own"], trained=["own"], pixels=[])
+    (tmp_path / "data/test-00000-of-00001.parquet").touch()
+    plan.check_files(packed=["own"], trained=["own"], pixels=[])
+
+
+def test_a_persons_home_is_found(demo, change):
+    values = change(demo, "datasets.cub", {"title": "c", "kind": "cub200", "size": 32, "root": "~/sets"})
+    (file,) = make(change(values, "experiments.fig4a.dataset", "cub")).fetched_of("cub")
+    assert file == str(Path.home() / "sets/.cub200.fetched")
 
 
 def test_the_archives_are_known_without_torch():

@@ -208,7 +208,7 @@ def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     plan = make(paper)
     with pytest.raises(ConfigError, match=r"datasets\.imagenet30\.path = 'data/imagenet'.*train/WNID"):
-        plan.check_folders()
+        plan.check_files(packed=plan.datasets, trained=[], pixels=[])
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (1.0, "1"), (0.125, "0.125"), (1e-4, "0.0001")])
@@ -307,7 +307,9 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     values = change(demo, "autoencoders.self_mini", {"title": "mine", "weights": "mae.pth"})
     plan = make(values)
     with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights = 'mae\.pth': there is no such file"):
-        plan.check_folders()
-    make(change(values, "autoencoders.self_mini.url", "https://example.org/mae.pth")).check_folders()
+        plan.check_files(packed=[], trained=[], pixels=["mae"])
+    plan.check_files(packed=[], trained=["digits"], pixels=["cutmix"])
+    fetched = make(change(values, "autoencoders.self_mini.url", "https://example.org/mae.pth"))
+    fetched.check_files(packed=[], trained=[], pixels=["mae"])
     (tmp_path / "mae.pth").write_bytes(b"x")
-    plan.check_folders()
+    plan.check_files(packed=[], trained=[], pixels=["mae"])

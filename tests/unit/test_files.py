@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,13 @@ def test_what_killed_processes_left_is_cleared_when_old(tmp_path):
     (tmp_path / ".tmp-3-file").write_text("x")
     (tmp_path / "kept.csv").write_text("x")
     assert clear_temporaries(tmp_path, older_than=60) == 0
+    # A folder's own time stands still while a file in it grows
+    growing = tmp_path / ".tmp-growing"
+    growing.mkdir()
+    (growing / "images.npy").write_bytes(b"x")
+    os.utime(growing, (1, 1))
+    assert clear_temporaries(tmp_path, older_than=60) == 0
+    shutil.rmtree(growing)
     assert clear_temporaries(tmp_path, older_than=-1) == 3
     assert (tmp_path / "kept.csv").exists()
     assert not list(tmp_path.rglob(".tmp-*"))

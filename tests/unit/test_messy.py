@@ -383,6 +383,8 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
     assert published_coreset(plain, pack).rows.tolist() == expected
     coreset = mix(len(pack), originals=0.5, tobias=0.0, generator=torch.Generator())
     target = export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(folder[0]))
+    with (target / "ids.csv").open("a") as file:
+        file.write("\n")
     again = published_coreset(target / "ids.csv", pack)
     np.testing.assert_array_equal(again.rows, coreset.rows)
     assert not again.tobias.any()
@@ -395,6 +397,7 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
         ("id\nlone/only.png\nlone/only.png\n", "names 1 images twice"),
         ("id,class\nlone/only.png,cat\n", "1 images are of another class, such as lone/only.png: cat, here lone"),
         ("id,kind\nlone/only.png,tobias\n", "1 of 1 images are no originals"),
+        ("id,class\nlone/only.png\n", "1 lines have too few columns, such as lone/only.png"),
         ("id\nlone/other.png\n", "1 of 1 ids are not in the pack"),
     ],
 )

@@ -55,6 +55,14 @@ def test_variances_are_brown_forsythes_and_their_ratio():
     assert (back.effect, back.low, back.high) == pytest.approx((1 / got.effect, 1 / got.high, 1 / got.low))
 
 
+def test_an_arm_varies_more_than_one_that_does_not():
+    got = variances([arm([1, 50, 99, 20, 70])], [arm([3, 3, 3, 3, 3])])
+    assert got.effect == np.inf
+    assert got.p < 0.05
+    assert np.isnan(got.low)
+    assert variances([arm([3, 3, 3, 3, 3])], [arm([1, 50, 99, 20, 70])]).effect == 0
+
+
 def test_pooled_arms_spread_about_their_own_centres():
     rng = np.random.default_rng(3)
     a, b = arm(rng.normal(0, 1, 10)), arm(rng.normal(0, 1, 10))

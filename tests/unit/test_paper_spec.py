@@ -6,13 +6,11 @@ from dqv2.paper.spec import spec_of
 
 def test_a_key_that_is_not_set_has_its_default_or_is_left_out():
     assert spec_of(Figure(kind="methods", x="label")) == {"kind": "methods", "x": "label", "y": "test_accuracy"}
-    table = {"row": "label", "column": "keep_ratio", "y": "test_accuracy", "better": "higher"}
-    assert spec_of(Table()) == table
+    assert spec_of(Table()) == {"y": "test_accuracy", "better": "higher"}
 
 
 def test_null_is_a_value_where_it_means_none():
     assert spec_of(Table(better=None, column=None)) == {
-        "row": "label",
         "y": "test_accuracy",
         "better": None,
         "column": None,

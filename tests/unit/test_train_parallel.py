@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -38,14 +39,16 @@ def close(one, two, tolerance):
         torch.testing.assert_close(two.state_dict()[name], value, rtol=0, atol=tolerance)
 
 
-def test_three_processes_end_in_the_weights_of_one(data):
-    """Batch normalisation, Mixup and CutMix, fresh backgrounds, uneven parts."""
+@pytest.mark.parametrize("crop", ["pad", "resized"])
+def test_three_processes_end_in_the_weights_of_one(data, crop):
+    """Batch normalisation, Mixup and CutMix, fresh backgrounds, uneven parts, of which one holds no image."""
     masks = torch.zeros(26, 4, 4, dtype=torch.bool)
     masks[:, 1:3] = True
     options = {"seed": 1, "purpose": "t", "device": CPU, "fresh": FreshTobias(masks, 0.5)}
     alone, shared = model().double(), model().double()
     seen, seen_by_all = Presentations(26), Presentations(26)
     how = recipe(epochs=3, mix="both")
+    how = replace(how, augment=how.augment | {"crop": crop})
     history = fit(alone, *data, how, watch=seen, **options)
     together = fit(shared, *data, how, watch=seen_by_all, devices=3, **options)
     assert together.losses == pytest.approx(history.losses, abs=DOUBLE)

@@ -15,7 +15,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import ROOT
+from dqv2.config import load_config
+from dqv2.paper.collect import read_csv
+from dqv2.plan import Plan
+from dqv2.plan.drawings import planned_table
+from dqv2.stages import STAGES
+from tests.conftest import ROOT, merged
 from tests.workflow.conftest import without_batch
 
 pytestmark = pytest.mark.workflow
@@ -56,6 +61,17 @@ def test_a_cost_says_in_which_job_it_was_made(smoke):
         assert (smoke.folder / cost["benchmark"]).is_file(), file
         made.add(cost["made"])
     assert {1, 2} < made, "one for all seeds, one for each, and several arms in one job"
+
+
+def test_a_table_has_the_columns_that_were_foreseen(smoke):
+    """Which is what figures and tables are checked on before the first job."""
+    plan = Plan(load_config(merged("smoke.yaml")), dict.fromkeys(STAGES, 1))
+    made = sorted(smoke.folder.glob("results/smoke/experiments/*.csv"))
+    assert len(made) > 8
+    for file in made:
+        real, foreseen = read_csv(file), planned_table(plan, file.stem)
+        assert set(real.columns) == set(foreseen.columns), file.stem
+        assert len(real) == len(foreseen)
 
 
 def test_storage_is_of_the_same_images(smoke):

@@ -7,11 +7,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from dqv2.config import ConfigError, load_config
-from dqv2.paper.reported import reported_values
-from dqv2.paper.spec import spec_of
 from dqv2 import paths
 from dqv2.plan import Plan
 from dqv2.plan.batches import keep_batches, kept_batches, of_any_arm, of_several_arms
+from dqv2.plan.drawings import TABLED, drawn_options, faults_of_drawings
 from dqv2.plan.needs import needs as needs_of, threads as threads_of
 from dqv2.runtime.files import clear_temporaries
 from dqv2.stages import read_versions
@@ -35,13 +34,19 @@ def lift_the_limit_of_jobs_a_second():
 def check_before_the_first_job():
     """What takes a look at the disk or a large import: not for a dry run."""
     try:
-        asked = set(workflow.dag_settings.targets)
-        packed = {job.wildcards.dataset for job in workflow.dag.needrun_jobs() if job.rule.name == "pack"}
-        PLAN.check_folders(packed, training=PLAN.trains and asked != {"coresets"})
-        if strangers := [name for name in PLAN.models if name not in SMALL]:
-            from dqv2.train.models import check_models
+        needed = list(workflow.dag.needrun_jobs())
+        PLAN.check_files(
+            packed={job.wildcards.dataset for job in needed if job.rule.name == "pack"},
+            trained={job.output[0].split("/")[2] for job in needed if job.rule.name.startswith("train_")},
+            pixels={job.wildcards.pixels for job in needed if job.rule.name.startswith("pixels_")},
+        )
+        networks = {place: options for place, options in PLAN.networks().items() if options["model"] not in SMALL}
+        if networks:
+            from dqv2.train.models import check_networks
 
-            check_models(strangers)
+            check_networks(networks)
+        if faults := faults_of_drawings(PLAN, {job.wildcards.experiment for job in needed if job.rule.name in TABLED}):
+            raise ConfigError("\n  ".join(["what is asked for cannot be drawn:", *faults]))
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     lift_the_limit_of_jobs_a_second()
@@ -140,16 +145,6 @@ def metrics_of_experiment(wildcards):
 def costs_of_experiment(wildcards):
     costs = [PLAN.costs_of(run) for run, *_ in PLAN.rows[wildcards.experiment]]
     return present(file for stages in costs for files in stages.values() for file in files)
-
-
-def drawn_options(kind):
-    """The params of what is drawn or printed of an experiment, from its block: "figure" or "table"."""
-
-    def options(wildcards):
-        spec = spec_of(getattr(PLAN.config.experiments[wildcards.experiment], kind), partial=PLAN.config.partial)
-        return PLAN.options(kind, **spec, reported=reported_values(wildcards.experiment))
-
-    return options
 
 
 def constrained(names):

@@ -14,7 +14,7 @@ for batch in batches("export"):
         input:
             train=pack("train"),
             coresets=batch.each(paths.CORESET),
-            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
+            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm)) if arm.form != "ids" else []),
             pixels=batch.reads(lambda arm: PLAN.pixels_of(arm.step)),
         output:
             folders=[directory(folder) for folder in batch.each(paths.EXPORT)],

@@ -75,7 +75,7 @@ rule figure:
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=drawn_options("figure"),
+        options=lambda wildcards: drawn_options(PLAN, "figure", wildcards.experiment),
         about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),
@@ -105,7 +105,7 @@ rule table:
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=drawn_options("table"),
+        options=lambda wildcards: drawn_options(PLAN, "table", wildcards.experiment),
         about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
         label=PLAN.config.label,
         note=lambda wildcards: PLAN.note(wildcards.experiment),

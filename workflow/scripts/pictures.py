@@ -13,8 +13,8 @@ def main(snakemake):
     pack = Pack.open(snakemake.input.train)
     rows = one_a_class(pack.labels, options["images"], generator=generator(options["seed"], "pictures"))
     columns = {"original": pack.images[rows]}
-    for size, path in zip(options["sizes"], snakemake.input.recipes, strict=True):
-        columns[f"{size} × {size}"] = Recipe.load(path).images(pack.images, rows)
+    for title, path in zip(options["titles"], snakemake.input.recipes, strict=True):
+        columns[title] = Recipe.load(path).images(pack.images, rows)
     figure = picture_grid(columns, params.note, params.label, [pack.classes[pack.labels[row]] for row in rows])
     save(figure, snakemake.output.pdf, snakemake.output.png)
 

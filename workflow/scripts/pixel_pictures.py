@@ -16,7 +16,7 @@ def main(snakemake):
     params, options, inputs = snakemake.params, snakemake.params.options, snakemake.input
     pack = Pack.open(inputs.train)
     coreset, step = read_pool(inputs.coreset, pack), PixelStep.load(inputs.pixels, coreset=inputs.coreset)
-    images, labels = coreset_images(coreset, pack, None)
+    images, labels = coreset_images(coreset, pack, None, whole=True)
     rows = one_a_class(labels.numpy(), options["images"], generator=generator(options["seed"], "pictures"))
     dropped = paste(images[rows], GREY, torch.from_numpy(step.mask)[rows])
     columns = {"original": images[rows], "patches dropped": dropped, "reconstructed": step.images[rows]}

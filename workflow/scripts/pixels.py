@@ -44,7 +44,7 @@ def main(snakemake):
         seed = seed_of(output)
         with measured(cost, device):
             coreset = read_pool(coreset_file, pack)
-            images, _ = coreset_images(coreset, pack, Recipe.load(recipe) if recipe else None)
+            images, _ = coreset_images(coreset, pack, Recipe.load(recipe) if recipe else None, whole=True)
             if autoencoder is None:
                 step = cutmix_step(images, options["share"], generator=generator(seed, "cutmix"))
             else:

@@ -19,7 +19,7 @@ def main(snakemake):
     for train, coreset_file, pixels, recipe in files:
         pack = Pack.open(train)
         coreset, step = read_pool(coreset_file, pack), PixelStep.load(pixels, coreset=coreset_file)
-        images, _ = coreset_images(coreset, pack, None)
+        images, _ = coreset_images(coreset, pack, None, whole=True)
         variants = {
             "original": images.numpy(),
             "dropped": paste(images, GREY, torch.from_numpy(step.mask)).numpy(),

@@ -60,8 +60,8 @@ class Figure(Block):
 class Table(Block):
     """A table made from an experiment's table; `dqv2.paper.tables` explains the keys."""
 
-    row: str = "label"
-    column: str | None = "keep_ratio"
+    row: str | None = None
+    column: str | None = None
     y: str = "test_accuracy"
     order: list[Any] | None = None
     names: dict[str, str] | None = None
@@ -143,6 +143,10 @@ class Experiment(Arm):
         drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
         if len(drawn) > 1:
             raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+        if self.cost and (self.overlap or self.storage):
+            raise ValueError(
+                "a cost is of trainings, which overlap and storage have none of: make two experiments of it"
+            )
         if self.diagram and self.table:
             raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
         return self

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dqv2.data.layout import no_test
 from dqv2.data.pack import DataError, Pack
 
 
@@ -40,7 +41,4 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 def require_test(splits: str | Path, name: str) -> None:
     """Before a training: raise DataError where a dataset's `splits.json` says that it has no image to evaluate on."""
     if not json.loads(Path(splits).read_text())["test"]:
-        raise DataError(
-            f"{name} holds no test images to evaluate on: put them into test/CLASS/*, or set datasets.{name}.test to "
-            "the share of the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
-        )
+        raise DataError(no_test(name, name))

@@ -102,6 +102,21 @@ def _seconds(stages: dict[str, list[Path]], *, partial: bool) -> dict[str, Any]:
     return seconds | {"selection_device": " + ".join(sorted(devices))}
 
 
+NUMBERS = ("coreset_size", "micro_batch", "n_originals", "n_tobias", "test_accuracy", "threads", "train_loss")
+NUMBERS += ("validation_accuracy",)
+TEXTS = ("device", "metrics", "precision", "run", "selection", "torch", "weights")
+
+
+def made_up(runs: Sequence[dict[str, Any]], costs: Sequence[dict[str, list[Path]]]) -> pd.DataFrame:
+    """The table that `collect` will make of these runs, with every measurement 1 or a word: to check what is drawn."""
+    measured = dict.fromkeys(NUMBERS, 1.0) | dict.fromkeys(TEXTS, "made up")
+    rows = []
+    for run, stages in zip(runs, costs, strict=True):
+        seconds = dict.fromkeys([f"{stage}_seconds" for stage in (*stages, "early", "selection")], 1.0)
+        rows.append(measured | seconds | {"selection_device": "made up"} | run)
+    return _typed(pd.DataFrame(rows))
+
+
 VARIANTS = {"original": "Original", "dropped": "After dropping", "reconstructed": "After reconstruction"}
 VARIANTS |= {"tobias": "Tobias"}
 

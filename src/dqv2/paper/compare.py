@@ -103,6 +103,8 @@ def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparis
         ratio = pooled[0] / pooled[1]
         tail = (1 - LEVEL) / 2
         low, high = (ratio / stats.f.ppf(share, *free) for share in (1 - tail, tail))
+    elif pooled[0] > 0:
+        ratio = np.inf  # against arms that do not vary at all
     return Comparison(*counts, *map(float, pooled), float(ratio), float(low), float(high), p, test, interval)
 
 

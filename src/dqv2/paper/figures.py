@@ -20,6 +20,7 @@ Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all k
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from matplotlib.lines import Line2D
 
 from dqv2.paper import layout, style
 from dqv2.paper.arms import NUMBERS, NothingYet, Spec, looks_of, match, ordered, printed, reported, select
-from dqv2.paper.stats import require_one_row_per_seed, summarise
+from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
@@ -48,37 +49,49 @@ def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     if kind not in KINDS:
         raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(KINDS))}")
     try:
-        return KINDS[kind](frame, spec, note)
+        arranged = arrange(frame, spec)
     except NothingYet:
         return layout.nothing_yet(title=spec.get("title"), label=spec.get("label"), note=note)
+    return _paint(arranged, note)
 
 
-def methods(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+def methods(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """One column per method (``x``, else the printed ``label``): every seed, mean ± sd and its value."""
-    return _draw(frame, {"x": "label", **spec}, note, _method_columns)
+    return frame, {"x": "label", **spec}
 
 
-def line(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+def line(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Mean ± sd and every seed over an ordered axis (``x``, else the Tobias size), one line per ``hue``."""
-    return _draw(frame, {"x": "tobias_size", **spec}, note, _lines)
+    return frame, {"x": "tobias_size", **spec}
 
 
-def mixing(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
+def mixing(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Accuracy by the share of Tobias images (``x``), a line per share of originals (``hue``), 0 to 1."""
     share = {"x": "tobias", "hue": "originals", "percent": ["tobias", "originals"]}
     frame = frame.assign(**{name: frame[name].astype("float64") for name in ("tobias", "originals") if name in frame})
     hues = sorted(frame["originals"].dropna().unique(), reverse=True) if "originals" in frame else []
-    return _draw(frame, {**share, "hue_order": hues, **spec}, note, _lines)
+    return frame, {**share, "hue_order": hues, **spec}
 
 
-KINDS: dict[str, Callable[[pd.DataFrame, Spec, str], Figure]] = {
-    "methods": methods,
-    "line": line,
-    "mixing": mixing,
-}
+class Arranged(NamedTuple):
+    """What is drawn where: the rows and the references, and the values along each axis."""
+
+    frame: pd.DataFrame
+    references: list[tuple[str, pd.DataFrame]]
+    panels: list[Any]
+    xs: list[Any]
+    hues: list[Any]
+    spec: Spec
 
 
-def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]) -> Figure:
+def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
+    """Check a spec against a table and say what goes where; draws nothing.
+
+    Raises:
+        NothingYet: nothing is left to draw, and the spec has ``partial``.
+        ValueError: a column, value or reference that the table has not, or a mean that would mix different arms.
+    """
+    frame, spec = KINDS[spec["kind"]][0](frame, spec)
     if "panel" not in spec and "dataset" in frame and frame["dataset"].nunique() > 1 and spec.get("hue") != "dataset":
         spec = {**spec, "panel": None if spec["x"] == "dataset" else "dataset"}
     spec = {"y": "test_accuracy", "hue": None, "panel": None, **spec}
@@ -93,6 +106,13 @@ def _draw(frame: pd.DataFrame, spec: Spec, note: str, paint: Callable[..., list]
     panels = ordered(frame, spec["panel"], spec.get("panel_order")) if spec["panel"] else [None]
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
+    require_columns(frame, [spec["y"]])
+    return Arranged(frame, references, panels, xs, hues, spec)
+
+
+def _paint(arranged: Arranged, note: str) -> Figure:
+    frame, references, panels, xs, hues, spec = arranged
+    paint = KINDS[spec["kind"]][1]
     crowded = len(panels) * len(xs) * (1 if spec["kind"] != "methods" else len(hues)) > 4
     width = {"column": style.COLUMN, "full": style.FULL}.get(
         size := spec.get("width", "full" if len(panels) > 1 or (spec["kind"] == "methods" and crowded) else "column"),
@@ -253,3 +273,11 @@ def _dot(look: style.Look, label: str, *, line: bool = False) -> Line2D:
     return Line2D(
         [], [], color=look.colour, marker=look.marker, ms=5.5, lw=1.5, ls="-" if line else "none", label=label
     )
+
+
+# What each kind fills in of a spec, and what draws its points
+KINDS: dict[str, tuple[Callable[[pd.DataFrame, Spec], tuple[pd.DataFrame, Spec]], Callable[..., list]]] = {
+    "methods": (methods, _method_columns),
+    "line": (line, _lines),
+    "mixing": (mixing, _lines),
+}

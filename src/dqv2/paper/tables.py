@@ -2,8 +2,8 @@
 
 Keys of the spec:
 
-    row, column         columns of the tidy table: ``label``, and ``keep_ratio`` where it has several values,
-                        or ``dataset``
+    row, column         columns of the tidy table. Unless set, the row is the printed name of the method (or mask, or
+                        variant of images), the column ``keep_ratio``, or ``dataset`` where only that has several values
     y                   ``test_accuracy`` unless set
     where, names        as in ``figures``; ``percent`` lists the columns whose shares print as % (keep_ratio)
     order, column_order    values of the rows and the columns in the order wanted
@@ -107,11 +107,13 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
 
 
 def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
-    spec = {"row": "label", "y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"], **spec}
+    names = [name for name in ("label", "mask_title", "variant_title") if name in frame]
+    row = {"row": (names or ["label"])[0]}
+    spec = row | {"y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
     if "column" not in spec:
         seen = frame[match(frame, spec.get("where", {}))]
         several = [name for name in ("keep_ratio", "dataset") if name in seen and seen[name].nunique() > 1]
-        present = [name for name in ("dataset", "keep_ratio") if name in seen]
+        present = [name for name in ("keep_ratio", "dataset") if name in seen]
         spec["column"] = (several or present or [None])[0]
     if spec["better"] not in ("higher", "lower", None):
         raise ValueError(f"better must be 'higher', 'lower' or null, got {spec['better']!r}")

@@ -34,7 +34,13 @@ def merged(files: list[str]) -> dict[str, Any]:
 
     values: dict[str, Any] = {}
     for file in ["config.yaml", *files]:
-        update(values, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})
+        try:
+            new = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file} is no YAML: {error}") from None
+        if not isinstance(new, dict):
+            raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")
+        update(values, new)
     return values
 
 
@@ -43,16 +49,24 @@ def main(arguments: list[str]) -> int:
     args = _parser().parse_args(arguments)
     try:
         plan = Plan(load_config(merged(args.configfile)), read_versions(Path("workflow/stages.yaml")))
-        asked = sum(len(rows) for rows in plan.rows.values())
-        print(f"{len(plan.rows)} experiments ask for {asked} runs, {len(plan.runs)} of them different")
+        print(_asked(plan))
         if args.cost:
             _cost(plan, args)
         else:
             _count(plan)
-    except (ConfigError, OSError) as error:
+    except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _asked(plan: Plan) -> str:
+    trained = [[run for run, *_ in rows] for name, rows in plan.rows.items() if plan.makes_runs(name)]
+    asked, different = sum(map(len, trained)), len({run for runs in trained for run in runs})
+    rest = len(plan.rows) - len(trained)
+    nothing = f"{rest} of {len(plan.rows)} experiments train nothing (pictures, coresets, masks, diagrams, storage)"
+    found = [f"{len(trained)} experiments ask for {asked} trainings, {different} of them different"] if trained else []
+    return "; ".join([*found, nothing] if rest else found)
 
 
 def _count(plan: Plan) -> None:
@@ -76,6 +90,9 @@ def _cost(plan: Plan, args: argparse.Namespace) -> None:
     from dqv2.plan.cost.networks import count
 
     images = dict(_images(text) for text in args.images)
+    if strangers := sorted(set(images) - set(plan.config.datasets)):
+        known = ", ".join(plan.config.datasets)
+        raise ConfigError(f"--images {strangers[0]}: there is no such dataset; there are: {known}")
     found = estimate(plan, rates, args.device, gpus=args.gpus, cores=args.cores, images=images, facts=count)
     for line in lines(plan, rates, found):
         print(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dqv2.config import Config, ConfigError
@@ -27,6 +27,12 @@ def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
                 faults.append(f"experiments.{name}.{key} needs a run whose pixels an autoencoder redraws (step: mae)")
             if block and any(run.selection.mask for run, *_ in rows_by_experiment[name]):
                 faults.append(f"experiments.{name}.{key} shows coresets of originals, and a mixture has Tobias images")
+        if experiment.pictures and not _steps(experiment):
+            if not any(run.selection.mask for run, *_ in rows_by_experiment[name]):
+                faults.append(f"experiments.{name}.pictures show Tobias images, and no method of it has any")
+            datasets = {run.selection.dataset for run, *_ in rows_by_experiment[name]}
+            if len(datasets) > 1:
+                faults.append(f"experiments.{name}.pictures show one set's images, and it has {len(datasets)} datasets")
         if experiment.export and experiment.export.images != "none":
             mixing = {run.pixels for run, *_ in rows_by_experiment[name] if run.pixels}
             for pixels in sorted(pixels for pixels in mixing if config.pixels[pixels].step == "cutmix"):
@@ -112,9 +118,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             )
 
 
-def missing_weights(config: Config, runs: list[Run]) -> list[str]:
-    """One sentence for each autoencoder of the runs whose weights are not there and have no address to come from."""
-    used = {config.pixels[run.pixels].autoencoder for run in runs if run.pixels} - {None}
+def missing_weights(config: Config, pixels: Iterable[str]) -> list[str]:
+    """One sentence for each autoencoder of these pixel steps whose weights are not there and have no address."""
+    used = {config.pixels[name].autoencoder for name in pixels} - {None}
     return [
         f"autoencoders.{name}.weights = {block.weights!r}: there is no such file (looked for "
         f"{Path(block.weights).expanduser().absolute()}). Put it there, give its url, or set weights: self to "

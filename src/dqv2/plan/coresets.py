@@ -30,15 +30,18 @@ def exports(plan: Plan, *, asked: bool = False) -> list[str]:
 
 
 def files_of(plan: Plan, experiment: str) -> list[list[str]]:
-    """What the exported coresets of an experiment are made of: of each the coreset, and its redrawn pixels if any."""
+    """What the exported coresets of an experiment are made of: each coreset and, for its images, recipe and pixels."""
     block = plan.config.experiments[experiment].export
     if block is None:
         return []
-    runs = [run for run, *_ in plan.rows[experiment]]
-    return [
-        [plan.at(paths.CORESET, run), *([plan.at(paths.PIXELS, run)] if run.pixels and block.images != "none" else [])]
-        for run in runs
-    ]
+    found = []
+    for run, *_ in plan.rows[experiment]:
+        files = [plan.at(paths.CORESET, run)]
+        if block.images != "none":
+            files += [plan.at(recipe, run) for recipe in plan.recipes_of(run.selection)]
+            files += [plan.at(paths.PIXELS, run)] if run.pixels else []
+        found.append(files)
+    return found
 
 
 def form_of(block: Export) -> str:
@@ -59,7 +62,9 @@ def export_options(plan: Plan, selection: Selection, keep: float, form: str, ste
         "sample": plan.sample_options(selection),
         "selection": selection.path,
     }
-    if selection.backbone:
+    if plan.config.selectors[selection.selector].reads_scores:
+        making["scores"] = plan.score_options(selection.dataset, selection.backbone)
+    elif selection.backbone:
         making["features"] = plan.early_train_options(selection.dataset, selection.backbone)
     if selection.mask:
         making["mask"] = plan.augment_options(selection.mask) | {"size": selection.tobias_size}

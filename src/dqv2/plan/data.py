@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
 from dqv2.data.archives import ARCHIVES
-
-FETCHED = "{root}/.{name}.fetched"
+from dqv2.data.layout import has_split, no_test
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant"}
@@ -42,7 +42,7 @@ def fetched_of(config: Config, dataset: str) -> list[str]:
     block = config.datasets[dataset]
     if not isinstance(block, Published):
         return []
-    return [FETCHED.format(root=block.root.rstrip("/") or "/", name=block.archive)]
+    return [str(Path(block.root, f".{block.archive}.fetched").expanduser())]
 
 
 def fetch_options(config: Config) -> dict[str, dict[str, Any]]:
@@ -88,13 +88,27 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
     return found
 
 
-def without_test(config: Config, datasets: list[str]) -> list[str]:
-    """One sentence for each of `datasets` that, by a look at its folder, has no image to evaluate on."""
+def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) -> list[str]:
+    """One sentence for each of `datasets` that has no image to evaluate on, by its pack or a look at its folder.
+
+    Args:
+        config: the configuration.
+        datasets: the names of the blocks.
+        packs: dataset -> `splits.json` of its pack, for those that will not be packed anew.
+    """
     found = []
     for name in datasets:
         block = config.datasets[name]
-        if block.kind == "image_folder" and not block.test and not Path(block.path, "test").expanduser().is_dir():
-            found.append(NO_TEST.format(name=name, place=block.path))
+        if (pack := Path(packs[name]) if name in packs else None) and pack.exists():
+            has_some = bool(json.loads(pack.read_text(encoding="utf-8"))["test"])
+        elif block.kind not in ("image_folder", "table") or block.test:
+            continue
+        elif block.kind == "table":
+            has_some = has_split(Path(block.path).expanduser(), "test")
+        else:
+            has_some = Path(block.path, "test").expanduser().is_dir()
+        if not has_some:
+            found.append(no_test(name, folder_of(config, name) or name, block.kind))
     return found
 
 
@@ -120,9 +134,3 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
                 f"unless you have it made anew, with all that follows: add --forcerun {pack} to the command"
             )
     return found
-
-
-NO_TEST = (
-    "{place} holds no test images to evaluate on: put them into test/CLASS/*, or set datasets.{name}.test to the share "
-    "of the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
-)

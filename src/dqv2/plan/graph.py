@@ -73,7 +73,7 @@ def inputs_of(plan: Plan, stage: str, wildcards: dict[str, str]) -> list[str]:
         if stage == "bin":
             found += [*plan.features_of(selection), *plan.logits_of(selection), *plan.scores_of(selection)]
             found += plan.pictures_of(selection)
-        if stage == "sample":
+        if stage == "sample" and selection.selector not in plan.published:
             found += [_filled(paths.BINS, place)]
         if stage in ("pixels", "train"):
             found += [_filled(paths.CORESET, place), *plan.recipes_of(selection)]

@@ -41,31 +41,37 @@ class Plan(Params):
                     f"{key}.{strangers[0]}: there is no such stage; there are: default, {', '.join(versions)}"
                 )
 
-    def check_folders(self, packed: Iterable[str] | None = None, *, training: bool = True) -> None:
-        """Before the first job: the images that it will pack must be there, some to evaluate on if asked.
+    def check_files(self, *, packed: Iterable[str], trained: Iterable[str], pixels: Iterable[str]) -> None:
+        """Before the first job: what the jobs will read has to be there, or to have an address.
 
         Args:
-            packed: the datasets that are to be packed; by default all without a pack.
-            training: whether anything is trained and evaluated.
+            packed: the datasets that will be packed: their images.
+            trained: the datasets that networks will be trained on: images to evaluate them on.
+            pixels: the pixel steps that will run: their autoencoders' weights.
+
+        Raises:
+            ConfigError: something is missing; the message says where it was looked for and what to do.
         """
-        datasets = [name for name in self.datasets if not self._is_packed(name)] if packed is None else sorted(packed)
-        faults = data.missing_folders(self.config, datasets)
-        if training and not faults:
-            faults = data.without_test(self.config, datasets)
+        packed = set(packed)
+        faults = data.missing_folders(self.config, sorted(packed))
+        if not faults:
+            packs = {name: self.under(paths.SPLITS).format(dataset=name) for name in set(trained) - packed}
+            faults = data.without_test(self.config, sorted(trained), packs)
         if faults:
             raise ConfigError("\n  ".join(["images are missing:", *faults]))
-        if training and (faults := missing_weights(self.config, self.runs)):
+        if faults := missing_weights(self.config, pixels):
             raise ConfigError("\n  ".join(["weights are missing:", *faults]))
 
     def changed_folders(self) -> list[str]:
         """One sentence for each of a person's own folders that got or lost files after it was packed."""
-        packs = {name: self.under(paths.PACK_OPTIONS).format(dataset=name) for name in self.datasets}
+        packed = filter(self._is_packed, self.datasets)  # another pack is made anew anyhow
+        packs = {name: self.under(paths.PACK_OPTIONS).format(dataset=name) for name in packed}
         return data.changed_folders(self.config, packs)
 
     @property
     def datasets(self) -> list[str]:
-        """The sets that the plan trains or selects on."""
-        return sorted({run.selection.dataset for run in self.runs})
+        """The sets that the plan needs, if only for a diagram's coresets."""
+        return sorted({run.selection.dataset for rows in self.rows.values() for run, *_ in rows})
 
     @cached_property
     def fetches(self) -> dict[str, str]:
@@ -92,14 +98,24 @@ class Plan(Params):
         trained = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
         return list(dict.fromkeys(run for rows in trained for run, *_ in rows))
 
-    @cached_property
-    def models(self) -> list[str]:
-        """The networks that the plan builds."""
-        found = {self.config.trainers[run.trainer].model for run in self.runs}
-        backbones = {name for run in self.runs for name in self._backbones_of(run)}
-        storages = [self.config.experiments[name].storage for name in self.rows]
-        backbones |= {self.config.masks[storage.mask].backbone for storage in storages if storage} - {None}
-        return sorted(found | {self.config.backbones[name].model for name in backbones})
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """The networks that the plan builds: where each stands -> the options of a stage that builds it."""
+        found = {}
+        for run in self.runs:
+            dataset = run.selection.dataset
+            for name in self._backbones_of(run):
+                found[f"backbones.{name} on datasets.{dataset}"] = self.early_train_options(dataset, name)
+        for name, rows in self.rows.items():
+            storage = self.config.experiments[name].storage
+            for run, *_ in rows:
+                dataset = run.selection.dataset
+                if self.makes_runs(name):
+                    options = self.train_options(dataset, run.trainer)
+                    found[f"trainers.{run.trainer} on datasets.{dataset}"] = options
+                if storage and (backbone := self.config.masks[storage.mask].backbone):
+                    options = self.early_train_options(dataset, backbone)
+                    found[f"backbones.{backbone} on datasets.{dataset}"] = options
+        return found
 
     def _backbones_of(self, run: Run) -> list[str]:
         """The backbones that a run reads: for its features or scores, its masks, its pixel step; each once."""
@@ -175,14 +191,18 @@ class Plan(Params):
         return found
 
     def picture_options(self, experiment: str) -> dict[str, Any]:
-        """What an experiment's pictures depend on: how many images, of which seed, each recipe's Tobias size."""
+        """What an experiment's pictures depend on: how many images, of which seed, what to print over each recipe's."""
         block = self.config.experiments[experiment].pictures
         seed = self._shown(experiment).seed
         if block.steps == "pixels":
             files = self.pixel_files(experiment, first=True)
             return self.options("pixel_pictures", images=block.images, seed=seed, files=files)
-        sizes = [int(path.split("/size-")[1].split("/")[0]) for path in self.picture_recipes(experiment)]
-        return self.options("pictures", images=block.images, sizes=sizes, seed=seed)
+        shown = [paths.axes_of(paths.RECIPE, path) for path in self.picture_recipes(experiment)]
+        titles = [f"{axes['size']} × {axes['size']}" for axes in shown]
+        if len({axes["mask"] for axes in shown}) > 1:
+            masks = [title_of(self.config.masks, axes["mask"]) for axes in shown]
+            titles = [f"{mask}, {title}" for mask, title in zip(masks, titles, strict=True)]
+        return self.options("pictures", images=block.images, titles=titles, seed=seed)
 
     def picture_recipes(self, experiment: str) -> list[str]:
         """The recipes that an experiment's pictures show: its first seed, each Tobias size once."""
@@ -317,7 +337,9 @@ class Plan(Params):
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in rows})
         if self.config.experiments[experiment].pictures:
             first = self._shown(experiment)
-            facts = [title_of(self.config.masks, first.selection.mask), self._drawn_by(first)]
+            masks = {run.selection.mask for run, *_ in self.rows[experiment]} - {None}
+            mask = title_of(self.config.masks, first.selection.mask) if len(masks) == 1 else None
+            facts = [mask, self._drawn_by(first)]
             return " · ".join([*parts, *filter(None, facts), f"seed {first.seed}"])
         parts += sorted({self._drawn_by(run) for run, *_ in rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]

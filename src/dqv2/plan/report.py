@@ -167,7 +167,7 @@ def sections(plan: Plan) -> list[dict[str, Any]]:
                 "name": name,
                 "about": block.about,
                 "note": plan.note(name),
-                "planned": len(plan.rows[name]),
+                "planned": plan.planned(name),
                 "files": files,
                 "pictures": [f"{plan.figures}/{name}.png"] if drawn else [],
                 "table": tables.get(name),

@@ -129,12 +129,20 @@ def _not_finite(obj: Any, where: str) -> str | None:
     return next((bad for at, value in children if (bad := _not_finite(value, at)) is not None), None)
 
 
+def _written(path: Path) -> float:
+    """When anything of a file or folder was written last; a folder says nothing of a file that grows in it."""
+    times = [time.time()]  # of what is gone meanwhile
+    with suppress(FileNotFoundError):
+        times = [each.stat().st_mtime for each in (path, *path.rglob("*"))]
+    return max(times)
+
+
 def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> int:
     """Remove what processes that were killed outright left below `folder`: `.tmp-*` older than so many seconds.
 
     Returns how many files and folders it removed.
     """
-    stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - path.stat().st_mtime > older_than]
+    stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - _written(path) > older_than]
     for path in stale:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

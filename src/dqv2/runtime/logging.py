@@ -18,7 +18,9 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     logger.handlers.clear()
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    file = logging.FileHandler(path, mode=mode)
+    if mode == "w":
+        Path(path).write_text("")
+    file = logging.FileHandler(path, mode="a")  # several processes write to it, each at its end
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))

@@ -107,17 +107,18 @@ def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", g
 
 
 def coreset_images(
-    coreset: Pool, pack: Pack, recipe: Recipe | None
+    coreset: Pool, pack: Pack, recipe: Recipe | None, *, whole: bool = False
 ) -> tuple[torch.Tensor | CoresetImages, torch.Tensor]:
     """The images that a coreset names, uint8[K, 3, H, W], and their labels int64[K].
 
-    A tensor where they fit into memory, else what is indexed by rows and composes them then.
+    A tensor where they fit into memory (or, with `whole`, always), else what is indexed by rows and composes them then.
     """
     if coreset.tobias.any() and recipe is None:
         raise ValueError("the coreset names Tobias images, and no recipe was given")
     images = CoresetImages(coreset, pack, recipe)
-    whole = torch.from_numpy(images[np.arange(len(images))]) if fits_memory(int(np.prod(images.shape))) else images
-    return whole, torch.from_numpy(pack.labels[coreset.rows])
+    at_once = whole or fits_memory(int(np.prod(images.shape)))
+    found = torch.from_numpy(images[np.arange(len(images))]) if at_once else images
+    return found, torch.from_numpy(pack.labels[coreset.rows])
 
 
 class CoresetImages:

@@ -82,7 +82,7 @@ def export_coreset(
             for name in {str(PurePosixPath(name).parent) for name in names}:
                 (staged / name).mkdir(parents=True)
             for k in np.flatnonzero(given):
-                _give(staged / names[k], Path(source or "."), about[k], places[k], images)
+                _give(staged / names[k], Path(source or ".").expanduser(), about[k], places[k], images)
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -126,7 +126,7 @@ def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) ->
         for row in csv.DictReader(file):
             if row["kind"] != "original":
                 continue
-            path = Path(source, row["path"])
+            path = Path(source, row["path"]).expanduser()
             if not row["path"] or not path.is_file():
                 faults.append(f"{row['id']}: there is no file {path}")
             elif check and sha256(path) != row["sha256"]:

@@ -57,8 +57,10 @@ def published_coreset(path: str | Path, pack: Pack) -> Pool:
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         first = next(reader, [])
-        table = list(reader)
+        table = [row for row in reader if row]
     if "id" in first:
+        if short := [row for row in table if len(row) < len(first)]:
+            raise DataError(f"{path}: {len(short)} lines have too few columns, such as {','.join(short[0])}.")
         columns = {name: [row[i] for row in table] for i, name in enumerate(first)}
     else:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

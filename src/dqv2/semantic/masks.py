@@ -34,7 +34,10 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
         part = slice(start, start + step)
         maps = saliency[part].double()
         if (h, w) != (size, size):
-            maps = interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True)[:, 0]
+            # Of large maps, CUDA's kernel wants more shared memory than there is
+            there = maps.cpu() if max(h, w) > 32 * size else maps
+            small = interpolate(there[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True)
+            maps = small[:, 0].to(saliency.device)
         maps = maps.flatten(1)
         # Round to 2^-40 of the largest value's power of two: exact, and values on that grid stay as they are.
         exponent = torch.frexp(maps.abs().amax(1, keepdim=True)).exponent

@@ -172,6 +172,8 @@ def _boxes(n: int, size: tuple[int, int], generator: torch.Generator) -> tuple[T
 
 
 def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
+    if not len(images):  # a process's part of a small last batch
+        return images
     theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = half[:, 0], half[:, 1]
     theta[:, :, 2] = centre

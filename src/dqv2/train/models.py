@@ -140,24 +140,42 @@ def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
         return Resized(model, network.input_size) if network.input_size else model
 
 
-def check_models(names: list[str]) -> None:
-    """Raise ValueError for the first name that is no model of timm, with the nearest that are."""
+def check_networks(options: dict[str, dict[str, Any]]) -> None:
+    """Build each network once, without weights: place in the configuration -> the options of a stage that builds it.
+
+    Raises:
+        ValueError: one cannot be built; the message names its place.
+    """
+    seen = {}
+    for place, wanted in options.items():
+        network = Network.of(wanted, n_classes=10)
+        if repr(network) in seen:
+            continue
+        try:
+            with torch.device("meta"):
+                build_model(network, seed=0, purpose="check")
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+        seen[repr(network)] = place
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError for a name that is no model of timm, with the nearest that are."""
     import timm
 
-    for name in names:
-        if not timm.is_model(name):
-            close = difflib.get_close_matches(name, timm.list_models(), n=3)
-            raise ValueError(
-                f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm"
-                + (f"; did you mean {', '.join(close)}?" if close else "")
-            )
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise ValueError(
+            f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm"
+            + (f"; did you mean {', '.join(close)}?" if close else "")
+        )
 
 
 def _timm_model(network: Network) -> nn.Module:
     import timm
 
     name = network.name
-    check_models([name])
+    _check_name(name)
     # timm zeroes the last normalisation of each block, which would silence the branches of a random network
     extra: dict[str, Any] = {"zero_init_last": False} if name.startswith(("resnet", "resnext", "wide_resnet")) else {}
     if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:

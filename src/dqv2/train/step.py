@@ -121,7 +121,8 @@ class Stepper:
         return torch.stack(losses).sum(), torch.cat(outputs)
 
     def _forward(self, images: Tensor) -> Tensor:
-        with autocast(images.device, self.recipe.precision):
+        # Without an image, SyncBatchNorm would send sums of the autocast's type, where the others send float32
+        with autocast(images.device, self.recipe.precision if len(images) else "float32"):
             logits = self.model(images)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 

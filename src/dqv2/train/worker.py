@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
@@ -42,14 +43,15 @@ def _told(folder: Path) -> int:
     with stop_signals():
         try:
             job = torch.load(folder / "job.pt", map_location="cpu", weights_only=False, mmap=True)
-            if rank == 0 and job["log"]:
+            if job["log"]:
                 log_to(job["log"], mode="a")
+                logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
             _train(folder, job)
         except Stopped as stopped:
             (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)))
             return 128 + stopped.signum
         except Exception as error:
-            logger.info("process %d failed", rank, exc_info=True)
+            logger.warning("process %d failed", rank, exc_info=True)
             with atomic_path(folder / f"error-{rank}.pickle") as temporary:
                 temporary.write_bytes(_pickled(error))
             return 1

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from dqv2.data.image import MAX_PIXELS
+from dqv2.data.layout import table_files
 from dqv2.data.pack import DataError
 from dqv2.data.sample import ImageSet, Sample
 
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 ROWS = 64  # read at a time
 
 
@@ -45,11 +44,7 @@ def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -
     `image`: a column of bytes, or of {bytes, path}; `label`: a column of class names, or of numbers, whose names are
     read from the file where Hugging Face's metadata has them.
     """
-    files: dict[str, list[Path]] = {}
-    for file in sorted(p for p in root.rglob("*") if p.suffix in (".parquet", ".arrow")):
-        parts = [*file.relative_to(root).parts[:-1], re.split(r"[^A-Za-z]", file.name)[0]]
-        split = next((SPLITS[part] for part in reversed(parts) if part in SPLITS), "train")
-        files.setdefault(split, []).append(file)
+    files = table_files(root)
     if "train" not in files:
         raise DataError(f"{root} holds no .parquet or .arrow file with train in its name or its folder's.")
     names = _class_names(files["train"][0], label)

@@ -58,13 +58,16 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -
     if packed := _packed(plan, dataset):
         return packed
     if train:
-        source = "published"
-    elif found := _counted(data.folder_of(plan.config, dataset)):
-        (classes, train, test), source = found, "counted in its folder"
+        sizes, source = {"train": train, "test": test}, "published"
+    elif block.kind == "image_folder" and (found := _counted(data.folder_of(plan.config, dataset))):
+        (classes, sizes), source = found, "counted in its folder"
     else:
         raise ConfigError(f"nobody knows yet how many images {dataset} has: say it with --images {dataset}=5000")
-    held = {"validation": round(train * block.validation), "test": round(train * block.test)}
-    sizes = {"train": train - sum(held.values()), "validation": held["validation"], "test": test + held["test"]}
+    whole = sizes["train"]
+    for split, share in (("validation", block.validation), ("test", block.test)):
+        if split not in sizes:  # held out of train, as packing does it
+            sizes[split] = round(whole * share)
+            sizes["train"] -= sizes[split]
     for split, limit in block.per_class.items():
         sizes[split] = min(sizes[split], limit * classes)
     return Sizes(**sizes, classes=classes, source=source)
@@ -80,16 +83,20 @@ def _packed(plan: Plan, dataset: str) -> Sizes | None:
     return Sizes(sizes["train"], sizes["validation"], sizes["test"], len(classes["classes"]), "its pack")
 
 
-def _counted(folder: str | None) -> tuple[int, int, int] | None:
-    """(classes, training images, test images) in a folder of classes, or of train and test; files are only listed."""
-    root = Path(folder).expanduser() if folder else None
-    if root is None or not root.is_dir():
+def _counted(folder: str) -> tuple[int, dict[str, int]] | None:
+    """Classes, and images of each split that there is, of a folder of classes or of splits; files are only listed."""
+    root = Path(folder).expanduser()
+    if not root.is_dir():
         return None
-    train = root / "train" if (root / "train").is_dir() else root
-    classes = [entry for entry in train.iterdir() if entry.is_dir()]
+    splits = {"train": root / "train", "validation": root / "validation", "test": root / "test"}
+    if (root / "val").is_dir():
+        splits["validation"] = root / "val"
+    if not splits["train"].is_dir():
+        splits = {"train": root}
+    classes = [entry for entry in splits["train"].iterdir() if entry.is_dir()]
     if not classes:
         return None
-    return len(classes), sum(map(_files, classes)), _files(root / "test")
+    return len(classes), {split: _files(place) for split, place in splits.items() if place.is_dir()}
 
 
 def _files(folder: Path) -> int:
