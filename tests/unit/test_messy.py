@@ -322,6 +322,17 @@ def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(folder, tmp_path, i
         export_coreset(tmp_path / "coreset", coreset, pack, None, **options | {"redrawn": redrawn[1:]})
 
 
+def test_a_folder_below_a_persons_home_is_found(folder, tmp_path, monkeypatch):
+    root, *_ = folder
+    monkeypatch.setenv("HOME", str(root.parent))
+    pack = packed(root, tmp_path / "out")
+    coreset = mix(len(pack), originals=0.6, tobias=0.0, generator=torch.Generator().manual_seed(0))
+    home = f"~/{root.name}"
+    target = export_coreset(tmp_path / "coreset", coreset, pack, None, source=home, images="links")
+    assert all((target / row["image"]).exists() for row in table(target))
+    assert len(coreset_files(target / "ids.csv", home)) == len(coreset)
+
+
 def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(folder, tmp_path):
     target, coreset, pack, _ = exported(folder, tmp_path)
     moved = tmp_path / "another disk" / "set"

@@ -92,7 +92,7 @@ def test_a_set_that_cannot_be_had_leaves_nothing_that_is_trusted(project, site, 
 def own(project):
     """The messy folder, where config/own_images.yaml looks for it, and a configuration on top that makes it quick."""
     bad, _ = messy(project.folder / "data/own")
-    mine = {"datasets": {"own": {"size": 16, "max_pixels": 1_000_000}}, "defaults": {"keep_ratio": 0.5}}
+    mine = {"datasets": {"own": {"size": 16, "max_pixels": 1_000_000}}, "experiments": {"coreset": {"keep_ratio": 0.5}}}
     return ["config/own_images.yaml", overlay(project, "mine", **mine, **SMALL)], bad
 
 
