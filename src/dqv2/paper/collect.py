@@ -113,7 +113,7 @@ def made_up(runs: Sequence[dict[str, Any]], costs: Sequence[dict[str, list[Path]
     rows = []
     for run, stages in zip(runs, costs, strict=True):
         seconds = dict.fromkeys([f"{stage}_seconds" for stage in (*stages, "early", "selection")], 1.0)
-        rows.append(measured | seconds | {"selection_device": "made up"} | run)
+        rows.append(run | measured | seconds | {"selection_device": "made up"})
     return _typed(pd.DataFrame(rows))
 
 

@@ -113,6 +113,8 @@ def _shares(found: Estimate, total: float) -> Iterator[str]:
         ("keep ratio trained on", found.by_keep()),
     ):
         parts = sorted(values.items(), key=lambda item: -item[1])[:TOP]
+        if not parts:
+            continue
         yield f"  by {title}: " + ", ".join(f"{name} {seconds / max(total, 1e-9):.0%}" for name, seconds in parts)
     needed = sorted(((found.on_device(units), name) for name, units in found.needs.items() if units), reverse=True)
     shown = [f"{name} {seconds / max(total, 1e-9):.0%} ({hours(found.alone(name))})" for seconds, name in needed[:TOP]]
