@@ -21,10 +21,15 @@ def mine(demo, change, **block):
     return make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
 
 
+def drawings_of(plan):
+    blocks = plan.config.experiments
+    return [(kind, name) for name in plan.rows for kind in ("figure", "table") if getattr(blocks[name], kind)]
+
+
 @pytest.mark.parametrize("file", ["", "demo.yaml", "smoke.yaml", "folder.yaml", "boxes.yaml", "own_images.yaml"])
 def test_every_configuration_of_the_project_can_be_drawn(file):
     plan = make(merged(*[file] if file else []))
-    assert faults_of_drawings(plan, plan.config.targets) == []
+    assert faults_of_drawings(plan, drawings_of(plan)) == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,8 @@ def test_every_configuration_of_the_project_can_be_drawn(file):
     ],
 )
 def test_a_fault_is_found_in_the_plan(demo, change, block, message):
-    (fault,) = faults_of_drawings(mine(demo, change, method="dq_v2", **block), ["mine"])
+    plan = mine(demo, change, **{"method": "dq_v2"} | block)
+    (fault,) = faults_of_drawings(plan, drawings_of(plan))
     kind = "table" if "table" in block else "figure"
     assert fault.startswith(f"experiments.mine.{kind}: ")
     assert re.search(message, fault)
@@ -58,16 +64,61 @@ def test_a_table_has_the_columns_of_its_data_by_default(demo, change):
     for block in (
         {"dataset": ["digits", "more"], "method": ["random", "gc"], "table": {}},
         {"keep_ratio": [0.1, 0.2], "method": ["random", "gc"], "table": {}},
+        {"dataset": ["digits", "more"], "method": "gc", "table": {"row": "dataset_title"}},
+        {"dataset": ["digits", "more"], "method": "gc", "table": {"row": "dataset"}},
+        {"keep_ratio": [0.1, 0.2], "method": "gc", "table": {"row": "keep_ratio"}},
         {"method": "dq_v2", "mask": ["early", "cells"], "overlap": True, "table": {"y": "iou"}},
         {"method": "dq", "storage": storage, "table": {"y": "megabytes"}},
     ):
-        assert faults_of_drawings(mine(values, change, **block), ["mine"]) == []
+        plan = mine(values, change, **block)
+        assert faults_of_drawings(plan, drawings_of(plan)) == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"keep_ratio": [0.1, 0.2], "figure": {"kind": "line", "x": "coreset_size", "hue": "label"}},
+        {"keep_ratio": [0.1, 0.2], "table": {"column": "coreset_size"}},
+        {"keep_ratio": [0.1, 0.2], "figure": {"kind": "methods", "x": "coreset_size", "order": [120, 240]}},
+        {"figure": {"kind": "methods", "where": {"precision": "bfloat16"}}},
+        {"figure": {"kind": "methods", "reference": [{"label": "all", "coreset_size": 1200}]}},
+    ],
+)
+def test_what_rests_on_a_measurement_is_not_refused(demo, change, block):
+    plan = mine(demo, change, method=["random", "gc"], **block)
+    assert faults_of_drawings(plan, drawings_of(plan)) == []
+
+
+def test_a_partial_drawing_is_not_refused(demo, change):
+    block = {"method": "gc", "figure": {"kind": "methods", "where": {"method": "random"}}}
+    plan = mine(change(demo, "partial", True), change, **block)
+    assert faults_of_drawings(plan, drawings_of(plan)) == []
+
+
+def test_a_reference_has_a_label(demo, change):
+    with pytest.raises(ConfigError, match="each entry of reference needs a label"):
+        mine(demo, change, method="gc", figure={"kind": "methods", "reference": [{"method": "random"}]})
+
+
+def test_networks_are_those_of_the_files_to_be_made(demo, change):
+    plan = mine(demo, change, method=["grand", "dq_v2"], table={})
+    model = "results/demo/digits/train/o100/random/keep-0.1/resnet8/seed-0/model.pt"
+    early = "results/demo/digits/early/early/seed-0/model.pt"
+    scores = "results/demo/digits/scores/early/seed-0/scores.npz"
+    found = plan.networks_of([model, early, scores, "results/demo/claims.csv"])
+    assert found == {
+        "trainers.resnet8 on datasets.digits": plan.train_options("digits", "resnet8"),
+        "backbones.early on datasets.digits": plan.score_options("digits", "early"),
+    }
+    assert plan.networks_of([]) == {}
 
 
 def test_the_made_up_table_has_the_options_of_the_real_one(demo, change):
     plan = mine(demo, change, method=["random", "dq_v2"], table={"caption": "c"})
     assert drawn_options(plan, "table", "mine")["caption"] == "c"
-    table = planned_table(plan, "mine")
+    table, measured = planned_table(plan, "mine")
+    assert {"test_accuracy", "coreset_size", "train_seconds"} <= measured
+    assert not {"method", "keep_ratio", "seed"} & measured
     assert list(table["method"].unique()) == ["random", "dq_v2"]
     assert len(table) == 2 * len(demo["seeds"])
 

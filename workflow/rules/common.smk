@@ -40,12 +40,14 @@ def check_before_the_first_job():
             trained={job.output[0].split("/")[2] for job in needed if job.rule.name.startswith("train_")},
             pixels={job.wildcards.pixels for job in needed if job.rule.name.startswith("pixels_")},
         )
-        networks = {place: options for place, options in PLAN.networks().items() if options["model"] not in SMALL}
-        if networks:
+        found = PLAN.networks_of(file for job in needed for file in job.output)
+        if networks := {place: options for place, options in found.items() if options["model"] not in SMALL}:
             from dqv2.train.models import check_networks
 
             check_networks(networks)
-        if faults := faults_of_drawings(PLAN, {job.wildcards.experiment for job in needed if job.rule.name in TABLED}):
+        tables = {job.wildcards.experiment for job in needed if job.rule.name in TABLED}
+        drawings = {(job.rule.name, job.wildcards.experiment) for job in needed if job.rule.name in ("figure", "table")}
+        if faults := faults_of_drawings(PLAN, [drawing for drawing in drawings if drawing[1] in tables]):
             raise ConfigError("\n  ".join(["what is asked for cannot be drawn:", *faults]))
     except ValueError as error:
         raise WorkflowError(str(error)) from None

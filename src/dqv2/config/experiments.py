@@ -56,6 +56,14 @@ class Figure(Block):
     width: Literal["column", "full"] | float | None = None
     height: float | None = None
 
+    @model_validator(mode="after")
+    def _labels(self) -> Figure:
+        if any("label" not in entry for entry in self.reference or []):
+            raise ValueError(
+                "each entry of reference needs a label, and columns with their values: {label: all, method: random}"
+            )
+        return self
+
 
 class Table(Block):
     """A table made from an experiment's table; `dqv2.paper.tables` explains the keys."""

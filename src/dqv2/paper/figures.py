@@ -30,7 +30,7 @@ from matplotlib.lines import Line2D
 
 from dqv2.paper import layout, style
 from dqv2.paper.arms import NUMBERS, NothingYet, Spec, looks_of, match, ordered, printed, reported, select
-from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
+from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
@@ -106,7 +106,8 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     panels = ordered(frame, spec["panel"], spec.get("panel_order")) if spec["panel"] else [None]
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
-    require_columns(frame, [spec["y"]])
+    for rows in (frame, *(rows for _, rows in references)):
+        summarise(rows, [], spec["y"])  # which refuses what is no number
     return Arranged(frame, references, panels, xs, hues, spec)
 
 

@@ -112,8 +112,8 @@ def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
     spec = row | {"y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
     if "column" not in spec:
         seen = frame[match(frame, spec.get("where", {}))]
-        several = [name for name in ("keep_ratio", "dataset") if name in seen and seen[name].nunique() > 1]
-        present = [name for name in ("keep_ratio", "dataset") if name in seen]
+        present = [name for name in ("keep_ratio", "dataset") if name in seen and name not in spec["row"]]
+        several = [name for name in present if seen[name].nunique() > 1]
         spec["column"] = (several or present or [None])[0]
     if spec["better"] not in ("higher", "lower", None):
         raise ValueError(f"better must be 'higher', 'lower' or null, got {spec['better']!r}")

@@ -32,7 +32,10 @@ def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
                 faults.append(f"experiments.{name}.pictures show Tobias images, and no method of it has any")
             datasets = {run.selection.dataset for run, *_ in rows_by_experiment[name]}
             if len(datasets) > 1:
-                faults.append(f"experiments.{name}.pictures show one set's images, and it has {len(datasets)} datasets")
+                faults.append(
+                    f"experiments.{name}.pictures show one set's images, and it has {len(datasets)} datasets: make two "
+                    "experiments of it"
+                )
         if experiment.export and experiment.export.images != "none":
             mixing = {run.pixels for run, *_ in rows_by_experiment[name] if run.pixels}
             for pixels in sorted(pixels for pixels in mixing if config.pixels[pixels].step == "cutmix"):

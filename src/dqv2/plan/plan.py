@@ -98,23 +98,17 @@ class Plan(Params):
         trained = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
         return list(dict.fromkeys(run for rows in trained for run, *_ in rows))
 
-    def networks(self) -> dict[str, dict[str, Any]]:
-        """The networks that the plan builds: where each stands -> the options of a stage that builds it."""
+    def networks_of(self, files: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The networks that are built to make these files: where each stands -> the options of the stage."""
         found = {}
-        for run in self.runs:
-            dataset = run.selection.dataset
-            for name in self._backbones_of(run):
-                found[f"backbones.{name} on datasets.{dataset}"] = self.early_train_options(dataset, name)
-        for name, rows in self.rows.items():
-            storage = self.config.experiments[name].storage
-            for run, *_ in rows:
-                dataset = run.selection.dataset
-                if self.makes_runs(name):
-                    options = self.train_options(dataset, run.trainer)
-                    found[f"trainers.{run.trainer} on datasets.{dataset}"] = options
-                if storage and (backbone := self.config.masks[storage.mask].backbone):
-                    options = self.early_train_options(dataset, backbone)
-                    found[f"backbones.{backbone} on datasets.{dataset}"] = options
+        for file in files:
+            below = file.removeprefix(f"{self.root}/")
+            for pattern, key in ((paths.MODEL, "trainer"), (paths.EARLY, "backbone"), (paths.SCORES, "backbone")):
+                if match := paths.regex(pattern).fullmatch(below):
+                    dataset, name = match["dataset"], match[key]
+                    of = {paths.MODEL: self.train_options, paths.EARLY: self.early_train_options}
+                    options = of.get(pattern, self.score_options)(dataset, name)
+                    found[f"{key}s.{name} on datasets.{dataset}"] = options
         return found
 
     def _backbones_of(self, run: Run) -> list[str]:

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from dqv2.runtime.device import send
 from dqv2.runtime.logging import logger
+from dqv2.runtime.memory import free_memory
 
 __all__ = ["Feed", "fits_memory"]
 
@@ -20,10 +20,9 @@ SHARE = 0.5  # of what is free, for images; the rest is for the network and its 
 
 
 def fits_memory(count: int, device: torch.device | None = None) -> bool:
-    """Whether so many bytes of images fit into the free memory of a device (by default, of this machine)."""
-    free = psutil.virtual_memory().available
-    if device is not None and device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+    """Whether so many bytes of images fit into the free memory of a device (by default, of this process)."""
+    on_gpu = device is not None and device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else free_memory()
     return count <= SHARE * free
 
 

@@ -146,17 +146,24 @@ def check_networks(options: dict[str, dict[str, Any]]) -> None:
     Raises:
         ValueError: one cannot be built; the message names its place.
     """
-    seen = {}
+    seen: set[str] = set()
     for place, wanted in options.items():
         network = Network.of(wanted, n_classes=10)
         if repr(network) in seen:
             continue
         try:
-            with torch.device("meta"):
-                build_model(network, seed=0, purpose="check")
-        except ValueError as error:
+            _try_to_build(network)
+        except Exception as error:  # timm's networks refuse their arguments in many ways
             raise ValueError(f"{place}: {error}") from error
-        seen[repr(network)] = place
+        seen.add(repr(network))
+
+
+def _try_to_build(network: Network) -> None:
+    try:
+        with torch.device("meta"):
+            build_model(network, seed=0, purpose="check")
+    except Exception:  # what cannot be built without weights is built with them
+        build_model(network, seed=0, purpose="check")
 
 
 def _check_name(name: str) -> None:

@@ -1,0 +1,51 @@
+"""The memory that this process can still have. Imports nothing of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+# Version of control groups -> limit, use, and what of the use is cache that gives way
+FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+
+
+def free_memory(groups: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup") -> int:
+    """Bytes that are free: those of the machine, or fewer where a control group limits this process, as a container's
+    or a cluster's job's does.
+
+    Args:
+        groups: the file that says which control groups this process is in; there is none but on Linux.
+        root: where these lie.
+    """
+    return min([psutil.virtual_memory().available, *_rooms(Path(groups), Path(root))])
+
+
+def _rooms(groups: Path, root: Path) -> Iterator[int]:
+    """What each group of this process, and each group above it, has left; groups without a limit say nothing."""
+    if not groups.exists():
+        return
+    for line in groups.read_text().splitlines():
+        _, controllers, place = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base, files = (root / "memory", FILES[1]) if controllers else (root, FILES[2])
+        group = base / place.lstrip("/")
+        for folder in (group, *group.parents):
+            if (room := _room(folder, *files)) is not None:
+                yield room
+            if folder == base:
+                break
+
+
+def _room(folder: Path, limit: str, used: str, cache: str) -> int | None:
+    try:
+        most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:  # the root has no limit, and a container does not see all groups
+        return None
+    return None if most == "max" else max(int(most) - now + int(stat.get(cache, 0)), 0)
