@@ -37,7 +37,11 @@ def check_before_the_first_job():
         needed = list(workflow.dag.needrun_jobs())
         PLAN.check_files(
             packed={job.wildcards.dataset for job in needed if job.rule.name == "pack"},
-            trained={job.output[0].split("/")[2] for job in needed if job.rule.name.startswith("train_")},
+            trained={
+                paths.axes_of(paths.MODEL, job.output[0])["dataset"]
+                for job in needed
+                if job.rule.name.startswith("train_")
+            },
             pixels={job.wildcards.pixels for job in needed if job.rule.name.startswith("pixels_")},
         )
         found = PLAN.networks_of(file for job in needed for file in job.output)
