@@ -25,5 +25,5 @@ onstart:
 rule all:
     default_target: True
     input:
-        PLAN.targets(),
+        present_targets(PLAN),
         together.report_targets(PLAN),

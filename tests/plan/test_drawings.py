@@ -1,12 +1,14 @@
 """What cannot be drawn is said before the hours that its numbers would take."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.plan.drawings import drawn_options, faults_of_drawings, planned_table
+from dqv2.plan.partial import present_targets
 from dqv2.stages import STAGES
 from tests.conftest import merged
 
@@ -93,6 +95,22 @@ def test_a_partial_drawing_is_not_refused(demo, change):
     block = {"method": "gc", "figure": {"kind": "methods", "where": {"method": "random"}}}
     plan = mine(change(demo, "partial", True), change, **block)
     assert faults_of_drawings(plan, drawings_of(plan)) == []
+
+
+def test_a_partial_report_asks_for_what_is_there(demo, change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert {"fig4a", "fig5a", "fig1", "table1"} <= names_of(present_targets(make(demo)))
+    plan = make(change(demo, "partial", True))
+    assert names_of(present_targets(plan)) == {"fig1"}, "a diagram needs nothing"
+    for file in [plan.metrics_of(plan.rows["fig4a"][0].run), *plan.picture_recipes("fig5a")]:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    assert {"fig4a", "fig5a"} <= names_of(present_targets(plan))
+    assert not {"fig3", "table1"} & names_of(present_targets(plan))
+
+
+def names_of(files):
+    return {Path(file).stem.removesuffix("_table") for file in files}
 
 
 def test_a_reference_has_a_label(demo, change):

@@ -170,3 +170,12 @@ def test_an_incomplete_experiment_is_refused_by_name_and_a_partial_one_says_so(p
     caption = (project.folder / "results/smoke/captions/fig2_figure.rst").read_text()
     assert f"PARTIAL\\: 1 of {len(rows)} runs are missing" in caption
     assert json.loads(Path(project.folder / rows[0]["metrics"]).read_text())
+    # The whole partial report starts no stage either
+    drawn = set(project.waiting("--config", "partial=true"))
+    assert {"collect", "figure", "diagram", "page"} <= drawn
+    assert not {rule for rule in drawn if rule.endswith("_0_1")} | drawn & {
+        "pack",
+        "autoencoder",
+        "pictures",
+        "storage",
+    }

@@ -2,7 +2,7 @@
 
 from dqv2.paper.reported import read_claims, reported_text, reported_values
 from dqv2.plan import report as together
-from dqv2.plan.partial import page_sections, readable
+from dqv2.plan.partial import page_sections, present_targets, readable
 from dqv2.plan.pipeline import pipelines
 
 SECTIONS = page_sections(PLAN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dqv2 import paths
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from dqv2.plan.runs import Selection
 
 
-def exports(plan: Plan, *, asked: bool = False) -> list[str]:
-    """The folders of the coresets of every active experiment; with `asked`, of those that have a block export."""
+def exports(plan: Plan, names: Iterable[str], *, asked: bool = False) -> list[str]:
+    """The folders of the coresets of these experiments; with `asked`, of those that have a block export."""
     found = []
-    for name, rows in plan.rows.items():
+    for name in names:
+        rows = plan.rows[name]
         block = plan.config.experiments[name].export
         if block is None and asked:
             continue

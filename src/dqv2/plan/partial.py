@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dqv2.plan.graph import wanted
 from dqv2.plan.plan import Plan
-from dqv2.plan.report import diagrams, sections
+from dqv2.plan.report import sections
+
+
+def present_targets(plan: Plan) -> list[str]:
+    """The files of all experiments, or in a partial report of those of which something is there."""
+    if not plan.config.partial:
+        return plan.targets()
+    return plan.targets(name for name in plan.config.targets if _is_there(plan, name))
 
 
 def readable(plan: Plan, tables: Mapping[str, str]) -> dict[str, str]:
@@ -18,19 +26,20 @@ def readable(plan: Plan, tables: Mapping[str, str]) -> dict[str, str]:
 def page_sections(plan: Plan) -> list[dict[str, Any]]:
     """What the page shows; in a partial report an experiment without anything to show has no files, and says so."""
     return [
-        section
-        if not plan.config.partial or _is_there(plan, section["name"], list(section["files"].values()))
-        else _without_files(plan, section)
+        section if not plan.config.partial or _is_there(plan, section["name"]) else _without_files(plan, section)
         for section in sections(plan)
     ]
 
 
-def _is_there(plan: Plan, name: str, files: list[str]) -> bool:
-    """Whether a run of an experiment has finished or, where it shows none, its files are made."""
+def _is_there(plan: Plan, name: str, files: Iterable[str] = ()) -> bool:
+    """Whether a run of an experiment has finished or, where it shows none, all is there that it is made of: so nothing
+    is selected or trained for it. Of what is no experiment, whether its files are made."""
     experiment = name.removesuffix("_jobs")
-    if experiment in plan.rows and plan.makes_runs(experiment):
+    if experiment not in plan.rows:
+        return all(Path(file).exists() for file in files)
+    if plan.makes_runs(experiment):
         return any(Path(plan.metrics_of(run)).exists() for run, *_ in plan.rows[experiment])
-    return experiment in diagrams(plan) or all(Path(file).exists() for file in files)
+    return all(Path(file).exists() for needed in wanted(plan, experiment) for file in needed)
 
 
 def _without_files(plan: Plan, section: dict[str, Any]) -> dict[str, Any]:

@@ -271,20 +271,20 @@ class Plan(Params):
             seed=run.seed,
         )
 
-    def targets(self) -> list[str]:
-        """The files of every active experiment."""
-        found = []
-        for name in self.config.targets:
+    def targets(self, names: Iterable[str] | None = None) -> list[str]:
+        """The files of these experiments; by default of every active one."""
+        names, found = list(self.config.targets if names is None else names), []
+        for name in names:
             experiment = self.config.experiments[name]
             if experiment.figure or experiment.pictures or experiment.diagram or experiment.cost:
                 found += [f"{self.figures}/{name}.pdf", f"{self.figures}/{name}.png"]
             if experiment.table:
                 found += [f"{self.figures}/{name}_table.{kind}" for kind in ("csv", "md", "tex")]
-        return found + coresets.exports(self, asked=True)
+        return found + coresets.exports(self, names, asked=True)
 
     def exports(self) -> list[str]:
         """The folder of every coreset, to give away."""
-        return coresets.exports(self)
+        return coresets.exports(self, self.config.targets)
 
     @cached_property
     def published(self) -> list[str]:
