@@ -11,7 +11,7 @@ import yaml
 
 from dqv2.select.export import coreset_files
 from tests.miniatures import Server, archive, save
-from tests.unit.test_messy import messy
+from tests.unit.messy import messy
 
 pytestmark = pytest.mark.workflow
 

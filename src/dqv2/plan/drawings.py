@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dqv2.config.experiments import OVERLAP, STORAGE
@@ -21,20 +21,20 @@ def drawn_options(plan: Plan, kind: str, experiment: str) -> dict[str, Any]:
     return plan.options(kind, **_spec(plan, kind, experiment))
 
 
-def faults_of_drawings(plan: Plan, drawings: Iterable[tuple[str, str]]) -> list[str]:
+def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:
     """One sentence for each drawing, ("figure" or "table", experiment), that cannot be made of the table as it will be.
 
     The figures' and tables' own checks say so, of a table with made-up measurements. Where a drawing picks or arranges
     rows by a measurement, only the names of its columns are checked. A partial drawing waits for nothing.
     """
-    if plan.config.partial:
+    if plan.config.partial or not drawings:
         return []
+    from dqv2.paper.figures import arrange
+    from dqv2.paper.stats import require_columns
+    from dqv2.paper.tables import results_table
+
     found = []
     for kind, name in sorted(drawings):
-        from dqv2.paper.figures import arrange
-        from dqv2.paper.stats import require_columns
-        from dqv2.paper.tables import results_table
-
         frame, measured = planned_table(plan, name)
         spec = _spec(plan, kind, name)
         used = _columns_of(spec)

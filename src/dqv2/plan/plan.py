@@ -100,24 +100,18 @@ class Plan(Params):
 
     def networks_of(self, files: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The networks that are built to make these files: where each stands -> the options of the stage."""
+        built = (
+            (paths.MODEL, "trainer", self.train_options),
+            (paths.EARLY, "backbone", self.early_train_options),
+            (paths.SCORES, "backbone", self.score_options),
+        )
         found = {}
         for file in files:
-            below = file.removeprefix(f"{self.root}/")
-            for pattern, key in ((paths.MODEL, "trainer"), (paths.EARLY, "backbone"), (paths.SCORES, "backbone")):
-                if match := paths.regex(pattern).fullmatch(below):
-                    dataset, name = match["dataset"], match[key]
-                    of = {paths.MODEL: self.train_options, paths.EARLY: self.early_train_options}
-                    options = of.get(pattern, self.score_options)(dataset, name)
-                    found[f"{key}s.{name} on datasets.{dataset}"] = options
+            for pattern, kind, options in built:
+                if match := paths.regex(pattern).fullmatch(file.removeprefix(f"{self.root}/")):
+                    dataset, name = match["dataset"], match[kind]
+                    found[f"{kind}s.{name} on datasets.{dataset}"] = options(dataset, name)
         return found
-
-    def _backbones_of(self, run: Run) -> list[str]:
-        """The backbones that a run reads: for its features or scores, its masks, its pixel step; each once."""
-        fresh = self.config.trainers[run.trainer].fresh_tobias
-        masks = [run.selection.mask, fresh.mask if fresh else None]
-        found = [run.selection.backbone, *(self.config.masks[mask].backbone for mask in masks if mask)]
-        found.append(self.config.pixels[run.pixels].backbone if run.pixels else None)
-        return [name for name in dict.fromkeys(found) if name]
 
     @cached_property
     def selections(self) -> dict[tuple[str, str], Selection]:
