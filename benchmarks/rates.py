@@ -23,6 +23,11 @@ from pathlib import Path
 import torch
 import yaml
 from common import machine, median_work, work
+from dqv2.plan.__main__ import merged
+from dqv2.plan.cost.estimate import all_jobs
+from dqv2.plan.cost.rates import Net
+from dqv2.plan.cost.work import Works
+from dqv2.plan.graph import job_of
 from PIL import Image
 
 from dqv2.config import load_config
@@ -30,11 +35,6 @@ from dqv2.data.image import decode
 from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
-from dqv2.plan.__main__ import merged
-from dqv2.plan.cost.estimate import all_jobs
-from dqv2.plan.cost.rates import Net
-from dqv2.plan.cost.work import Works
-from dqv2.plan.graph import job_of
 from dqv2.runtime.device import use_device
 from dqv2.select.selectors import apply_selector
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells

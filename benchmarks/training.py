@@ -36,13 +36,13 @@ import timm
 import torch
 import torch.nn.functional as F
 from common import clock, cpu_seconds, machine, spread, table
+from dqv2.plan.cost.networks import count
+from dqv2.plan.cost.rates import Net, read_rates
 from PIL import Image
 
 from dqv2.data.digits import make_digits
 from dqv2.data.image import read_image
 from dqv2.inputs import normalise
-from dqv2.plan.cost.networks import count
-from dqv2.plan.cost.rates import Net, read_rates
 from dqv2.runtime.device import use_device
 from dqv2.train.loop import Recipe, fit
 from dqv2.train.models import Network, build_model

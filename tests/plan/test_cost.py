@@ -7,9 +7,6 @@ from dataclasses import replace
 
 import pytest
 import yaml
-
-from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan
 from dqv2.plan.__main__ import main
 from dqv2.plan.batches import count_jobs
 from dqv2.plan.cost.estimate import all_jobs, estimate, makespan
@@ -18,6 +15,9 @@ from dqv2.plan.cost.rates import Facts, Net, read_rates
 from dqv2.plan.cost.sizes import sizes_of
 from dqv2.plan.cost.table import lines
 from dqv2.plan.cost.work import Works
+
+from dqv2.config import ConfigError, load_config
+from dqv2.plan import Plan
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 
