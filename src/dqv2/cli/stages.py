@@ -1,8 +1,8 @@
 """The versions of the stages, and the lock that holds them to their sources.
 
 Snakemake reruns nothing when an imported library changes and everything when a script is touched. So each stage has a
-version among its params, and docs/stages.md keeps a hash of its sources: its module and, transitively, the modules of this
-library that it imports, without comments and docstrings. A test compares the hash. When it differs:
+version among its params, and docs/stages.md keeps a hash of its sources: its module and, transitively, the modules of
+this library that it imports, without comments and docstrings. A test compares the hash. When it differs:
 
 dqv2 stages raise train    results change: raise the version; train and what follows runs again
 dqv2 stages accept         results stay as they are (a refactoring): record the new hashes
@@ -27,8 +27,8 @@ LOCK = Path("docs/stages.md")
 REFERENCE = re.compile(r"dqv2(\.\w+)+:\w+")
 HEAD = """# The stages
 
-Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is added. Patterns
-are below `results/<run>/` unless they begin with {figures} or {root}; every stage with a record writes it beside its first output.
+Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
+added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
 The last column is the hash of a stage's sources, which a test holds to its version.
 
 """

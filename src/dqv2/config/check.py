@@ -28,7 +28,7 @@ BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "
 RETIRED = {
     "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
     "arms_per_job": "a job does one arm now, and jobs share their start-up by themselves: leave it out",
-    "needs": "memory and time stand in the rules: snakemake --set-resources train:mem_mb=32000, or set-resources in a profile",
+    "needs": "memory and time stand in the rules, and are changed by set-resources of a profile or the command line",
     "jobs_per_gpu": "it is a resource now: snakemake --default-resources jobs_per_gpu=2",
 }
 BLOCKS_AT_THE_TOP += ("methods", "experiments")

@@ -24,9 +24,9 @@ def job_costs(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Da
         partial: leave out runs of which a record is missing.
 
     Returns:
-        One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory`` (MB,
-        its peak), ``device_memory`` (MB, missing on a CPU), ``selects`` (whether it is a part of the selection); and for
-        every run a row of stage "whole selection": the sum of the seconds and the largest memory over those.
+        One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory``
+        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``selects`` (whether it is a part of the selection);
+        and for every run a row of stage "whole selection": the sum of the seconds and the largest memory over those.
     """
     found = []
     for row in rows:

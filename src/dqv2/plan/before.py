@@ -1,4 +1,4 @@
-"""What is said before the first job: folders, weights, networks and drawings of the jobs at hand, before hours are spent."""
+"""What is said before the first job, not after hours: faults of folders, weights, networks and drawings."""
 
 from __future__ import annotations
 

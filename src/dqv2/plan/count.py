@@ -12,8 +12,10 @@ Reads = dict[PlannedJob, list[PlannedJob]]
 
 
 def chains(plan: Plan, experiment: str) -> Iterator[Reads]:
-    """For each run (or coreset) of an experiment the jobs behind it, each with those that it reads. What brings a set or
-    a list onto the disk is left out, as are drawing and collecting."""
+    """For each run (or coreset) of an experiment the jobs behind it, each with those that it reads.
+
+    What brings a set or a list onto the disk is left out, as are drawing and collecting.
+    """
     for files in dict.fromkeys(tuple(files) for files in plan.wanted(experiment)):
         found = plan.jobs(files)
         yield {

@@ -111,9 +111,8 @@ class TobiasPictures(Kind):
         if not any(run.selection.mask for run, *_ in self.rows):
             yield "pictures show Tobias images, and no method of it has any"
         if len(self._datasets()) > 1:
-            yield (
-                f"pictures show one set's images, and it has {len(self._datasets())} datasets: make two experiments of it"
-            )
+            number = len(self._datasets())
+            yield f"pictures show one set's images, and it has {number} datasets: make two experiments of it"
 
     def note(self) -> str:
         first = self.shown

@@ -1,4 +1,4 @@
-"""From the configuration to the unique runs, the jobs behind them, and what is asked for. Imports no torch and no pandas."""
+"""A configuration's experiments, the jobs behind them, and what is asked for. Imports no torch and no pandas."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Plan(Walk):
         """The folder of every coreset, to give away."""
         return exports(self, list(self.rows))
 
-    # -- a partial report (`partial: true`) starts nothing: it shows what there is --------------------------------------
+    # -- a partial report (`partial: true`) starts nothing: it shows what there is ------------------------------------
 
     def present(self, files: Iterable[str]) -> list[str]:
         """All files, or in a partial report those that there are."""

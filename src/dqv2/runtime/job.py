@@ -1,5 +1,5 @@
-"""A job at work: what a stage is given, and what is done around its work: log, device, resume state, record, and one clear
-sentence when it fails."""
+"""A job at work: what a stage is given, and what is done around its work: log, device, resume state, record, and one
+clear sentence when it fails."""
 
 from __future__ import annotations
 
@@ -132,9 +132,9 @@ class Job:
 def run_job(request: dict[str, Any]) -> int:
     """Do a job on the devices that its rule asks for (resource `gpu`), and say with which exit code its process ends.
 
-    When it fails, the traceback goes to the log and one sentence to the terminal, and the code is 1. When it is asked to
-    stop, it is 128 + the signal's number, as the shell has it: what was reached is kept, and the job goes on from there
-    when it is started again.
+    When it fails, the traceback goes to the log and one sentence to the terminal, and the code is 1. When it is asked
+    to stop, it is 128 + the signal's number, as the shell has it: what was reached is kept, and the job goes on from
+    there when it is started again.
     """
     began = time.perf_counter()
     job = Job(request)

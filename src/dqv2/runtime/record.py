@@ -1,5 +1,5 @@
-"""What a job leaves of itself: `record.json`, with what it depended on, the checksums of what it read and wrote, and what it
-cost. Whoever wants to know any of it later reads it here."""
+"""What a job leaves of itself: `record.json`, with what it depended on, the checksums of what it read and wrote, and what
+it cost. Whoever wants to know any of it later reads it here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCK = 2**22
 
 
 def checksum(path: str | Path) -> str:
-    """XXH3 (128 bits) of a file's bytes, or of a folder's files and their names; against damage, not against forgery."""
+    """XXH3 (128 bits) of a file, or of a folder's files and their names: against damage, not against forgery."""
     path, digest = Path(path), xxhash.xxh3_128()
     if path.is_dir():
         for file in sorted(each for each in path.rglob("*") if each.is_file()):

@@ -1,4 +1,4 @@
-"""From a script of Snakemake's to its stage: in a child of the run's warm server, or in this process where there is none.
+"""From a script of Snakemake's to its stage: in a child of the run's warm server, else in this process.
 
 Imports nothing heavy: where the server does the work, this is all that a job's own process does.
 """

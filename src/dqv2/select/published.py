@@ -53,8 +53,8 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
         keep: the keep ratio that it is taken for.
 
     Raises:
-        DataError: it has more than 2 % more or fewer images than the keep ratio asks for, an id is unknown or comes twice, a class differs, or the list holds Tobias images, which ids alone
-            do not tell.
+        DataError: it is more than 2 % off the keep ratio, an id is unknown or comes twice, a class differs, or the list
+            holds Tobias images, which ids alone do not tell.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

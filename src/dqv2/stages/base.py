@@ -62,7 +62,7 @@ class Stage:
         return {}
 
     def options(self, plan: Plan, w: Wildcards) -> dict[str, Any]:
-        """What the result depends on besides what it reads and its seed: builtins, and only that. Params of its rule."""
+        """What the result depends on besides what it reads and its seed: builtins, and only that; its rule's params."""
         return {}
 
     def detail(self, plan: Plan, w: Wildcards) -> str:

@@ -79,7 +79,7 @@ class Pixels(Stage):
 
     @staticmethod
     def _autoencoder(file):
-        """The autoencoder and its checksum, from its own file or from the note that published weights were looked at."""
+        """The autoencoder and its checksum, from its file or from the note that published weights were looked at."""
         from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
 
         if file.suffix != ".json":

@@ -6,7 +6,7 @@ from dqv2.stages.base import Stage
 
 
 class Weights(Stage):
-    """Local, as compute nodes have no internet. The file itself is nobody's output, so that Snakemake never removes it."""
+    """Local, as compute nodes have no internet. The file is nobody's output, so that Snakemake never removes it."""
 
     title = "published autoencoder"
     writes = {"json": "autoencoders/{autoencoder}.json", "record": "autoencoders/{autoencoder}/record.json"}
@@ -29,7 +29,7 @@ class Weights(Stage):
         from dqv2.runtime.files import write_json
         from dqv2.runtime.logging import say
 
-        # From the configuration, not from the options: where a file lies or comes from is no reason to do anything again.
+        # From the configuration, not from the options: where a file lies or comes from is no reason to run again
         block = load_config(job.config).autoencoders[job.wildcards.autoencoder]
         path, url, expected = Path(block.weights).expanduser(), block.url, block.sha256
         if url and not path.exists():
