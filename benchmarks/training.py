@@ -44,7 +44,8 @@ from dqv2.inputs import normalise
 from dqv2.plan.cost.networks import count
 from dqv2.plan.cost.rates import Net, read_rates
 from dqv2.runtime.device import use_device
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.hyperparameters import Hyperparameters
+from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model
 
 LINE = re.compile(r"Train: (\d+) \[\s*\d+/\d+ \(\s*(\d+)%\)\].*?Time: [\d.]+s,\s+[\d.]+/s\s+\([\d.]+s,\s+([\d.]+)/s\)")
@@ -93,9 +94,9 @@ class Bench:
         def run(epochs: int) -> float:
             how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
             how |= {"precision": self.args.precision, "compile": self.args.compile}
-            recipe = Recipe.of(how | {"augment": augment, "epochs": epochs})
+            hyperparameters = Hyperparameters.of(how | {"augment": augment, "epochs": epochs})
             options = {"seed": 0, "purpose": "benchmark", "device": self.device}
-            return fit(model, self.images, self.labels, recipe, **options).seconds
+            return fit(model, self.images, self.labels, hyperparameters, **options).seconds
 
         run(1)
         began = cpu_seconds()

@@ -12,7 +12,8 @@ from dqv2.runtime.files import atomic_path
 from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.hyperparameters import Hyperparameters
+from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model, save_model
 
 
@@ -42,7 +43,7 @@ def main(snakemake):
         seconds = time.monotonic() - began
         if options["epochs"]:
             images, labels = pack.images, torch.from_numpy(pack.labels)
-            recipe = Recipe.of(options)
+            recipe = Hyperparameters.of(options)
             history = fit(model, images, labels, recipe, seed=seed, purpose="backbone", device=device, resume=resume)
             seconds = history.seconds
             say(f"{line}: loss {history.losses[-1]:.3f} after {options['epochs']} epochs ({seconds:.0f} s)")

@@ -9,7 +9,7 @@ from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
 from dqv2.select.scores import Scores
-from dqv2.train.loop import Recipe
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 from dqv2.train.scoring import score_by_training
 
@@ -19,7 +19,7 @@ def main(snakemake):
     device = use_device(snakemake.threads)
     pack = Pack.open(snakemake.input.train)
     images, labels = pack.images, torch.from_numpy(pack.labels)
-    recipe = Recipe.of(options)
+    recipe = Hyperparameters.of(options)
     network = Network.of(options, len(pack.classes))
     for output, cost in zip(snakemake.output.scores, snakemake.output.costs, strict=True):
         seed = seed_of(output)

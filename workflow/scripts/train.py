@@ -17,7 +17,9 @@ from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
 from dqv2.select.coreset import coreset_images, read_pool
 from dqv2.semantic.recipe import Recipe as Tobias
-from dqv2.train.loop import FreshTobias, Recipe, fit
+from dqv2.train.backgrounds import FreshTobias
+from dqv2.train.hyperparameters import Hyperparameters
+from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model, save_model
 
 
@@ -29,7 +31,7 @@ def main(snakemake):
     recipes = list(inputs.get("recipes", [])) or [None] * len(inputs.coresets)
     fresh_files = list(inputs.get("fresh", [])) or [None] * len(inputs.coresets)
     pixel_files = list(inputs.get("pixels", [])) or [None] * len(inputs.coresets)
-    recipe, network = Recipe.of(options), Network.of(options, len(pack.classes))
+    recipe, network = Hyperparameters.of(options), Network.of(options, len(pack.classes))
     outputs = zip(snakemake.output.models, snakemake.output.trainings, snakemake.output.costs, strict=True)
     files = zip(inputs.coresets, recipes, fresh_files, pixel_files, outputs, strict=True)
     for coreset_file, tobias_file, fresh_file, pixel_file, made in files:

@@ -46,7 +46,7 @@ class Trained(NamedTuple):
 def pretrain(
     model: nn.Module,
     images: Tensor,
-    recipe: Pretraining,
+    hyperparameters: Pretraining,
     *,
     seed: int,
     device: torch.device,
@@ -58,7 +58,7 @@ def pretrain(
     Args:
         model: on any device; moved to `device`.
         images: uint8[N, 3, H, W], H the model's image size.
-        recipe: how.
+        hyperparameters: how.
         seed: what the order, the hidden patches and the flips are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on and ends in the same weights.
@@ -70,16 +70,16 @@ def pretrain(
     """
     model.to(device).train()
     images = images.to(device)
-    model.config.mask_ratio = recipe.mask_ratio
+    model.config.mask_ratio = hyperparameters.mask_ratio
     patches = (model.config.image_size // model.config.patch_size) ** 2
-    per_epoch = math.ceil(len(images) / recipe.batch_size)
-    total, warm = recipe.epochs * per_epoch, max(1, recipe.epochs * per_epoch // 10)
+    per_epoch = math.ceil(len(images) / hyperparameters.batch_size)
+    total, warm = hyperparameters.epochs * per_epoch, max(1, hyperparameters.epochs * per_epoch // 10)
     learnt = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
-        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": hyperparameters.weight_decay},
         {"params": [weight for weight in learnt if weight.dim() == 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=hyperparameters.learning_rate, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
     )
@@ -93,7 +93,9 @@ def pretrain(
         draws.set_state(state["draws"])
         epoch, order, loss, before = state["epoch"], state.get("order"), state["loss"], state["seconds"]
         losses = [value.to(device) for value in state.get("losses", [])]
-        logger.info("goes on from the checkpoint at step %d of epoch %d of %d", len(losses), epoch + 1, recipe.epochs)
+        logger.info(
+            "goes on from the checkpoint at step %d of epoch %d of %d", len(losses), epoch + 1, hyperparameters.epochs
+        )
     began = kept = time.monotonic()
 
     def keep() -> None:
@@ -102,12 +104,12 @@ def pretrain(
         resume.save(facts | {name: part.state_dict() for name, part in parts.items()})
 
     with stop.deferred():
-        while epoch < recipe.epochs:
+        while epoch < hyperparameters.epochs:
             if order is None:
                 order, losses = torch.randperm(len(images), generator=draws), []
-            for rows in order.split(recipe.batch_size)[len(losses) :]:
+            for rows in order.split(hyperparameters.batch_size)[len(losses) :]:
                 batch = normalise(images[send(rows, device)])
-                if recipe.flip:
+                if hyperparameters.flip:
                     mirrored = send(torch.rand(len(rows), generator=draws) < 0.5, device)
                     batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
                 noise = send(torch.rand(len(rows), patches, generator=draws), device)
@@ -129,8 +131,8 @@ def pretrain(
             loss, order = float(torch.stack(losses).mean()), None
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the loss is not a number in epoch {epoch} of {recipe.epochs}: lower the autoencoder's "
-                    f"learning_rate (now {recipe.learning_rate:g})"
+                    f"the loss is not a number in epoch {epoch} of {hyperparameters.epochs}: lower the autoencoder's "
+                    f"learning_rate (now {hyperparameters.learning_rate:g})"
                 )
-            logger.info("epoch %d of %d: loss %.4f", epoch, recipe.epochs, loss)
+            logger.info("epoch %d of %d: loss %.4f", epoch, hyperparameters.epochs, loss)
     return Trained(loss, before + time.monotonic() - began)

@@ -13,9 +13,10 @@ from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import derive_seed, generator, seeded
+from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.batch import Batches
 from dqv2.train.feed import Feed
-from dqv2.train.recipe import FreshTobias, Recipe
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.step import Stepper
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def fit(
     model: nn.Module,
     images: Tensor | Any,
     labels: Tensor,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     *,
     seed: int,
     purpose: str,
@@ -67,13 +68,13 @@ def fit(
         images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
             they fit, else read batch by batch (`Feed`).
         labels: int64[N].
-        recipe: how.
+        hyperparameters: how.
         seed, purpose: what the order of the images and the augmentation are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
-            already (not with the recipe's own `mix`).
+            already (not with the hyperparameters' own `mix`).
         watch: told after each batch which of its images were classified rightly.
         devices: how many devices share each batch; with more than one, a process for each (`train.parallel`), and
             the same weights up to the order of sums.
@@ -89,15 +90,15 @@ def fit(
         raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
-    if mixed and recipe.mix != "none":
-        raise ValueError(f"images that are mixed already cannot be mixed again: mix is {recipe.mix}")
+    if mixed and hyperparameters.mix != "none":
+        raise ValueError(f"images that are mixed already cannot be mixed again: mix is {hyperparameters.mix}")
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "resume": resume, "fresh": fresh, "mixed": mixed}
     how |= {"watch": watch, "checkpoint_seconds": checkpoint_seconds}
     if devices == 1:
-        return train(model, images, labels, recipe, device=device, **how)
+        return train(model, images, labels, hyperparameters, device=device, **how)
     from dqv2.train.parallel import fit_on_several
 
-    data = {"images": images, "labels": labels, "recipe": recipe}
+    data = {"images": images, "labels": labels, "hyperparameters": hyperparameters}
     return fit_on_several(model, devices=devices, device=device, **data, **how)
 
 
@@ -105,7 +106,7 @@ def train(
     model: nn.Module,
     images: Tensor | Any,
     labels: Tensor,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     *,
     seed: int,
     purpose: str,
@@ -119,16 +120,18 @@ def train(
 ) -> History:
     """`fit` in this process, alone or as one of `group`."""
     n = len(images)
-    total, per_epoch = recipe.steps(n)
+    total, per_epoch = hyperparameters.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
-    batches = Batches(Feed(images, device), labels, recipe, fresh=fresh, mixed=mixed, part=group and group.part)
+    batches = Batches(
+        Feed(images, device), labels, hyperparameters, fresh=fresh, mixed=mixed, part=group and group.part
+    )
     network = group.wrap(model) if group else model
-    if recipe.compile:
+    if hyperparameters.compile:
         network = torch.compile(network, dynamic=False)  # a batch has but two sizes, the last one's and the others'
-    optimiser = _optimiser(model, recipe)
-    make_step = Stepper(network, optimiser, recipe, group)
+    optimiser = _optimiser(model, hyperparameters)
+    make_step = Stepper(network, optimiser, hyperparameters, group)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=recipe.learning_rate, total_steps=total, cycle_momentum=False
+        optimiser, max_lr=hyperparameters.learning_rate, total_steps=total, cycle_momentum=False
     )
     # Apart, so that an arm that draws more than another still sees the images in the same order
     order_draws, draws = generator(seed, purpose, "order"), generator(seed, purpose, "augmentation")
@@ -141,7 +144,7 @@ def train(
         schedule.load_state_dict(state["schedule"])
         order_draws.set_state(state["order_draws"])
         draws.set_state(state["draws"])
-        make_step.part = state.get("part", recipe.batch_size)
+        make_step.part = state.get("part", hyperparameters.batch_size)
         if watch is not None:
             watch.load_state_dict(state["watch"])
         step, epoch, order = state["step"], state["epoch"], state["order"]
@@ -176,7 +179,7 @@ def train(
         while step < total or order is not None:
             if order is None:
                 order, losses = torch.randperm(n, generator=order_draws), []
-            parts = order.split(recipe.batch_size)[len(losses) : per_epoch][: total - step]
+            parts = order.split(hyperparameters.batch_size)[len(losses) : per_epoch][: total - step]
             for batch in batches(parts, draws):
                 # Dropout draws from the global generator; set at each step it needs no place in a checkpoint
                 torch.manual_seed(derive_seed(seed, purpose, "network", step, rank))
@@ -196,28 +199,30 @@ def train(
                     keep(batch.draws)
                     kept = time.monotonic()
             epoch += 1
-            history.losses.append(_mean(losses, epoch, step, total, recipe))
+            history.losses.append(_mean(losses, epoch, step, total, hyperparameters))
             history.seconds, history.part = time.monotonic() - began, make_step.part
             logger.info("epoch %d, step %d of %d: loss %.4f", epoch, step, total, history.losses[-1])
             order, losses = None, []
     return history
 
 
-def _mean(losses: list[Tensor], epoch: int, step: int, total: int, recipe: Recipe) -> float:
+def _mean(losses: list[Tensor], epoch: int, step: int, total: int, hyperparameters: Hyperparameters) -> float:
     """The mean loss of an epoch that ended at `step`."""
     loss = torch.stack(losses)
     if not torch.isfinite(loss).all():
         first = int((~torch.isfinite(loss)).nonzero()[0])
         raise FloatingPointError(
             f"the loss is not a number in epoch {epoch}, step {step - len(losses) + first + 1} of {total}: "
-            f"lower learning_rate (now {recipe.learning_rate:g})"
+            f"lower learning_rate (now {hyperparameters.learning_rate:g})"
         )
     return float(loss.mean())
 
 
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimiser(model: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
     # Fused: one kernel over all weights
-    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimiser == "adamw":
+    common = {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay, "fused": True}
+    if hyperparameters.optimiser == "adamw":
         return torch.optim.AdamW(model.parameters(), **common)
-    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common)
+    return torch.optim.SGD(
+        model.parameters(), momentum=hyperparameters.momentum, nesterov=hyperparameters.momentum > 0, **common
+    )
