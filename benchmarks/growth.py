@@ -25,8 +25,8 @@ from dqv2.select.sampling import sample_bins
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.recipe import make_recipe
 from dqv2.semantic.saliency import forward_pass
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")

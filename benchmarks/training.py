@@ -1,4 +1,4 @@
-"""Training speed of `dqv2.train.loop.fit` against its limit and against timm's own training script. By hand:
+"""Training speed of `dqv2.train.fit.fit` against its limit and against timm's own training script. By hand:
 
     python benchmarks/training.py --timm-script path/to/pytorch-image-models/train.py --folder path/to/cifar10/train
 
@@ -44,8 +44,8 @@ from dqv2.inputs import normalise
 from dqv2.plan.cost.networks import count
 from dqv2.plan.cost.rates import Net, read_rates
 from dqv2.runtime.device import use_device
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model
 
 LINE = re.compile(r"Train: (\d+) \[\s*\d+/\d+ \(\s*(\d+)%\)\].*?Time: [\d.]+s,\s+[\d.]+/s\s+\([\d.]+s,\s+([\d.]+)/s\)")

@@ -11,8 +11,8 @@ from dqv2.semantic.overlap import iou_of_images, mean_overlap
 from dqv2.semantic.recipe import make_recipe
 from dqv2.train import feed as feed_module
 from dqv2.train.feed import Feed
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 
 CPU = torch.device("cpu")
 

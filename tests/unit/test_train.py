@@ -13,7 +13,7 @@ from dqv2.runtime.seeding import generator
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.evaluation import accuracy
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
 

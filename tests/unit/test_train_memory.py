@@ -8,7 +8,7 @@ from torch import nn
 
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
 DOUBLE = 1e-12  # weights in float64: the order of sums, over 16 steps

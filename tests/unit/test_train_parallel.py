@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.backgrounds import FreshTobias
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from dqv2.train.models import Network, build_model
 from dqv2.train.scoring import Presentations
 from tests.conftest import ROOT
@@ -119,7 +119,7 @@ JOB = """
 import sys
 from pathlib import Path
 from dqv2.runtime.resume import Resume
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from tests.unit.trainings import CPU, easy_set, hyperparameters, model
 how = {"seed": 1, "purpose": "t", "device": CPU, "devices": 2}
 how |= {"resume": Resume(Path(sys.argv[1]), {}), "checkpoint_seconds": 0}

@@ -6,7 +6,7 @@ import torch
 
 from dqv2.runtime.resume import Resume
 from dqv2.select.scores import Scores
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from dqv2.train.scoring import Presentations, score_by_training
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 

@@ -8,7 +8,7 @@ from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.batch import Batches
 from dqv2.train.evaluation import accuracy
 from dqv2.train.feed import Feed
-from dqv2.train.loop import fit
+from dqv2.train.fit import fit
 from dqv2.train.step import Stepper
 from tests.unit.trainings import CPU, easy_set, hyperparameters, model
 

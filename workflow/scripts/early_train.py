@@ -12,8 +12,8 @@ from dqv2.runtime.files import atomic_path
 from dqv2.runtime.job import resume_folder, run_job, seed_of
 from dqv2.runtime.logging import say
 from dqv2.runtime.resume import Resume
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model, save_model
 
 

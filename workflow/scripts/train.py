@@ -18,8 +18,8 @@ from dqv2.runtime.resume import Resume
 from dqv2.select.coreset import coreset_images, read_pool
 from dqv2.semantic.recipe import Recipe as Tobias
 from dqv2.train.backgrounds import FreshTobias
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 from dqv2.train.models import Network, build_model, save_model
 
 

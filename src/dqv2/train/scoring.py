@@ -19,8 +19,8 @@ from dqv2.select.baselines.scores import (
 from dqv2.select.scores import Scores
 from dqv2.select.similarity import GradientFeatures, last_layer_residual
 from dqv2.semantic.saliency import forward_pass
+from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
-from dqv2.train.loop import fit
 
 
 class Presentations:

@@ -13,7 +13,7 @@ say `on_out_of_memory: approximate`. On several devices none is tried: the other
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +23,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from dqv2.runtime.logging import logger
 from dqv2.train.batch import Batch, Target
+from dqv2.train.group import Group
 from dqv2.train.hyperparameters import Hyperparameters
-
-if TYPE_CHECKING:
-    from dqv2.train.parallel import Group
 
 
 class Stepper:
@@ -91,6 +89,14 @@ class Stepper:
                 f"lower batch_size (now {self.hyperparameters.batch_size}) of the trainer or backbone"
             ) from error
         return loss, logits
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"part": self.part}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.part = state["part"]
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The gradient of the batch's mean loss, in the parameters."""
