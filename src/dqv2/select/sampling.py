@@ -11,6 +11,8 @@ import numbers
 import torch
 from torch import Tensor
 
+from dqv2.apportion import largest_remainder
+
 
 def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
@@ -86,10 +88,7 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
         left -= int(sizes[full].sum())
         if left == 0:
             return take.to(bins.device)
-    part = quota.floor().long()
-    more = (quota - part).masked_fill(weight == 0, -1.0).sort(descending=True, stable=True).indices
-    part[more[: left - int(part.sum())]] += 1
-    return (take + part).to(bins.device)
+    return (take + largest_remainder(weight, left)).to(bins.device)
 
 
 def sample_adaptive(
@@ -161,20 +160,6 @@ def keep_count(keep: float | int, n: int) -> int:
     if n < 1:
         raise ValueError("there are no items to keep any of")
     return max(1, round(float(keep) * n))
-
-
-def largest_remainder(sizes: Tensor, count: int) -> Tensor:
-    """Share `count` among groups in proportion to their sizes: int64[groups], exact in total.
-
-    Each group gets its quota rounded down, the largest remainders one more (of equal ones the first), never
-    more than its size.
-    """
-    quota = sizes * count  # in units of 1 / total: integers, so that ties are exact
-    total = int(sizes.sum())
-    take, remainder = quota // total, quota % total
-    order = remainder.sort(descending=True, stable=True).indices
-    take[order[: count - int(take.sum())]] += 1
-    return take
 
 
 def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
