@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dqv2.data.errors import DataError
 from dqv2.data.layout import no_test
-from dqv2.data.pack import DataError, Pack
+from dqv2.data.pack import Pack
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:

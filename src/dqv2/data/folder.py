@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import read_image
-from dqv2.data.pack import DataError
 from dqv2.data.packing import pack_set
 from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
 

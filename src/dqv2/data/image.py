@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 
 __all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square", "try_read"]
 
