@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, strict JSON, checksums."""
+"""Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import hashlib
 import json
@@ -12,7 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json"]
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json", "write_npz"]
 
 
 @contextmanager
@@ -76,6 +79,12 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
+    """Write arrays under their names as .npz, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:
