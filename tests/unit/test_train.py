@@ -122,16 +122,19 @@ def test_fresh_backgrounds_keep_the_foreground_and_change_at_every_visit(data):
     images, _ = data
     masks = torch.zeros(30, 4, 4, dtype=torch.bool)
     masks[:, 1:3] = True
-    rows = torch.arange(10, 26)
-    fresh, draws = FreshTobias(masks, 1.0), generator(0)
-    one, two = (fresh(images[rows], rows, draws) for _ in range(2))
-    assert torch.equal(one[:, :, 4:12], images[rows][:, :, 4:12])
-    assert not torch.equal(one[:, :, :4], images[rows][:, :, :4])
+    seen, draws = images[10:26], generator(0)
+
+    def visit(share):
+        donors, cells, chosen = FreshTobias(masks, share).draw(torch.arange(10, 26), draws)
+        return FreshTobias.compose(seen, seen[donors], cells, chosen)
+
+    one, two = visit(1.0), visit(1.0)
+    assert torch.equal(one[:, :, 4:12], seen[:, :, 4:12])
+    assert not torch.equal(one[:, :, :4], seen[:, :, :4])
     assert not torch.equal(one, two)
-    half = FreshTobias(masks, 0.5)(images[rows], rows, draws)
-    changed = (half != images[rows]).flatten(1).any(1).sum()
+    changed = (visit(0.5) != seen).flatten(1).any(1).sum()
     assert 2 < changed < 14
-    assert torch.equal(FreshTobias(masks, 0.0)(images[rows], rows, draws), images[rows])
+    assert torch.equal(visit(0.0), seen)
 
 
 def test_training_with_fresh_backgrounds_repeats(data):

@@ -127,14 +127,6 @@ class Pack:
         """SHA-256 of `manifest.csv`: stands for the ids, their order, the labels and every image's pixels."""
         return self.meta["sha256"]["manifest.csv"]
 
-    def check_order(self, fingerprint: str) -> None:
-        """Raise DataError unless `fingerprint`, noted when some rows were chosen, is this pack's."""
-        if fingerprint != self.fingerprint:
-            raise DataError(
-                f"The pack {self.folder} holds other images, or another order, than the one used before "
-                f"(manifest {self.fingerprint[:12]}, expected {fingerprint[:12]}): rerun the later stages."
-            )
-
     def index(self, ids: Iterable[str]) -> np.ndarray:
         """Return the rows of the samples `ids`, in the order given: int64[K].
 

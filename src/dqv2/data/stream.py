@@ -45,11 +45,6 @@ class StreamedImages:
         self._sums = np.array(sums, dtype="V32")
         self._pool: ThreadPoolExecutor | None = None
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all images would take in memory."""
-        return int(np.prod(self.shape))
-
     def __len__(self) -> int:
         return self.shape[0]
 

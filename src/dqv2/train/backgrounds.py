@@ -45,8 +45,3 @@ class FreshTobias:
         cells = cells.pin_memory() if images.is_cuda else cells
         composed = compose(images, donor_images, cells)
         return torch.where(send(chosen, images.device)[:, None, None, None], composed, images)
-
-    def __call__(self, images: Tensor, rows: Tensor, draws: torch.Generator) -> Tensor:
-        """uint8[B, 3, H, W] of `rows` int64[B] -> the same with some backgrounds replaced."""
-        drawn = self.draw(rows, draws)
-        return self.compose(images, images[send(drawn.donors, images.device)], drawn.cells, drawn.chosen)

@@ -36,9 +36,6 @@ class Feed:
         else:
             logger.info("the images (%.1f GB) do not fit: they are read batch by batch", size / 1e9)
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
         """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""
         if self.resident:

@@ -11,7 +11,7 @@ from typing import Any
 class Hyperparameters:
     """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
 
-    Exactly one of `epochs` and `iterations` is set. `augment` holds the arguments of `train.augment.augment`.
+    Exactly one of `epochs` and `iterations` is set. `augment`: crop, pad and flip, as `Augmentation.draw` takes them.
 
     Attributes:
         on_out_of_memory: what follows where a GPU's memory does not suffice for a batch. "exact": the batch's gradient
