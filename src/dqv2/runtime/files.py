@@ -107,14 +107,18 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         with suppress(OSError):  # another process has put something into it meanwhile: it stays
             for parent in made:
                 parent.rmdir()
         raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:
@@ -153,8 +157,5 @@ def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> i
     """
     stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - _written(path) > older_than]
     for path in stale:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
     return len(stale)
