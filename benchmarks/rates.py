@@ -4,7 +4,7 @@
     python benchmarks/rates.py --device cuda --name h100 -o rates.yaml        # the paper's networks
     python -m dqv2.plan --cost --device h100 --rates rates.yaml
 
-Measured: images a second of every network that the configuration uses, in training (dqv2.train.loop.fit, augmentation
+Measured: images a second of every network that the configuration uses, in training (dqv2.train.fit.fit, augmentation
 included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
 composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds until a job's imports are
 done. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
@@ -41,7 +41,8 @@ from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.saliency import forward_pass
 from dqv2.stages import read_versions
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.fit import fit
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")
@@ -87,8 +88,8 @@ def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -
     def train(steps: int) -> float:
         own = {"augment": about["augment"], "iterations": steps, "epochs": None, "learning_rate": 1e-3}
         own |= {"precision": net.precision, "compile": net.compile}
-        recipe = Recipe.of(block.model_dump() | own)
-        return work(lambda: fit(model, images, labels, recipe, seed=0, purpose="rates", device=device), device)
+        hyperparameters = Hyperparameters.of(block.model_dump() | own)
+        return work(lambda: fit(model, images, labels, hyperparameters, seed=0, purpose="rates", device=device), device)
 
     train(2)
     steps = until(seconds, train(2) / 2)
@@ -115,8 +116,8 @@ def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: floa
     if block.weights == "self":
 
         def train(epochs: int) -> float:
-            recipe = Pretraining(epochs, batch, mask_ratio=args["hidden"])
-            return work(lambda: pretrain(model, images, recipe, seed=0, device=device), device)
+            hyperparameters = Pretraining(epochs, batch, mask_ratio=args["hidden"])
+            return work(lambda: pretrain(model, images, hyperparameters, seed=0, device=device), device)
 
         train(1)
         epochs = until(seconds, train(2) / 2)
@@ -155,7 +156,7 @@ def host_rates(repeats: int) -> dict:
             apply_selector(kind, labels, embedding, logits, generator=draws, **options)
 
         select[kind] = size**2 * length / median_work(run, repeats, CPU)
-    code = "import dqv2.train.loop, dqv2.train.models, dqv2.data, timm"
+    code = "import dqv2.train.fit, dqv2.train.models, dqv2.data, timm"
     start = median_work(lambda: subprocess.run([sys.executable, "-c", code], check=True), repeats, CPU)
     return {"start_up": start, **rates, "select": select}
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from dqv2.runtime.files import atomic_path, sha256
+from dqv2.runtime.files import atomic_path, sha256, write_json
 
 
 class Resume:
@@ -55,8 +55,7 @@ class Resume:
         (self.folder / "done.json").unlink(missing_ok=True)
         for output in outputs:
             _link(output, self.folder / output.name)
-        with atomic_path(self.folder / "done.json") as temporary:
-            temporary.write_text(json.dumps(self._record(outputs)), encoding="utf-8")
+        write_json(self.folder / "done.json", self._record(outputs))
         self._checkpoint.unlink(missing_ok=True)
 
     def _record(self, files: Iterable[Path]) -> dict[str, Any]:

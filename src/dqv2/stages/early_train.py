@@ -48,7 +48,8 @@ class EarlyTrain(Stage):
         from dqv2.data import Pack
         from dqv2.runtime.files import atomic_path
         from dqv2.runtime.logging import say
-        from dqv2.train.loop import Recipe, fit
+        from dqv2.train.fit import fit
+        from dqv2.train.hyperparameters import Hyperparameters
         from dqv2.train.models import Network, build_model, save_model
 
         pack = Pack.open(job.input.train)
@@ -60,7 +61,7 @@ class EarlyTrain(Stage):
         if job.options["epochs"]:
             how = {"seed": job.seed, "purpose": "backbone", "device": job.device, "resume": job.resume}
             labels = torch.from_numpy(pack.labels)
-            history = fit(model, pack.images, labels, Recipe.of(job.options), **how)
+            history = fit(model, pack.images, labels, Hyperparameters.of(job.options), **how)
             job.seconds = history.seconds
             epochs = job.options["epochs"]
             say(f"{line}: loss {history.losses[-1]:.3f} after {epochs} epochs ({job.seconds:.0f} s)")

@@ -43,22 +43,22 @@ class Score(Stage):
         from dqv2.data import Pack
         from dqv2.runtime.logging import say
         from dqv2.select.scores import Scores
-        from dqv2.train.loop import Recipe
+        from dqv2.train.hyperparameters import Hyperparameters
         from dqv2.train.models import Network, build_model
         from dqv2.train.scoring import score_by_training
 
         pack = Pack.open(job.input.train)
         images, labels = pack.images, torch.from_numpy(pack.labels)
-        recipe, network = Recipe.of(job.options), Network.of(job.options, len(pack.classes))
+        how, network = Hyperparameters.of(job.options), Network.of(job.options, len(pack.classes))
         members = []
         for member in range(job.options["initialisations"]):
             # More initialisations are no other training: those that are there are found again
             resume = job.resume.part(f"member-{member}", leave_out="initialisations")
             kept = resume.folder / "scores.npz"
             if not resume.restore(kept):
-                how = {"seed": job.seed, "purpose": f"score-{member}"}
-                model = build_model(network, **how)
-                found = score_by_training(model, images, labels, recipe, **how, device=job.device, resume=resume)
+                drawn = {"seed": job.seed, "purpose": f"score-{member}"}
+                model = build_model(network, **drawn)
+                found = score_by_training(model, images, labels, how, **drawn, device=job.device, resume=resume)
                 found.save(kept)
                 resume.finish(kept)
             members.append(Scores.load(kept))

@@ -67,17 +67,19 @@ class Train(Stage):
         from dqv2.runtime.files import atomic_path, write_json
         from dqv2.runtime.logging import say
         from dqv2.select.coreset import coreset_images, read_pool
-        from dqv2.semantic.recipe import Recipe as Tobias
-        from dqv2.train.loop import FreshTobias, Recipe, fit
+        from dqv2.semantic.recipe import Recipe
+        from dqv2.train.backgrounds import FreshTobias
+        from dqv2.train.fit import fit
+        from dqv2.train.hyperparameters import Hyperparameters
         from dqv2.train.models import Network, build_model, save_model
 
         options, w = job.options, job.wildcards
         require_test(job.input.splits, w.dataset)
         pack = Pack.open(job.input.train)
-        recipe, network = Recipe.of(options), Network.of(options, len(pack.classes))
+        how, network = Hyperparameters.of(options), Network.of(options, len(pack.classes))
         coreset = read_pool(job.input.coreset, pack)
         pixels = job.load("pixels", lambda file: PixelStep.load(file, coreset=job.input.coreset))
-        images, labels = coreset_images(coreset, pack, job.load("recipe", Tobias.load))
+        images, labels = coreset_images(coreset, pack, job.load("recipe", Recipe.load))
         mixed = None
         if pixels:
             images = torch.from_numpy(pixels.images)
@@ -85,13 +87,13 @@ class Train(Stage):
         model = build_model(network, seed=job.seed, purpose="train")
         fresh = None
         if job.input.fresh:
-            masks = Tobias.load(*job.input.fresh).masks[coreset.rows]
+            masks = Recipe.load(*job.input.fresh).masks[coreset.rows]
             fresh = FreshTobias(torch.from_numpy(masks), options["fresh_tobias"]["share"])
         history = fit(
             model,
             images,
             labels,
-            recipe,
+            how,
             seed=job.seed,
             purpose="train",
             device=job.device,
@@ -113,7 +115,7 @@ class Train(Stage):
             "seed": job.seed,
             "train_loss": history.losses[-1],
             "micro_batch": history.part,
-            "precision": recipe.precision,
+            "precision": how.precision,
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),
             "n_originals": len(pack),
