@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, kinds_with
+from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -93,15 +94,26 @@ class Mask(Block):
     """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`."""
 
     title: str = ""
-    source: Literal["network", "shuffled", "centre", "random", "object"]
+    source: one_of(MASK_SOURCES)
     backbone: Name | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
-        if (self.source in ("network", "shuffled")) != (self.backbone is not None):
-            raise ValueError("backbone is needed by the sources network and shuffled, and by no other")
+        if self.reads_saliency != (self.backbone is not None):
+            readers = listed(sources_that_read("saliency"))
+            raise ValueError(f"backbone is needed by the sources {readers}, and by no other")
         return self
+
+    @property
+    def reads_saliency(self) -> bool:
+        """Whether it needs the saliency maps of its backbone."""
+        return MASK_SOURCES[self.source].reads == "saliency"
+
+    @property
+    def reads_objects(self) -> bool:
+        """Whether it needs a set that knows its objects."""
+        return MASK_SOURCES[self.source].reads == "objects"
 
 
 class Mixture(Block):
