@@ -229,6 +229,7 @@ SELECTORS: dict[str, Kind] = {
             source="Mirzasoleiman et al. 2020, CRAIG",
             reads=("features",),
             keys=("features",),
+            depends_on_order="either of two images that are nearest to each other gains the same: the first is taken",
         ),
         Kind(
             "gradmatch",
