@@ -24,9 +24,9 @@ import torch
 import yaml
 from common import machine, median_work, work
 from dqv2.plan.__main__ import merged
-from dqv2.plan.cost.estimate import all_jobs
-from dqv2.plan.cost.rates import Net
-from dqv2.plan.cost.work import Works
+from dqv2.cost.estimate import all_jobs
+from dqv2.cost.rates import Net
+from dqv2.cost.work import Works
 from dqv2.plan.graph import job_of
 from PIL import Image
 
@@ -131,7 +131,7 @@ def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: floa
 
 
 def host_rates(repeats: int) -> dict:
-    """Units a second of one thread, and seconds to start a job; see `dqv2.plan.cost.rates.Host`."""
+    """Units a second of one thread, and seconds to start a job; see `dqv2.cost.rates.Host`."""
     draws = torch.Generator().manual_seed(0)
     n, side, cells = 512, 64, 32
     images = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=draws)

@@ -108,6 +108,35 @@ MAKERS = {
 }
 
 
+LAYOUTS = {  # training images, test images, classes, the first and the last training id
+    "cifar10": (30, 6, ["airplane", "automobile", "bird"], "train/00000", "train/00029"),
+    "food101": (6, 4, ["apple_pie", "baby_back_ribs"], "images/apple_pie/1000.jpg", "images/baby_back_ribs/1002.jpg"),
+    "cub200": (
+        6,
+        2,
+        ["001.Black_footed_Albatross", "002.Laysan_Albatross"],
+        "images/001.Black_footed_Albatross/Black_footed_Albatross_0000.jpg",
+        "images/002.Laysan_Albatross/Laysan_Albatross_0002.jpg",
+    ),
+    "tiny_imagenet": (
+        8,
+        4,
+        list(WNIDS),
+        "train/n01440764/images/n01440764_0.JPEG",
+        "train/n02102040/images/n02102040_3.JPEG",
+    ),
+} | {
+    f"imagenette-{variant}": (
+        8,
+        4,
+        list(WNIDS),
+        "train/n01440764/n01440764_0.JPEG",
+        "train/n02102040/n02102040_3.JPEG",
+    )
+    for variant in ("full", "320", "160")
+}
+
+
 def archive(name, folder):
     """Write the archive of a miniature into `folder`; returns (file, its checksum, what the maker returned)."""
     make, file = MAKERS[name]

@@ -9,6 +9,7 @@ import pytest
 from dqv2.paper import style
 from dqv2.paper.collect import read_csv, write_csv
 from dqv2.paper.figures import draw
+from dqv2.paper.kinds import FIGURES
 from dqv2.paper.pictures import overlay, picture_grid
 
 EIGHT = ("Random", "GraNd", "GradMatch", "GC", "DQ", "DQ (no pixel step)", "DQ_V2", "DQ_V2, true mask")
@@ -170,7 +171,7 @@ def test_a_csv_draws_the_same_as_the_table_it_was_written_from(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "spec", "message"),
     [
-        (table(), {"kind": "pie"}, "there are line, methods, mixing"),
+        (table(), {"kind": "pie"}, "no figure of kind 'pie'; there are "),
         (table(), {"kind": "methods", "order": ["DQ"]}, "not in the order"),
         (table(), {"kind": "methods", "where": {"label": "nobody"}}, "no row to draw"),
         (table(), {"kind": "line"}, "no column 'tobias_size'"),
@@ -264,7 +265,7 @@ def test_the_overlay_fades_background_cells_only():
 
 def test_a_partial_figure_without_a_run_says_so():
     planned = pd.DataFrame(columns=["dataset", "label", "seed", "originals", "tobias", "tobias_size"])
-    for kind in ("methods", "line", "mixing"):
+    for kind in FIGURES:
         figure = draw(planned, {"kind": kind, "label": "demo", "partial": True}, "PARTIAL: 6 of 6 runs are missing")
         said = [text.get_text() for text in (*figure.axes[0].texts, *figure.texts)]
         assert "No run to show here has finished yet." in said

@@ -16,7 +16,7 @@ from dqv2.data.dataset import pack_dataset
 from dqv2.data.fetch import fetch_set
 from dqv2.data.image import read_image
 from dqv2.data.sources import imagenet, open_set
-from tests.miniatures import MAKERS, WNIDS, Server, archive, jpeg, photo, save
+from tests.miniatures import LAYOUTS, MAKERS, WNIDS, Server, archive, jpeg, photo, save
 
 
 def fetched(name, tmp_path):
@@ -34,35 +34,6 @@ def packed(tmp_path, kind, folder, **options):
     for pack in packs.values():
         pack.verify()
     return packs
-
-
-LAYOUTS = {  # training images, test images, classes, the first and the last training id
-    "cifar10": (30, 6, ["airplane", "automobile", "bird"], "train/00000", "train/00029"),
-    "food101": (6, 4, ["apple_pie", "baby_back_ribs"], "images/apple_pie/1000.jpg", "images/baby_back_ribs/1002.jpg"),
-    "cub200": (
-        6,
-        2,
-        ["001.Black_footed_Albatross", "002.Laysan_Albatross"],
-        "images/001.Black_footed_Albatross/Black_footed_Albatross_0000.jpg",
-        "images/002.Laysan_Albatross/Laysan_Albatross_0002.jpg",
-    ),
-    "tiny_imagenet": (
-        8,
-        4,
-        list(WNIDS),
-        "train/n01440764/images/n01440764_0.JPEG",
-        "train/n02102040/images/n02102040_3.JPEG",
-    ),
-} | {
-    f"imagenette-{variant}": (
-        8,
-        4,
-        list(WNIDS),
-        "train/n01440764/n01440764_0.JPEG",
-        "train/n02102040/n02102040_3.JPEG",
-    )
-    for variant in ("full", "320", "160")
-}
 
 
 @pytest.mark.parametrize("name", MAKERS)

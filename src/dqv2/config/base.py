@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -23,6 +24,16 @@ class Block(BaseModel):
 def as_list(value: Any) -> Any:
     """One value or a list, as a list."""
     return value if isinstance(value, list) else [value]
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """The type of a key whose choices are names of a table."""
+    return Literal[tuple(names)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _name(value: Any) -> Any:

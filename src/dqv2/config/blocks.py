@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize
+from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
+from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, kinds_with
+from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -92,15 +94,26 @@ class Mask(Block):
     """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`."""
 
     title: str = ""
-    source: Literal["network", "shuffled", "centre", "random", "object"]
+    source: one_of(MASK_SOURCES)
     backbone: Name | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
-        if (self.source in ("network", "shuffled")) != (self.backbone is not None):
-            raise ValueError("backbone is needed by the sources network and shuffled, and by no other")
+        if self.reads_saliency != (self.backbone is not None):
+            readers = listed(sources_that_read("saliency"))
+            raise ValueError(f"backbone is needed by the sources {readers}, and by no other")
         return self
+
+    @property
+    def reads_saliency(self) -> bool:
+        """Whether it needs the saliency maps of its backbone."""
+        return MASK_SOURCES[self.source].reads == "saliency"
+
+    @property
+    def reads_objects(self) -> bool:
+        """Whether it needs a set that knows its objects."""
+        return MASK_SOURCES[self.source].reads == "objects"
 
 
 class Mixture(Block):
@@ -125,87 +138,61 @@ class Selector(Block):
     """How a coreset is chosen from the pool."""
 
     title: str = ""
-    kind: Literal[
-        "random",
-        "graphcut",
-        "graphcut_bins",
-        "random_bins",
-        "uniform_bins",
-        "score_bins",
-        "adaptive_bins",
-        "score",
-        "ccs",
-        "herding",
-        "k_center",
-        "craig",
-        "gradmatch",
-        "published",
-    ]
-    n_bins: Annotated[int, Field(ge=1)] = 10
-    lam: Annotated[float, Field(gt=0)] = 1.0
-    features: Literal["embedding", "gradient", "gradient_dq"] = "embedding"
-    score: Literal["grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"] | None = None
-    n_strata: Annotated[int, Field(ge=1)] = 50
-    prune_hardest: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    manifest: str | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    kind: one_of(SELECTORS)
+    n_bins: Annotated[int, Field(ge=1)] = KEYS["n_bins"]
+    lam: Annotated[float, Field(gt=0)] = KEYS["lam"]
+    features: one_of(FEATURES) = KEYS["features"]
+    score: one_of(SCORES) | None = KEYS["score"]
+    n_strata: Annotated[int, Field(ge=1)] = KEYS["n_strata"]
+    prune_hardest: Annotated[float, Field(ge=0, lt=1)] = KEYS["prune_hardest"]
+    manifest: str | None = KEYS["manifest"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
 
     @model_validator(mode="after")
-    def _score_where_used(self) -> Selector:
-        if self.kind.startswith(("score", "ccs")) != (self.score is not None):
-            raise ValueError("score is needed by the kinds score, score_bins and ccs, and by no other")
-        if self.kind == "score_bins" and self.score == "forgetting":
-            raise ValueError("forgetting is known of the originals alone, and score_bins divides Tobias images too")
-        if {self.manifest is not None, self.sha256 is not None} != {self.kind == "published"}:
-            raise ValueError("manifest (an address or a file) and sha256 are needed by the kind published, by no other")
+    def _keys_where_used(self) -> Selector:
+        takes = SELECTORS[self.kind].keys
+        if ("score" in takes) != (self.score is not None):
+            raise ValueError(f"score is needed by the kinds {listed(kinds_with('score'))}, and by no other")
+        if self.score is not None and self.score not in SELECTORS[self.kind].scores:
+            raise ValueError(f"{self.score} is known of the originals alone, and {self.kind} divides Tobias images too")
+        if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
+            raise ValueError(
+                "manifest (an address or a file) and sha256 are needed by the kind "
+                f"{listed(kinds_with('manifest'))}, by no other"
+            )
         return self
 
     @property
     def used(self) -> dict[str, Any]:
         """The keys that this kind reads: what its result depends on."""
-        keys = {"kind": self.kind}
-        if self.kind == "published":
-            return keys | {"manifest": self.manifest, "sha256": self.sha256}
-        if self.kind.endswith("_bins"):
-            keys["n_bins"] = self.n_bins
-        if self.kind.startswith("graphcut") or self.kind == "adaptive_bins":
-            keys["lam"] = self.lam
-        if self.score is not None:
-            keys["score"] = self.score
-        elif self.reads_features:
-            keys["features"] = self.features
-        if self.kind == "ccs":
-            keys |= {"n_strata": self.n_strata, "prune_hardest": self.prune_hardest}
-        return keys
+        takes = SELECTORS[self.kind].keys
+        return {"kind": self.kind} | {key: getattr(self, key) for key in KEYS if key in takes}
 
     @property
     def sampler(self) -> str:
         """How a coreset is drawn from what the kind leaves; see `dqv2.select.coreset.draw`."""
-        if self.kind == "ccs":
-            return "strata"
-        if self.kind == "adaptive_bins":
-            return "adaptive"
-        return "bins" if self.kind.endswith("_bins") or self.kind == "random" else "rank"
+        return SELECTORS[self.kind].sampler
 
     @property
     def reads_scores(self) -> bool:
         """Whether it needs the scores of several trainings, which are known of the originals alone."""
-        return self.kind in ("score", "ccs")
+        return "scores" in SELECTORS[self.kind].reads
 
     @property
     def reads_features(self) -> bool:
         """Whether it looks at the images through a network's embedding."""
-        return self.kind not in ("random", "random_bins", "uniform_bins", "published") and not self.reads_scores
+        return "features" in SELECTORS[self.kind].reads
 
     @property
     def reads_logits(self) -> bool:
         """Whether it needs the network's logits beside the embedding."""
-        return self.kind == "score_bins" or (self.reads_features and self.features != "embedding")
+        kind = SELECTORS[self.kind]
+        return "logits" in kind.reads or ("features" in kind.reads and self.features != "embedding")
 
     @property
     def reads_pixels(self) -> bool:
         """Whether it looks at the images themselves."""
-        return self.kind == "adaptive_bins"
+        return "pixels" in SELECTORS[self.kind].reads
 
 
 class Autoencoder(Block):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from copy import copy
+from functools import partial
+from typing import Annotated, Literal, Union, get_args
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, create_model
 
-from dqv2.config.base import Block, Seed
+from dqv2.config.base import Block, Seed, one_of
+from dqv2.data.published import KNOWN_SETS, KnownSet
 
 
 class Augment(Block):
@@ -70,7 +73,7 @@ class Table(Images):
 class ImageNet(Images):
     """A local copy of ImageNet, unpacked or as its archives: all classes, or ImageNet-30's."""
 
-    kind: Literal["imagenet", "imagenet30"]
+    kind: one_of(known.kind for known in KNOWN_SETS.values() if not known.archives)
     path: str
 
 
@@ -87,54 +90,25 @@ class Published(Images):
     @property
     def archive(self) -> str:
         """Its key in `dqv2.data.archives`."""
-        return self.kind
+        return f"{self.kind}-{self.variant}" if hasattr(self, "variant") else self.kind
 
 
-class Cifar10(Published):
-    """CIFAR-10. `checksums` are those (MD5) of batches that are not the published ones."""
-
-    kind: Literal["cifar10"]
-    checksums: dict[str, str] = Field(default_factory=dict)
-    storage: Literal["packed"] = "packed"
-
-
-class Imagenette(Published):
-    """ImageNette: full size, or with the shorter side of 320 or 160 pixels."""
-
-    kind: Literal["imagenette"]
-    variant: Literal["full", "320", "160"] = "full"
-
-    @field_validator("variant", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
-
-    @property
-    def archive(self) -> str:
-        """Its key in `dqv2.data.archives`."""
-        return f"imagenette-{self.variant}"
-
-
-class Cub200(Published):
-    """CUB-200-2011."""
-
-    kind: Literal["cub200"]
-
-
-class Food101(Published):
-    """Food-101."""
-
-    kind: Literal["food101"]
-
-
-class TinyImageNet(Published):
-    """Tiny-ImageNet; its val is the test split."""
-
-    kind: Literal["tiny_imagenet"]
+def _published(known: KnownSet) -> type[Published]:
+    """The block of a published set: `Published`, and the keys that its declaration adds."""
+    keys = {
+        key: (type_, Field(default_factory=partial(copy, default))) for key, (type_, default) in known.options.items()
+    }
+    if known.variants:
+        as_text = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
+        keys["variant"] = (Annotated[one_of(known.variants), as_text], next(iter(known.variants)))
+    if not known.streams:
+        keys["storage"] = (Literal["packed"], "packed")
+    kind = (Literal[known.kind], ...)
+    return create_model(known.kind, __base__=Published, __module__=__name__, __doc__=known.about, kind=kind, **keys)
 
 
 AnyDataset = Annotated[
-    Digits | ImageFolder | Table | ImageNet | Cifar10 | Imagenette | Cub200 | Food101 | TinyImageNet,
+    Union[Digits, ImageFolder, Table, ImageNet, *map(_published, (k for k in KNOWN_SETS.values() if k.archives))],
     Field(discriminator="kind"),
 ]
 KINDS = {
@@ -142,4 +116,4 @@ KINDS = {
     for model in get_args(get_args(AnyDataset)[0])
     for kind in get_args(model.model_fields["kind"].annotation)
 }
-KNOWS_OBJECTS = ("digits", "cub200", "tiny_imagenet")
+KNOWS_OBJECTS = ("digits", *(known.kind for known in KNOWN_SETS.values() if known.knows_objects))

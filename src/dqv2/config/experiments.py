@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list
+from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list, one_of
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
+from dqv2.paper.kinds import FIGURES
 
 
 def _many(kind: Any) -> Any:
@@ -37,7 +38,7 @@ class Arm(Block):
 class Figure(Block):
     """A figure made from an experiment's table; `dqv2.paper.figures` explains the keys."""
 
-    kind: Literal["methods", "line", "mixing"]
+    kind: one_of(FIGURES)
     x: str | None = None
     y: str = "test_accuracy"
     hue: str | None = None

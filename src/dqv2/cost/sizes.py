@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dqv2.config import ConfigError
 from dqv2.config.data import Digits
 from dqv2.data.places import folder_of
+from dqv2.data.published import SIZES
 from dqv2.plan import Plan
 
 __all__ = ["Sizes", "sizes_of"]
@@ -24,17 +25,6 @@ class Sizes(NamedTuple):
     test: int
     classes: int
     source: str
-
-
-PUBLISHED = {  # kind -> classes, training and test images, as their authors state them
-    "cifar10": (10, 50_000, 10_000),
-    "imagenette": (10, 9_469, 3_925),
-    "cub200": (200, 5_994, 5_794),
-    "food101": (101, 75_750, 25_250),
-    "tiny_imagenet": (200, 100_000, 10_000),
-    "imagenet": (1000, 1_281_167, 50_000),
-    "imagenet30": (30, 39_000, 1_500),  # at most: 1,300 images a class
-}
 
 
 def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -> Sizes:
@@ -51,7 +41,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -
     block = plan.config.datasets[dataset]
     if isinstance(block, Digits):
         return Sizes(block.train, block.validation, block.test, 10, "the configuration")
-    classes, train, test = PUBLISHED.get(block.kind, (0, 0, 0))
+    classes, train, test = SIZES.get(block.kind, (0, 0, 0))
     if given and dataset in given:
         return Sizes(given[dataset], 0, test or given[dataset] // 5, classes or 10, "as given")
     if packed := _packed(plan, dataset):

@@ -1,6 +1,6 @@
-"""The paper's figures, one function per kind, from a tidy table (see ``collect``) and a spec from the config.
+"""The paper's figures, each of a kind of ``dqv2.paper.kinds``, from a tidy table (see ``collect``) and a spec.
 
-Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all kinds know:
+Keys of ``spec`` that all kinds know:
 
     x, y, hue, panel    columns; y is ``test_accuracy``; panel is ``dataset`` where the table has several
     where               {column: value or list of values}: rows to draw
@@ -19,7 +19,6 @@ Every function is ``(frame, spec, note) -> Figure``. Keys of ``spec`` that all k
     partial             runs may be missing: a reference without one is left out, a figure without one says so
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +27,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dqv2.declared import load
 from dqv2.paper import layout, style
 from dqv2.paper.arms import NUMBERS, NothingYet, Spec, looks_of, match, ordered, printed, reported, select
+from dqv2.paper.kinds import FIGURES
 from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
@@ -46,8 +47,8 @@ def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
         ValueError: the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
     """
     kind = spec.get("kind")
-    if kind not in KINDS:
-        raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(KINDS))}")
+    if kind not in FIGURES:
+        raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(FIGURES))}")
     try:
         arranged = arrange(frame, spec)
     except NothingYet:
@@ -91,7 +92,7 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
         NothingYet: nothing is left to draw, and the spec has ``partial``.
         ValueError: a column, value or reference that the table has not, or a mean that would mix different arms.
     """
-    frame, spec = KINDS[spec["kind"]][0](frame, spec)
+    frame, spec = load(FIGURES[spec["kind"]].arrange)(frame, spec)
     if "panel" not in spec and "dataset" in frame and frame["dataset"].nunique() > 1 and spec.get("hue") != "dataset":
         spec = {**spec, "panel": None if spec["x"] == "dataset" else "dataset"}
     spec = {"y": "test_accuracy", "hue": None, "panel": None, **spec}
@@ -113,10 +114,11 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
 
 def _paint(arranged: Arranged, note: str) -> Figure:
     frame, references, panels, xs, hues, spec = arranged
-    paint = KINDS[spec["kind"]][1]
-    crowded = len(panels) * len(xs) * (1 if spec["kind"] != "methods" else len(hues)) > 4
+    kind = FIGURES[spec["kind"]]
+    paint = load(kind.paint)
+    crowded = kind.columns and len(panels) * len(xs) * len(hues) > 4
     width = {"column": style.COLUMN, "full": style.FULL}.get(
-        size := spec.get("width", "full" if len(panels) > 1 or (spec["kind"] == "methods" and crowded) else "column"),
+        size := spec.get("width", "full" if len(panels) > 1 or crowded else "column"),
         size,
     )
     room = float(width) / len(panels) / len(xs) / len(hues)  # inches for a column of points
@@ -161,7 +163,8 @@ def _seeds(ax: Axes, at: float, values: pd.DataFrame, spec: Spec, look: style.Lo
     )  # fmt: skip
 
 
-def _method_columns(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
+def paint_columns(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
+    """A column of seeds for each hue of each x, its mean ± sd, and the value above it."""
     handles = []
     by_hue = spec["hue"] and spec["hue"] != spec["x"]
     hues = hues if by_hue else [None]
@@ -201,7 +204,8 @@ def _method_columns(ax: Axes, frame: pd.DataFrame, references: list, xs: list, h
     return handles + _references(ax, references, spec)
 
 
-def _lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
+def paint_lines(ax: Axes, frame: pd.DataFrame, references: list, xs: list, hues: list, spec: Spec) -> list:
+    """The means along x, a line for each hue, with ± sd and every seed."""
     handles = []
     looks = looks_of(hues, spec["hue"], frame, spec) if spec["hue"] else {None: style.looks(["DQ_V2"])["DQ_V2"]}
     step = min(0.24, 0.72 / len(hues))
@@ -274,11 +278,3 @@ def _dot(look: style.Look, label: str, *, line: bool = False) -> Line2D:
     return Line2D(
         [], [], color=look.colour, marker=look.marker, ms=5.5, lw=1.5, ls="-" if line else "none", label=label
     )
-
-
-# What each kind fills in of a spec, and what draws its points
-KINDS: dict[str, tuple[Callable[[pd.DataFrame, Spec], tuple[pd.DataFrame, Spec]], Callable[..., list]]] = {
-    "methods": (methods, _method_columns),
-    "line": (line, _lines),
-    "mixing": (mixing, _lines),
-}

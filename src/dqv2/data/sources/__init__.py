@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
+from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, divide_splits
+from dqv2.declared import load
 
 __all__ = ["open_set"]
+
+TABLE = "dqv2.data.sources.table:load"
 
 
 def open_set(
@@ -44,12 +48,9 @@ def open_set(
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"There is no folder {root} with the set {kind}.")
-    from dqv2.data.sources import cifar10, cub200, food101, imagenet, imagenette, table, tiny_imagenet
-
-    loaders = {"cifar10": cifar10, "cub200": cub200, "food101": food101, "imagenette": imagenette, "table": table}
-    loaders |= {"imagenet": imagenet, "imagenet30": imagenet, "tiny_imagenet": tiny_imagenet}
+    reader = TABLE if kind == "table" else KNOWN_SETS[kind].reader
     try:
-        found = loaders[kind].load(root, kind=kind, **options)
+        found = load(reader)(root, kind=kind, **options)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)

@@ -1,0 +1,53 @@
+"""The kinds of figures: which functions arrange and paint each. Imports neither pandas nor matplotlib.
+
+The choices of the configuration and `dqv2.paper.figures` come from `FIGURES`. docs/extend.md says how a kind is added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FIGURES", "FigureKind"]
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A kind of figure made from a table.
+
+    Attributes:
+        name: the `kind` of the configuration's figures.
+        arrange: `module:function`, imported when it is used: (frame, spec) -> (frame, spec), with what the kind fills
+            in where the spec says nothing.
+        paint: `module:function`: (axes, frame, references, xs, hues, spec) -> handles for the legend.
+        what: what it shows, one line.
+        columns: whether each hue takes a column of its own, so that several need the page's full width.
+    """
+
+    name: str
+    arrange: str
+    paint: str
+    what: str
+    columns: bool = False
+
+
+_HERE = "dqv2.paper.figures"
+
+FIGURES: dict[str, FigureKind] = {
+    kind.name: kind
+    for kind in (
+        FigureKind(
+            "methods",
+            arrange=f"{_HERE}:methods",
+            paint=f"{_HERE}:paint_columns",
+            what="a column for each method",
+            columns=True,
+        ),
+        FigureKind("line", arrange=f"{_HERE}:line", paint=f"{_HERE}:paint_lines", what="a line along a number"),
+        FigureKind(
+            "mixing",
+            arrange=f"{_HERE}:mixing",
+            paint=f"{_HERE}:paint_lines",
+            what="shares of Tobias images and originals",
+        ),
+    )
+}

@@ -1,0 +1,113 @@
+"""What a selector is given: the images of a pool, by their labels and by what networks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqv2.select.baselines.scores import el2n_scores, grand_scores, uncertainty_scores
+from dqv2.select.coreset import Pool
+from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last_layer_residual
+
+__all__ = ["Candidates", "PoolRows", "features_by_name", "scores_by_name"]
+
+
+class PoolRows:
+    """Stands for the rows of a pool's images, float[M, D], which are read from its arrays when they are indexed.
+
+    Args:
+        pool: M images.
+        arrays: float[N, D], tensors or memory-mapped arrays: of the originals where the pool has any, then of the
+            Tobias images where it has any.
+
+    Raises:
+        ValueError: the arrays are not as many as kinds of images.
+    """
+
+    def __init__(self, pool: Pool, arrays: Sequence[Tensor | np.ndarray]):
+        if len(arrays) != bool((~pool.tobias).any()) + bool(pool.tobias.any()):
+            raise ValueError(f"{len(arrays)} feature arrays do not fit a pool with these kinds of images")
+        self.pool, self.arrays = pool, [np.asarray(array) for array in arrays]
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """float[k, D] for int64[k] or a slice; new memory."""
+        index = index if isinstance(index, slice) else index.numpy()
+        rows, tobias = self.pool.rows[index], self.pool.tobias[index]
+        values = np.empty((len(rows), *self.arrays[0].shape[1:]), self.arrays[0].dtype)
+        for kind, array in ((~tobias, self.arrays[0]), (tobias, self.arrays[-1])):
+            if kind.any():
+                values[kind] = array[rows[kind]]
+        return torch.from_numpy(values)
+
+
+def features_by_name(
+    name: str, embedding: Tensor | PoolRows, logits: Tensor | PoolRows | None, labels: Tensor
+) -> Features:
+    """What a selector compares images by.
+
+    Args:
+        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
+            "gradient_dq" (the same with DQ's softmax before the loss).
+        embedding: float[M, E]. Rows that are read as they are indexed give features that are made class by class.
+        logits: float[M, C], for the gradients.
+        labels: int64[M].
+    """
+    if isinstance(embedding, PoolRows):
+
+        def rows(index: Tensor) -> Features:
+            values = logits[index] if name != "embedding" else None
+            return features_by_name(name, embedding[index], values, labels[index])
+
+        return FeatureRows(len(embedding), rows)
+    if name == "embedding":
+        return embedding
+    residual = last_layer_residual(logits, labels, softmax_in_loss=name == "gradient_dq")
+    return GradientFeatures(residual=residual, embedding=embedding)
+
+
+def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """A score of each image by one early-trained network, the higher the sooner kept: float64[M]."""
+    if name == "grand":
+        return grand_scores(GradientFeatures(residual=last_layer_residual(logits, labels), embedding=embedding))
+    if name == "el2n":
+        return el2n_scores(logits, labels)
+    return uncertainty_scores(logits, name)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """M images to choose from. What the kind of selector does not read may be None.
+
+    Attributes:
+        labels: int64[M].
+        embedding, logits: float[M, E] and float[M, C] of one network; for a kind that reads class by class perhaps as
+            `PoolRows`.
+        scores: float64[M], the named score as a mean over several trainings.
+        pixels: from int64[k], places among the M images, to their uint8[k, 3, H, W].
+        generator: for a kind that draws.
+    """
+
+    labels: Tensor
+    embedding: Tensor | PoolRows | None = None
+    logits: Tensor | PoolRows | None = None
+    scores: Tensor | None = None
+    pixels: Callable[[np.ndarray], Tensor] | None = None
+    generator: torch.Generator | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def features(self, name: str) -> Features:
+        """What the images are compared by; `name` as in the configuration."""
+        return features_by_name(name, self.embedding, self.logits, self.labels)
+
+    def score(self, name: str) -> Tensor:
+        """A score of each image by the one pass that embedding and logits are of: float64[M]."""
+        return scores_by_name(name, self.embedding, self.logits, self.labels)

@@ -1,0 +1,68 @@
+"""Tables of declarations: what they name is there, the docs show them, and reading them imports little."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from dqv2.config.data import KINDS
+from dqv2.data.published import KNOWN_SETS, SIZES
+from dqv2.declared import TABLES, load, with_tables
+from dqv2.paper.kinds import FIGURES
+from dqv2.select.table import SELECTORS
+from dqv2.semantic.table import MASK_SOURCES
+from tests.conftest import ROOT
+
+FUNCTIONS = {
+    *(place for kind in SELECTORS.values() for place in (kind.function, kind.importance) if place),
+    *(source.function for source in MASK_SOURCES.values()),
+    *(place for kind in FIGURES.values() for place in (kind.arrange, kind.paint)),
+    *(known.reader for known in KNOWN_SETS.values()),
+    *TABLES.values(),
+}
+
+
+@pytest.mark.parametrize("place", sorted(FUNCTIONS))
+def test_a_function_that_a_table_names_is_there(place):
+    assert inspect.isfunction(load(place))
+
+
+@pytest.mark.parametrize("kind", SELECTORS)
+def test_a_selector_takes_the_keys_that_it_declares(kind):
+    if SELECTORS[kind].gives == "list":
+        return
+    for place in filter(None, (SELECTORS[kind].function, SELECTORS[kind].importance)):
+        parameters = inspect.signature(load(place)).parameters.values()
+        keys = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        assert sorted(keys) == sorted(SELECTORS[kind].keys)
+
+
+@pytest.mark.parametrize("kind", KNOWN_SETS)
+def test_a_known_set_is_a_choice_of_the_configuration_with_its_keys(kind):
+    known, fields = KNOWN_SETS[kind], KINDS[kind].model_fields
+    assert set(known.options) <= set(fields)
+    assert ("root" in fields) == bool(known.archives) == ("path" not in fields)
+    assert ("variant" in fields) == bool(known.variants)
+    assert SIZES[kind] == (known.classes, known.train, known.test)
+    assert min(SIZES[kind]) > 1
+
+
+def test_the_docs_show_the_tables():
+    text = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
+    for name in TABLES:
+        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
+    assert with_tables(text) == text, "write them anew: python -m dqv2.declared docs/extend.md"
+
+
+@pytest.mark.parametrize("module", ["dqv2.select.table", "dqv2.semantic.table", "dqv2.paper.kinds"])
+def test_a_table_imports_neither_torch_nor_numpy_nor_pandas(module):
+    code = f"import sys, {module}; print({{'torch', 'numpy', 'pandas', 'matplotlib'}} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+def test_the_configuration_and_the_known_sets_are_read_without_torch():
+    code = "import sys, dqv2.config, dqv2.data.published; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
