@@ -55,6 +55,7 @@ class Owner:
         (folder / "client.py").write_text(CLIENT)
         self.tmp = folder / "tmp"
         self.env = os.environ | {"TMPDIR": str(self.tmp), "COLD": str(self.cold_jobs)} | dict(env)
+        self.env.pop("PYTHONUNBUFFERED", None)
         self.env["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(folder)])
         Path(self.env["TMPDIR"]).mkdir(exist_ok=True, parents=True)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -111,9 +111,11 @@ def _become(job: dict[str, Any]) -> None:
         by_line = fd == 2 or os.isatty(fd) or bool(os.environ.get("PYTHONUNBUFFERED"))
         stream.reconfigure(line_buffering=by_line)  # type: ignore[union-attr]
     gc.enable()
-    # `random` reseeds itself in a forked child, numpy's global generator does not
+    # The global generators of a process of its own start anywhere. `random` sees to that itself when it is forked
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.seed()
     _limit_threads(job["request"].get("threads") or _threads_of_a_cold_job())
 
 
