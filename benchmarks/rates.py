@@ -24,13 +24,13 @@ import torch
 import yaml
 from common import machine, median_work, work
 from dqv2.plan.__main__ import merged
-from dqv2.cost.estimate import all_jobs
-from dqv2.cost.rates import Net
-from dqv2.cost.work import Works
 from dqv2.plan.graph import job_of
 from PIL import Image
 
 from dqv2.config import load_config
+from dqv2.cost.estimate import all_jobs
+from dqv2.cost.rates import Net
+from dqv2.cost.work import Works
 from dqv2.data.image import decode
 from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain

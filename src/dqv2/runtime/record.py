@@ -1,5 +1,5 @@
-"""What a job leaves of itself: `record.json`, with what it depended on, the checksums of what it read and wrote, and what
-it cost. Whoever wants to know any of it later reads it here."""
+"""What a job leaves of itself: `record.json`, with what it depended on, the checksums of what it read and wrote, and
+what it cost. Whoever wants to know any of it later reads it here."""
 
 from __future__ import annotations
 

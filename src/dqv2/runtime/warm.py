@@ -2,7 +2,7 @@
 
 Snakemake's own process calls `start` before its first job. A job's script calls `run`, which hands the job over and
 stays as its stand-in: it passes signals on and ends as the job ended. The server is `dqv2.runtime.warm_server`.
-Only the standard library is imported here, as little of it as can be: this is what every job pays for.
+Only what Snakemake's own preamble of a script imports anyway is imported here: every job would pay for more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -123,7 +124,6 @@ def _launch(server: Server, folder: str, preload: Sequence[str], target: str, gr
     import fcntl
     import json
     import subprocess
-    from pathlib import Path
 
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -140,6 +140,7 @@ def _launch(server: Server, folder: str, preload: Sequence[str], target: str, gr
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([library, *_set("PYTHONPATH")])}
         # A pool of threads would not survive the fork; each child sets up its own
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # nor would the thread of pyarrow's allocator
         server._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "dqv2.runtime.warm_server", json.dumps(about)],
             pass_fds=(listener.fileno(), reads, lock),
@@ -171,7 +172,6 @@ def _sweep(root: str) -> None:
     import fcntl
     import shutil
     import time
-    from pathlib import Path
 
     for folder in Path(root).glob(f"{PREFIX}*"):
         try:
@@ -192,9 +192,8 @@ def _sweep(root: str) -> None:
 
 def _identity() -> str:
     """What a process must have in common with the server to hand it a job: machine, mounts, interpreter, library."""
-    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123, pathlib costs every job its import
-        boot = file.read().strip()
-    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "pid")]  # noqa: PTH115
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    spaces = [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("mnt", "pid")]
     return "\n".join([boot, *spaces, os.path.realpath(sys.executable), sys.prefix, os.path.realpath(__file__)])
 
 
@@ -235,8 +234,7 @@ def run(request: dict[str, Any]) -> int | None:
 
 def _is_for_us(folder: str) -> bool:
     try:
-        with open(f"{folder}/{IDENTITY}") as file:  # noqa: PTH123
-            return file.read() == _identity()
+        return Path(folder, IDENTITY).read_text() == _identity()
     except (OSError, ValueError):  # another machine's, or of a run that is over
         return False
 
@@ -247,7 +245,7 @@ def _envelope(request: dict[str, Any], ignored: list[signal.Signals]) -> bytes:
     mask = os.umask(0o077)
     os.umask(mask)
     limits = {n: resource.getrlimit(getattr(resource, n))[0] for n in dir(resource) if n.startswith("RLIMIT_")}
-    job = {"request": request, "argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ), "umask": mask}  # noqa: PTH109
+    job = {"request": request, "argv": sys.argv, "cwd": str(Path.cwd()), "environ": dict(os.environ), "umask": mask}
     return pickle.dumps(job | {"limits": limits, "ignored": [int(number) for number in ignored]})
 
 

@@ -7,6 +7,7 @@ import atexit
 import gc
 import importlib.util
 import io
+import logging
 import os
 import pickle
 import resource
@@ -15,8 +16,10 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dqv2.runtime.warm import CODE, HEAD, MAGIC, PID, REPORT
@@ -26,11 +29,21 @@ FLUSH_FAILED = 120  # Python's own exit code for it
 _pools: Any = None  # the thread pools of the libraries that the server has loaded, looked for once
 
 
-def find_pools() -> None:
-    """Look, in the server, for what each child is to limit; without threadpoolctl, torch's own threads only."""
+def prepare() -> None:
+    """In the server, after its imports: what each child would else do anew."""
     global _pools
     if importlib.util.find_spec("threadpoolctl"):
         _pools = importlib.import_module("threadpoolctl").ThreadpoolController()
+    # What imports registered for the end of a process is not a job's: torch would take its registry of operators
+    # apart, which costs more than the fork. Kept is what acts for things that a job makes
+    atexit._clear()
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    if weakref.finalize._registered_with_atexit:  # type: ignore[attr-defined]
+        atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    atexit.register(logging.shutdown)
+    if "multiprocessing.util" in sys.modules:
+        atexit.register(sys.modules["multiprocessing.util"]._exit_function)
 
 
 def run(link: socket.socket, target: str, handled: Iterable[int]) -> None:
@@ -160,11 +173,10 @@ def _die_with_client(link: socket.socket, me: int) -> None:
 def kill_tree(root: int) -> None:
     """Kill a job: its session, and what it started in other sessions. The job itself last, as it may be ourselves."""
     parents, sessions = {}, {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208
-        if entry.isdigit():
-            with suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123
-                _, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
-                parents[int(entry)], sessions[int(entry)] = int(parent), int(session)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            _, parent, _, session = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:4]
+            parents[int(entry.name)], sessions[int(entry.name)] = int(parent), int(session)
     doomed = {root} | {pid for pid, session in sessions.items() if session == root}
     while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
         doomed |= more

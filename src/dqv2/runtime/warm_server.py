@@ -6,6 +6,7 @@ slow, or sends nonsense, keeps another job waiting. It has one thread and starts
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import importlib
@@ -18,11 +19,14 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dqv2.runtime import warm_child
 from dqv2.runtime.warm import REPORT, STATUS, peer_user
 
+MADV_COLLAPSE, HUGE = 25, 2 << 20  # of the kernel's mman-common.h, since Linux 6.1; bytes of a huge page
+JOBS_THAT_PAY = 64  # from so many on, a run is long enough for what `use_huge_pages` costs
 ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 HANDLED = (*ENDS, signal.SIGCHLD)
 
@@ -32,7 +36,7 @@ def main(about: dict[str, Any]) -> None:
     server = Server(about)
     gc.disable()  # nothing of an import is garbage worth looking for
     preload(about["preload"])
-    warm_child.find_pools()
+    warm_child.prepare()
     gc.collect()
     gc.freeze()  # so that no child's garbage collection touches, and thereby copies, what it shares
     server.serve()
@@ -47,12 +51,28 @@ def preload(modules: list[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             say(f"could not import {name} beforehand ({type(error).__name__}: {error})")
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         say(f"{threads - 1} threads were started by an import and will be missing in the jobs")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         say("an import started CUDA, which no job can use after the fork: jobs on a GPU will fail")
+
+
+def use_huge_pages() -> None:
+    """Move this process's own memory into huge pages: a fork, and the end of its child, then handle 500 times fewer.
+
+    With what the pipeline imports (440 MB) it costs a second of CPU, once, and saves some 15 ms of each job's 30.
+    An older kernel refuses, and nothing changes.
+    """
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, rights, _, _, inode, *name = line.split(maxsplit=5)
+        start, end = (int(address, 16) for address in place.split("-"))
+        start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
+        if rights == "rw-p" and inode == "0" and name in ([], ["[heap]"]) and start < end:
+            libc.madvise(start, end - start, MADV_COLLAPSE)
 
 
 def say(sentence: str) -> None:
@@ -69,6 +89,7 @@ class Server:
         self.listener: socket.socket | None = socket.socket(fileno=about["listener"])
         self.listener.setblocking(False)
         self.jobs: dict[int, socket.socket] = {}
+        self.begun = 0
         self.orphaned = False  # the owner is gone
         self.deadline: float | None = None
         self.wake, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -126,9 +147,12 @@ class Server:
                 self.forget_all_but(link)
                 warm_child.run(link, self.target, HANDLED)  # does not come back
             self.jobs[pid] = link
+            self.begun += 1
             self.poll.register(link, select.POLLRDHUP)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        if self.begun == JOBS_THAT_PAY:
+            use_huge_pages()
 
     def forget_all_but(self, link: socket.socket) -> None:
         """In a child: other jobs' sockets above all, which would not be seen to end while it holds them."""
