@@ -24,8 +24,8 @@ def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Data
         rows: of each run ``columns`` (the planned ones, among them ``dataset``, ``keep_ratio`` and ``seed``),
             ``metrics`` (its ``metrics.json``: an object with ``test_accuracy``, top-1 in %, and any further scalars;
             nested values are left out, and where both name a column the plan's stays) and ``records``: [stage, account,
-            record] of each job behind it. They become `<stage>_seconds`, `early_seconds` (account "early": trainings that come before the
-            selection) and `selection_seconds` (those, and account "selection").
+            record] of each job behind it. They become `<stage>_seconds`, `early_seconds` (account "early": trainings
+            before the selection) and `selection_seconds` (those, and account "selection").
         partial: leave missing runs out instead of refusing.
 
     Returns:

@@ -87,10 +87,13 @@ class Plan(Walk):
 
     def targets(self, names: Iterable[str] | None = None) -> list[str]:
         """The files of these experiments; by default of every active one, with what is made of all of them together.
-        In a partial report those of which something is there."""
+
+        In a partial report those of which something is there.
+        """
+        whole = names is None
         names = [name for name in (self.rows if names is None else names) if self._shown(name)]
         of_one = [(each, {"experiment": name}) for name in names for each in all_stages().values() if _one(each)]
-        of_all = [(each, {}) for each in all_stages().values() if each.shows and not _one(each)]
+        of_all = [(each, {}) for each in all_stages().values() if whole and each.shows and not _one(each)]
         found = [
             self.file(each.name, output, axes)
             for each, axes in [*of_one, *of_all]
