@@ -82,3 +82,8 @@ def devices_at_hand(asked: int) -> int:
 def describe(device: torch.device) -> str:
     """The device's name for captions: "CPU" or the GPU's product name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """The most memory of a GPU that this process held, in MB; None on a CPU."""
+    return round(torch.cuda.max_memory_reserved(device) / 1e6, 1) if device.type == "cuda" else None

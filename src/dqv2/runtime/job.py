@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dqv2.runtime import lease, record
+from dqv2.runtime.files import write_json
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.stages import stage as stage_of
@@ -128,6 +129,30 @@ class Job:
         }
         return Resume(Path(*parts[:cut], "resume", *parts[cut:-1]), depends_on)
 
+    def facts(self, wall_seconds: float) -> dict[str, Any]:
+        """What its record says of it, when it has done its work."""
+        own = wall_seconds if self.seconds is None else self.seconds
+        found = {
+            "stage": self.stage.name,
+            "version": self.stage.version,
+            "options": self.options,
+            "wildcards": vars(self.wildcards),
+            "inputs": self.checksums,
+            "outputs": record.written(self.outputs),
+            "seconds": round(own, 4),
+            "wall_seconds": round(wall_seconds, 4),
+            "device": "CPU",
+            "device_memory_mb": None,
+            "threads": self.threads,
+            "versions": record.versions(),
+            "commit": record.commit(),
+        }
+        if self.stage.model:
+            from dqv2.runtime.device import describe, peak_memory
+
+            found |= {"device": describe(self.device), "device_memory_mb": peak_memory(self.device)}
+        return found | record.used()
+
 
 def run_job(request: dict[str, Any]) -> int:
     """Do a job on the devices that its rule asks for (resource `gpu`), and say with which exit code its process ends.
@@ -161,7 +186,7 @@ def _work(job: Job, began: float) -> None:
         return
     job.stage.run(job)
     if "record" in job.outputs:
-        record.write(job, wall_seconds=time.perf_counter() - began)
+        write_json(job.output.record, job.facts(time.perf_counter() - began))
     if job.stage.resumes:
         job.resume.finish(*files)
 

@@ -12,15 +12,11 @@ import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xxhash
 
-from dqv2.runtime.files import write_json
 from dqv2.stages import record_of
-
-if TYPE_CHECKING:
-    from dqv2.runtime.job import Job
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
 BLOCK = 2**22
@@ -99,43 +95,23 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def write(job: Job, *, wall_seconds: float) -> None:
-    """Write the record of a job that has done its work."""
-    own = job.seconds if job.seconds is not None else wall_seconds
+def written(outputs: dict[str, Any]) -> dict[str, str]:
+    """The checksum of each output, by its path; but for the record's own."""
+    return {file: checksum(file) for name, file in outputs.items() if name != "record"}
+
+
+def used() -> dict[str, float]:
+    """What this process and those that it started took: CPU seconds, and the largest memory of one in MB."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    facts = {
-        "stage": job.stage.name,
-        "version": job.stage.version,
-        "options": job.options,
-        "wildcards": vars(job.wildcards),
-        "inputs": job.checksums,
-        "outputs": {file: checksum(file) for name, file in job.outputs.items() if name != "record"},
-        "seconds": round(own, 4),
-        "wall_seconds": round(wall_seconds, 4),
+    return {
         "cpu_seconds": round(sum(each.ru_utime + each.ru_stime for each in usage), 4),
         "memory_mb": round(max(each.ru_maxrss for each in usage) * unit / 1e6, 1),
-        "device": "CPU",
-        "device_memory_mb": None,
-        "threads": job.threads,
-        "versions": _versions(),
-        "commit": commit(),
     }
-    write_json(job.output.record, facts | (_device_facts(job) if job.stage.model else {}))
-
-
-def _device_facts(job: Job) -> dict[str, Any]:
-    import torch
-
-    from dqv2.runtime.device import describe
-
-    cuda = job.device.type == "cuda"
-    peak = round(torch.cuda.max_memory_reserved(job.device) / 1e6, 1) if cuda else None
-    return {"device": describe(job.device), "device_memory_mb": peak}
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
