@@ -62,7 +62,10 @@ def run(link: socket.socket, target: str, handled: Iterable[int]) -> None:
         _become(job)
         me = os.getpid()
         os.register_at_fork(after_in_child=link.close)  # what the job forks must not keep its client waiting
+        # The thread takes no signal: one that it took would not wake the main thread from a system call
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         _thread.start_new_thread(_die_with_client, (link, me))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         link.sendall(REPORT.pack(PID, me))
     except OSError:  # the client is gone, or has what a job cannot have here, say a working folder that is gone
         os._exit(1)
