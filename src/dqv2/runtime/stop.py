@@ -21,6 +21,7 @@ class Stopped(BaseException):
 class _State:
     asked: int | None = None
     deferred = 0
+    raised = False
 
 
 _state = _State()
@@ -28,7 +29,8 @@ _state = _State()
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     _state.asked = signum
-    if not _state.deferred:
+    if not (_state.deferred or _state.raised):
+        _state.raised = True  # another signal, as a terminal and a scheduler send, shall not cut off what follows
         raise Stopped(signum)
 
 
@@ -41,7 +43,7 @@ def stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.asked = None
+        _state.asked, _state.raised = None, False
 
 
 @contextmanager
