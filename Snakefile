@@ -12,18 +12,25 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/pixels.smk"
-include: "workflow/rules/coresets.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/coresets.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/report.smk"
 
 
 onstart:
-    check_before_the_first_job()
+    before_the_first_job()
+
+
+onsuccess:
+    WARM.stop()
+
+
+onerror:
+    WARM.stop()
 
 
 rule all:
     default_target: True
     input:
-        present_targets(PLAN),
-        together.report_targets(PLAN),
+        PLAN.targets(),

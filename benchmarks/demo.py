@@ -93,7 +93,7 @@ def stage_of(path: Path, root: Path) -> str | None:
 def own_seconds(results: Path, logs: Path) -> tuple[Counter[str], set[str]]:
     """Stage -> seconds of its own work; and the stages whose seconds are only known from their logs."""
     found: Counter[str] = Counter()
-    costs = {file: json.loads(file.read_text()) for file in results.glob("*/**/cost.json")}
+    costs = {file: json.loads(file.read_text(encoding="utf-8")) for file in results.glob("*/**/cost.json")}
     noted = any("benchmark" in cost for cost in costs.values())  # by a job that ended
     for file, cost in costs.items():
         if file.relative_to(results).parts[0] in ("resume", "experiments") or ("benchmark" in cost) != noted:

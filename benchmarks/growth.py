@@ -25,7 +25,8 @@ from dqv2.select.sampling import sample_bins
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.recipe import make_recipe
 from dqv2.semantic.saliency import forward_pass
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.fit import fit
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")
@@ -55,10 +56,9 @@ def stages(each: int, classes: int) -> dict[str, Callable[[], object]]:
     rows = torch.randperm(n, generator=draws)[: n // 10]
 
     def train(images: torch.Tensor, labels: torch.Tensor, epochs: int) -> None:
-        recipe = Recipe(64, 0.05, 0.9, 5e-4, {"crop": "pad", "pad": 4, "flip": False}, epochs=epochs)
-        fit(
-            build_model(network, seed=0, purpose="growth"), images, labels, recipe, seed=0, purpose="growth", device=CPU
-        )
+        hyperparameters = Hyperparameters(64, 0.05, 0.9, 5e-4, {"crop": "pad", "pad": 4, "flip": False}, epochs=epochs)
+        own = build_model(network, seed=0, purpose="growth")
+        fit(own, images, labels, hyperparameters, seed=0, purpose="growth", device=CPU)
 
     model = build_model(network, seed=0, purpose="growth")
     return {

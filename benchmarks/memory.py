@@ -9,7 +9,7 @@ def added_memory(call):
     """Peak resident bytes that a call adds to this process, sampled every millisecond from /proc (Linux)."""
 
     def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before, peak, done = resident(), [0], threading.Event()
 

@@ -4,7 +4,7 @@
     python benchmarks/rates.py --device cuda --name h100 -o rates.yaml        # the paper's networks
     python -m dqv2.plan --cost --device h100 --rates rates.yaml
 
-Measured: images a second of every network that the configuration uses, in training (dqv2.train.loop.fit, augmentation
+Measured: images a second of every network that the configuration uses, in training (dqv2.train.fit.fit, augmentation
 included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
 composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds until a job's imports are
 done. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
@@ -23,25 +23,26 @@ from pathlib import Path
 import torch
 import yaml
 from common import machine, median_work, work
+from dqv2.plan.__main__ import merged
+from dqv2.plan.graph import job_of
 from PIL import Image
 
 from dqv2.config import load_config
+from dqv2.cost.estimate import all_jobs
+from dqv2.cost.rates import Net
+from dqv2.cost.work import Works
 from dqv2.data.image import decode
 from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
-from dqv2.plan.__main__ import merged
-from dqv2.plan.cost.estimate import all_jobs
-from dqv2.plan.cost.rates import Net
-from dqv2.plan.cost.work import Works
-from dqv2.plan.graph import job_of
 from dqv2.runtime.device import use_device
 from dqv2.select.selectors import apply_selector
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.saliency import forward_pass
 from dqv2.stages import read_versions
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.fit import fit
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")
@@ -87,8 +88,8 @@ def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -
     def train(steps: int) -> float:
         own = {"augment": about["augment"], "iterations": steps, "epochs": None, "learning_rate": 1e-3}
         own |= {"precision": net.precision, "compile": net.compile}
-        recipe = Recipe.of(block.model_dump() | own)
-        return work(lambda: fit(model, images, labels, recipe, seed=0, purpose="rates", device=device), device)
+        hyperparameters = Hyperparameters.of(block.model_dump() | own)
+        return work(lambda: fit(model, images, labels, hyperparameters, seed=0, purpose="rates", device=device), device)
 
     train(2)
     steps = until(seconds, train(2) / 2)
@@ -115,8 +116,8 @@ def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: floa
     if block.weights == "self":
 
         def train(epochs: int) -> float:
-            recipe = Pretraining(epochs, batch, mask_ratio=args["hidden"])
-            return work(lambda: pretrain(model, images, recipe, seed=0, device=device), device)
+            hyperparameters = Pretraining(epochs, batch, mask_ratio=args["hidden"])
+            return work(lambda: pretrain(model, images, hyperparameters, seed=0, device=device), device)
 
         train(1)
         epochs = until(seconds, train(2) / 2)
@@ -130,7 +131,7 @@ def autoencoder_rates(net: Net, about: dict, device: torch.device, seconds: floa
 
 
 def host_rates(repeats: int) -> dict:
-    """Units a second of one thread, and seconds to start a job; see `dqv2.plan.cost.rates.Host`."""
+    """Units a second of one thread, and seconds to start a job; see `dqv2.cost.rates.Host`."""
     draws = torch.Generator().manual_seed(0)
     n, side, cells = 512, 64, 32
     images = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=draws)
@@ -155,7 +156,7 @@ def host_rates(repeats: int) -> dict:
             apply_selector(kind, labels, embedding, logits, generator=draws, **options)
 
         select[kind] = size**2 * length / median_work(run, repeats, CPU)
-    code = "import dqv2.train.loop, dqv2.train.models, dqv2.data, timm"
+    code = "import dqv2.train.fit, dqv2.train.models, dqv2.data, timm"
     start = median_work(lambda: subprocess.run([sys.executable, "-c", code], check=True), repeats, CPU)
     return {"start_up": start, **rates, "select": select}
 

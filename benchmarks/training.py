@@ -1,4 +1,4 @@
-"""Training speed of `dqv2.train.loop.fit` against its limit and against timm's own training script. By hand:
+"""Training speed of `dqv2.train.fit.fit` against its limit and against timm's own training script. By hand:
 
     python benchmarks/training.py --timm-script path/to/pytorch-image-models/train.py --folder path/to/cifar10/train
 
@@ -38,13 +38,14 @@ import torch.nn.functional as F
 from common import clock, cpu_seconds, machine, spread, table
 from PIL import Image
 
+from dqv2.cost.networks import count
+from dqv2.cost.rates import Net, read_rates
 from dqv2.data.digits import make_digits
 from dqv2.data.image import read_image
 from dqv2.inputs import normalise
-from dqv2.plan.cost.networks import count
-from dqv2.plan.cost.rates import Net, read_rates
 from dqv2.runtime.device import use_device
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.fit import fit
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 LINE = re.compile(r"Train: (\d+) \[\s*\d+/\d+ \(\s*(\d+)%\)\].*?Time: [\d.]+s,\s+[\d.]+/s\s+\([\d.]+s,\s+([\d.]+)/s\)")
@@ -93,9 +94,9 @@ class Bench:
         def run(epochs: int) -> float:
             how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
             how |= {"precision": self.args.precision, "compile": self.args.compile}
-            recipe = Recipe.of(how | {"augment": augment, "epochs": epochs})
+            hyperparameters = Hyperparameters.of(how | {"augment": augment, "epochs": epochs})
             options = {"seed": 0, "purpose": "benchmark", "device": self.device}
-            return fit(model, self.images, self.labels, recipe, **options).seconds
+            return fit(model, self.images, self.labels, hyperparameters, **options).seconds
 
         run(1)
         began = cpu_seconds()

@@ -1,71 +1,53 @@
-"""Where each stage writes. Paths carry the axes in the order of dependence; `results/<run>/` goes before each."""
+"""Paths from patterns and back: a pattern has an {axis} in braces for each thing that its path carries."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
-PACK = "{dataset}/data/{split}"
-PACK_OPTIONS = "{dataset}/data/options.json"
-SPLITS = "{dataset}/data/splits.json"
-EARLY = "{dataset}/early/{backbone}/seed-{seed}/model.pt"
-SALIENCY = "{dataset}/saliency/{backbone}/seed-{seed}/saliency.npy"
-EMBEDDING = "{dataset}/saliency/{backbone}/seed-{seed}/embedding.npy"
-LOGITS = "{dataset}/saliency/{backbone}/seed-{seed}/logits.npy"
-RECIPE = "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"
-FEATURES = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/embedding.npy"
-FEATURE_LOGITS = "{dataset}/features/mask-{mask}/size-{size}/backbone-{backbone}/seed-{seed}/logits.npy"
-BINS = "{dataset}/bins/{selection}/seed-{seed}/bins.csv"
-CORESET = "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"
-PUBLISHED = "published/{selector}.csv"
-SCORES = "{dataset}/scores/{backbone}/seed-{seed}/scores.npz"
-AUTOENCODER = "{dataset}/autoencoder/{autoencoder}/model.pt"  # pre-trained here
-WEIGHTS = "autoencoders/{autoencoder}.json"  # published weights, looked at
-PIXELS = "{dataset}/pixels/{selection}/keep-{keep}/{pixels}/seed-{seed}/pixels.npz"
-# {step} is empty, or "pixels-NAME/" where something is done to the coreset's pixels
-EXPORT = "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}"
-MODEL = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/model.pt"
-TRAINING = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json"
-METRICS = "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json"
-
-EVALUATION = METRICS.replace("/train/", "/evaluate/")  # the place of its log and benchmark, apart from training's
+# What an axis may look like in a path; any other is one folder or a part of a name. Snakemake is told the same.
+NAME = r"[A-Za-z]\w*"
+AXES = dict.fromkeys(("dataset", "backbone", "mask", "trainer", "experiment", "pixels", "autoencoder"), NAME)
+AXES |= {
+    "size": r"\d+",
+    "seed": r"\d+",
+    "keep": r"[0-9.e-]+",
+    "selection": r"[^.]+?",
+    "selector": NAME,
+    "step": rf"(?:pixels-{NAME}/)?",  # empty, or the pixel step between a coreset and its training
+    "form": r"[a-z]+(?:-[a-z]+)?",
+    "root": r".+?",
+    "archive": r"[\w-]+",
+    "figures": "paper_figures",
+}
 
 
-def ratio(value: float) -> str:
-    """A keep ratio as it stands in a path: 0.1, 1."""
-    return f"{value:.12g}"
+def fill(pattern: str, values: Mapping[str, Any]) -> str:
+    """The path of a pattern.
 
-
-def chunk_name(seeds: Iterable[int]) -> str:
-    """A chunk of seeds as it stands in a rule's or a log's name: 0_1_2."""
-    return "_".join(str(seed) for seed in seeds)
-
-
-# How an axis is read from a path; any other is one folder
-AXES = {"selection": ".+?", "step": "(?:pixels-[^/]+/)?"}
+    Raises:
+        KeyError: an axis has no value.
+    """
+    return pattern.format_map(values)
 
 
 @cache
 def regex(pattern: str) -> re.Pattern[str]:
     """What matches the paths of a pattern, with a group for each axis."""
     parts = re.split(r"\{(\w+)\}", pattern)
-    names = {i: f"(?P<{name}>{AXES.get(name, '[^/]+')})" for i, name in enumerate(parts) if i % 2}
-    return re.compile("".join(names.get(i, re.escape(part)) for i, part in enumerate(parts)))
+    return re.compile(
+        "".join(f"(?P<{part}>{AXES[part]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    )
 
 
-def axes_of(pattern: str, path: str) -> dict[str, str]:
-    """The axes that the path of a stage's output, results/<run>/..., carries: "keep" -> "0.1".
-
-    Raises:
-        ValueError: the path is none of the pattern's.
-    """
-    found = regex(pattern).fullmatch("/".join(str(path).split("/")[2:]))
-    if found is None:
-        raise ValueError(f"{path} is no results/<run>/{pattern}")
-    return found.groupdict()
+def axes_of(pattern: str, path: str) -> dict[str, str] | None:
+    """The axes that a path of a pattern carries, "keep" -> "0.1"; None where it is none of the pattern's."""
+    found = regex(pattern).fullmatch(path)
+    return found.groupdict() if found else None
 
 
-def cost(pattern: str) -> str:
-    """Where a stage notes what making `pattern` cost."""
-    return f"{pattern.rpartition('/')[0]}/cost.json"
+def ratio(value: float) -> str:
+    """A keep ratio as it stands in a path: 0.1, 1."""
+    return f"{value:.12g}"

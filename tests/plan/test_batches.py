@@ -5,10 +5,10 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-
-from dqv2.config import ConfigError
 from dqv2.plan.batches import OPTIONS, count_jobs, keep_batches, kept_batches, of_any_arm, of_several_arms
 from dqv2.plan.graph import OUTPUTS, jobs_of
+
+from dqv2.config import ConfigError
 from tests.plan.test_plan import make
 
 

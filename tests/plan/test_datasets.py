@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import chain_of
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
 from dqv2.data.archives import ARCHIVES
 from dqv2.plan import Plan
-from dqv2.plan.batches import count_jobs
-from dqv2.plan.graph import chain_of
 from dqv2.stages import STAGES
 from tests.conftest import merged
 

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from dqv2.plan.drawings import drawn_options, faults_of_drawings, planned_table
+from dqv2.plan.partial import present_targets
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
-from dqv2.plan.drawings import drawn_options, faults_of_drawings, planned_table
-from dqv2.plan.partial import present_targets
 from dqv2.stages import STAGES
 from tests.conftest import merged
 

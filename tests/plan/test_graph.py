@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import chain_of, job_of, wanted
+from dqv2.plan.pipeline import pipelines
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.plan import report as together
-from dqv2.plan.batches import count_jobs
-from dqv2.plan.graph import chain_of, job_of, wanted
-from dqv2.plan.pipeline import pipelines
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 

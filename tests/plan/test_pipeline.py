@@ -1,8 +1,8 @@
 """What the diagram says of each stage."""
 
 import pytest
-
 from dqv2.plan.pipeline import pipelines
+
 from tests.plan.test_graph import make
 
 

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from dqv2.plan.needs import needs, threads
 
 from dqv2 import paths
 from dqv2.config import ConfigError, load_config
 from dqv2.paths import ratio
 from dqv2.plan import Plan
-from dqv2.plan.needs import needs, threads
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 

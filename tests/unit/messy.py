@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import Pack
-from dqv2.data.folder import pack_folder
+from dqv2.data.folder import open_folder
+from dqv2.data.packing import pack_set
 from tests.miniatures import photo, save
 
 ODD_NAMES = [
@@ -58,6 +59,12 @@ def messy(root):
 
 
 OPTIONS = {"size": 12, "validation": 0.0, "test": 0.0, "progress": False, "max_pixels": 1_000_000}
+
+
+def pack_folder(path, out, *, size, validation=0.1, test=0.2, seed=0, per_class=None, **options):
+    """Split -> its pack."""
+    images = open_folder(path, validation=validation, test=test, seed=seed, per_class=per_class)
+    return pack_set(images, out, size=size, dataset=images.root.resolve().name, **options)
 
 
 def packed(root, out, **options):

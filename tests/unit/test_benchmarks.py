@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import torch
+from dqv2.cost.rates import Net
 
 from dqv2.config import load_config
 from dqv2.config.blocks import Trainer
 from dqv2.plan import Plan
-from dqv2.plan.cost.rates import Net
 from dqv2.stages import STAGES
 from tests.conftest import ROOT
 

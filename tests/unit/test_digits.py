@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from dqv2.data.digits import CROP, make_digits, pack_digits
 from dqv2.data.pack import Pack
-from dqv2.data.split import apportion, stratified_split
+from dqv2.data.split import stratified_split
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,7 @@ def test_packed(tmp_path):
     test.verify()
 
 
-def test_apportion_and_stratified_split():
-    assert apportion([3, 3, 3], 4) == [2, 1, 1]
-    assert apportion([1, 0, 5], 6) == [1, 0, 5]
-    assert apportion([], 0) == []
+def test_stratified_split():
     labels = [0] * 10 + [1] * 20 + [2] * 3
     a, b = stratified_split(labels, [11, 22], generator=torch.Generator().manual_seed(0))
     assert sorted(a + b) == list(range(33))

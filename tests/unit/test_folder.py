@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dqv2.data.folder import IMG_EXTENSIONS, DataError, pack_folder, read_image, scan_folder
-from dqv2.data.pack import Pack
+from dqv2.data import DataError, Pack
+from dqv2.data.folder import IMG_EXTENSIONS, open_folder
+from dqv2.data.image import read_image
+from tests.unit.messy import pack_folder
+
+
+def scan_folder(path, **options):
+    return open_folder(path, **options).splits
 
 
 def save(path, size=(9, 7), seed=0, **options):

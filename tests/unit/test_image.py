@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import read_image
-from dqv2.data.pack import DataError
 
 
 def save(path, size, **options):

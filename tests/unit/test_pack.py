@@ -126,13 +126,6 @@ def test_index_resolves_in_the_order_given(tmp_path):
         p.index([p.ids[1], "nobody", "noone"])
 
 
-def test_check_order_knows_order_labels_and_pixels(tmp_path):
-    p = Pack.open(pack(tmp_path / "p"))
-    p.check_order(Pack.open(pack(tmp_path / "same")).fingerprint)
-    with pytest.raises(DataError, match="other images, or another order"):
-        p.check_order(Pack.open(pack(tmp_path / "turned", pixels=images(6)[::-1])).fingerprint)
-
-
 def truncate(p):
     (p / "images.npy").write_bytes((p / "images.npy").read_bytes()[:-1])
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from dqv2.paper.mask_iou import mean_iou
 
 from dqv2.paper.figures import draw
-from dqv2.paper.mask_iou import mean_iou
 from dqv2.paper.reported import reported_values
 from dqv2.paper.tables import results_table, write_table
 from tests.unit.made_up import method, world

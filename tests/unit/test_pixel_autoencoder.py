@@ -278,8 +278,8 @@ def test_pretraining_learns_to_draw_from_the_surroundings(digits):
     """After a short training the hidden patches are drawn better than by each image's own mean colour."""
     with seeded(0, "test"):
         model = build_autoencoder("mini", image_size=32, grid=8)
-    recipe = Pretraining(epochs=120, batch_size=16, mask_ratio=0.5)
-    trained = pretrain(model, digits, recipe, seed=0, device=CPU)
+    hyperparameters = Pretraining(epochs=120, batch_size=16, mask_ratio=0.5)
+    trained = pretrain(model, digits, hyperparameters, seed=0, device=CPU)
     dropped = dropped_patches(torch.rand(len(digits), 8, 8, generator=torch.Generator().manual_seed(0)), 8, 0.25)
     where = dropped.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None].expand_as(digits)
     drawn = reconstruct(model, digits, dropped).float()
@@ -292,7 +292,7 @@ def test_pretraining_learns_to_draw_from_the_surroundings(digits):
 @pytest.mark.parametrize("at", [1, 5, 6, 9])
 def test_a_pretraining_that_is_asked_to_stop_keeps_a_checkpoint_after_the_step(digits, tmp_path, at):
     """At the first step, within an epoch (of 3 steps), at its end and after the last step: the same weights."""
-    recipe, steps = Pretraining(epochs=3, batch_size=math.ceil(len(digits) / 3)), 0
+    hyperparameters, steps = Pretraining(epochs=3, batch_size=math.ceil(len(digits) / 3)), 0
 
     def trained(resume, number=None):
         with seeded(0, "test"):
@@ -305,7 +305,7 @@ def test_a_pretraining_that_is_asked_to_stop_keeps_a_checkpoint_after_the_step(d
                 os.kill(os.getpid(), number)
 
         model.register_forward_hook(count)
-        return pretrain(model, digits, recipe, seed=0, device=CPU, resume=resume).loss, model.state_dict()
+        return pretrain(model, digits, hyperparameters, seed=0, device=CPU, resume=resume).loss, model.state_dict()
 
     loss, whole = trained(None)
     steps = 0
@@ -319,12 +319,12 @@ def test_a_pretraining_that_is_asked_to_stop_keeps_a_checkpoint_after_the_step(d
 
 
 def test_a_pretraining_that_was_cut_off_ends_in_the_same_weights(digits, tmp_path):
-    recipe = Pretraining(epochs=3, batch_size=32)
+    hyperparameters = Pretraining(epochs=3, batch_size=32)
 
     def trained(resume, epochs=3, **options):
         with seeded(0, "test"):
             model = build_autoencoder("mini", image_size=32, grid=8)
-        pretrain(model, digits, recipe, seed=0, device=CPU, resume=resume, **options)
+        pretrain(model, digits, hyperparameters, seed=0, device=CPU, resume=resume, **options)
         return model.state_dict()
 
     whole = trained(None)

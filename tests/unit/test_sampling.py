@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqv2 import sample_bins, sample_random, sample_ranked
-from dqv2.select.sampling import keep_count, largest_remainder
+from dqv2.select.sampling import keep_count
 
 
 def rng(seed=0):
@@ -74,14 +74,6 @@ def test_ranked_keeps_the_first_of_each_class():
     assert sample_ranked(rank, labels, 4).tolist() == [0, 1, 2, 4]
     assert sample_ranked(rank, None, 3).tolist() == [1, 4, 5]
     assert sample_ranked(-rank.float(), labels, 2).tolist() == [3, 6]
-
-
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.data())
-def test_largest_remainder_is_exact_and_within_one_of_the_quota(sizes, data):
-    count = data.draw(st.integers(0, sum(sizes)))
-    take = largest_remainder(torch.tensor(sizes), count).tolist()
-    assert sum(take) == count
-    assert all(t <= s and abs(t - count * s / sum(sizes)) < 1 for t, s in zip(take, sizes, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import torch
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.evaluation import accuracy
-from dqv2.train.loop import FreshTobias, fit
-from tests.unit.trainings import CPU, Cut, Stop, easy_set, model, recipe
+from dqv2.train.fit import fit
+from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
 
 @pytest.fixture
@@ -50,13 +51,13 @@ def with_dropout(seed=0):
 def test_a_killed_training_ends_in_the_same_weights(data, tmp_path, build):
     how = {"seed": 1, "purpose": "t", "device": CPU, "checkpoint_seconds": 0}
     whole = build()
-    history = fit(whole, *data, recipe(), **how)
+    history = fit(whole, *data, hyperparameters(), **how)
     cut = build()
     with pytest.raises(Stop):
-        fit(cut, *data, recipe(), resume=Cut(tmp_path, {"a": 1}), **how)
+        fit(cut, *data, hyperparameters(), resume=Cut(tmp_path, {"a": 1}), **how)
     torch.rand(1)  # whatever else draws from the global generator changes nothing
     again = build(seed=9)  # other weights: they must come from the checkpoint
-    resumed = fit(again, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), **how)
+    resumed = fit(again, *data, hyperparameters(), resume=Resume(tmp_path, {"a": 1}), **how)
     assert resumed.losses == history.losses
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
@@ -66,7 +67,7 @@ def test_dropout_is_drawn_from_the_seed_and_leaves_the_global_generator_alone(da
     losses = []
     for seed in (1, 1, 2):
         before = torch.get_rng_state()
-        losses.append(fit(with_dropout(), *data, recipe(), seed=seed, purpose="t", device=CPU).losses)
+        losses.append(fit(with_dropout(), *data, hyperparameters(), seed=seed, purpose="t", device=CPU).losses)
         assert torch.equal(torch.get_rng_state(), before)
         torch.rand(1)
     assert losses[0] == losses[1] != losses[2]
@@ -78,11 +79,11 @@ def test_asked_to_stop_it_keeps_a_checkpoint_after_the_step_and_ends_in_the_same
     watch = Signals(at, number)
     common = {"seed": 1, "purpose": "t", "device": CPU}
     whole, cut, again = model(), model(), model(seed=9)
-    history = fit(whole, *data, recipe(), **common)
+    history = fit(whole, *data, hyperparameters(), **common)
     with stop_signals(), pytest.raises(Stopped, match=signal.Signals(number).name):
-        fit(cut, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), watch=watch, **common)
+        fit(cut, *data, hyperparameters(), resume=Resume(tmp_path, {"a": 1}), watch=watch, **common)
     assert watch.steps == at
-    resumed = fit(again, *data, recipe(), resume=Resume(tmp_path, {"a": 1}), watch=watch, **common)
+    resumed = fit(again, *data, hyperparameters(), resume=Resume(tmp_path, {"a": 1}), watch=watch, **common)
     assert watch.steps == 16, "no step was done twice"
     assert resumed.losses == history.losses
     for name, value in whole.state_dict().items():
@@ -91,7 +92,8 @@ def test_asked_to_stop_it_keeps_a_checkpoint_after_the_step_and_ends_in_the_same
 
 def test_training_learns_and_repeats(data):
     first, second = model(), model()
-    losses = [fit(m, *data, recipe(epochs=12), seed=2, purpose="t", device=CPU).losses for m in (first, second)]
+    how = hyperparameters(epochs=12)
+    losses = [fit(m, *data, how, seed=2, purpose="t", device=CPU).losses for m in (first, second)]
     assert losses[0] == losses[1]
     assert losses[0][-1] < 0.5 * losses[0][0]
     images, labels = (tensor.numpy() for tensor in data)
@@ -99,44 +101,47 @@ def test_training_learns_and_repeats(data):
 
 
 def test_length_in_steps():
-    assert recipe(epochs=4).steps(30) == (16, 4)
-    assert recipe(epochs=None, iterations=10).steps(30) == (10, 4)
-    assert recipe(epochs=4).steps(33) == (16, 4), "a last batch of one is left out"
+    assert hyperparameters(epochs=4).steps(30) == (16, 4)
+    assert hyperparameters(epochs=None, iterations=10).steps(30) == (10, 4)
+    assert hyperparameters(epochs=4).steps(33) == (16, 4), "a last batch of one is left out"
 
 
 def test_iterations_are_exact(data):
     m = model()
-    history = fit(m, *data, recipe(epochs=None, iterations=6), seed=0, purpose="t", device=CPU)
+    history = fit(m, *data, hyperparameters(epochs=None, iterations=6), seed=0, purpose="t", device=CPU)
     assert int(m.state_dict()["stem.1.num_batches_tracked"]) == 6
     assert len(history.losses) == 2
 
 
 def test_a_loss_that_is_no_number_says_where(data):
     with pytest.raises(FloatingPointError, match=r"epoch \d+, step \d+ of 16: lower learning_rate"):
-        fit(model(), *data, recipe(learning_rate=1e30), seed=0, purpose="t", device=CPU)
+        fit(model(), *data, hyperparameters(learning_rate=1e30), seed=0, purpose="t", device=CPU)
 
 
 def test_fresh_backgrounds_keep_the_foreground_and_change_at_every_visit(data):
     images, _ = data
     masks = torch.zeros(30, 4, 4, dtype=torch.bool)
     masks[:, 1:3] = True
-    rows = torch.arange(10, 26)
-    fresh, draws = FreshTobias(masks, 1.0), generator(0)
-    one, two = (fresh(images[rows], rows, draws) for _ in range(2))
-    assert torch.equal(one[:, :, 4:12], images[rows][:, :, 4:12])
-    assert not torch.equal(one[:, :, :4], images[rows][:, :, :4])
+    seen, draws = images[10:26], generator(0)
+
+    def visit(share):
+        donors, cells, chosen = FreshTobias(masks, share).draw(torch.arange(10, 26), draws)
+        return FreshTobias.compose(seen, seen[donors], cells, chosen)
+
+    one, two = visit(1.0), visit(1.0)
+    assert torch.equal(one[:, :, 4:12], seen[:, :, 4:12])
+    assert not torch.equal(one[:, :, :4], seen[:, :, :4])
     assert not torch.equal(one, two)
-    half = FreshTobias(masks, 0.5)(images[rows], rows, draws)
-    changed = (half != images[rows]).flatten(1).any(1).sum()
+    changed = (visit(0.5) != seen).flatten(1).any(1).sum()
     assert 2 < changed < 14
-    assert torch.equal(FreshTobias(masks, 0.0)(images[rows], rows, draws), images[rows])
+    assert torch.equal(visit(0.0), seen)
 
 
 def test_training_with_fresh_backgrounds_repeats(data):
     masks = torch.ones(30, 4, 4, dtype=torch.bool)
     masks[:, 0] = False
     one, two, without = (
-        fit(model(), *data, recipe(), seed=2, purpose="t", device=CPU, fresh=fresh).losses
+        fit(model(), *data, hyperparameters(), seed=2, purpose="t", device=CPU, fresh=fresh).losses
         for fresh in (FreshTobias(masks, 0.5), FreshTobias(masks, 0.5), None)
     )
     assert one == two != without
@@ -145,9 +150,8 @@ def test_training_with_fresh_backgrounds_repeats(data):
 @pytest.mark.parametrize("kind", ["mixup", "cutmix", "both"])
 def test_training_with_mixed_images_learns_and_repeats(data, kind):
     first, second = model(), model()
-    losses = [
-        fit(m, *data, recipe(epochs=12, mix=kind), seed=2, purpose="t", device=CPU).losses for m in (first, second)
-    ]
+    how = hyperparameters(epochs=12, mix=kind)
+    losses = [fit(m, *data, how, seed=2, purpose="t", device=CPU).losses for m in (first, second)]
     assert losses[0] == losses[1]
     images, labels = (tensor.numpy() for tensor in data)
     assert accuracy(first, images, labels, device=CPU) > 60
@@ -156,7 +160,7 @@ def test_training_with_mixed_images_learns_and_repeats(data, kind):
 def test_too_few_images(data):
     images, labels = data
     with pytest.raises(ValueError, match="raise keep_ratio"):
-        fit(model(), images[:1], labels[:1], recipe(), seed=0, purpose="t", device=CPU)
+        fit(model(), images[:1], labels[:1], hyperparameters(), seed=0, purpose="t", device=CPU)
 
 
 def test_accuracy_of_nothing_is_no_number():
@@ -167,7 +171,7 @@ def test_adamw_is_another_training(data):
     weights = []
     for name in ("sgd", "adamw"):
         network = model()
-        fit(network, *data, recipe(optimiser=name, learning_rate=1e-3), seed=1, purpose="t", device=CPU)
+        fit(network, *data, hyperparameters(optimiser=name, learning_rate=1e-3), seed=1, purpose="t", device=CPU)
         weights.append(network.fc.weight.detach())
     assert not torch.allclose(*weights)
 
@@ -179,11 +183,11 @@ def test_labels_of_mixed_images_are_shared(data):
 
     def trained(targets, mixed):
         network = model()
-        history = fit(network, images, targets, recipe(), seed=1, purpose="t", device=CPU, mixed=mixed)
+        history = fit(network, images, targets, hyperparameters(), seed=1, purpose="t", device=CPU, mixed=mixed)
         return history.losses
 
     assert trained(labels, (others, 1.0)) == trained(labels, None)
     assert trained(labels, (others, 0.0)) == trained(others, None)
     assert trained(labels, (others, 0.5)) not in (trained(labels, None), trained(others, None))
     with pytest.raises(ValueError, match="mixed again"):
-        fit(model(), images, labels, recipe(mix="mixup"), seed=1, purpose="t", device=CPU, mixed=(others, 0.5))
+        fit(model(), images, labels, hyperparameters(mix="mixup"), seed=1, purpose="t", device=CPU, mixed=(others, 0.5))

@@ -4,12 +4,21 @@ import pytest
 import torch
 
 from dqv2.runtime.seeding import generator
-from dqv2.train.augment import augment, mix_pairs
+from dqv2.train.augment import Augmentation, Mix
+
+
+def augment(images, **options):
+    return Augmentation.draw(len(images), tuple(images.shape[2:]), **options)(images)
+
+
+def mix_pairs(images, **options):
+    mix = Mix.draw(len(images), tuple(images.shape[2:]), mixup_alpha=1.0, cutmix_alpha=1.0, **options)
+    return mix(images, images[mix.partner]), mix.partner, mix.share
 
 
 def test_mixup_blends_with_the_partner_by_the_share():
     images = torch.rand(8, 3, 6, 6, generator=generator(0))
-    mixed, partner, share = mix_pairs(images, kind="mixup", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(1))
+    mixed, partner, share = mix_pairs(images, kind="mixup", generator=generator(1))
     assert sorted(partner.tolist()) == list(range(8))
     assert 0 < share < 1
     assert torch.allclose(mixed, share * images + (1 - share) * images[partner])
@@ -18,9 +27,7 @@ def test_mixup_blends_with_the_partner_by_the_share():
 def test_cutmix_pastes_one_box_whose_area_is_the_partners_share():
     images = torch.rand(8, 3, 20, 30, generator=generator(0))
     for seed in range(20):
-        mixed, partner, share = mix_pairs(
-            images, kind="cutmix", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed)
-        )
+        mixed, partner, share = mix_pairs(images, kind="cutmix", generator=generator(seed))
         pasted = (mixed != images)[partner != torch.arange(8)].any(1)
         assert (mixed == images).logical_or(mixed == images[partner]).all()
         assert pasted.float().mean().item() == pytest.approx(1 - share, abs=1e-6)
@@ -30,7 +37,7 @@ def test_cutmix_pastes_one_box_whose_area_is_the_partners_share():
 def test_both_takes_each_of_the_two():
     images, kinds = torch.rand(4, 3, 8, 8, generator=generator(0)), set()
     for seed in range(30):
-        mixed, partner, _ = mix_pairs(images, kind="both", mixup_alpha=1.0, cutmix_alpha=1.0, generator=generator(seed))
+        mixed, partner, _ = mix_pairs(images, kind="both", generator=generator(seed))
         kinds.add(bool((mixed == images).logical_or(mixed == images[partner]).all()))
     assert kinds == {True, False}
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
-from dqv2.train.loop import fit
-from tests.unit.trainings import CPU, Cut, Stop, easy_set, model, recipe
+from dqv2.train.fit import fit
+from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
 DOUBLE = 1e-12  # weights in float64: the order of sums, over 16 steps
 
@@ -40,7 +40,7 @@ class Small(nn.Module):
 
 
 def trained(network, data, **changes):
-    history = fit(network, *data, recipe(**changes), seed=1, purpose="t", device=CPU)
+    history = fit(network, *data, hyperparameters(**changes), seed=1, purpose="t", device=CPU)
     return history, network.state_dict()
 
 
@@ -71,9 +71,9 @@ def test_it_is_said_in_the_log(data, monkeypatch, caplog):
 def test_what_was_found_outlives_a_checkpoint(data, tmp_path):
     options = {"seed": 1, "purpose": "t", "device": CPU, "checkpoint_seconds": 0}
     with pytest.raises(Stop):
-        fit(Small(room=4), *data, recipe(), resume=Cut(tmp_path, {}), **options)
+        fit(Small(room=4), *data, hyperparameters(), resume=Cut(tmp_path, {}), **options)
     again = Small()
-    assert fit(again, *data, recipe(), resume=Resume(tmp_path, {}), **options).part == 4
+    assert fit(again, *data, hyperparameters(), resume=Resume(tmp_path, {}), **options).part == 4
     close(trained(Small(), data)[1], again.state_dict())
 
 
@@ -107,4 +107,4 @@ def test_an_optimiser_that_does_not_fit_is_no_reason_to_make_smaller_parts(data,
 
     monkeypatch.setattr(torch.optim.SGD, "step", full)
     with pytest.raises(RuntimeError, match=r"optimiser's state: lower batch_size .now 8."):
-        fit(model(), *data, recipe(), seed=0, purpose="t", device=CPU)
+        fit(model(), *data, hyperparameters(), seed=0, purpose="t", device=CPU)

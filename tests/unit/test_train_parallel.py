@@ -17,11 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.stop import Stopped, stop_signals
-from dqv2.train.loop import FreshTobias, fit
+from dqv2.train.backgrounds import FreshTobias
+from dqv2.train.fit import fit
 from dqv2.train.models import Network, build_model
 from dqv2.train.scoring import Presentations
 from tests.conftest import ROOT
-from tests.unit.trainings import CPU, easy_set, model, recipe
+from tests.unit.trainings import CPU, easy_set, hyperparameters, model
 
 LONGER = 1e-10  # the same after 80 steps
 DOUBLE = 1e-12  # weights in float64 after 12 steps with batch normalisation: the order of sums
@@ -47,7 +48,7 @@ def test_three_processes_end_in_the_weights_of_one(data, crop):
     options = {"seed": 1, "purpose": "t", "device": CPU, "fresh": FreshTobias(masks, 0.5)}
     alone, shared = model().double(), model().double()
     seen, seen_by_all = Presentations(26), Presentations(26)
-    how = recipe(epochs=3, mix="both")
+    how = hyperparameters(epochs=3, mix="both")
     how = replace(how, augment=how.augment | {"crop": crop})
     history = fit(alone, *data, how, watch=seen, **options)
     together = fit(shared, *data, how, watch=seen_by_all, devices=3, **options)
@@ -58,7 +59,7 @@ def test_three_processes_end_in_the_weights_of_one(data, crop):
 
 def test_a_signal_stops_all_at_one_step_and_any_number_goes_on(data, tmp_path):
     options = {"seed": 1, "purpose": "t", "device": CPU}
-    how = recipe(epochs=None, iterations=80)
+    how = hyperparameters(epochs=None, iterations=80)
     alone, shared = model().double(), model().double()
     fit(alone, *data, how, **options)
     resume = Resume(tmp_path, {"a": 1})
@@ -111,18 +112,18 @@ def test_what_one_process_raises_is_what_the_training_raises(data):
     with pytest.raises(
         RuntimeError, match=r"batches of 8 images of 16x16 on 2 devices: lower batch_size.*raise devices"
     ):
-        fit(Fails(), *data, recipe(), seed=0, purpose="t", device=CPU, devices=2)
+        fit(Fails(), *data, hyperparameters(), seed=0, purpose="t", device=CPU, devices=2)
 
 
 JOB = """
 import sys
 from pathlib import Path
 from dqv2.runtime.resume import Resume
-from dqv2.train.loop import fit
-from tests.unit.trainings import CPU, easy_set, model, recipe
+from dqv2.train.fit import fit
+from tests.unit.trainings import CPU, easy_set, hyperparameters, model
 how = {"seed": 1, "purpose": "t", "device": CPU, "devices": 2}
 how |= {"resume": Resume(Path(sys.argv[1]), {}), "checkpoint_seconds": 0}
-fit(model(), *easy_set(), recipe(epochs=None, iterations=100_000), **how)
+fit(model(), *easy_set(), hyperparameters(epochs=None, iterations=100_000), **how)
 """
 
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.batch import Batches
 from dqv2.train.evaluation import accuracy
 from dqv2.train.feed import Feed
-from dqv2.train.loop import FreshTobias, fit
+from dqv2.train.fit import fit
 from dqv2.train.step import Stepper
-from tests.unit.trainings import CPU, easy_set, model, recipe
+from tests.unit.trainings import CPU, easy_set, hyperparameters, model
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def data():
 
 def trained(data, **changes):
     network = model()
-    history = fit(network, *data, recipe(**changes), seed=1, purpose="t", device=CPU)
+    history = fit(network, *data, hyperparameters(**changes), seed=1, purpose="t", device=CPU)
     return network, history
 
 
@@ -66,7 +67,7 @@ def test_no_step_waits_for_the_gpu(data, crop):
     device = torch.device("cuda", 0)
     masks = torch.zeros(30, 4, 4, dtype=torch.bool)
     masks[:, 1:3] = True
-    how = recipe(mix="both", precision="bfloat16", augment={"crop": crop, "pad": 2, "flip": True})
+    how = hyperparameters(mix="both", precision="bfloat16", augment={"crop": crop, "pad": 2, "flip": True})
     network = model().to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=True)
     batches = Batches(Feed(data[0], device), data[1], how, fresh=FreshTobias(masks, 0.5))

@@ -1,19 +1,19 @@
-"""A small training for tests: an easy set of 30 images in 3 classes, a network, a recipe, a state that dies."""
+"""A small training for tests: an easy set of 30 images in 3 classes, a network, hyperparameters, a state that dies."""
 
 import torch
 
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
-from dqv2.train.loop import Recipe
+from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")
 
 
-def recipe(**changes):
+def hyperparameters(**changes):
     values = {"batch_size": 8, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
     values |= {"augment": {"crop": "pad", "pad": 2, "flip": True}, "epochs": 4}
-    return Recipe(**(values | changes))
+    return Hyperparameters(**(values | changes))
 
 
 def easy_set():

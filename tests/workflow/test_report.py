@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from dqv2.plan.batches import count_jobs
+from dqv2.plan.graph import chain_of
 
 from dqv2.config import load_config
 from dqv2.plan import Plan
-from dqv2.plan.batches import count_jobs
-from dqv2.plan.graph import chain_of
 from dqv2.stages import read_versions
 from tests.conftest import ROOT, merged
 from tests.unit.test_paper_page import Page

@@ -13,12 +13,12 @@ import time
 import numpy as np
 import pytest
 import yaml
+from dqv2.plan.drawings import planned_table
 from PIL import Image
 
 from dqv2.config import load_config
 from dqv2.paper.collect import read_csv
 from dqv2.plan import Plan
-from dqv2.plan.drawings import planned_table
 from dqv2.stages import STAGES
 from tests.conftest import ROOT, merged
 from tests.workflow.conftest import without_batch

@@ -1,25 +1,41 @@
-# The plan, and what the other rule files share.
-import re
-import sys
+# The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from dqv2.config import ConfigError, load_config
 from dqv2 import paths
-from dqv2.plan import Plan
-from dqv2.plan.batches import keep_batches, kept_batches, of_any_arm, of_several_arms
-from dqv2.plan.drawings import TABLED, drawn_options, faults_of_drawings
-from dqv2.plan.needs import needs as needs_of, threads as threads_of
+from dqv2.config import ConfigError, load_config
+from dqv2.plan import Plan, PlannedJob
+from dqv2.plan.before import changed_folders, check_jobs
+from dqv2.runtime import preload, warm
 from dqv2.runtime.files import clear_temporaries
-from dqv2.stages import read_versions
-from dqv2.train.small import SMALL
+from dqv2.stages import Wildcards, all_stages, stage
 
 try:
-    PLAN = Plan(load_config(config), read_versions(Path(workflow.basedir) / "workflow/stages.yaml"))
+    PLAN = Plan(load_config(config))
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+WARM = warm.Server()  # until the first job none
+
+
+def before_the_first_job():
+    """What takes a look at the disk or a large import, and the server that this run's jobs are forked from: not in a dry
+    run."""
+    global WARM
+    # Snakemake has no public way to the jobs at hand
+    needed = [planned(job) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
+    try:
+        check_jobs(PLAN, needed)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+    lift_the_limit_of_jobs_a_second()
+    clear_temporaries(PLAN.root, older_than=3600)
+    preload.note_commit()
+    if workflow.local_exec and len(needed) > 2:  # a cluster's jobs share a start-up by Snakemake's groups
+        WARM = warm.start(preload.MODULES, "dqv2.runtime.job:run_job")
 
 
 def lift_the_limit_of_jobs_a_second():
@@ -31,139 +47,53 @@ def lift_the_limit_of_jobs_a_second():
         workflow.scheduler.job_rate_limiter = None
 
 
-def check_before_the_first_job():
-    """What takes a look at the disk or a large import: not for a dry run."""
-    try:
-        needed = list(workflow.dag.needrun_jobs())
-        PLAN.check_files(
-            packed={job.wildcards.dataset for job in needed if job.rule.name == "pack"},
-            trained={
-                paths.axes_of(paths.MODEL, job.output[0])["dataset"]
-                for job in needed
-                if job.rule.name.startswith("train_")
-            },
-            pixels={job.wildcards.pixels for job in needed if job.rule.name.startswith("pixels_")},
-        )
-        found = PLAN.networks_of(file for job in needed for file in job.output)
-        if networks := {place: options for place, options in found.items() if options["model"] not in SMALL}:
-            from dqv2.train.models import check_networks
-
-            check_networks(networks)
-        tables = {job.wildcards.experiment for job in needed if job.rule.name in TABLED}
-        drawings = {(job.rule.name, job.wildcards.experiment) for job in needed if job.rule.name in ("figure", "table")}
-        if faults := faults_of_drawings(PLAN, [drawing for drawing in drawings if drawing[1] in tables]):
-            raise ConfigError("\n  ".join(["what is asked for cannot be drawn:", *faults]))
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
-    lift_the_limit_of_jobs_a_second()
-    clear_temporaries(PLAN.root, older_than=3600)
-    keep_batches(BATCHES, BATCHES_FOLDER)
-
-
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
-    for sentence in PLAN.changed_folders():
+    for sentence in changed_folders(PLAN):
         logger.warning(sentence)
-
-
-# Which arms share a job is decided once, by what is there when Snakemake starts. The jobs of a cluster, which read these
-# files again, are given the batches of their own names.
-BATCHES_FOLDER = Path(".snakemake/dqv2_batches")
-if workflow.is_main_process:
-    BATCHES = of_several_arms(PLAN, there=lambda path: Path(path).exists())
-else:
-    names = [name for word in sys.argv for name in re.findall(r"\w+_batch_[0-9a-f]{6}", word)]
-    BATCHES = kept_batches(PLAN, names, BATCHES_FOLDER)
-
-
-def batches(stage):
-    """What the rules of a stage do: one with wildcards for each chunk of seeds, then each batch of arms."""
-    return of_any_arm(PLAN, stage) + [batch for batch in BATCHES if batch.stage == stage]
+else:  # a cluster's job may find the variables of the machine that sent it
+    os.environ.pop("DQV2_WARM", None)
 
 
 wildcard_constraints:
-    dataset="[A-Za-z]\\w*",
-    backbone="[A-Za-z]\\w*",
-    mask="[A-Za-z]\\w*",
-    trainer="[A-Za-z]\\w*",
-    experiment="[A-Za-z]\\w*",
-    size="\\d+",
-    keep="[0-9.e-]+",
-    selection="[^.]+",
-    pixels="[A-Za-z]\\w*",
-    autoencoder="[A-Za-z]\\w*",
-    step="(pixels-[A-Za-z]\\w*/)?",
+    **paths.AXES,
 
 
-def pack(split, batch=None):
-    """The pack of a split, of the set whose arms a batch does: a folder with images and manifest."""
-    pattern = paths.PACK.replace("{split}", split)
-    return batch.one(pattern) if batch else PLAN.under(pattern)
+def planned(job):
+    """A job of Snakemake's as the plan has it."""
+    return PlannedJob(stage(job.rule.name), tuple(sorted(job.wildcards.items())))
 
 
-def needs(stage, batch=None, model=False):
-    """The resources of a job. Only one that runs a model asks for a GPU; the others refuse what a profile has for those."""
-
-    def growing(key):
-        return lambda wildcards, attempt: needs_of(
-            PLAN.config, stage, seeds=batch.size if batch else 1, attempt=attempt
-        )[key]
-
-    asked = {key: growing(key) for key in ("mem_mb", "runtime", "disk_mb")}
-    if model:
-        return asked | {"gpu": 1, "jobs_per_gpu": PLAN.config.jobs_per_gpu}
-    return asked | {"gpu": 0, "gpu_model": "", "gres": ""}
+def reads(name, file):
+    """What a stage reads under this name: a function of a job's wildcards."""
+    return lambda wildcards: PLAN.reads(PlannedJob(stage(name), tuple(sorted(wildcards.items()))))[file]
 
 
-def log_of(batch, pattern):
-    """The log of a job."""
-    return f"{PLAN.logs}/{batch.place(pattern)}.log"
+def writes(name, file):
+    """The pattern of what a stage writes under this name."""
+    return PLAN.pattern(name, file)
 
 
-def benchmark_of(batch, pattern):
-    """Seconds and memory of a job, as Snakemake measures them."""
-    return PLAN.under(f"benchmarks/{batch.place(pattern)}.tsv")
+def options(name):
+    """What a stage's results depend on: a function of a job's wildcards."""
+    return lambda wildcards: PLAN.options(PlannedJob(stage(name), tuple(sorted(wildcards.items()))))
 
 
-def threads(stage):
-    """The cores of a job."""
-    return threads_of(PLAN.config, stage)
+def log_of(name):
+    """The log of a stage's jobs, where its records are: logs/<run>/... for results/<run>/.../record.json."""
+    kept = stage(name).writes.get("record", f"{name}/{{root}}/{{archive}}/record.json")
+    return f"{PLAN.logs}/{kept.removesuffix('/record.json')}.log"
 
 
-def selection_of(wildcards):
-    return PLAN.selections[wildcards.dataset, wildcards.selection]
+def cores(name):
+    """The cores of a stage's jobs."""
+    return stage(name).cores or PLAN.config.threads
 
 
-def weights_if_there(autoencoder):
-    """A file of weights that is replaced is looked at anew; one that is not there yet is fetched."""
-    path = Path(PLAN.config.autoencoders[autoencoder].weights).expanduser()
-    return [str(path)] if path.exists() else []
+def grows(amount):
+    """As much again at each attempt: a job that ended for want of memory or time is tried with more."""
+    return lambda wildcards, attempt: amount * attempt
 
 
-def present(files):
-    """All files, or those that there are where a partial figure will do."""
-    return [file for file in dict.fromkeys(files) if not PLAN.config.partial or Path(file).exists()]
-
-
-def metrics_of_experiment(wildcards):
-    return present(PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment])
-
-
-def costs_of_experiment(wildcards):
-    costs = [PLAN.costs_of(run) for run, *_ in PLAN.rows[wildcards.experiment]]
-    return present(file for stages in costs for files in stages.values() for file in files)
-
-
-def constrained(names):
-    """Names as a wildcard constraint; none matches nothing."""
-    return "|".join(names) or "(?!)"
-
-
-def with_output(kind):
-    """The active experiments that make a figure or a table, as a wildcard constraint."""
-    return constrained(name for name in PLAN.config.targets if getattr(PLAN.config.experiments[name], kind))
-
-
-def with_pictures(steps):
-    """The active experiments whose pictures show these steps, as a wildcard constraint."""
-    shown = {name: PLAN.config.experiments[name].pictures for name in PLAN.config.targets}
-    return constrained(name for name, pictures in shown.items() if pictures and pictures.steps == steps)
+def experiments_of(name):
+    """The active experiments of which a stage makes its files, as a wildcard constraint; none matches nothing."""
+    return "|".join(each for each in PLAN.rows if stage(name).makes(PLAN, Wildcards(experiment=each))) or "(?!)"

@@ -1,49 +1,43 @@
 # Published sets onto the disk, and images to packs: uint8, memory-mapped, with a manifest of sample ids.
 
 
-# Compute nodes have no internet: fetching is for the machine where snakemake was started. The output is a note that the
-# set is there; the archive and the folder themselves are nobody's output, so that Snakemake never removes them.
-for fetched, name in PLAN.fetches.items():
+localrules:
+    fetch,
 
-    rule:
-        name:
-            f"fetch_{name}"
-        output:
-            fetched=fetched,
-        log:
-            f"{PLAN.logs}/fetch_{name}.log",
-        localrule: True
-        conda:
-            "../../envs/dqv2.yaml"
-        params:
-            options=PLAN.options("fetch", name=name),
-        message:
-            "fetch {params.options[name]}"
-        script:
-            "../scripts/fetch.py"
+
+# Compute nodes have no internet: fetching is for the machine where snakemake was started.
+rule fetch:
+    output:
+        fetched=writes("fetch", "fetched"),
+    log:
+        log_of("fetch"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=options("fetch"),
+    script:
+        "../scripts/fetch.py"
 
 
 rule pack:
     input:
-        fetched=lambda wildcards: PLAN.fetched_of(wildcards.dataset),
+        fetched=reads("pack", "fetched"),
     output:
-        train=directory(pack("train")),
-        validation=directory(pack("validation")),
-        test=directory(pack("test")),
-        options=PLAN.under(paths.PACK_OPTIONS),
-        splits=PLAN.under(paths.SPLITS),
+        train=directory(writes("pack", "train")),
+        validation=directory(writes("pack", "validation")),
+        test=directory(writes("pack", "test")),
+        options=writes("pack", "options"),
+        splits=writes("pack", "splits"),
+        record=writes("pack", "record"),
     log:
-        f"{PLAN.logs}/{{dataset}}/pack.log",
-    benchmark:
-        PLAN.under("benchmarks/{dataset}/pack.tsv")
+        log_of("pack"),
     conda:
         "../../envs/dqv2.yaml"
-    threads: threads("pack")
+    threads: cores("pack")
     resources:
-        **needs("pack"),
+        mem_mb=grows(8000),
+        runtime=grows(240),
     params:
-        options=lambda wildcards: PLAN.pack_options(wildcards.dataset),
-    message:
-        "pack {wildcards.dataset}"
+        options=options("pack"),
     script:
         "../scripts/pack.py"

@@ -1,35 +1,35 @@
-# Metrics to tables and figures. Figures read only the tables, so that restyling retrains nothing.
+# Metrics to tables and figures. Figures read only the tables, so that restyling retrains nothing. Which experiment has
+# which of them stands in the configuration: several rules make files of one pattern, each of other experiments.
 
 
 localrules:
     all,
     collect,
+    overlap,
+    storage,
     figure,
     table,
     pictures,
     pixel_pictures,
-    storage,
+    diagram,
+    cost,
 
 
 rule collect:
     input:
-        metrics=metrics_of_experiment,
-        costs=costs_of_experiment,
+        metrics=reads("collect", "metrics"),
+        records=reads("collect", "records"),
     output:
-        csv=PLAN.under("experiments/{experiment}.csv"),
+        csv=writes("collect", "csv"),
+        record=writes("collect", "record"),
     log:
-        f"{PLAN.logs}/experiments/{{experiment}}.log",
+        log_of("collect"),
     wildcard_constraints:
-        experiment=constrained(PLAN.collected),
+        experiment=experiments_of("collect"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=PLAN.options("collect", partial=PLAN.config.partial),
-        columns=lambda wildcards: PLAN.columns_of(wildcards.experiment),
-        files=lambda wildcards: [PLAN.metrics_of(run) for run, *_ in PLAN.rows[wildcards.experiment]],
-        costs=lambda wildcards: [PLAN.costs_of(run) for run, *_ in PLAN.rows[wildcards.experiment]],
-    message:
-        "collect {wildcards.experiment}"
+        options=options("collect"),
     script:
         "../scripts/collect.py"
 
@@ -37,158 +37,188 @@ rule collect:
 # The same table, of masks and known objects: no training is needed.
 rule overlap:
     input:
-        train=lambda wildcards: sorted({cell.pack for cell in PLAN.overlaps(wildcards.experiment)}),
-        recipes=lambda wildcards: [cell.recipe for cell in PLAN.overlaps(wildcards.experiment)],
+        train=reads("overlap", "train"),
+        recipes=reads("overlap", "recipes"),
     output:
-        csv=PLAN.under("experiments/{experiment}.csv"),
+        csv=writes("overlap", "csv"),
+        record=writes("overlap", "record"),
     log:
-        f"{PLAN.logs}/experiments/{{experiment}}.log",
+        log_of("overlap"),
     wildcard_constraints:
-        experiment=with_output("overlap"),
+        experiment=experiments_of("overlap"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=PLAN.options("overlap"),
-        columns=lambda wildcards: [cell.columns for cell in PLAN.overlaps(wildcards.experiment)],
-        packs=lambda wildcards: [cell.pack for cell in PLAN.overlaps(wildcards.experiment)],
-    message:
-        "overlap of masks and objects: {wildcards.experiment}"
+        options=options("overlap"),
     script:
         "../scripts/overlap.py"
 
 
-rule figure:
+rule storage:
     input:
-        csv=PLAN.under("experiments/{experiment}.csv"),
+        train=reads("storage", "train"),
+        coreset=reads("storage", "coreset"),
+        pixels=reads("storage", "pixels"),
+        tobias=reads("storage", "tobias"),
     output:
-        pdf=report(
-            f"{PLAN.figures}/{{experiment}}.pdf",
-            caption="../report/figure.rst",
-            category="figures",
-        ),
-        png=f"{PLAN.figures}/{{experiment}}.png",
-        caption=PLAN.under("captions/{experiment}_figure.rst"),
+        csv=writes("storage", "csv"),
+        record=writes("storage", "record"),
     log:
-        f"{PLAN.logs}/figures/{{experiment}}.log",
+        log_of("storage"),
     wildcard_constraints:
-        experiment=with_output("figure"),
+        experiment=experiments_of("storage"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: drawn_options(PLAN, "figure", wildcards.experiment),
-        about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
-        label=PLAN.config.label,
-        note=lambda wildcards: PLAN.note(wildcards.experiment),
-        planned=lambda wildcards: PLAN.planned(wildcards.experiment),
-    message:
-        "figure {wildcards.experiment}"
+        options=options("storage"),
+    script:
+        "../scripts/storage.py"
+
+
+rule figure:
+    input:
+        csv=reads("figure", "csv"),
+    output:
+        pdf=report(
+            writes("figure", "pdf"),
+            caption="../report/figure.rst",
+            category="figures",
+        ),
+        png=writes("figure", "png"),
+        caption=writes("figure", "caption"),
+        record=writes("figure", "record"),
+    log:
+        log_of("figure"),
+    wildcard_constraints:
+        experiment=experiments_of("figure"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=options("figure"),
     script:
         "../scripts/figure.py"
 
 
 rule table:
     input:
-        csv=PLAN.under("experiments/{experiment}.csv"),
+        runs=reads("table", "runs"),
     output:
         csv=report(
-            f"{PLAN.figures}/{{experiment}}_table.csv",
+            writes("table", "csv"),
             caption="../report/figure.rst",
             category="tables",
         ),
-        md=f"{PLAN.figures}/{{experiment}}_table.md",
-        tex=f"{PLAN.figures}/{{experiment}}_table.tex",
-        caption=PLAN.under("captions/{experiment}_table.rst"),
+        md=writes("table", "md"),
+        tex=writes("table", "tex"),
+        caption=writes("table", "caption"),
+        record=writes("table", "record"),
     log:
-        f"{PLAN.logs}/tables/{{experiment}}.log",
+        log_of("table"),
     wildcard_constraints:
-        experiment=with_output("table"),
+        experiment=experiments_of("table"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: drawn_options(PLAN, "table", wildcards.experiment),
-        about=lambda wildcards: PLAN.config.experiments[wildcards.experiment].about,
-        label=PLAN.config.label,
-        note=lambda wildcards: PLAN.note(wildcards.experiment),
-        planned=lambda wildcards: PLAN.planned(wildcards.experiment),
-    message:
-        "table {wildcards.experiment}"
+        options=options("table"),
     script:
         "../scripts/table.py"
 
 
 rule pictures:
     input:
-        train=lambda wildcards: pack("train").format(dataset=PLAN.rows[wildcards.experiment][0].run.selection.dataset),
-        recipes=lambda wildcards: PLAN.picture_recipes(wildcards.experiment),
+        train=reads("pictures", "train"),
+        recipes=reads("pictures", "recipes"),
     output:
         pdf=report(
-            f"{PLAN.figures}/{{experiment}}.pdf",
+            writes("pictures", "pdf"),
             caption="../report/pictures.rst",
             category="figures",
         ),
-        png=f"{PLAN.figures}/{{experiment}}.png",
+        png=writes("pictures", "png"),
+        record=writes("pictures", "record"),
     log:
-        f"{PLAN.logs}/figures/{{experiment}}.log",
+        log_of("pictures"),
     wildcard_constraints:
-        experiment=with_pictures("tobias"),
+        experiment=experiments_of("pictures"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: PLAN.picture_options(wildcards.experiment),
-        label=PLAN.config.label,
-        note=lambda wildcards: PLAN.note(wildcards.experiment),
-    message:
-        "pictures {wildcards.experiment}"
+        options=options("pictures"),
     script:
         "../scripts/pictures.py"
 
 
 rule pixel_pictures:
     input:
-        train=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["train"][0],
-        coreset=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["coresets"][0],
-        pixels=lambda wildcards: PLAN.pixel_files(wildcards.experiment, first=True)["pixels"][0],
+        train=reads("pixel_pictures", "train"),
+        coreset=reads("pixel_pictures", "coreset"),
+        pixels=reads("pixel_pictures", "pixels"),
     output:
         pdf=report(
-            f"{PLAN.figures}/{{experiment}}.pdf",
+            writes("pixel_pictures", "pdf"),
             caption="../report/figure.rst",
             category="figures",
         ),
-        png=f"{PLAN.figures}/{{experiment}}.png",
+        png=writes("pixel_pictures", "png"),
+        record=writes("pixel_pictures", "record"),
     log:
-        f"{PLAN.logs}/figures/{{experiment}}.log",
+        log_of("pixel_pictures"),
     wildcard_constraints:
-        experiment=with_pictures("pixels"),
+        experiment=experiments_of("pixel_pictures"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: PLAN.picture_options(wildcards.experiment),
-        label=PLAN.config.label,
-        note=lambda wildcards: PLAN.note(wildcards.experiment),
-    message:
-        "pictures {wildcards.experiment}"
+        options=options("pixel_pictures"),
     script:
         "../scripts/pixel_pictures.py"
 
 
-rule storage:
-    input:
-        train=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["train"],
-        coresets=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["coresets"],
-        pixels=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["pixels"],
-        tobias=lambda wildcards: PLAN.pixel_files(wildcards.experiment)["tobias"],
+rule diagram:
     output:
-        csv=PLAN.under("experiments/{experiment}.csv"),
+        pdf=report(
+            writes("diagram", "pdf"),
+            caption="../report/diagram.rst",
+            category="figures",
+        ),
+        png=writes("diagram", "png"),
+        record=writes("diagram", "record"),
     log:
-        f"{PLAN.logs}/experiments/{{experiment}}.log",
+        log_of("diagram"),
     wildcard_constraints:
-        experiment=with_output("storage"),
+        experiment=experiments_of("diagram"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: PLAN.storage_options(wildcards.experiment),
-        columns=lambda wildcards: PLAN.storage_columns(wildcards.experiment),
-    message:
-        "storage {wildcards.experiment}"
+        options=options("diagram"),
     script:
-        "../scripts/storage.py"
+        "../scripts/diagram.py"
+
+
+rule cost:
+    input:
+        runs=reads("cost", "runs"),
+        records=reads("cost", "records"),
+    output:
+        csv=report(
+            writes("cost", "csv"),
+            caption="../report/figure.rst",
+            category="tables",
+        ),
+        pdf=report(
+            writes("cost", "pdf"),
+            caption="../report/figure.rst",
+            category="figures",
+        ),
+        png=writes("cost", "png"),
+        caption=writes("cost", "caption"),
+        record=writes("cost", "record"),
+    log:
+        log_of("cost"),
+    wildcard_constraints:
+        experiment=experiments_of("cost"),
+    conda:
+        "../../envs/dqv2.yaml"
+    params:
+        options=options("cost"),
+    script:
+        "../scripts/cost.py"

@@ -7,72 +7,62 @@ localrules:
 
 rule autoencoder:
     input:
-        train=pack("train"),
+        train=reads("autoencoder", "train"),
     output:
-        model=PLAN.under(paths.AUTOENCODER),
-        cost=PLAN.under(paths.cost(paths.AUTOENCODER)),
+        model=writes("autoencoder", "model"),
+        record=writes("autoencoder", "record"),
     log:
-        f"{PLAN.logs}/{{dataset}}/autoencoder/{{autoencoder}}.log",
-    benchmark:
-        PLAN.under("benchmarks/{dataset}/autoencoder/{autoencoder}.tsv")
+        log_of("autoencoder"),
     conda:
         "../../envs/dqv2.yaml"
-    threads: threads("autoencoder")
+    threads: cores("autoencoder")
     resources:
-        **needs("autoencoder", model=True),
+        gpu=1,
+        mem_mb=grows(16000),
+        runtime=grows(720),
     params:
-        options=lambda wildcards: PLAN.autoencoder_options(wildcards.dataset, wildcards.autoencoder),
-    message:
-        "pre-train the autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
+        options=options("autoencoder"),
     script:
         "../scripts/autoencoder.py"
 
 
-# Published weights are fetched where they are not there, and looked at before any job that needs them. The file itself
-# is nobody's output, so that Snakemake never removes it.
+# Published weights are fetched where they are not there, and looked at before any job that needs them.
 rule weights:
     input:
-        file=lambda wildcards: weights_if_there(wildcards.autoencoder),
+        file=reads("weights", "file"),
     output:
-        json=PLAN.under(paths.WEIGHTS),
+        json=writes("weights", "json"),
+        record=writes("weights", "record"),
     log:
-        f"{PLAN.logs}/autoencoders/{{autoencoder}}.log",
+        log_of("weights"),
     conda:
         "../../envs/dqv2.yaml"
     params:
-        options=lambda wildcards: PLAN.weights_options(wildcards.autoencoder),
-    message:
-        "look at the weights of {wildcards.autoencoder}"
+        options=options("weights"),
     script:
         "../scripts/weights.py"
 
 
-for batch in batches("pixels"):
-
-    rule:
-        name:
-            batch.name
-        input:
-            train=pack("train"),
-            coresets=batch.each(paths.CORESET),
-            recipes=batch.reads(lambda arm: PLAN.recipes_of(selection_of(arm))),
-            models=batch.reads(lambda arm: PLAN.importance_of(arm.pixels)),
-            autoencoder=lambda wildcards: PLAN.autoencoder_of(wildcards.dataset, wildcards.pixels),
-        output:
-            pixels=batch.each(paths.PIXELS),
-            costs=batch.each(paths.cost(paths.PIXELS)),
-        log:
-            log_of(batch, paths.PIXELS),
-        benchmark:
-            benchmark_of(batch, paths.PIXELS)
-        conda:
-            "../../envs/dqv2.yaml"
-        threads: threads("pixels")
-        resources:
-            **needs("pixels", batch, model=True),
-        params:
-            options=lambda wildcards: PLAN.pixels_options(wildcards.pixels),
-        message:
-            "pixel step {wildcards.pixels} on {wildcards.dataset}: {wildcards.selection}, keep ratio {wildcards.keep}"
-        script:
-            "../scripts/pixels.py"
+rule pixels:
+    input:
+        train=reads("pixels", "train"),
+        coreset=reads("pixels", "coreset"),
+        recipe=reads("pixels", "recipe"),
+        model=reads("pixels", "model"),
+        autoencoder=reads("pixels", "autoencoder"),
+    output:
+        pixels=writes("pixels", "pixels"),
+        record=writes("pixels", "record"),
+    log:
+        log_of("pixels"),
+    conda:
+        "../../envs/dqv2.yaml"
+    threads: cores("pixels")
+    resources:
+        gpu=1,
+        mem_mb=grows(8000),
+        runtime=grows(60),
+    params:
+        options=options("pixels"),
+    script:
+        "../scripts/pixels.py"

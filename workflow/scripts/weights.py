@@ -1,32 +1,3 @@
-"""Published weights of an autoencoder: fetched where they are not there, and looked at before anything needs them."""
+from dqv2.runtime.script import run
 
-from pathlib import Path
-
-from dqv2.config import load_config
-from dqv2.data.download import download
-from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
-from dqv2.runtime.files import write_json
-from dqv2.runtime.job import run_job
-from dqv2.runtime.logging import say
-
-
-def main(snakemake):
-    # From the configuration, not from params: where a file lies or comes from is no reason to do anything again.
-    block = load_config(snakemake.config).autoencoders[snakemake.wildcards.autoencoder]
-    path, url, expected = Path(block.weights).expanduser(), block.url, block.sha256
-    if url and not path.exists():
-        download(url, path, f"sha256:{expected}" if expected else None)
-    model = load_autoencoder(path)
-    found = weights_sha256(path)
-    if expected and found != expected:
-        raise WeightsError(f"{path} has the sha256 {found}, not {expected}: delete it, and download or copy it again.")
-    numbers = sum(weight.numel() for weight in model.parameters())
-    facts = {"path": block.weights, "sha256": found, "parameters": numbers}
-    facts |= {"image_size": model.config.image_size, "patch_size": model.config.patch_size}
-    write_json(Path(snakemake.output.json), facts)
-    known = "as configured" if expected else "none is configured to compare it with"
-    say(f"{path}: an autoencoder of {numbers / 1e6:.0f} million weights, sha256 {found} ({known})")
-
-
-if "snakemake" in globals():
-    run_job(main, globals()["snakemake"])
+run(snakemake)

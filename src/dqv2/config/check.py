@@ -22,9 +22,15 @@ from dqv2.config.blocks import (
 )
 from dqv2.config.data import KINDS, Augment, Dataset, Digits
 from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
-from dqv2.config.needs import Needs
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
+# Keys that there were once -> what to write in their place
+RETIRED = {
+    "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
+    "arms_per_job": "a job does one arm now, and jobs share their start-up by themselves: leave it out",
+    "needs": "memory and time stand in the rules, and are changed by set-resources of a profile or the command line",
+    "jobs_per_gpu": "it is a resource now: snakemake --default-resources jobs_per_gpu=2",
+}
 BLOCKS_AT_THE_TOP += ("methods", "experiments")
 
 
@@ -56,6 +62,8 @@ def _explain(fault: dict[str, Any]) -> str:
         del keys[2]  # pydantic puts the kind there; a person knows only the keys they wrote
     keys = [key for key in keys if not key.startswith(("function-before", "list["))]
     path = ".".join(key for key in keys if key != "[key]") or "(top)"
+    if fault["type"] == "extra_forbidden" and path in RETIRED:
+        return f"{path}: this key is gone; {RETIRED[path]}"
     if fault["type"] == "extra_forbidden":
         allowed = _allowed(fault["loc"])
         close = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
@@ -95,7 +103,6 @@ def _allowed(loc: tuple) -> list[str]:
         "cost": Cost,
         "augment": Augment,
         "fresh_tobias": FreshTobias,
-        "needs": Needs,
     }
     for i, key in enumerate(loc[:-1]):
         found = blocks.get(key) if i == 0 or key not in BLOCKS_AT_THE_TOP else None
@@ -154,8 +161,6 @@ def _wrong_for_the_data(config: Config):
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    for name in {"autoencoders", "benchmarks", "captions", "experiments", "report", "resume"} & set(config.datasets):
-        yield f"datasets.{name}: this name is taken by a folder of the results; choose another"
     for path, seeds in [("seeds", config.seeds)] + [
         (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()
     ]:

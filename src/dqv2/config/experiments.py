@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list, one_of
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
-from dqv2.config.needs import Needs
 from dqv2.paper.kinds import FIGURES
 
 
@@ -167,11 +166,7 @@ class Config(Block):
     run: Name
     label: str | None = None
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    seeds_per_job: Annotated[int, Field(ge=1)] = 1
-    arms_per_job: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     threads: Annotated[int, Field(ge=1)] = 4
-    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
-    needs: dict[str, Needs] = Field(default_factory=dict)
     partial: bool = False
     targets: list[Name]
     datasets: dict[Name, AnyDataset]
@@ -185,7 +180,3 @@ class Config(Block):
     methods: dict[Name, Method]
     defaults: Axes
     experiments: dict[Name, Experiment]
-
-    def arms_of(self, stage: str) -> int:
-        """How many arms of a stage share a job at most."""
-        return self.arms_per_job.get(stage, self.arms_per_job.get("default", 1))

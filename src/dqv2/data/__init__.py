@@ -1,5 +1,6 @@
 """Image sets: the embedded one, folders of one's own images, and the packs that all stages read."""
 
-from dqv2.data.pack import DataError, Pack, write_pack
+from dqv2.data.errors import DataError
+from dqv2.data.pack import Pack, write_pack
 
 __all__ = ["DataError", "Pack", "write_pack"]

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dqv2.data.errors import DataError
 from dqv2.data.layout import no_test
-from dqv2.data.pack import DataError, Pack
+from dqv2.data.pack import Pack
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
@@ -40,5 +41,5 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 
 def require_test(splits: str | Path, name: str) -> None:
     """Before a training: raise DataError where a dataset's `splits.json` says that it has no image to evaluate on."""
-    if not json.loads(Path(splits).read_text())["test"]:
+    if not json.loads(Path(splits).read_text(encoding="utf-8"))["test"]:
         raise DataError(no_test(name, name))

@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 from dqv2.runtime.logging import logger
 
 __all__ = ["check_checksum", "download"]

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 
 __all__ = ["extract"]
 

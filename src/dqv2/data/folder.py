@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from dqv2.data.image import read_image
-from dqv2.data.pack import DataError
-from dqv2.data.packing import pack_set
+from dqv2.data.errors import DataError
 from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
 
-__all__ = ["IMG_EXTENSIONS", "DataError", "Sample", "open_folder", "pack_folder", "read_image", "scan_folder"]
+__all__ = ["IMG_EXTENSIONS", "open_folder", "scan_classes"]
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -23,14 +20,14 @@ LAYOUT = (
 )
 
 
-def scan_folder(
+def open_folder(
     path: str | Path,
     *,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
     per_class: Mapping[str, int] | None = None,
-) -> dict[str, list[Sample]]:
+) -> ImageSet:
     """List the images of a folder, split by split, without opening them.
 
     Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
@@ -45,24 +42,12 @@ def scan_folder(
         per_class: at most so many images of each class in these splits, drawn at random.
 
     Returns:
-        {"train", "validation", "test"} in this order, each a list, empty where there is no such split.
+        The set, whose splits are train, validation and test in this order, each empty where there is no such split.
 
     Raises:
         DataError: the folder is missing or not laid out so, a class has no image, the splits' classes
             differ, or a share or limit makes no sense.
     """
-    return open_folder(path, validation=validation, test=test, seed=seed, per_class=per_class).splits
-
-
-def open_folder(
-    path: str | Path,
-    *,
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
-    per_class: Mapping[str, int] | None = None,
-) -> ImageSet:
-    """The set of images in a folder; everything is as in `scan_folder`."""
     root = Path(path).expanduser().absolute()
     shares, per_class = {"validation": validation, "test": test}, dict(per_class or {})
     check_shares(shares, per_class)
@@ -81,38 +66,6 @@ def open_folder(
 
     found.splits = divide_splits(splits, name=root, shares=shares, seed=seed, per_class=per_class)
     return found
-
-
-def pack_folder(
-    path: str | Path,
-    out: str | Path,
-    *,
-    size: int,
-    dataset: str | None = None,
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
-    per_class: Mapping[str, int] | None = None,
-    **options: Any,
-) -> dict[str, Path]:
-    """Write the packs `out/train`, `out/validation` and `out/test` of a folder of images.
-
-    Args:
-        path: the dataset's folder; it and `validation`, `test`, `seed`, `per_class` are as in `scan_folder`.
-        out: where the packs go.
-        size: side of the packed images, in pixels.
-        dataset: the name to note in the packs; the folder's own name by default.
-        validation: see `scan_folder`.
-        test: see `scan_folder`.
-        seed: see `scan_folder`.
-        per_class: see `scan_folder`.
-        options: see `pack_set`.
-
-    Raises:
-        DataError: as `scan_folder` and `pack_set`.
-    """
-    images = open_folder(path, validation=validation, test=test, seed=seed, per_class=per_class)
-    return pack_set(images, out, size=size, dataset=dataset or images.root.resolve().name, **options)
 
 
 def _subfolders(folder: Path) -> list[str]:

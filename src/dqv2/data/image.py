@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 
-__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square", "try_read"]
+__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square"]
 
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
@@ -41,19 +41,11 @@ def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> 
         DataError: the file is missing, cut off, no image, over `max_pixels`, or has pixels of no known range; it says
             which.
     """
-    found = try_read(path, size, max_pixels=max_pixels)
+    data = read_bytes(path, max_pixels=max_pixels)
+    found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels)
     if isinstance(found, str):
         raise DataError(f"{path}: {found}.")
-    return found
-
-
-def try_read(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | str:
-    """Do what `read_image` does, but return the reason, a phrase, where that raises."""
-    data = read_bytes(path, max_pixels=max_pixels)
-    if isinstance(data, str):
-        return data
-    found = decode(data, size, max_pixels=max_pixels)
-    return found if isinstance(found, str) else found.pixels
+    return found.pixels
 
 
 def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str:

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dqv2.data.boxes import BoxMasks
+from dqv2.data.errors import DataError
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 
-__all__ = ["FORMAT", "DataError", "Origin", "Pack", "write_pack"]
+__all__ = ["FORMAT", "Origin", "Pack", "write_pack"]
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -40,10 +41,6 @@ class Origin(NamedTuple):
     width: int
     height: int
     box: tuple[int, int, int, int] | None = None
-
-
-class DataError(ValueError):
-    """Images, or a pack of them, are not as they must be; the message says what, where and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +109,7 @@ class Pack:
         if n and not 0 <= labels.min() <= labels.max() < len(meta["classes"]):
             raise ValueError(f"manifest.csv has labels outside 0 to {len(meta['classes']) - 1}")
         if "stream" in meta:
-            from dqv2.data.stream import StreamedImages
+            from dqv2.data.stream import StreamedImages  # with Pillow, which who only plans has no use for
 
             images = StreamedImages(folder / "manifest.csv", shape, **meta["stream"])
         else:
@@ -129,14 +126,6 @@ class Pack:
     def fingerprint(self) -> str:
         """SHA-256 of `manifest.csv`: stands for the ids, their order, the labels and every image's pixels."""
         return self.meta["sha256"]["manifest.csv"]
-
-    def check_order(self, fingerprint: str) -> None:
-        """Raise DataError unless `fingerprint`, noted when some rows were chosen, is this pack's."""
-        if fingerprint != self.fingerprint:
-            raise DataError(
-                f"The pack {self.folder} holds other images, or another order, than the one used before "
-                f"(manifest {self.fingerprint[:12]}, expected {fingerprint[:12]}): rerun the later stages."
-            )
 
     def index(self, ids: Iterable[str]) -> np.ndarray:
         """Return the rows of the samples `ids`, in the order given: int64[K].

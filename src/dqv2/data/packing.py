@@ -15,8 +15,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from dqv2.data.boxes import pack_box
+from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
-from dqv2.data.pack import DataError, Origin, write_pack
+from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.cores import cores
 from dqv2.runtime.files import atomic_dir, sha256

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
-from dqv2.data.pack import DataError
 
 __all__ = ["SPLITS", "ImageSet", "Sample", "divide_splits", "read_place"]
 

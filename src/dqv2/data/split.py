@@ -4,20 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["apportion", "stratified_split"]
+from dqv2.apportion import largest_remainder
 
-
-def apportion(counts: Sequence[int], total: int) -> list[int]:
-    """Share `total` in proportion to `counts` (largest remainder, ties to the lowest index).
-
-    The shares add up to exactly `total`, and none exceeds its count as long as `total` is at most their sum.
-    """
-    whole = sum(counts)
-    shares = [count * total // whole if whole else 0 for count in counts]
-    by_remainder = sorted(range(len(counts)), key=lambda c: -(counts[c] * total % whole) if whole else 0)
-    for c in by_remainder[: total - sum(shares)]:
-        shares[c] += 1
-    return shares
+__all__ = ["stratified_split"]
 
 
 def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator) -> list[list[int]]:
@@ -42,7 +31,7 @@ def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: 
     left = [m[torch.randperm(len(m), generator=generator)].tolist() for m in members]
     subsets = []
     for size in sizes:
-        shares = apportion([len(m) for m in left], size)
+        shares = largest_remainder(torch.tensor([len(m) for m in left], dtype=torch.int64), size).tolist()
         subsets.append(sorted(i for m, share in zip(left, shares, strict=True) for i in m[:share]))
         left = [m[share:] for m, share in zip(left, shares, strict=True)]
     return subsets

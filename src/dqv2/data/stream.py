@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, decode
-from dqv2.data.pack import DataError
 from dqv2.data.sample import read_place
 from dqv2.runtime.cores import cores
 from dqv2.runtime.files import sha256
@@ -44,11 +44,6 @@ class StreamedImages:
                 sums.append(bytes.fromhex(row["sha256"]))
         self._sums = np.array(sums, dtype="V32")
         self._pool: ThreadPoolExecutor | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all images would take in memory."""
-        return int(np.prod(self.shape))
 
     def __len__(self) -> int:
         return self.shape[0]

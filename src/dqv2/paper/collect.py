@@ -9,61 +9,47 @@ from typing import Any
 import pandas as pd
 
 from dqv2.runtime.files import atomic_path
+from dqv2.runtime.record import read as read_record
 
-# The stages that train a network before anything is selected; their seconds are also given as `early_seconds`
-EARLY = ("early_train", "score", "autoencoder")
 WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads", "micro_batch")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
 
 
-def collect(
-    runs: Sequence[dict[str, Any]],
-    files: Sequence[Path],
-    costs: Sequence[dict[str, list[Path]]] | None = None,
-    *,
-    partial: bool = False,
-) -> pd.DataFrame:
-    """Join what the plan says of each run with what its metrics file measured.
+def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.DataFrame:
+    """Join what the plan says of each run with what its metrics measured and what the stages behind it took.
 
     Args:
-        runs: the planned columns of each run, among them ``dataset``, ``keep_ratio`` and ``seed``.
-        files: the ``metrics.json`` of each run, in the same order: an object with ``test_accuracy``
-            (top-1, %) and any further scalars; nested values are left out, and where both name
-            a column the plan's stays.
-        costs: for each run the cost files of what it needed, by stage. They become `<stage>_seconds`, `early_seconds`
-            (trainings that come before the selection) and `selection_seconds` (everything but the stage "train").
+        rows: of each run ``columns`` (the planned ones, among them ``dataset``, ``keep_ratio`` and ``seed``),
+            ``metrics`` (its ``metrics.json``: an object with ``test_accuracy``, top-1 in %, and any further scalars;
+            nested values are left out, and where both name a column the plan's stays) and ``records``: [stage, account,
+            record] of each job behind it. They become `<stage>_seconds`, `early_seconds` (account "early": trainings
+            before the selection) and `selection_seconds` (those, and account "selection").
         partial: leave missing runs out instead of refusing.
 
     Returns:
         One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole
-        numbers are
-        ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
+        numbers are ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
 
     Raises:
         FileNotFoundError: files are missing and ``partial`` is not set.
         ValueError: a file is unreadable, has no valid accuracy, or belongs to another run.
     """
-    if len(runs) != len(files):
-        raise ValueError(f"{len(runs)} runs but {len(files)} metrics files: give one file a run, in the same order")
-    files = [Path(file) for file in files]
-    missing = [file for file in files if not file.is_file()]
+    missing = [row["metrics"] for row in rows if not Path(row["metrics"]).is_file()]
     if missing and not partial:
         shown = "".join(f"\n  {file}" for file in missing[:5]) + ("\n  ..." if len(missing) > 5 else "")
         raise FileNotFoundError(
-            f"{len(missing)} of {len(files)} runs have no metrics file; run them or ask for partial:{shown}"
+            f"{len(missing)} of {len(rows)} runs have no metrics file; run them or ask for partial:{shown}"
         )
-    costs = costs or [{}] * len(runs)
-    rows = [
-        _row(run, file) | _seconds(stages, partial=partial)
-        for run, file, stages in zip(runs, files, costs, strict=True)
-        if file.is_file()
+    found = [
+        _row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial)
+        for row in rows
+        if Path(row["metrics"]).is_file()
     ]
-    planned = [name for run in runs for name in run]
-    measured = [name for row in rows for name in row]
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*planned, *measured])))
-    return _typed(frame)
+    planned = [name for row in rows for name in row["columns"]]
+    measured = [name for row in found for name in row]
+    return _typed(pd.DataFrame(found, columns=list(dict.fromkeys([*planned, *measured]))))
 
 
 def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -85,20 +71,26 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     return scalars | run | {"metrics": file.as_posix()}
 
 
-def _seconds(stages: dict[str, list[Path]], *, partial: bool) -> dict[str, Any]:
+def _seconds(behind: Sequence[Sequence[str]], *, partial: bool) -> dict[str, Any]:
     """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one."""
-    files = {Path(file) for files in stages.values() for file in files}
-    missing = sorted(str(file) for file in files if not file.is_file())
+    missing = sorted(file for _, _, file in behind if not Path(file).is_file())
     if missing and not partial:
-        raise FileNotFoundError(f"{len(missing)} cost files are missing, such as {missing[0]}: run its stage again")
-    if missing or not stages:
+        raise FileNotFoundError(f"{len(missing)} records are missing, such as {missing[0]}: run its stage again")
+    if missing or not behind:
         return {}
-    costs = {file: json.loads(file.read_text()) for file in files}
-    found = {stage: sum(costs[Path(file)]["seconds"] for file in files) for stage, files in stages.items()}
-    selection = {stage: seconds for stage, seconds in found.items() if stage != "train"}
-    sums = {"early": sum(selection.get(stage, 0.0) for stage in EARLY), "selection": sum(selection.values())}
-    seconds = {f"{name}_seconds": round(value, 4) for name, value in (found | sums).items()}
-    devices = {costs[Path(file)]["device"] for stage in selection for file in stages[stage]}
+    sums: dict[str, float] = {}
+    devices = set()
+    for stage, account, file in behind:
+        kept = read_record(file)
+        sums[stage] = sums.get(stage, 0.0) + kept["seconds"]
+        if account != "training":
+            devices.add(kept["device"])
+    stages = {stage: account for stage, account, _ in behind}
+    early = sum(sums[stage] for stage, account in stages.items() if account == "early")
+    selection = sum(sums[stage] for stage, account in stages.items() if account != "training")
+    seconds = {
+        f"{name}_seconds": round(value, 4) for name, value in (sums | {"early": early, "selection": selection}).items()
+    }
     return seconds | {"selection_device": " + ".join(sorted(devices))}
 
 
@@ -107,14 +99,15 @@ NUMBERS += ("validation_accuracy",)
 TEXTS = ("device", "metrics", "precision", "run", "selection", "torch", "weights")
 
 
-def made_up(runs: Sequence[dict[str, Any]], costs: Sequence[dict[str, list[Path]]]) -> pd.DataFrame:
+def made_up(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The table that `collect` will make of these runs, with every measurement 1 or a word: to check what is drawn."""
     measured = dict.fromkeys(NUMBERS, 1.0) | dict.fromkeys(TEXTS, "made up")
-    rows = []
-    for run, stages in zip(runs, costs, strict=True):
+    found = []
+    for row in rows:
+        stages = [stage for stage, *_ in row["records"]]
         seconds = dict.fromkeys([f"{stage}_seconds" for stage in (*stages, "early", "selection")], 1.0)
-        rows.append(run | measured | seconds | {"selection_device": "made up"})
-    return _typed(pd.DataFrame(rows))
+        found.append(row["columns"] | measured | seconds | {"selection_device": "made up"})
+    return _typed(pd.DataFrame(found))
 
 
 VARIANTS = {"original": "Original", "dropped": "After dropping", "reconstructed": "After reconstruction"}

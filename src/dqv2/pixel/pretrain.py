@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from dqv2.inputs import normalise
 from dqv2.runtime import stop
 from dqv2.runtime.device import send
-from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
+from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,19 @@ class Trained(NamedTuple):
 def pretrain(
     model: nn.Module,
     images: Tensor,
-    recipe: Pretraining,
+    hyperparameters: Pretraining,
     *,
     seed: int,
     device: torch.device,
     resume: Resume | None = None,
-    checkpoint_seconds: float = 300.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Trained:
     """Train `model` (of `pixel.autoencoder`) in place to draw hidden patches.
 
     Args:
         model: on any device; moved to `device`.
         images: uint8[N, 3, H, W], H the model's image size.
-        recipe: how.
+        hyperparameters: how.
         seed: what the order, the hidden patches and the flips are drawn from.
         device: where.
         resume: where checkpoints go; a training that was cut off goes on and ends in the same weights.
@@ -66,71 +65,49 @@ def pretrain(
 
     Raises:
         Stopped: the process was asked to stop; after the step at hand a checkpoint was kept.
-        FloatingPointError: the loss is not a number; says in which epoch.
+        FloatingPointError: the loss is not a number; says in which epoch and step.
     """
     model.to(device).train()
     images = images.to(device)
-    model.config.mask_ratio = recipe.mask_ratio
+    model.config.mask_ratio = hyperparameters.mask_ratio
     patches = (model.config.image_size // model.config.patch_size) ** 2
-    per_epoch = math.ceil(len(images) / recipe.batch_size)
-    total, warm = recipe.epochs * per_epoch, max(1, recipe.epochs * per_epoch // 10)
+    per_epoch = math.ceil(len(images) / hyperparameters.batch_size)
+    total, warm = hyperparameters.epochs * per_epoch, max(1, hyperparameters.epochs * per_epoch // 10)
     learnt = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
-        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in learnt if weight.dim() > 1], "weight_decay": hyperparameters.weight_decay},
         {"params": [weight for weight in learnt if weight.dim() == 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=hyperparameters.learning_rate, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + math.cos(math.pi * i / total)))
     )
     draws = generator(seed, "autoencoder", "draws")
-    epoch, loss, before = 0, float("nan"), 0.0
-    order, losses = None, []  # of the epoch at hand
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    if resume and (state := resume.load()):
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        draws.set_state(state["draws"])
-        epoch, order, loss, before = state["epoch"], state.get("order"), state["loss"], state["seconds"]
-        losses = [value.to(device) for value in state.get("losses", [])]
-        logger.info("goes on from the checkpoint at step %d of epoch %d of %d", len(losses), epoch + 1, recipe.epochs)
-    began = kept = time.monotonic()
-
-    def keep() -> None:
-        facts = {"epoch": epoch, "order": order, "losses": losses, "loss": loss, "draws": draws.get_state()}
-        facts["seconds"] = before + time.monotonic() - began
-        resume.save(facts | {name: part.state_dict() for name, part in parts.items()})
-
+    loop = CheckpointedLoop(
+        len(images),
+        hyperparameters.batch_size,
+        per_epoch=per_epoch,
+        total=total,
+        parts={"model": model, "optimiser": optimiser, "schedule": schedule},
+        order_draws=draws,
+        draws=draws,
+        device=device,
+        remedy=f"lower the autoencoder's learning_rate (now {hyperparameters.learning_rate:g})",
+        resume=resume,
+        seconds=checkpoint_seconds,
+    )
     with stop.deferred():
-        while epoch < recipe.epochs:
-            if order is None:
-                order, losses = torch.randperm(len(images), generator=draws), []
-            for rows in order.split(recipe.batch_size)[len(losses) :]:
+        for batches in loop.epochs():
+            for rows in batches:
                 batch = normalise(images[send(rows, device)])
-                if recipe.flip:
+                if hyperparameters.flip:
                     mirrored = send(torch.rand(len(rows), generator=draws) < 0.5, device)
                     batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
                 noise = send(torch.rand(len(rows), patches, generator=draws), device)
-                value = model(batch, noise=noise).loss
+                loss = model(batch, noise=noise).loss
                 optimiser.zero_grad(set_to_none=True)
-                value.backward()
+                loss.backward()
                 optimiser.step()
                 schedule.step()
-                losses.append(value.detach())
-                if signum := stop.asked():
-                    if resume:
-                        keep()
-                        logger.info("keeps a checkpoint at step %d of epoch %d", len(losses), epoch + 1)
-                    raise stop.Stopped(signum)
-                if resume and time.monotonic() - kept >= checkpoint_seconds:
-                    keep()
-                    kept = time.monotonic()
-            epoch += 1
-            loss, order = float(torch.stack(losses).mean()), None
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is not a number in epoch {epoch} of {recipe.epochs}: lower the autoencoder's "
-                    f"learning_rate (now {recipe.learning_rate:g})"
-                )
-            logger.info("epoch %d of %d: loss %.4f", epoch, recipe.epochs, loss)
-    return Trained(loss, before + time.monotonic() - began)
+                loop.stepped(loss.detach())
+    return Trained(loop.losses[-1], loop.seconds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.pixel.patches import cutmix_images, dropped_patches
-from dqv2.runtime.files import atomic_path, sha256
+from dqv2.runtime.files import sha256, write_npz
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,8 @@ class PixelStep:
 
     def save(self, path: str | Path, *, coreset: str | Path) -> None:
         """Write it as .npz, with the identity of the coreset file that it is of."""
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            arrays = {"images": self.images, "mask": self.mask, "partner": self.partner}
-            np.savez(
-                file, **arrays, share=np.float64(self.share), weights=np.str_(self.weights), coreset=sha256(coreset)
-            )
+        arrays = {"images": self.images, "mask": self.mask, "partner": self.partner}
+        write_npz(path, **arrays, share=self.share, weights=self.weights, coreset=sha256(coreset))
 
     @classmethod
     def load(cls, path: str | Path, *, coreset: str | Path) -> PixelStep:

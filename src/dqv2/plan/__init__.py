@@ -1,6 +1,7 @@
-"""From the configuration to the unique runs, their paths and their parameters. Imports no torch and no pandas."""
+"""From the configuration to the unique runs, and the jobs behind them. Imports no torch and no pandas."""
 
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import Row, Run, Selection
+from dqv2.plan.walk import PlannedJob
 
-__all__ = ["Plan", "Row", "Run", "Selection"]
+__all__ = ["Plan", "PlannedJob", "Row", "Run", "Selection"]

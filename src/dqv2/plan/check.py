@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 
 from dqv2.config import Config, ConfigError
 from dqv2.config.data import KNOWS_OBJECTS
 from dqv2.plan.runs import Row, Run
+from dqv2.stages import all_stages
 
 
-def check(config: Config, rows_by_experiment: dict[str, list[Row]]) -> None:
-    """Raise ConfigError where an experiment asks for something impossible."""
+def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str, Iterable[str]]) -> None:
+    """Raise ConfigError where an experiment asks for something impossible.
+
+    Args:
+        config: the configuration.
+        rows: experiment -> its runs.
+        faults_of: experiment -> what the kinds of its results say.
+    """
     faults = [
-        f"experiments.{name}: {fault}"
-        for name, rows in rows_by_experiment.items()
-        for run, *_ in rows
-        for fault in _faults(config, run)
+        f"experiments.{name}: {fault}" for name in rows for run, *_ in rows[name] for fault in _faults(config, run)
     ]
-    for name in rows_by_experiment:
-        experiment = config.experiments[name]
-        faults += [f"experiments.{name}: {fault}" for fault in _overlap_faults(config, name, rows_by_experiment[name])]
-        wanted = {"storage": experiment.storage, "pictures.steps": _steps(experiment)}
-        for key, block in wanted.items():
-            if block and not any(_redraws(config, run) for run, *_ in rows_by_experiment[name]):
-                faults.append(f"experiments.{name}.{key} needs a run whose pixels an autoencoder redraws (step: mae)")
-            if block and any(run.selection.mask for run, *_ in rows_by_experiment[name]):
-                faults.append(f"experiments.{name}.{key} shows coresets of originals, and a mixture has Tobias images")
-        if experiment.pictures and not _steps(experiment):
-            if not any(run.selection.mask for run, *_ in rows_by_experiment[name]):
-                faults.append(f"experiments.{name}.pictures show Tobias images, and no method of it has any")
-            datasets = {run.selection.dataset for run, *_ in rows_by_experiment[name]}
-            if len(datasets) > 1:
-                faults.append(
-                    f"experiments.{name}.pictures show one set's images, and it has {len(datasets)} datasets: make two "
-                    "experiments of it"
-                )
-        if experiment.export and experiment.export.images != "none":
-            mixing = {run.pixels for run, *_ in rows_by_experiment[name] if run.pixels}
-            for pixels in sorted(pixels for pixels in mixing if config.pixels[pixels].step == "cutmix"):
-                faults.append(
-                    f"experiments.{name}.export: pixels {pixels} gives each image two labels, which folders of classes "
-                    "cannot hold: set images: none, or choose a method without it"
-                )
-        if storage := experiment.storage:
-            datasets = {run.selection.dataset for run, *_ in rows_by_experiment[name]}
-            found = (_mask_faults(config, dataset, storage.mask, storage.tobias_size) for dataset in sorted(datasets))
-            faults += [f"experiments.{name}.storage: {fault}" for part in found for fault in part]
+    faults += [f"experiments.{name}: {fault}" for name in rows for fault in faults_of[name]]
+    faults += [
+        f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
+    ]
     if faults:
         raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
 
 
-def _overlap_faults(config: Config, name: str, rows: list[Row]) -> Iterator[str]:
-    if not config.experiments[name].overlap:
-        return
-    for run, *_ in rows:
-        selection = run.selection
-        if selection.mask is None:
-            yield f"an overlap needs masks, and mixture {selection.mixture} has none"
-        elif config.datasets[selection.dataset].kind not in KNOWS_OBJECTS:
-            yield f"{selection.dataset} does not know its objects"
-
-
-def _mask_faults(config: Config, dataset: str, mask: str | None, size: int | None) -> Iterator[str]:
+def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None) -> Iterator[str]:
     """What stands in the way of Tobias images of a dataset by a mask, at a size; either may be None."""
     block = config.datasets[dataset]
     if size and size > block.size:
@@ -71,11 +38,8 @@ def _mask_faults(config: Config, dataset: str, mask: str | None, size: int | Non
         yield f"mask {mask} (source object) needs a set that knows its objects; {dataset} does not"
 
 
-def _steps(experiment) -> bool:
-    return experiment.pictures is not None and experiment.pictures.steps == "pixels"
-
-
-def _redraws(config: Config, run: Run) -> bool:
+def redraws(config: Config, run: Run) -> bool:
+    """Whether an autoencoder redraws the pixels of a run's coreset."""
     return run.pixels is not None and config.pixels[run.pixels].step == "mae"
 
 
@@ -83,9 +47,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     selection = run.selection
     dataset = config.datasets[selection.dataset]
     fresh = config.trainers[run.trainer].fresh_tobias
-    yield from _mask_faults(config, selection.dataset, selection.mask, selection.tobias_size)
+    yield from mask_faults(config, selection.dataset, selection.mask, selection.tobias_size)
     if fresh:
-        yield from _mask_faults(config, selection.dataset, fresh.mask, fresh.size)
+        yield from mask_faults(config, selection.dataset, fresh.mask, fresh.size)
     mixture = config.mixtures[selection.mixture]
     if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
@@ -112,7 +76,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"pixels {run.pixels} mixes images and labels once for all, and trainer {run.trainer} would mix them "
             "again: choose a trainer without mix and fresh_tobias"
         )
-    if _redraws(config, run):
+    if redraws(config, run):
         autoencoder = config.autoencoders[config.pixels[run.pixels].autoencoder]
         if autoencoder.weights == "self" and dataset.size % autoencoder.grid:
             yield (
@@ -121,14 +85,8 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             )
 
 
-def missing_weights(config: Config, pixels: Iterable[str]) -> list[str]:
-    """One sentence for each autoencoder of these pixel steps whose weights are not there and have no address."""
-    used = {config.pixels[name].autoencoder for name in pixels} - {None}
-    return [
-        f"autoencoders.{name}.weights = {block.weights!r}: there is no such file (looked for "
-        f"{Path(block.weights).expanduser().absolute()}). Put it there, give its url, or set weights: self to "
-        "pre-train one on the set itself."
-        for name in sorted(used)
-        for block in [config.autoencoders[name]]
-        if block.weights != "self" and not block.url and not Path(block.weights).expanduser().exists()
-    ]
+def _taken(config: Config) -> list[str]:
+    """The datasets that are called like a folder of the results."""
+    patterns = [pattern for each in all_stages().values() for pattern in each.writes.values()]
+    first = {"resume"} | {pattern.partition("/")[0] for pattern in patterns}
+    return sorted(first & set(config.datasets))

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from dqv2.runtime.logging import logger
+from dqv2.runtime.memory import free_memory
+
+IMAGES_SHARE = 0.5  # of free memory, for images; the rest is for the network and its activations
 
 
 def use_device(threads: int, *, index: int = 0) -> torch.device:
@@ -62,6 +65,13 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def fits_memory(count: int, device: torch.device | None = None) -> bool:
+    """Whether so many bytes of images fit into the free memory of a device (by default, of this process)."""
+    on_gpu = device is not None and device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else free_memory()
+    return count <= IMAGES_SHARE * free
 
 
 def devices_at_hand(asked: int) -> int:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, strict JSON, checksums."""
+"""Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import hashlib
 import json
@@ -12,7 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json"]
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json", "write_npz"]
 
 
 @contextmanager
@@ -78,6 +81,12 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
+    """Write arrays under their names as .npz, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
 def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:
     """Return the SHA-256 of a file (`str` or path) or of bytes, as 64 hex digits."""
     if not isinstance(source, str | os.PathLike):
@@ -98,14 +107,18 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         with suppress(OSError):  # another process has put something into it meanwhile: it stays
             for parent in made:
                 parent.rmdir()
         raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:
@@ -144,8 +157,5 @@ def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> i
     """
     stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - _written(path) > older_than]
     for path in stale:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
     return len(stale)

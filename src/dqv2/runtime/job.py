@@ -1,62 +1,184 @@
-"""What every script does around its work: the log, its device, one clear sentence when it fails, a seed's output."""
+"""A job at work: what a stage is given, and what is done around its work: log, device, resume state, record, and one
+clear sentence when it fails."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dqv2.runtime import lease
-from dqv2.runtime.files import write_json
+from dqv2.runtime import lease, record
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.stages import stage as stage_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from dqv2.runtime.resume import Resume
+
+Found = TypeVar("Found")
 
 
-def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
-    """Run a script's `main(snakemake)` on the devices that its rule asks for (resource `gpu`).
+class Files(SimpleNamespace):
+    """Files by name, as attributes or items: a path, or a list of paths."""
 
-    When it fails, the traceback goes to the log and one sentence to the terminal, and the exit code is 1. When it is
-    asked to stop, it is 128 + the signal's number, as the shell has it: what was reached is kept, and the job goes on
-    from there when it is started again.
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+class Job:
+    """What a stage is given.
+
+    Attributes:
+        input, output: files by name.
+        options: what the result depends on, as the stage declares it, and the stage's version.
+        wildcards: what the paths carry, as text.
+        threads: CPU cores.
+        resources: what it asked of the machine.
+        log: its log.
+        config: the whole configuration, for what is not a part of the options on purpose (an address).
+        seconds: of the stage's own work; without a word of the stage's all of it.
     """
-    log = snakemake.log[0]
-    log_to(log)
+
+    def __init__(self, request: dict[str, Any]):
+        self.stage = stage_of(request["stage"])
+        self.inputs, self.outputs = request["input"], request["output"]
+        self.input, self.output = Files(**self.inputs), Files(**self.outputs)
+        self.options: dict[str, Any] = request["options"]
+        self.wildcards = SimpleNamespace(**request["wildcards"])
+        self.threads: int = request["threads"]
+        self.resources: dict[str, Any] = request["resources"]
+        self.log: str = request["log"]
+        self.config: dict[str, Any] = request["config"]
+        self.seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The job in words: its stage and wildcards."""
+        return " ".join([self.stage.name, *filter(None, vars(self.wildcards).values())])
+
+    @property
+    def seed(self) -> int:
+        """The seed that its paths carry."""
+        return int(self.wildcards.seed)
+
+    def generator(self, *purpose: object) -> torch.Generator:
+        """A generator of the seed's own, for one purpose."""
+        from dqv2.runtime.seeding import generator
+
+        return generator(self.seed, *purpose)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where it runs a network."""
+        from dqv2.runtime.device import use_device
+
+        return use_device(self.threads)
+
+    def load(self, name: str, read: Callable[[str], Found]) -> Found | None:
+        """What `read` makes of an input that a job has or has not; None where it has not."""
+        files = self.inputs[name]
+        return read(*files) if files else None
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """The stage's own work, whose seconds count as what the stage costs; a GPU is waited for."""
+        began = time.perf_counter()
+        yield
+        if self.stage.model and self.device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self.device)
+        self.seconds = (self.seconds or 0.0) + time.perf_counter() - began
+
+    @cached_property
+    def checksums(self) -> dict[str, list[dict[str, Any]]]:
+        """Name -> the checksum of each input."""
+        return record.checksums_of(self.inputs)
+
+    @cached_property
+    def resume(self) -> Resume:
+        """What this very job reached before: kept beside the outputs, not among them.
+
+        results/demo/digits/train/.../model.pt -> results/demo/resume/digits/train/...
+        """
+        import torch
+
+        from dqv2.runtime.device import describe
+        from dqv2.runtime.resume import Resume
+
+        parts = Path(next(path for name, path in self.outputs.items() if name != "record")).parts
+        cut = parts.index("results") + 2
+        depends_on = {
+            "stage": self.stage.name,
+            "options": self.options,
+            "seed": getattr(self.wildcards, "seed", None),
+            "inputs": {name: [each["checksum"] for each in found] for name, found in self.checksums.items()},
+            "device": describe(self.device),
+            "threads": self.threads,
+            "torch": torch.__version__,
+        }
+        return Resume(Path(*parts[:cut], "resume", *parts[cut:-1]), depends_on)
+
+
+def run_job(request: dict[str, Any]) -> int:
+    """Do a job on the devices that its rule asks for (resource `gpu`), and say with which exit code its process ends.
+
+    When it fails, the traceback goes to the log and one sentence to the terminal, and the code is 1. When it is asked
+    to stop, it is 128 + the signal's number, as the shell has it: what was reached is kept, and the job goes on from
+    there when it is started again.
+    """
+    began = time.perf_counter()
+    job = Job(request)
+    log_to(job.log)
     try:
-        with stop_signals(), _device(snakemake):
-            main(snakemake)
-        _note_job(snakemake)
+        with stop_signals(), _devices(job):
+            _work(job, began)
     except Stopped as stopped:
         logger.info("stopped", exc_info=True)
-        print(f"\n{snakemake.rule} was {stopped}; started again it goes on from what it kept\n", file=sys.stderr)
-        sys.exit(128 + stopped.signum)
+        print(f"\n{job.stage.name} was {stopped}; started again it goes on from what it kept\n", file=sys.stderr)
+        return 128 + stopped.signum
     except Exception as error:
         logger.info("failed", exc_info=True)
-        print(f"\nError in {snakemake.rule}: {error}\n(the whole story: {log})\n", file=sys.stderr)
-        sys.exit(1)
+        print(f"\nError in {job.stage.name}: {error}\n(the whole story: {job.log})\n", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _note_job(snakemake: Any) -> None:
-    """In each cost file: Snakemake's measurements of the job it was made in, and how many were made there."""
-    costs = [Path(file) for file in snakemake.output if Path(file).name == "cost.json"]
-    for file in costs:
-        _, run, *place = Path(snakemake.log[0]).with_suffix("").parts
-        about = {"benchmark": f"results/{run}/benchmarks/{'/'.join(place)}.tsv", "made": len(costs)}
-        write_json(file, json.loads(file.read_text()) | about)
+def _work(job: Job, began: float) -> None:
+    _limit_threads(job.threads)
+    files = [Path(file) for file in job.outputs.values()]
+    if job.stage.resumes and job.resume.restore(*files):
+        say(f"{job.name}: was finished before")
+        return
+    job.stage.run(job)
+    if "record" in job.outputs:
+        record.write(job, wall_seconds=time.perf_counter() - began)
+    if job.stage.resumes:
+        job.resume.finish(*files)
+
+
+def _limit_threads(threads: int) -> None:
+    """Of every library that computes: Snakemake's variables are read as a library is loaded, which may be before."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 @contextmanager
-def _device(snakemake: Any) -> Iterator[None]:
+def _devices(job: Job) -> Iterator[None]:
     """Hold the job's devices; what it got, when and for how long stands in its log."""
-    resources = snakemake.resources
-    job = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
-    wanted, shared = (int(resources.get(name, default)) for name, default in (("gpu", 0), ("jobs_per_gpu", 1)))
-    with lease.take(wanted, jobs_per_device=shared, job=job, waiting=say) as held:
+    wanted, shared = (int(job.resources.get(name, default)) for name, default in (("gpu", 0), ("jobs_per_gpu", 1)))
+    with lease.take(wanted, jobs_per_device=shared, job=job.name, waiting=say) as held:
         if held.devices:
             logger.info("took %s: process %d, %s", held, os.getpid(), _now())
         try:
@@ -68,18 +190,3 @@ def _device(snakemake: Any) -> Iterator[None]:
 
 def _now() -> str:
     return datetime.now().isoformat(timespec="milliseconds")
-
-
-def seed_of(path: str | Path) -> int:
-    """The seed that a path carries: ".../seed-3/..." -> 3."""
-    return int(re.search(r"/seed-(\d+)/", str(path))[1])
-
-
-def resume_folder(output: str | Path) -> Path:
-    """Where the resume state of the training that makes `output` is kept: beside the outputs, not among them.
-
-    results/demo/digits/train/.../metrics.json -> results/demo/resume/digits/train/...
-    """
-    parts = Path(output).parts
-    cut = parts.index("results") + 2
-    return Path(*parts[:cut], "resume", *parts[cut:-1])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import write_json
 
 POLL_SECONDS = 0.1
 
@@ -205,9 +205,8 @@ def _try(device: Device, slot: int, held: ExitStack, job: str) -> bool:
     except Timeout:
         return False
     held.callback(lock.release)
-    with atomic_path(folder() / f"{_file_name(device, slot)}.json") as temporary:
-        holder = {"pid": os.getpid(), "job": job, "since": datetime.now().isoformat(timespec="seconds")}
-        temporary.write_text(json.dumps(holder))
+    holder = {"pid": os.getpid(), "job": job, "since": datetime.now().isoformat(timespec="seconds")}
+    write_json(folder() / f"{_file_name(device, slot)}.json", holder)
     return True
 
 
@@ -216,7 +215,7 @@ def _who_holds(devices: list[Device], jobs_per_device: int) -> str:
     for device in devices:
         for slot in range(jobs_per_device):
             path = folder() / f"{_file_name(device, slot)}.json"
-            holder = json.loads(path.read_text()) if path.exists() else {}
+            holder = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             parts.append(f"{device.id} is held by {holder.get('job') or 'a job'} (process {holder.get('pid', '?')})")
     return ", ".join(parts)
 

@@ -19,8 +19,8 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if mode == "w":
-        Path(path).write_text("")
-    file = logging.FileHandler(path, mode="a")  # several processes write to it, each at its end
+        Path(path).write_text("", encoding="utf-8")
+    file = logging.FileHandler(path, mode="a", encoding="utf-8")  # several processes write to it, each at its end
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))

@@ -29,7 +29,7 @@ def _rooms(groups: Path, root: Path) -> Iterator[int]:
     """What each group of this process, and each group above it, has left; groups without a limit say nothing."""
     if not groups.exists():
         return
-    for line in groups.read_text().splitlines():
+    for line in groups.read_text(encoding="utf-8").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -44,8 +44,8 @@ def _rooms(groups: Path, root: Path) -> Iterator[int]:
 
 def _room(folder: Path, limit: str, used: str, cache: str) -> int | None:
     try:
-        most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        most, now, lines = ((folder / name).read_text(encoding="utf-8") for name in (limit, used, "memory.stat"))
     except OSError:  # the root has no limit, and a container does not see all groups
         return None
-    return None if most == "max" else max(int(most) - now + int(stat.get(cache, 0)), 0)
+    stat = dict(line.split() for line in lines.splitlines())
+    return None if most.strip() == "max" else max(int(most) - int(now) + int(stat.get(cache, 0)), 0)

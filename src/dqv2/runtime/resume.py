@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from dqv2.runtime.files import atomic_path, sha256
+from dqv2.runtime.files import atomic_path, sha256, write_json
 
 
 class Resume:
@@ -28,9 +28,14 @@ class Resume:
     """
 
     def __init__(self, folder: Path, depends_on: dict[str, Any]):
-        self.folder = folder
+        self.folder, self.depends_on = folder, depends_on
         text = json.dumps(depends_on, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    def part(self, name: str, *, leave_out: str) -> Resume:
+        """The state of a part of the training, which does not depend on the option `leave_out`."""
+        options = {key: value for key, value in self.depends_on["options"].items() if key != leave_out}
+        return Resume(self.folder / name, self.depends_on | {"options": options, "part": name})
 
     def restore(self, *outputs: Path) -> bool:
         """Put back a finished result; False where there is none with this fingerprint."""
@@ -38,7 +43,7 @@ class Resume:
         kept = [self.folder / output.name for output in outputs]
         if not all(path.exists() for path in (done, *kept)):
             return False
-        if json.loads(done.read_text()) != self._record(kept):
+        if json.loads(done.read_text(encoding="utf-8")) != self._record(kept):
             return False
         for path, output in zip(kept, outputs, strict=True):
             _link(path, output)
@@ -50,8 +55,7 @@ class Resume:
         (self.folder / "done.json").unlink(missing_ok=True)
         for output in outputs:
             _link(output, self.folder / output.name)
-        with atomic_path(self.folder / "done.json") as temporary:
-            temporary.write_text(json.dumps(self._record(outputs)))
+        write_json(self.folder / "done.json", self._record(outputs))
         self._checkpoint.unlink(missing_ok=True)
 
     def _record(self, files: Iterable[Path]) -> dict[str, Any]:

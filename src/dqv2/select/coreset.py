@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
-from dqv2.train.feed import fits_memory
 
 if TYPE_CHECKING:
     from dqv2.data import Pack

@@ -47,8 +47,7 @@ def graphcut_bins(
     torch's threads, or in groups on a GPU. A class above it is done without its matrix; the result is the same.
     The result lies on the device of the features. Raises ValueError for zero, NaN or infinite rows.
     """
-    if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral) or n_bins < 1:
-        raise ValueError(f"n_bins must be an integer of at least 1, got {n_bins!r}")
+    check_positive(n_bins, "n_bins")
     _check_lam(lam)
     threads = torch.get_num_threads()
     with torch_threads(1):
@@ -168,6 +167,12 @@ def _classes(labels: Tensor | None, n: int) -> list[Tensor]:
         raise ValueError(f"labels must be an integer tensor with one label for each of {n} items, got {got}")
     _, counts = (ordered := labels.cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
     return list(ordered.indices.split(counts.tolist()))
+
+
+def check_positive(value: int, name: str) -> None:
+    """Raise ValueError unless it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def _check_lam(lam: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dqv2.data import DataError, Pack
 from dqv2.data.download import check_checksum, download
 from dqv2.runtime.files import atomic_path
+from dqv2.runtime.logging import logger
 from dqv2.select.coreset import Pool
 
 __all__ = ["fetch_ids", "published_coreset"]
@@ -42,17 +43,18 @@ def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
         check_checksum(temporary, f"sha256:{sha256}", f"{source} is another list than the one published")
 
 
-def published_coreset(path: str | Path, pack: Pack) -> Pool:
+def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     """The coreset that a published list names.
 
     Args:
         path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class and kind are read where they
             are), or one id a line.
         pack: the training images.
+        keep: the keep ratio that it is taken for.
 
     Raises:
-        DataError: an id is unknown or comes twice, a class differs, or the list holds Tobias images, which ids alone
-            do not tell.
+        DataError: it is more than 2 % off the keep ratio, an id is unknown or comes twice, a class differs, or the list
+            holds Tobias images, which ids alone do not tell.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
@@ -75,6 +77,13 @@ def published_coreset(path: str | Path, pack: Pack) -> Pool:
         )
     if len(set(ids)) < len(ids):
         raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")
+    if abs(len(ids) - keep * len(pack)) > 0.02 * keep * len(pack) + 1:
+        raise DataError(
+            f"the published coreset has {len(ids)} of {len(pack)} images, which is no keep ratio of {keep:g}: set "
+            f"keep_ratio: {len(ids) / len(pack):.4g}"
+        )
+    if len(ids) != (asked := round(keep * len(pack))):
+        logger.warning("the published coreset has %d images, a keep ratio of %g would have %d", len(ids), keep, asked)
     rows = np.asarray(pack.index(ids), np.int64)
     wrong = [
         (name, said, pack.classes[pack.labels[row]])

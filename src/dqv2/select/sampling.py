@@ -11,6 +11,8 @@ import numbers
 import torch
 from torch import Tensor
 
+from dqv2.apportion import largest_remainder
+
 
 def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
@@ -22,18 +24,10 @@ def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, gener
     are then drawn uniformly without replacement within (bin, class). Raises ValueError for other shapes or
     values.
     """
-    n = _length(bins, "bins")
-    labels = torch.zeros_like(bins) if labels is None else labels
-    if _length(labels, "labels") != n:
-        raise ValueError(f"bins has {n} items and labels {len(labels)}; both need one entry an item")
-    count = keep_count(keep, n)
-    bin_id, class_id = (values.cpu().unique(return_inverse=True)[1] for values in (bins, labels))
-    n_classes = int(class_id.max()) + 1
-    group = bin_id * n_classes + class_id
-    sizes = torch.bincount(group, minlength=(int(bin_id.max()) + 1) * n_classes).view(-1, n_classes)
-    take = _share_within_bins(sizes, largest_remainder(sizes.sum(1), count), count)
-    priority = torch.randperm(n, generator=generator, device=generator.device).cpu()
-    return _first_of_each_group(group, priority, take.flatten()).to(bins.device)
+    count = keep_count(keep, _length(bins, "bins"))
+    bin_id = bins.cpu().unique(return_inverse=True)[1]
+    counts = largest_remainder(torch.bincount(bin_id), count)
+    return _draw(bin_id, labels, counts, generator).to(bins.device)
 
 
 def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> Tensor:
@@ -86,10 +80,7 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
         left -= int(sizes[full].sum())
         if left == 0:
             return take.to(bins.device)
-    part = quota.floor().long()
-    more = (quota - part).masked_fill(weight == 0, -1.0).sort(descending=True, stable=True).indices
-    part[more[: left - int(part.sum())]] += 1
-    return (take + part).to(bins.device)
+    return (take + largest_remainder(weight, left)).to(bins.device)
 
 
 def sample_adaptive(
@@ -101,16 +92,7 @@ def sample_adaptive(
     allow, and items are drawn uniformly within (bin, class).
     """
     counts = adaptive_bin_counts(bins, importance, keep)
-    labels = torch.zeros_like(bins) if labels is None else labels
-    if _length(labels, "labels") != len(bins):
-        raise ValueError(f"bins has {len(bins)} items and labels {len(labels)}; both need one entry an item")
-    class_id = labels.cpu().unique(return_inverse=True)[1]
-    n_classes = int(class_id.max()) + 1
-    group = bins.cpu() * n_classes + class_id
-    sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
-    take = _share_within_bins(sizes, counts.cpu(), int(counts.sum()))
-    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
-    return _first_of_each_group(group, priority, take.flatten()).to(bins.device)
+    return _draw(bins.cpu(), labels, counts.cpu(), generator).to(bins.device)
 
 
 def filled_bin_sizes(bins: Tensor) -> Tensor:
@@ -140,11 +122,8 @@ def sample_ranked(rank: Tensor, labels: Tensor | None, keep: float | int) -> Ten
     n = _length(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
-    labels = torch.zeros(n, dtype=torch.int64) if labels is None else labels
-    if _length(labels, "labels") != n:
-        raise ValueError(f"rank has {n} items and labels {len(labels)}; both need one entry an item")
-    _, group, sizes = labels.cpu().unique(return_inverse=True, return_counts=True)
-    take = largest_remainder(sizes, keep_count(keep, n))
+    group = _class_ids(labels, n, "rank")
+    take = largest_remainder(torch.bincount(group), keep_count(keep, n))
     return _first_of_each_group(group, rank.cpu(), take).to(rank.device)
 
 
@@ -163,18 +142,24 @@ def keep_count(keep: float | int, n: int) -> int:
     return max(1, round(float(keep) * n))
 
 
-def largest_remainder(sizes: Tensor, count: int) -> Tensor:
-    """Share `count` among groups in proportion to their sizes: int64[groups], exact in total.
+def _draw(bins: Tensor, labels: Tensor | None, counts: Tensor, generator: torch.Generator) -> Tensor:
+    """Sorted indices of counts[b] items of each bin b, with the classes in proportion; all on the CPU."""
+    class_id = _class_ids(labels, len(bins), "bins")
+    n_classes = int(class_id.max()) + 1
+    group = bins * n_classes + class_id
+    sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
+    take = _share_within_bins(sizes, counts, int(counts.sum()))
+    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
+    return _first_of_each_group(group, priority, take.flatten())
 
-    Each group gets its quota rounded down, the largest remainders one more (of equal ones the first), never
-    more than its size.
-    """
-    quota = sizes * count  # in units of 1 / total: integers, so that ties are exact
-    total = int(sizes.sum())
-    take, remainder = quota // total, quota % total
-    order = remainder.sort(descending=True, stable=True).indices
-    take[order[: count - int(take.sum())]] += 1
-    return take
+
+def _class_ids(labels: Tensor | None, n: int, name: str) -> Tensor:
+    """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
+    if labels is None:
+        return torch.zeros(n, dtype=torch.int64)
+    if _length(labels, "labels") != n:
+        raise ValueError(f"{name} has {n} items and labels {len(labels)}; both need one entry an item")
+    return labels.cpu().unique(return_inverse=True)[1]
 
 
 def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import write_npz
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Scores:
 
     def save(self, path: str | Path) -> None:
         """Write them as .npz."""
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, seconds=np.float64(self.seconds), **self.values)
+        write_npz(path, seconds=self.seconds, **self.values)
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:

@@ -111,14 +111,14 @@ def check_features(features: Features, index: Tensor | None = None) -> int:
             raise ValueError(f"FeatureRows need at least one item, got {features.count}")
         return features.count
     if isinstance(features, GradientFeatures):
-        _refuse(~torch.isfinite(_largest(features.embedding)), "embedding", "NaN or infinite values", index)
+        refuse_rows(~torch.isfinite(_largest(features.embedding)), "embedding", "NaN or infinite values", index)
         values, name = features.residual, "residual"
     else:
         check_matrix(features, "features")
         values, name = features, "features"
     largest = _largest(values)
-    _refuse(~torch.isfinite(largest), name, "NaN or infinite values", index)
-    _refuse(largest == 0, name, "only zeros, so no direction to compare", index)
+    refuse_rows(~torch.isfinite(largest), name, "NaN or infinite values", index)
+    refuse_rows(largest == 0, name, "only zeros, so no direction to compare", index)
     return len(values)
 
 
@@ -126,7 +126,8 @@ def _largest(values: Tensor) -> Tensor:
     return torch.maximum(values.amax(1), -values.amin(1))
 
 
-def _refuse(bad: Tensor, name: str, why: str, index: Tensor | None) -> None:
+def refuse_rows(bad: Tensor, name: str, why: str, index: Tensor | None = None) -> None:
+    """Raise ValueError where some rows are bad, bool[N]; it says how many, and which is the first (of `index`)."""
     count = int(bad.sum())
     if count:
         first = int(bad.nonzero()[0])

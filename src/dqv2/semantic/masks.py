@@ -60,13 +60,17 @@ def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
 
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
     """Give each of N >= 2 images another image's map, each map once (a random cycle): as `saliency`."""
-    n = len(saliency)
+    return saliency[random_cycle(len(saliency), generator=generator).to(saliency.device)]
+
+
+def random_cycle(n: int, *, generator: torch.Generator) -> Tensor:
+    """Another of n >= 2 images for each, every image once: int64[n], on the generator's device."""
     if n < 2:
-        raise ValueError(f"shuffling maps between images needs at least 2 images, got {n}")
-    cycle = torch.randperm(n, generator=generator, device=generator.device).to(saliency.device)
-    source = torch.empty_like(cycle)
-    source[cycle] = cycle.roll(1)
-    return saliency[source]
+        raise ValueError(f"each image gets another, so at least 2 images are needed, got {n}")
+    cycle = torch.randperm(n, generator=generator, device=generator.device)
+    other = torch.empty_like(cycle)
+    other[cycle] = cycle.roll(1)
+    return other
 
 
 def object_saliency(objects: Tensor) -> Tensor:

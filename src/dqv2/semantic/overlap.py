@@ -7,23 +7,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from dqv2.semantic.masks import mask_iou
+from dqv2.semantic.masks import mask_iou, random_cycle
 
 __all__ = ["iou_of_images", "mean_overlap"]
 
 AT_ONCE = 4096
 
 
-def iou_of_images(masks: np.ndarray, objects: Any) -> torch.Tensor:
-    """Intersection over union of each image's mask and object: float32[N].
+def iou_of_images(masks: np.ndarray, objects: Any, rows: np.ndarray | None = None) -> torch.Tensor:
+    """Intersection over union of each image's mask and an object, as `mask_iou`, a few at a time: float32[N].
 
-    masks: bool[N, s, s]; objects: bool[N, H, W], or what gives such rows when it is indexed (`BoxMasks`, a memory map).
+    Args:
+        masks: bool[N, s, s].
+        objects: bool[N, H, W], or what gives such rows when it is indexed (`BoxMasks`, a memory map).
+        rows: int64[N], the image whose object each mask is held against; its own by default.
     """
-    parts = [
-        mask_iou(torch.from_numpy(masks[i : i + AT_ONCE]), torch.from_numpy(np.array(objects[i : i + AT_ONCE])))
-        for i in range(0, len(masks), AT_ONCE)
-    ]
-    return torch.cat(parts)
+    rows = np.arange(len(masks)) if rows is None else rows
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(masks), AT_ONCE)]
+    pairs = ((masks[part], np.array(objects[rows[part]])) for part in parts)
+    return torch.cat([mask_iou(*map(torch.from_numpy, pair)) for pair in pairs])
 
 
 def mean_overlap(masks: np.ndarray, objects: Any, *, generator: torch.Generator) -> dict[str, float]:
@@ -38,16 +40,6 @@ def mean_overlap(masks: np.ndarray, objects: Any, *, generator: torch.Generator)
         iou; iou_others, what a mask gets by its place and area alone; own_minus_others, their difference: what the
         image itself contributes.
     """
-    cycle = torch.randperm(len(masks), generator=generator).numpy()
-    other = np.empty_like(cycle)
-    other[cycle] = np.roll(cycle, 1)
-    own = float(iou_of_images(masks, objects).mean())
-    others = float(
-        torch.cat(
-            [
-                mask_iou(torch.from_numpy(masks[rows]), torch.from_numpy(np.array(objects[other[rows]])))
-                for rows in np.array_split(np.arange(len(masks)), -(-len(masks) // AT_ONCE))
-            ]
-        ).mean()
-    )
-    return {"iou": own, "iou_others": others, "own_minus_others": own - others}
+    others = random_cycle(len(masks), generator=generator).numpy()
+    own, other = (float(iou_of_images(masks, objects, rows).mean()) for rows in (None, others))
+    return {"iou": own, "iou_others": other, "own_minus_others": own - other}

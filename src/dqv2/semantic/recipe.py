@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import write_npz
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
 
@@ -50,8 +50,7 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as .npz."""
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, donors=self.donors, cells=self.cells)
+        write_npz(path, donors=self.donors, cells=self.cells)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

@@ -37,7 +37,17 @@ class Augmentation:
     def draw(
         cls, n: int, size: tuple[int, int], *, crop: str, pad: int, flip: bool, generator: torch.Generator
     ) -> Augmentation:
-        """For n images of `size` (height, width); the rest as in `augment`."""
+        """Random crop and horizontal flip of n images.
+
+        Args:
+            n: how many.
+            size: their height and width.
+            crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
+                aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, as torchvision's RandomResizedCrop).
+            pad: pixels for "pad".
+            flip: mirror half of the images.
+            generator: on the CPU, so that the draws are the same on every device.
+        """
         offsets = centre = half = None
         if crop == "pad" and pad:
             offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
@@ -62,24 +72,6 @@ class Augmentation:
             mirrored = send(self.mirrored, images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         return images
-
-
-def augment(images: Tensor, *, crop: str, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Random crop and horizontal flip.
-
-    Args:
-        images: float[N, 3, H, W].
-        crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
-            aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, as torchvision's RandomResizedCrop).
-        pad: pixels for "pad".
-        flip: mirror half of the images.
-        generator: on the CPU, so that the draws are the same on every device.
-
-    Returns:
-        float[N, 3, H, W].
-    """
-    size = tuple(images.shape[2:])
-    return Augmentation.draw(len(images), size, crop=crop, pad=pad, flip=flip, generator=generator)(images)
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,15 @@ class Mix:
         cutmix_alpha: float,
         generator: torch.Generator,
     ) -> Mix:
-        """For n images of `size` (height, width); the rest as in `mix_pairs`."""
+        """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself.
+
+        Args:
+            n: images of the batch.
+            size: their height and width.
+            kind: "mixup", "cutmix", or "both" (each batch takes one of the two at even odds, as in timm).
+            mixup_alpha, cutmix_alpha: of the Beta distribution from which the batch's share is drawn.
+            generator: on the CPU.
+        """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         partner = torch.randperm(n, generator=generator)
         if kind == "both":
@@ -131,26 +131,6 @@ class Mix:
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = partners[:, :, top:bottom, left:right]
         return mixed
-
-
-def mix_pairs(
-    images: Tensor, *, kind: str, mixup_alpha: float, cutmix_alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, float]:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself.
-
-    Args:
-        images: float[N, 3, H, W].
-        kind: "mixup", "cutmix", or "both" (each batch takes one of the two at even odds, as in timm).
-        mixup_alpha, cutmix_alpha: of the Beta distribution from which the batch's share is drawn.
-        generator: on the CPU.
-
-    Returns:
-        The mixed images; the partner of each image, int64[N]; the share of each image's own label in [0, 1].
-    """
-    alphas = {"mixup_alpha": mixup_alpha, "cutmix_alpha": cutmix_alpha}
-    mix = Mix.draw(len(images), tuple(images.shape[2:]), kind=kind, **alphas, generator=generator)
-    partner = send(mix.partner, images.device)
-    return mix(images, images[partner]), partner, mix.share
 
 
 def _shift(images: Tensor, pad: int, offsets: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from torch import Tensor
 from dqv2.inputs import normalise
 from dqv2.runtime.device import send
 from dqv2.train.augment import Augmentation, Mix
+from dqv2.train.backgrounds import Backgrounds, FreshTobias
 from dqv2.train.feed import Feed
-from dqv2.train.recipe import Backgrounds, FreshTobias, Recipe
+from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Target(NamedTuple):
@@ -64,7 +65,7 @@ class Batches:
     Args:
         feed: the images.
         labels: int64[N], on the CPU.
-        recipe: how they are augmented and mixed.
+        hyperparameters: how they are augmented and mixed.
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share of its own, or None.
         part: of n images, those that this process trains on; None for all.
@@ -74,13 +75,13 @@ class Batches:
         self,
         feed: Feed,
         labels: Tensor,
-        recipe: Recipe,
+        hyperparameters: Hyperparameters,
         *,
         fresh: FreshTobias | None = None,
         mixed: tuple[Tensor, float] | None = None,
         part: Callable[[int], slice] | None = None,
     ):
-        self.feed, self.labels, self.recipe = feed, labels.cpu(), recipe
+        self.feed, self.labels, self.hyperparameters = feed, labels.cpu(), hyperparameters
         self.fresh, self.part = fresh, part or (lambda n: slice(0, n))
         self.mixed = (mixed[0].cpu(), mixed[1]) if mixed else None
         self.size = tuple(feed.images.shape[2:])
@@ -99,19 +100,20 @@ class Batches:
                 batch = self._make(images, waiting.pop(0))
             except torch.cuda.OutOfMemoryError as error:
                 raise RuntimeError(
-                    f"the device's memory does not suffice to augment batches of {self.recipe.batch_size} images of "
-                    f"{self.size[0]}x{self.size[1]}: lower batch_size of the trainer or backbone"
+                    "the device's memory does not suffice to augment batches of "
+                    f"{self.hyperparameters.batch_size} images of {self.size[0]}x{self.size[1]}: "
+                    "lower batch_size of the trainer or backbone"
                 ) from error
             yield batch
 
     def _draw(self, rows: Tensor, draws: torch.Generator) -> _Drawn:
-        n, recipe = len(rows), self.recipe
+        n, hyperparameters = len(rows), self.hyperparameters
         backgrounds = self.fresh.draw(rows, draws) if self.fresh is not None else None
-        augmentation = Augmentation.draw(n, self.size, **recipe.augment, generator=draws)
+        augmentation = Augmentation.draw(n, self.size, **hyperparameters.augment, generator=draws)
         mix = None
-        if recipe.mix != "none":
-            alphas = {"mixup_alpha": recipe.mixup_alpha, "cutmix_alpha": recipe.cutmix_alpha}
-            mix = Mix.draw(n, self.size, kind=recipe.mix, **alphas, generator=draws)
+        if hyperparameters.mix != "none":
+            alphas = {"mixup_alpha": hyperparameters.mixup_alpha, "cutmix_alpha": hyperparameters.cutmix_alpha}
+            mix = Mix.draw(n, self.size, kind=hyperparameters.mix, **alphas, generator=draws)
         own = torch.arange(n)[self.part(n)]
         seen = own if mix is None else _union(own, mix.partner[own], n)
         read = seen if backgrounds is None else _union(seen, backgrounds.donors[seen], n)

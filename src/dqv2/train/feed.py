@@ -10,20 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.runtime.device import send
+from dqv2.runtime.device import fits_memory, send
 from dqv2.runtime.logging import logger
-from dqv2.runtime.memory import free_memory
-
-__all__ = ["Feed", "fits_memory"]
-
-SHARE = 0.5  # of what is free, for images; the rest is for the network and its activations
-
-
-def fits_memory(count: int, device: torch.device | None = None) -> bool:
-    """Whether so many bytes of images fit into the free memory of a device (by default, of this process)."""
-    on_gpu = device is not None and device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if on_gpu else free_memory()
-    return count <= SHARE * free
 
 
 class Feed:
@@ -47,9 +35,6 @@ class Feed:
             self.images, self.resident = whole.to(device), True
         else:
             logger.info("the images (%.1f GB) do not fit: they are read batch by batch", size / 1e9)
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
         """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""

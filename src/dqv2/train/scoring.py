@@ -19,7 +19,8 @@ from dqv2.select.baselines.scores import (
 from dqv2.select.scores import Scores
 from dqv2.select.similarity import GradientFeatures, last_layer_residual
 from dqv2.semantic.saliency import forward_pass
-from dqv2.train.loop import Recipe, fit
+from dqv2.train.fit import fit
+from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Presentations:
@@ -63,7 +64,7 @@ def score_by_training(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     *,
     seed: int,
     purpose: str,
@@ -78,7 +79,9 @@ def score_by_training(
     images: uint8[N, 3, H, W]; labels: int64[N]; the rest as in `fit`.
     """
     shown = Presentations(len(images))
-    history = fit(model, images, labels, recipe, seed=seed, purpose=purpose, device=device, resume=resume, watch=shown)
+    history = fit(
+        model, images, labels, hyperparameters, seed=seed, purpose=purpose, device=device, resume=resume, watch=shown
+    )
     began = time.monotonic()
     found = forward_pass(model, images)
     values = {

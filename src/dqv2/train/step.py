@@ -6,14 +6,14 @@ batch before, each part's loss counts for its share of the images, and the optim
 the gradient is the batch's, up to the order of its sums, for a network that looks at each image by itself.
 
 Batch normalisation does not: it would use each part's mean and variance in place of the batch's, and move its running
-statistics once a part. Dropout would draw its zeros part by part. Such a network is refused, unless the recipe says
-`on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
+statistics once a part. Dropout would draw its zeros part by part. Such a network is refused, unless the hyperparameters
+say `on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +23,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from dqv2.runtime.logging import logger
 from dqv2.train.batch import Batch, Target
-from dqv2.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from dqv2.train.parallel import Group
+from dqv2.train.group import Group
+from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Stepper:
@@ -35,22 +33,27 @@ class Stepper:
     Args:
         model: in train mode, on its device.
         optimiser: of its parameters.
-        recipe: how.
+        hyperparameters: how.
         group: the processes that share each batch, or None.
 
     Attributes:
-        part: images that go through the network at once; the recipe's batch size until memory did not suffice.
+        part: images that go through the network at once; the batch size until memory did not suffice.
     """
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, group: Group | None = None):
-        self.model, self.optimiser, self.recipe, self.group = model, optimiser, recipe, group
+    def __init__(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        hyperparameters: Hyperparameters,
+        group: Group | None = None,
+    ):
+        self.model, self.optimiser, self.hyperparameters, self.group = model, optimiser, hyperparameters, group
         self.dtype = next(model.parameters()).dtype
-        self.part = recipe.batch_size
+        self.part = hyperparameters.batch_size
         self.changes = not_kept(model)
         # What a forward pass changes, and an attempt that failed must leave as it was
-        again = not group and (
-            recipe.on_out_of_memory == "approximate" or (recipe.on_out_of_memory == "exact" and not self.changes)
-        )
+        policy = hyperparameters.on_out_of_memory
+        again = not group and (policy == "approximate" or (policy == "exact" and not self.changes))
         self.buffers = list(model.buffers()) if again else []
         self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
@@ -83,9 +86,17 @@ class Stepper:
         except torch.cuda.OutOfMemoryError as error:
             raise RuntimeError(
                 "the device's memory does not suffice for the optimiser's state: "
-                f"lower batch_size (now {self.recipe.batch_size}) of the trainer or backbone"
+                f"lower batch_size (now {self.hyperparameters.batch_size}) of the trainer or backbone"
             ) from error
         return loss, logits
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"part": self.part}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.part = state["part"]
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The gradient of the batch's mean loss, in the parameters."""
@@ -95,7 +106,7 @@ class Stepper:
         if self.group:
             logits = self._forward(images)
             if n:
-                loss = mean_loss(logits, batch.target, self.recipe.label_smoothing)
+                loss = mean_loss(logits, batch.target, self.hyperparameters.label_smoothing)
                 loss = loss * self.group.weight(n, len(batch.rows))
             else:
                 loss = 0 * logits.sum()  # takes part in the sums of the others
@@ -106,14 +117,14 @@ class Stepper:
             count = max(1, min(count, n // 2))  # batch normalisation cannot learn from one image
         if count == 1:
             logits = self._forward(images)
-            loss = mean_loss(logits, batch.target, self.recipe.label_smoothing)
+            loss = mean_loss(logits, batch.target, self.hyperparameters.label_smoothing)
             loss.backward()
             return loss.detach(), logits.detach()
         losses, outputs = [], []
         edges = [round(k * n / count) for k in range(count + 1)]
         for where in map(slice, edges, edges[1:]):
             logits = self._forward(images[where])
-            loss = mean_loss(logits, batch.target.part(where), self.recipe.label_smoothing)
+            loss = mean_loss(logits, batch.target.part(where), self.hyperparameters.label_smoothing)
             loss = loss * ((where.stop - where.start) / n)
             loss.backward()
             losses.append(loss.detach())
@@ -122,22 +133,21 @@ class Stepper:
 
     def _forward(self, images: Tensor) -> Tensor:
         # Without an image, SyncBatchNorm would send sums of the autocast's type, where the others send float32
-        with autocast(images.device, self.recipe.precision if len(images) else "float32"):
+        with autocast(images.device, self.hyperparameters.precision if len(images) else "float32"):
             logits = self.model(images)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def _smaller(self, batch: Batch, error: Exception) -> int:
         """The size of parts to try next, or RuntimeError."""
         n, (height, width) = len(batch.images), batch.images.shape[2:]
-        what = (
-            f"the device's memory does not suffice for batches of {self.recipe.batch_size} images of {height}x{width}"
-        )
+        size, policy = self.hyperparameters.batch_size, self.hyperparameters.on_out_of_memory
+        what = f"the device's memory does not suffice for batches of {size} images of {height}x{width}"
         remedy = "lower batch_size of the trainer or backbone"
         if self.group:
             raise RuntimeError(f"{what} on {self.group.size} devices: {remedy}, or raise devices") from error
-        if self.recipe.on_out_of_memory == "fail":
+        if policy == "fail":
             raise RuntimeError(f"{what}: {remedy}, or set on_out_of_memory: exact") from error
-        if self.changes and self.recipe.on_out_of_memory == "exact":
+        if self.changes and policy == "exact":
             raise RuntimeError(
                 f"{what}, and to sum gradients over smaller parts would not be the same training ({self.changes}): "
                 f"{remedy}, or allow it by on_out_of_memory: approximate"

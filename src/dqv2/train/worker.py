@@ -23,8 +23,8 @@ from dqv2.runtime.device import use_device
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import log_to, logger
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.train.group import Group
 from dqv2.train.loop import train
-from dqv2.train.parallel import Group
 
 
 def main(folder: Path, job: int) -> int:
@@ -48,7 +48,7 @@ def _told(folder: Path) -> int:
                 logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
             _train(folder, job)
         except Stopped as stopped:
-            (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)))
+            (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)), encoding="utf-8")
             return 128 + stopped.signum
         except Exception as error:
             logger.warning("process %d failed", rank, exc_info=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, divide_splits
 from dqv2.declared import load

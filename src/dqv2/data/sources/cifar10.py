@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS
-from dqv2.data.pack import DataError
 from dqv2.data.sample import ImageSet, Sample
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dqv2.data.pack import DataError
+from dqv2.data.errors import DataError
 from dqv2.data.sample import ImageSet, Sample
 
 

@@ -10,8 +10,8 @@ import tarfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from dqv2.data.errors import DataError
 from dqv2.data.folder import scan_classes
-from dqv2.data.pack import DataError
 from dqv2.data.sample import ImageSet, Sample
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"

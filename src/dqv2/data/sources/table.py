@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS
 from dqv2.data.layout import table_files
-from dqv2.data.pack import DataError
 from dqv2.data.sample import ImageSet, Sample
 
 ROWS = 64  # read at a time

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqv2.select.baselines.scores import check_scores, rank_by_score
-from dqv2.select.graphcut import _classes, bin_sizes
+from dqv2.select.graphcut import _classes, bin_sizes, check_positive
 from dqv2.select.sampling import keep_count, sample_strata
 
 
@@ -20,7 +20,7 @@ def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10
     labels: int[N] or None. Raises ValueError for NaN scores and wrong shapes.
     """
     rank = rank_by_score(scores).cpu()
-    _check_positive(n_bins, "n_bins")
+    check_positive(n_bins, "n_bins")
     classes = _classes(labels, len(rank))
     bins = torch.empty_like(rank)
     for members, sizes in zip(classes, bin_sizes([len(c) for c in classes], int(n_bins)), strict=True):
@@ -30,7 +30,7 @@ def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10
 
 def random_bins(n: int, *, n_bins: int = 10, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
     """Divide n items at random, class by class: int64[n]. Table 3's Random; bin sizes are those of `graphcut_bins`."""
-    _check_positive(n, "n")
+    check_positive(n, "n")
     order = torch.randperm(int(n), generator=generator, device=generator.device).cpu()
     return score_bins(order, labels, n_bins=n_bins)
 
@@ -42,8 +42,8 @@ def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> T
     n_bins-th item of a class. A class goes on where the one before it stopped, so that the bins' sizes, of a
     class and in all, differ by at most 1.
     """
-    _check_positive(n, "n")
-    _check_positive(n_bins, "n_bins")
+    check_positive(n, "n")
+    check_positive(n_bins, "n_bins")
     bins = torch.empty(int(n), dtype=torch.int64)
     bins[torch.cat(_classes(labels, int(n)))] = torch.arange(int(n)) % int(n_bins)
     return bins
@@ -61,7 +61,7 @@ def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1
     that are NaN or infinite, and for values out of range.
     """
     check_scores(scores)
-    _check_positive(n_strata, "n_strata")
+    check_positive(n_strata, "n_strata")
     if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
         raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
     strata = torch.full((len(scores),), -1, dtype=torch.int64)
@@ -89,8 +89,3 @@ def ccs_sample(
     count = keep_count(keep, len(scores))
     strata = ccs_strata(scores, n_strata=n_strata, prune_hardest=prune_hardest)
     return sample_strata(strata, count, generator=generator)
-
-
-def _check_positive(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dqv2.select.graphcut import MAX_BYTES, _classes
-from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix, device_of
+from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix, device_of, refuse_rows
 
 
 class Products(Cosine):
@@ -49,7 +49,7 @@ def herding_order(features: Features, labels: Tensor | None = None, *, max_bytes
     index. max_bytes: above n²·8 for n items of a class, products are computed when needed; same result.
     The result lies on the device of the features. Raises ValueError for NaN or infinite values.
     """
-    return _order(features, labels, lambda products: _herd(products, max_bytes))
+    return order_by_class(features, labels, lambda products: _herd(products, max_bytes))
 
 
 def k_center_order(
@@ -73,7 +73,7 @@ def k_center_order(
             first = int(torch.randint(len(products), (1,), generator=generator, device=generator.device))
         return _spread(products, first, max_bytes)
 
-    return _order(features, labels, one_class)
+    return order_by_class(features, labels, one_class)
 
 
 def check_finite(features: Features) -> int:
@@ -84,12 +84,7 @@ def check_finite(features: Features) -> int:
         check_matrix(features, "features")
         parts = {"features": features}
     for name, values in parts.items():
-        bad = ~values.isfinite().all(1)
-        if bool(bad.any()):
-            raise ValueError(
-                f"{int(bad.sum())} of {len(bad)} rows of {name} hold NaN or infinite values; the first is index "
-                f"{int(bad.int().argmax())}. Leave these items out or repair their features."
-            )
+        refuse_rows(~values.isfinite().all(1), name, "NaN or infinite values")
     return len(features)
 
 
@@ -112,7 +107,8 @@ def first_largest(values: np.ndarray, scale: float) -> int:
     return int((values >= values.max() - 1e-12 * scale).argmax())
 
 
-def _order(features: Features, labels: Tensor | None, one_class: Callable[[Products], np.ndarray]) -> Tensor:
+def order_by_class(features: Features, labels: Tensor | None, one_class: Callable[[Products], np.ndarray]) -> Tensor:
+    """Rank of each item within its class, int64[N], where `one_class` gives the items of a class in order."""
     n = check_finite(features)
     rank = torch.empty(n, dtype=torch.int64)
     for members in _classes(labels, n):

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.baselines.geometry import Products, check_finite, first_largest, products
+from dqv2.apportion import largest_remainder
+from dqv2.select.baselines.geometry import Products, check_finite, first_largest, order_by_class, products
 from dqv2.select.graphcut import MAX_BYTES, _classes
-from dqv2.select.sampling import keep_count, largest_remainder
+from dqv2.select.sampling import keep_count
 from dqv2.select.similarity import Features, device_of
 
 _BATCH = 32
@@ -64,13 +65,8 @@ def gradmatch_order(features: Features, labels: Tensor | None = None, *, lam: fl
     `gradmatch`; their weights are another matter. Memory is n²·16 bytes for a class of n items. Arguments, ties, device
     and errors as in `gradmatch`.
     """
-    n = check_finite(features)
     _check_lam(lam)
-    rank = torch.empty(n, dtype=torch.int64)
-    for members in _classes(labels, n):
-        chosen, _ = _pursue(products(features, members), len(members), float(lam), weigh=False)
-        rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
-    return rank.to(device_of(features))
+    return order_by_class(features, labels, lambda items: _pursue(items, len(items), float(lam), weigh=False)[0])
 
 
 def _check_lam(lam: float) -> None:
@@ -91,17 +87,16 @@ def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: 
     equal up to rounding go to the lowest index. The result lies on the device of the features. Raises
     ValueError for NaN or infinite values, and for a class whose n²·8 bytes of distances exceed max_bytes.
     """
-    n = check_finite(features)
-    rank = torch.empty(n, dtype=torch.int64)
-    for members in _classes(labels, n):
-        if len(members) ** 2 * 8 > max_bytes:
+
+    def one_class(items: Products) -> np.ndarray:
+        if len(items) ** 2 * 8 > max_bytes:
             raise ValueError(
-                f"{len(members)} items of one class need {len(members) ** 2 * 8 / 2**30:.1f} GiB of distances, more "
+                f"{len(items)} items of one class need {len(items) ** 2 * 8 / 2**30:.1f} GiB of distances, more "
                 f"than max_bytes = {max_bytes}: give labels so that classes are smaller, or raise max_bytes"
             )
-        chosen = _facilities(distances(products(features, members)))
-        rank[members[torch.from_numpy(chosen)]] = torch.arange(len(members))
-    return rank.to(device_of(features))
+        return _facilities(distances(items))
+
+    return order_by_class(features, labels, one_class)
 
 
 def distances(products: Products) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dqv2.select.similarity import GradientFeatures, check_matrix, last_layer_residual
+from dqv2.select.similarity import GradientFeatures, check_matrix, last_layer_residual, refuse_rows
 
 UNCERTAINTY = ("least_confidence", "entropy", "margin")
 
@@ -18,8 +18,8 @@ def grand_scores(features: GradientFeatures) -> Tensor:
     the mean over several is the caller's. The restriction to the last layer is DeepCore's (Guo et al. 2022).
     Raises ValueError for NaN or infinite values.
     """
-    _finite(features.residual, "residual")
-    _finite(features.embedding, "embedding")
+    refuse_rows(~features.residual.isfinite().all(1), "residual", "NaN or infinite values")
+    refuse_rows(~features.embedding.isfinite().all(1), "embedding", "NaN or infinite values")
     b, e = (torch.linalg.vector_norm(x.double(), dim=1) for x in (features.residual, features.embedding))
     return b * torch.hypot(torch.ones_like(e), e)
 
@@ -32,7 +32,7 @@ def el2n_scores(logits: Tensor, labels: Tensor) -> Tensor:
     other shapes, labels, and for NaN or infinite logits.
     """
     check_matrix(logits, "logits")
-    _finite(logits, "logits")
+    refuse_rows(~logits.isfinite().all(1), "logits", "NaN or infinite values")
     return torch.linalg.vector_norm(last_layer_residual(logits, labels), dim=1)
 
 
@@ -67,7 +67,7 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
     if kind not in UNCERTAINTY:
         raise ValueError(f"kind must be one of {', '.join(UNCERTAINTY)}, got {kind!r}")
     check_matrix(logits, "logits")
-    _finite(logits, "logits")
+    refuse_rows(~logits.isfinite().all(1), "logits", "NaN or infinite values")
     if logits.shape[1] < 2:
         raise ValueError("logits has one column; uncertainty needs at least 2 classes")
     log_p = torch.log_softmax(logits.double(), dim=1).sort(dim=1, descending=True).values
@@ -100,13 +100,4 @@ def check_scores(scores: Tensor, *, finite: bool = True) -> None:
         what = "NaN or infinite" if finite else "NaN"
         raise ValueError(
             f"{int(bad.sum())} of {len(scores)} scores are {what}; the first is index {int(bad.int().argmax())}"
-        )
-
-
-def _finite(values: Tensor, name: str) -> None:
-    bad = ~values.isfinite().all(1)
-    if bool(bad.any()):
-        raise ValueError(
-            f"{int(bad.sum())} of {len(bad)} rows of {name} hold NaN or infinite values; the first is index "
-            f"{int(bad.int().argmax())}"
         )

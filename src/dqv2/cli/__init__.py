@@ -1,0 +1,25 @@
+"""The command line `dqv2`: what a configuration is and costs (`plan`), and the versions of the stages (`stages`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dqv2.cli import plan, stages
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 1 where it fails, with one sentence."""
+    parser = argparse.ArgumentParser(prog="dqv2", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (plan, stages):
+        module.add_to(commands)
+    args = parser.parse_args(arguments)
+    try:
+        return args.run(args)
+    except BrokenPipeError:  # of `| head`
+        return 0
+    except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
+        print(error, file=sys.stderr)
+        return 1

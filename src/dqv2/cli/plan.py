@@ -1,0 +1,164 @@
+"""How many jobs a configuration is, what sharing saves, what it will cost, and what an experiment is made of.
+
+dqv2 plan                                            config.yaml, the paper
+dqv2 plan config/demo.yaml                           with overlays, as for snakemake --configfile
+dqv2 plan show fig5b config/demo.yaml                an experiment's arms, runs, paths and jobs
+dqv2 plan --cost --device h100 --gpus 4 --cores 32   hours, disk and wall time to expect
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from dataclasses import replace
+
+from dqv2.config import ConfigError, load_config, read_files
+from dqv2.plan import Plan
+from dqv2.plan.count import chains, jobs_apart, jobs_behind
+from dqv2.plan.walk import as_list
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    text = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(
+        "plan", help="jobs, cost, what an experiment is", description=__doc__, formatter_class=text
+    )
+    parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
+    parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
+    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one of --rates")
+    parser.add_argument("--gpus", type=_positive, default=1, help="how many of it (default: 1)")
+    parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help="default: this machine's")
+    parser.add_argument("--rates", help="a file that benchmarks/rates.py wrote, on top of the project's own")
+    parser.add_argument(
+        "--utilisation", type=_share, help="assumed share of the peak, in (0, 1], where no network was measured"
+    )
+    parser.add_argument(
+        "--images", action="append", default=[], metavar="DATASET=N", help="training images of a set not packed yet"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    words = list(args.words)
+    shown = None
+    if words[:1] == ["show"]:
+        if len(words) < 2:
+            raise ConfigError("say which experiment: dqv2 plan show fig5b")
+        shown, words = words[1], words[2:]
+    plan = Plan(load_config(_with_target(read_files(words), shown)))
+    if shown:
+        _show(plan, shown)
+        return 0
+    print(_asked(plan))
+    if args.cost:
+        _cost(plan, args)
+    else:
+        _count(plan)
+    return 0
+
+
+def _with_target(values: dict, experiment: str | None) -> dict:
+    """An experiment can be looked at that is no target."""
+    if experiment is None or experiment in (values.get("targets") or []):
+        return values
+    return values | {"targets": [experiment]}
+
+
+def _asked(plan: Plan) -> str:
+    trained = [[run for run, *_ in rows] for name, rows in plan.rows.items() if plan.kind(name, "runs")]
+    asked, different = sum(map(len, trained)), len({run for runs in trained for run in runs})
+    rest = len(plan.rows) - len(trained)
+    nothing = f"{rest} of {len(plan.rows)} experiments train nothing (pictures, coresets, masks, diagrams, storage)"
+    found = [f"{len(trained)} experiments ask for {asked} trainings, {different} of them different"] if trained else []
+    return "; ".join([*found, nothing] if rest else found)
+
+
+def _count(plan: Plan) -> None:
+    shared = Counter(job.stage.name for job in jobs_behind(plan)[0])
+    apart: Counter[str] = Counter()
+    for job, times in jobs_apart(plan).items():
+        apart[job.stage.name] += times
+    print(f"{'stage':<14}{'jobs':>8}{'without sharing':>18}")
+    for stage in shared:
+        print(f"{stage:<14}{shared[stage]:>8,}{apart[stage]:>18,}")
+    print(f"{'all':<14}{shared.total():>8,}{apart.total():>18,}")
+
+
+def _show(plan: Plan, name: str) -> None:
+    """An experiment's arms with what they are, where their results are, and the jobs behind them."""
+    block = plan.config.experiments[name]
+    print(f"{name}: {block.about or 'no word about it'}")
+    print(f"makes {', '.join(plan.targets([name])) or 'nothing by itself'}")
+    if table := plan.tabled(name):
+        print(f"from {plan.table(name)} (rule {table})")
+    arms: dict[tuple, list] = {}
+    for run, title, method in plan.rows[name]:
+        arms.setdefault((title, method, run.selection, run.keep_ratio, run.pixels, run.trainer), []).append(run)
+    for (title, method, s, keep, pixels, trainer), runs in arms.items():
+        print(f"\n{title}" + (f" (method {method})" if method else ""))
+        facts = {
+            "dataset": s.dataset,
+            "selection": s.path,
+            "keep ratio": f"{keep:g}",
+            "pixels": pixels,
+            "trainer": trainer,
+        }
+        facts |= {"mask": s.mask, "features of": s.backbone and plan.title("backbones", s.backbone)}
+        print("  " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
+        print(f"  seeds {', '.join(str(run.seed) for run in runs)}: {plan.metrics_of(runs[0])}")
+        for job, reads in plan.jobs([plan.metrics_of(runs[0])]).items():
+            before = dict.fromkeys(read.stage.name for read in reads)
+            detail = job.stage.detail(plan, job.w)
+            print(f"    {job.stage.name:<12}{detail}" + (f"   <- {', '.join(before)}" if before else ""))
+    counted = Counter(job.stage.name for job in dict.fromkeys(job for chain in chains(plan, name) for job in chain))
+    print(f"\n{counted.total()} jobs: " + ", ".join(f"{count} {stage}" for stage, count in counted.items()))
+    first = next(iter(plan.wanted(name)), [None])[0]
+    if first:
+        job = plan.job_making(first)
+        print(f"one of them: snakemake --cores 1 {first}")
+        print("it reads " + ", ".join(file for files in plan.reads(job).values() for file in as_list(files)))
+
+
+def _cost(plan: Plan, args: argparse.Namespace) -> None:
+    from dqv2.cost.estimate import estimate
+    from dqv2.cost.rates import read_rates
+    from dqv2.cost.table import lines
+
+    rates = read_rates(args.rates)
+    device = rates.device(args.device)  # before torch is imported for the FLOPs
+    if args.utilisation:
+        rates.devices[args.device] = replace(device, utilisation=args.utilisation)
+    from dqv2.cost.networks import count
+
+    images = dict(_images(text) for text in args.images)
+    if strangers := sorted(set(images) - set(plan.config.datasets)):
+        known = ", ".join(plan.config.datasets)
+        raise ConfigError(f"--images {strangers[0]}: there is no such dataset; there are: {known}")
+    found = estimate(plan, rates, args.device, gpus=args.gpus, cores=args.cores, images=images, facts=count)
+    for line in lines(plan, rates, found):
+        print(line)
+
+
+def _images(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdigit() or not int(number):
+        raise ConfigError(f"--images {text}: say it as DATASET=NUMBER, such as own=5000")
+    return name, int(number)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return int(text)

@@ -1,0 +1,165 @@
+"""The versions of the stages, and the lock that holds them to their sources.
+
+Snakemake reruns nothing when an imported library changes and everything when a script is touched. So each stage has a
+version among its params, and docs/stages.md keeps a hash of its sources: its module and, transitively, the modules of
+this library that it imports, without comments and docstrings. A test compares the hash. When it differs:
+
+dqv2 stages raise train    results change: raise the version; train and what follows runs again
+dqv2 stages accept         results stay as they are (a refactoring): record the new hashes
+dqv2 stages                print the table of stages
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import io
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+from dqv2.stages import Stage, all_stages
+
+LIBRARY = Path(__file__).parents[1]
+LOCK = Path("docs/stages.md")
+REFERENCE = re.compile(r"dqv2(\.\w+)+:\w+")
+HEAD = """# The stages
+
+Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
+added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
+The last column is the hash of a stage's sources, which a test holds to its version.
+
+"""
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    text = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(
+        "stages", help="the stages and their versions", description=__doc__, formatter_class=text
+    )
+    parser.add_argument("action", nargs="?", choices=["show", "accept", "raise"], default="show")
+    parser.add_argument("names", nargs="*", metavar="STAGE", help="for raise")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if strangers := sorted(set(args.names) - set(all_stages())):
+        raise ValueError(f"there is no stage {strangers[0]}; there are: {', '.join(all_stages())}")
+    if (args.action == "raise") != bool(args.names):
+        raise ValueError("say which stages' results change: dqv2 stages raise train")
+    if args.action == "show":
+        print(table())
+        return 0
+    for name in args.names:
+        _raise(name)
+    LOCK.write_text(HEAD + table() + "\n", encoding="utf-8")
+    print(f"wrote {LOCK}")
+    return 0
+
+
+def _raise(name: str) -> None:
+    """Raise the version in a stage's module."""
+    path, each = module_of(name), all_stages()[name]
+    text = path.read_text(encoding="utf-8")
+    type(each).version += 1
+    line = f"    version = {each.version}"
+    if "\n    version = " in text:
+        text = re.sub(r"^    version = \d+$", line, text, count=1, flags=re.M)
+    else:
+        text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
+    path.write_text(text, encoding="utf-8")
+    source_hash.cache_clear()
+    _code.cache_clear()
+    print(f"{name}: version {each.version}")
+
+
+def table() -> str:
+    """The table of stages, in Markdown."""
+    rows = ["| stage | version | what it is | writes | network | sources |", "|---|--:|---|---|---|---|"]
+    for name, each in all_stages().items():
+        writes = "<br>".join(f"`{pattern}`" for output, pattern in each.writes.items() if output != "record")
+        model = "yes" if each.model else ""
+        rows.append(f"| {name} | {each.version} | {_about(each)} | {writes} | {model} | {source_hash(name)} |")
+    return "\n".join(rows)
+
+
+def _about(each: Stage) -> str:
+    """The first sentence of a stage's docstring, on a line."""
+    text = " ".join((type(each).__doc__ or each.title).split())
+    return text.partition(". ")[0].rstrip(".")
+
+
+def recorded() -> dict[str, tuple[int, str]]:
+    """Stage -> version and hash, as docs/stages.md has them."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in LOCK.read_text(encoding="utf-8").splitlines()]
+    return {row[1]: (int(row[2]), row[6]) for row in rows if len(row) == 8 and row[2].isdigit()}
+
+
+def changed() -> list[str]:
+    """The stages whose version or sources differ from what is recorded."""
+    known = recorded()
+    return [name for name, each in all_stages().items() if known.get(name) != (each.version, source_hash(name))]
+
+
+def module_of(name: str) -> Path:
+    """The module of a stage."""
+    return LIBRARY / "stages" / f"{name}.py"
+
+
+@cache
+def source_hash(name: str) -> str:
+    """Hash of what a stage does: its code and that of the modules it imports, without comments and docstrings."""
+    digest = hashlib.sha256()
+    for path in sorted(_closure(module_of(name)), key=lambda path: path.relative_to(LIBRARY).as_posix()):
+        digest.update(path.relative_to(LIBRARY).as_posix().encode())
+        digest.update(_code(path).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _code(path: Path) -> str:
+    """The lines of a module without comments, docstrings and empty lines; the same on every version of Python."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        value = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            lines[first.lineno - 1 : first.end_lineno] = [""] * (first.end_lineno - first.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _closure(module: Path) -> set[Path]:
+    seen: set[Path] = set()
+    todo = [module]
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
+                names = [node.value.partition(":")[0]]  # of a table, imported when it is used
+            todo += [module for name in names if (module := _module(name))]
+    return seen
+
+
+def _module(name: str) -> Path | None:
+    parts = name.split(".")
+    if parts[0] != "dqv2" or len(parts) < 2:
+        return None
+    path = LIBRARY.joinpath(*parts[1:])
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)

@@ -1,0 +1,68 @@
+"""FLOPs, weights and shapes of networks, counted without computing anything: on torch's meta device."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dqv2.cost.rates import Facts, Net
+
+__all__ = ["count"]
+
+BATCH = 2  # batch normalisation wants more than one
+
+
+@cache
+def count(net: Net, classes: int = 10) -> Facts:
+    """FLOPs an image, bytes of weights, and the shapes that a network leaves.
+
+    FLOPs are those of matrix products and convolutions, 2 for a multiplication and its addition; `train` is forward and
+    backward as autograd does them. Nothing is computed and no memory taken for weights.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    images = torch.empty(BATCH, 3, net.size, net.size, device="meta")
+    if net.model.startswith("mae-"):
+        return _autoencoder(net, images)
+    from dqv2.train.models import Network, build_model
+
+    with torch.device("meta"):
+        network = Network(net.model, classes, net.size, net.stem, dict(net.args), net.input_size)
+        model = build_model(network, seed=0, purpose="count")
+    with torch.no_grad():
+        model.eval()
+        with FlopCounterMode(display=False) as forward:
+            features = model.forward_features(images)
+            embedding = model.forward_head(features, pre_logits=True).flatten(1)
+            model.forward_head(features)
+    model.train()
+    with FlopCounterMode(display=False) as both:
+        logits = model(images)
+        (logits[0] if isinstance(logits, tuple) else logits).sum().backward()
+    cells = features.shape[2:].numel() if features.dim() == 4 else features.shape[1]
+    return Facts(
+        forward.get_total_flops() / BATCH, both.get_total_flops() / BATCH, _bytes(model), embedding.shape[1], cells
+    )
+
+
+def _autoencoder(net: Net, images: torch.Tensor) -> Facts:
+    from dqv2.pixel.autoencoder import build_autoencoder
+
+    args = dict(net.args)
+    with torch.device("meta"):
+        model = build_autoencoder(net.model.removeprefix("mae-"), image_size=net.size, grid=args["grid"])
+    model.config.mask_ratio = args["hidden"]
+    noise = torch.empty(BATCH, args["grid"] ** 2, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as forward:
+        model.eval()(images, noise=noise)
+    with FlopCounterMode(display=False) as both:
+        model.train()(images, noise=noise).loss.backward()
+    return Facts(forward.get_total_flops() / BATCH, both.get_total_flops() / BATCH, _bytes(model), 0, 0)
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

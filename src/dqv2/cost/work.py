@@ -1,0 +1,111 @@
+"""What each job has to do: images through networks, cells and pixels, similarities, bytes that it leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dqv2.cost.rates import Facts, Net
+from dqv2.cost.sizes import Sizes
+from dqv2.plan import Plan, PlannedJob, Selection
+from dqv2.stages import Wildcards
+
+__all__ = ["Reckoning", "Work"]
+
+
+@dataclass
+class Work:
+    """What a job does.
+
+    Attributes:
+        networks: (network, "train" or "forward", images).
+        units: rate of `Host` -> how many of its units; "select KIND" for a selector.
+        drawn: the same for what is done where the network is: a GPU's part in it is not counted.
+        spread: whether the units spread over the job's cores.
+        bytes: left on the disk.
+        state: bytes of a training's checkpoint while it runs.
+    """
+
+    networks: list[tuple[Net, str, float]] = field(default_factory=list)
+    units: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
+    spread: bool = False
+    bytes: float = 0.0
+    state: float = 0.0
+
+
+class Reckoning:
+    """What the stages reckon their jobs' work with.
+
+    Attributes:
+        ROW: bytes of a line in a table of ids, about.
+
+    Args:
+        plan: the plan.
+        sizes: a dataset's sizes.
+        facts: FLOPs and shapes of a network with so many classes.
+    """
+
+    ROW = 80
+
+    def __init__(self, plan: Plan, sizes: Callable[[str], Sizes], facts: Callable[[Net, int], Facts]):
+        self.plan, self.config, self.sizes, self.facts = plan, plan.config, sizes, facts
+
+    def of(self, job: PlannedJob) -> Work:
+        """The work of a job."""
+        return job.stage.work(self, job.w)
+
+    @staticmethod
+    def work(*args: Any, **values: Any) -> Work:
+        """What a stage says of a job: see `Work`."""
+        return Work(*args, **values)
+
+    def net(self, dataset: str, block: Any) -> Net:
+        """The network of a trainer or backbone on a dataset, as it is trained."""
+        images = self.config.datasets[dataset]
+        args = tuple(sorted(block.args.items()))
+        return Net(block.model, images.size, images.stem, args, block.input_size, block.precision, block.compile)
+
+    def net_of_pass(self, dataset: str, backbone: Any) -> Net:
+        """The same as it reads images for maps, features and scores: in float32, however it was trained."""
+        return replace(self.net(dataset, backbone), precision="float32", compile=False)
+
+    def net_of_evaluation(self, dataset: str, trainer: Any) -> Net:
+        """The same as it is evaluated: in the precision of its training."""
+        return replace(self.net(dataset, trainer), compile=False)
+
+    def autoencoder(self, dataset: str, name: str) -> Net:
+        """A masked autoencoder; of published weights the file's name says which size (large, where it does not)."""
+        block = self.config.autoencoders[name]
+        if block.weights == "self":
+            args = (("grid", block.grid), ("hidden", block.mask_ratio))
+            return Net(f"mae-{block.size}", self.config.datasets[dataset].size, args=args)
+        size = next((size for size in ("base", "large", "huge") if size in block.weights.lower()), "large")
+        return Net(f"mae-{size}", 224, args=(("grid", 14), ("hidden", 0.25)))
+
+    def one_pass(self, w: Wildcards, *, maps: bool) -> Work:
+        """One pass of a backbone over the training images."""
+        n = self.sizes(w.dataset)
+        net = self.net_of_pass(w.dataset, self.config.backbones[w.backbone])
+        facts = self.facts(net, n.classes)
+        numbers = facts.embedding + n.classes + (facts.cells if maps else 0)
+        return Work([(net, "forward", n.train)], bytes=4 * n.train * numbers)
+
+    @staticmethod
+    def state(weights: float, block: Any) -> float:
+        """Bytes of a checkpoint: weights, and what the optimiser keeps of each."""
+        return weights * (3 if block.optimiser == "adamw" else 2)
+
+    def pool(self, selection: Selection) -> int:
+        """Images of a pool."""
+        mixture = self.config.mixtures[selection.mixture]
+        return round(self.sizes(selection.dataset).train * (mixture.originals + mixture.tobias))
+
+    def kept(self, w: Wildcards) -> int:
+        """Images of a coreset."""
+        selection = self.plan.selection(w)
+        whole = self.config.mixtures[selection.mixture].budget == "originals"
+        n = self.sizes(w.dataset).train if whole else self.pool(selection)
+        return max(1, math.floor(n * float(w.keep) + 0.5))

@@ -1,0 +1,112 @@
+"""What is said before the first job, not after hours: faults of folders, weights, networks and drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dqv2.config import Config, ConfigError
+from dqv2.data import places
+from dqv2.plan.plan import Plan
+from dqv2.plan.walk import PlannedJob
+from dqv2.train.small import SMALL
+
+
+def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
+    """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
+
+    Raises:
+        ConfigError: what a job will read is missing, a network cannot be built, or a drawing cannot be made of its
+            table; the message says where it was looked for and what to do.
+    """
+    by_stage: dict[str, list[PlannedJob]] = {}
+    for job in jobs:
+        by_stage.setdefault(job.stage.name, []).append(job)
+    packed = sorted({job.w.dataset for job in by_stage.get("pack", [])})
+    trained = sorted({job.w.dataset for job in by_stage.get("train", [])})
+    faults = places.missing_folders(plan.config, packed)
+    if not faults:
+        packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
+        faults = places.without_test(plan.config, trained, packs)
+    _refuse("images are missing:", faults)
+    _refuse("weights are missing:", _missing_weights(plan.config, {job.w.pixels for job in by_stage.get("pixels", [])}))
+    _check_networks(plan, [job for jobs in by_stage.values() for job in jobs])
+    made = {
+        job.w.experiment
+        for job in by_stage.get("collect", []) + by_stage.get("overlap", []) + by_stage.get("storage", [])
+    }
+    drawings = [(job.stage.name, job.w.experiment) for name in ("figure", "table") for job in by_stage.get(name, [])]
+    faults = faults_of_drawings(plan, [drawing for drawing in drawings if drawing[1] in made])
+    _refuse("what is asked for cannot be drawn:", faults)
+
+
+def _refuse(head: str, faults: Sequence[str]) -> None:
+    if faults:
+        raise ConfigError("\n  ".join([head, *faults]))
+
+
+def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
+    built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
+    if asked := {place: options for place, options in built.items() if options["model"] not in SMALL}:
+        from dqv2.train.models import check_networks  # with torch
+
+        check_networks(asked)
+
+
+def _missing_weights(config: Config, pixels: Iterable[str]) -> list[str]:
+    """One sentence for each autoencoder of these pixel steps whose weights are not there and have no address."""
+    used = {config.pixels[name].autoencoder for name in pixels} - {None}
+    return [
+        f"autoencoders.{name}.weights = {block.weights!r}: there is no such file (looked for "
+        f"{Path(block.weights).expanduser().absolute()}). Put it there, give its url, or set weights: self to "
+        "pre-train one on the set itself."
+        for name in sorted(used)
+        for block in [config.autoencoders[name]]
+        if block.weights != "self" and not block.url and not Path(block.weights).expanduser().exists()
+    ]
+
+
+def changed_folders(plan: Plan) -> list[str]:
+    """One sentence for each of a person's own folders that got or lost files after it was packed."""
+    packs = {}
+    for name in plan.datasets:
+        file = plan.file("pack", "options", dataset=name)
+        # A pack with other options is made anew anyhow
+        if places.packed_with(file) == plan.options(plan.job_making(file)):
+            packs[name] = file
+    return places.changed_folders(plan.config, packs)
+
+
+def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:
+    """One sentence for each drawing, ("figure" or "table", experiment), that cannot be made of the table as it will be.
+
+    The figures' and tables' own checks say so, of a table with made-up measurements. Where a drawing picks or arranges
+    rows by a measurement, only the names of its columns are checked. A partial drawing waits for nothing.
+    """
+    if plan.config.partial or not drawings:
+        return []
+    from dqv2.paper.figures import arrange
+    from dqv2.paper.stats import require_columns
+    from dqv2.paper.tables import results_table
+
+    found = []
+    for kind, name in sorted(drawings):
+        frame, measured = plan.planned_table(name)
+        spec = plan.spec(kind, name)
+        used = _columns_of(spec)
+        try:
+            if measured & set(used):
+                require_columns(frame, [*used, spec["y"], *spec.get("beside", [])])
+            else:
+                {"figure": arrange, "table": results_table}[kind](frame, spec)
+        except (ValueError, KeyError, TypeError) as error:
+            found.append(f"experiments.{name}.{kind}: {error}")
+    return found
+
+
+def _columns_of(spec: dict[str, Any]) -> list[str]:
+    """The columns by which a drawing picks and arranges rows."""
+    axes = [spec.get(key) for key in ("x", "hue", "panel", "row", "column")]
+    picked = [*spec.get("where", {}), *(key for entry in spec.get("reference", []) for key in entry if key != "label")]
+    return [name for name in (*axes, *picked) if name]

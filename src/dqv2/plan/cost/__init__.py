@@ -1,1 +1,0 @@
-"""What a run will cost, before it runs: python -m dqv2.plan --cost. The Snakefile imports nothing of this."""

@@ -1,0 +1,400 @@
+"""The kinds of results that an experiment can have: of each what it is made of, its rows, what can be wrong with it and
+what its caption says. An experiment may have several, such as pictures and a table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from dqv2 import paths
+from dqv2.config.data import KNOWS_OBJECTS
+from dqv2.config.experiments import OVERLAP, STORAGE, Experiment
+from dqv2.plan.check import mask_faults, redraws
+from dqv2.plan.runs import Row, Run
+from dqv2.plan.walk import Walk
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class Kind:
+    """A kind of result of one experiment.
+
+    Attributes:
+        name: as the stages call it.
+        table: the stage that writes the tidy table behind it, if one does.
+    """
+
+    name: ClassVar[str]
+    table: ClassVar[str | None] = None
+
+    def __init__(self, plan: Walk, experiment: str):
+        self.plan, self.config, self.experiment = plan, plan.config, experiment
+        self.block: Experiment = plan.config.experiments[experiment]
+        self.rows: list[Row] = plan.rows[experiment]
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        """Whether an experiment has it."""
+        raise NotImplementedError
+
+    def wanted(self) -> list[list[str]]:
+        """The files that it is made from, those of one run (or coreset) together."""
+        return []
+
+    def planned(self) -> int:
+        """How many rows its table has when it is whole."""
+        return len(self.rows)
+
+    def faults(self) -> Iterator[str]:
+        """What stands in the way of it, besides what is wrong with single runs."""
+        yield from ()
+
+    def made_up(self) -> tuple[DataFrame, set[str]]:
+        """Its table with made-up measurements, and which of the columns are measurements."""
+        raise NotImplementedError
+
+    def note(self) -> str:
+        """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
+        seeds = len({run.seed for run, *_ in self.rows})
+        keeps = sorted({run.keep_ratio for run, *_ in self.rows})
+        parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in self.rows})
+        parts += sorted({self.plan.drawn_by(run) for run, *_ in self.rows} - {""})
+        parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
+        if len(keeps) == 1:
+            parts.append(f"keep ratio {keeps[0]:g}")
+        return " · ".join(parts)
+
+    def _datasets(self) -> list[str]:
+        return sorted({run.selection.dataset for run, *_ in self.rows})
+
+
+class TobiasPictures(Kind):
+    """The original and its Tobias image at each size of the experiment."""
+
+    name = "pictures"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.pictures is not None and block.pictures.steps == "tobias"
+
+    @property
+    def shown(self) -> Run:
+        """The run whose images are shown."""
+        return self.rows[0].run
+
+    def files(self) -> dict[str, Any]:
+        """The pack and the recipes: of the first seed, each mask and Tobias size once."""
+        recipes = [self.plan.recipe_of_run(run) for run in self._runs()]
+        train = self.plan.file("pack", "train", dataset=self.shown.selection.dataset)
+        return {"train": train, "recipes": list(dict.fromkeys(recipes))}
+
+    def _runs(self) -> list[Run]:
+        first = self.shown
+        same = [run for run, *_ in self.rows if run.selection.dataset == first.selection.dataset]
+        return [run for run in same if run.seed == first.seed and run.selection.mask]
+
+    def titles(self) -> list[str]:
+        """What to print over each recipe's images."""
+        shown = list(dict.fromkeys((run.selection.mask, run.selection.tobias_size) for run in self._runs()))
+        titles = [f"{size} × {size}" for _, size in shown]
+        if len({mask for mask, _ in shown}) > 1:
+            masks = [self.plan.title("masks", mask) for mask, _ in shown]
+            titles = [f"{mask}, {title}" for mask, title in zip(masks, titles, strict=True)]
+        return titles
+
+    def wanted(self) -> list[list[str]]:
+        return [[file] for file in self.files()["recipes"]]
+
+    def faults(self) -> Iterator[str]:
+        if not any(run.selection.mask for run, *_ in self.rows):
+            yield "pictures show Tobias images, and no method of it has any"
+        if len(self._datasets()) > 1:
+            number = len(self._datasets())
+            yield f"pictures show one set's images, and it has {number} datasets: make two experiments of it"
+
+    def note(self) -> str:
+        first = self.shown
+        masks = {run.selection.mask for run, *_ in self.rows} - {None}
+        mask = self.plan.title("masks", first.selection.mask) if len(masks) == 1 else None
+        title = self.config.datasets[first.selection.dataset].title
+        return " · ".join([title, *filter(None, [mask, self.plan.drawn_by(first)]), f"seed {first.seed}"])
+
+
+class Redrawn(Kind):
+    """What needs coresets whose pixels an autoencoder redraws."""
+
+    key: ClassVar[str]
+
+    def runs(self) -> list[Run]:
+        """The runs of which that holds, one a coreset."""
+        found = [run for run, *_ in self.rows if redraws(self.config, run)]
+        return list({self.plan.file("pixels", "pixels", self.plan.axes(run)): run for run in found}.values())
+
+    def of_run(self, run: Run) -> dict[str, str]:
+        """The pack, coreset and pixels of a run."""
+        axes = self.plan.axes(run)
+        return {
+            "train": self.plan.file("pack", "train", axes),
+            "coreset": self.plan.file("sample", "coreset", axes),
+            "pixels": self.plan.file("pixels", "pixels", axes),
+        }
+
+    def faults(self) -> Iterator[str]:
+        if not any(redraws(self.config, run) for run, *_ in self.rows):
+            yield f"{self.key} needs a run whose pixels an autoencoder redraws (step: mae)"
+        if any(run.selection.mask for run, *_ in self.rows):
+            yield f"{self.key} shows coresets of originals, and a mixture has Tobias images"
+
+
+class PixelPictures(Redrawn):
+    """The original, without its least important patches, and with them drawn anew."""
+
+    name, key = "pixel_pictures", "pictures.steps"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.pictures is not None and block.pictures.steps == "pixels"
+
+    @property
+    def shown(self) -> Run:
+        """The run whose images are shown."""
+        return self.runs()[0]
+
+    def files(self) -> dict[str, Any]:
+        """The pack, coreset and pixels shown."""
+        return self.of_run(self.shown)
+
+    def wanted(self) -> list[list[str]]:
+        return [list(self.files().values())]
+
+    def note(self) -> str:
+        first = self.shown
+        title = self.config.datasets[first.selection.dataset].title
+        return " · ".join([title, self.plan.drawn_by(first), f"seed {first.seed}"])
+
+
+class Diagram(Kind):
+    """The pipelines of the experiment's methods."""
+
+    name = "diagram"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.diagram is not None
+
+    def note(self) -> str:
+        title = self.config.datasets[self.rows[0].run.selection.dataset].title
+        return f"from the stages that the plan runs · {title} · every stage also reads the images"
+
+    def lanes(self) -> list[dict[str, Any]]:
+        """For each method (its first dataset and seed): title and stages, as ``draw_pipelines`` takes them."""
+        lanes: dict[str, dict[str, Any]] = {}
+        for run, title, method in self.rows:
+            if title not in lanes:
+                chain = self.plan.jobs([self.plan.metrics_of(run)])
+                lanes[title] = {"title": title, "method": method, "stages": self._stages(chain)}
+        return list(lanes.values())
+
+    def _stages(self, chain: dict[Any, list[Any]]) -> list[dict[str, Any]]:
+        keys: dict[Any, str] = {}  # a stage's name, with a number from the second job of the same stage on
+        for job in chain:
+            before = sum(other.stage.name == job.stage.name for other in keys)
+            keys[job] = job.stage.name + (f" {before + 1}" if before else "")
+        return [
+            {
+                "key": keys[job],
+                "title": job.stage.title,
+                "detail": job.stage.detail(self.plan, job.w),
+                "reads": [keys[read] for read in reads],
+            }
+            for job, reads in chain.items()
+            if job.stage.name != "fetch"  # the images are there or not: it is no step of a method's
+            for reads in [[read for read in reads if read.stage.name != "fetch"]]
+        ]
+
+
+class Storage(Redrawn):
+    """What the images of each redrawn coreset take as encoded files."""
+
+    name, key, table = "storage", "storage", "storage"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.storage is not None
+
+    def files(self) -> dict[str, list[str]]:
+        """For each redrawn coreset its pack, coreset, pixels, and a recipe of Tobias images."""
+        block, runs = self.block.storage, self.runs()
+        found = {name: [self.of_run(run)[name] for run in runs] for name in ("train", "coreset", "pixels")}
+        tobias = {"mask": block.mask, "size": block.tobias_size}
+        return found | {"tobias": [self.plan.file("augment", "recipe", self.plan.axes(run), **tobias) for run in runs]}
+
+    def wanted(self) -> list[list[str]]:
+        return [list(files) for files in zip(*self.files().values(), strict=True)]
+
+    def planned(self) -> int:
+        return len(self.runs()) * 4  # original, dropped, reconstructed, Tobias
+
+    def columns(self) -> list[dict[str, Any]]:
+        """What is known of each redrawn coreset before its images are encoded."""
+        return [
+            {
+                "experiment": self.experiment,
+                "dataset": run.selection.dataset,
+                "dataset_title": self.config.datasets[run.selection.dataset].title,
+                "keep_ratio": run.keep_ratio,
+                "pixels": run.pixels,
+                "seed": run.seed,
+            }
+            for run in self.runs()
+        ]
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        for dataset in self._datasets():
+            for fault in mask_faults(self.config, dataset, self.block.storage.mask, self.block.storage.tobias_size):
+                yield f"storage: {fault}"
+
+    def made_up(self) -> tuple[DataFrame, set[str]]:
+        from dqv2.paper.collect import VARIANTS, storage_frame
+
+        columns = self.columns()
+        return storage_frame(columns, [dict.fromkeys(VARIANTS, (1, 1)) for _ in columns]), {*STORAGE, "coreset_size"}
+
+
+class Cell(NamedTuple):
+    """A mask, a size and a seed: what is known of them, and the files."""
+
+    columns: dict[str, Any]
+    pack: str
+    recipe: str
+
+
+class Overlap(Kind):
+    """Masks against the objects that a set knows."""
+
+    name = table = "overlap"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.overlap
+
+    def cells(self) -> list[Cell]:
+        """Each mask, size and seed once."""
+        found: dict[str, Cell] = {}
+        keys = ("experiment", "dataset", "dataset_title", "mask", "mask_title", "tobias_size", "seed")
+        for row in self.rows:
+            selection = row.run.selection
+            recipe = self.plan.recipe_of_run(row.run)
+            pack = self.plan.file("pack", "train", dataset=selection.dataset)
+            kept = {key: value for key, value in self.plan.columns(self.experiment, row).items() if key in keys}
+            kept |= {"mask": selection.mask, "tobias_size": selection.tobias_size}
+            found.setdefault(recipe, Cell(kept, pack, recipe))
+        return list(found.values())
+
+    def wanted(self) -> list[list[str]]:
+        return [[cell.recipe] for cell in self.cells()]
+
+    def planned(self) -> int:
+        return len(self.cells())
+
+    def faults(self) -> Iterator[str]:
+        for run, *_ in self.rows:
+            selection = run.selection
+            if selection.mask is None:
+                yield f"an overlap needs masks, and mixture {selection.mixture} has none"
+            elif self.config.datasets[selection.dataset].kind not in KNOWS_OBJECTS:
+                yield f"{selection.dataset} does not know its objects"
+
+    def made_up(self) -> tuple[DataFrame, set[str]]:
+        import pandas as pd
+
+        measured = dict.fromkeys((*OVERLAP, "n_images"), 1.0)
+        return pd.DataFrame([cell.columns | measured for cell in self.cells()]), set(measured)
+
+
+class Runs(Kind):
+    """Accuracies, one row a training."""
+
+    name, table = "runs", "collect"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return bool(block.figure or block.table or block.cost) and not (block.storage or block.overlap)
+
+    def wanted(self) -> list[list[str]]:
+        return [[self.plan.metrics_of(run)] for run, *_ in self.rows]
+
+    @cached_property
+    def _with_files(self) -> list[dict[str, Any]]:
+        found = []
+        for row in self.rows:
+            metrics = self.plan.metrics_of(row.run)
+            behind = [job for job in self.plan.jobs([metrics]) if job.stage.account]
+            records = [[job.stage.name, job.stage.account, self.plan.file_of(job, "record")] for job in behind]
+            columns = self.plan.columns(self.experiment, row)
+            found.append({"columns": columns, "metrics": metrics, "records": records})
+        return found
+
+    def rows_with_files(self) -> list[dict[str, Any]]:
+        """For each run what is known of it before it ran, its metrics, and the records of the stages behind it: (stage,
+        what its seconds count as, file)."""
+        return self._with_files
+
+    def made_up(self) -> tuple[DataFrame, set[str]]:
+        from dqv2.paper.collect import made_up
+
+        frame = made_up(self.rows_with_files())
+        return frame, set(frame.columns) - set(self.rows_with_files()[0]["columns"])
+
+
+class Coresets(Kind):
+    """Coresets to give away."""
+
+    name = "coresets"
+
+    @staticmethod
+    def of(block: Experiment) -> bool:
+        return block.export is not None
+
+    def wanted(self) -> list[list[str]]:
+        found = []
+        for run, *_ in self.rows:
+            axes = self.plan.axes(run)
+            files = [self.plan.file("sample", "coreset", axes)]
+            if self.block.export.images != "none":
+                files += self.plan.recipes(run.selection, axes)
+                files += [self.plan.file("pixels", "pixels", axes)] if run.pixels else []
+            found.append(files)
+        return found
+
+    def faults(self) -> Iterator[str]:
+        if self.block.export.images == "none":
+            return
+        for pixels in sorted({run.pixels for run, *_ in self.rows if run.pixels}):
+            if self.config.pixels[pixels].step == "cutmix":
+                yield (
+                    f"export: pixels {pixels} gives each image two labels, which folders of classes cannot hold: set "
+                    "images: none, or choose a method without it"
+                )
+
+
+# The first that an experiment has says what its section of the page says of it
+KINDS: tuple[type[Kind], ...] = (TobiasPictures, PixelPictures, Diagram, Storage, Overlap, Runs, Coresets)
+
+
+def exports(plan: Walk, names: list[str]) -> list[str]:
+    """The folders of the coresets of these experiments; ids alone where an experiment has no block export."""
+    found = []
+    for name in names:
+        block = plan.config.experiments[name].export
+        with_images = block is not None and block.images != "none"
+        form = f"{block.images}-{block.generated}" if with_images else "ids"
+        for run, *_ in plan.rows[name]:
+            axes = plan.axes(run) | {"form": form}
+            # Ids say which images were chosen, whatever is done to their pixels
+            axes |= {} if with_images else {"step": ""}
+            found.append(plan.file("export", "folder", axes, keep=paths.ratio(run.keep_ratio)))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,215 @@
+"""From any file to the jobs that make it: one walk over what the stages declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from dqv2 import paths
+from dqv2.config import Config
+from dqv2.config.blocks import Training
+from dqv2.plan.runs import Row, Run, Selection, rows_of, title_of
+from dqv2.stages import Stage, Wildcards, makers, stage
+
+Axes = Wildcards | dict[str, Any]
+
+
+class PlannedJob(NamedTuple):
+    """A job that a plan has: a stage and the wildcards of its files."""
+
+    stage: Stage
+    wildcards: tuple[tuple[str, str], ...]
+
+    @property
+    def w(self) -> Wildcards:
+        """The wildcards as attributes."""
+        return Wildcards(**dict(self.wildcards))
+
+
+class Walk:
+    """The runs of a configuration, each once however many experiments share it, and the jobs behind any file."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.root = f"results/{config.run}"
+        self.logs = f"logs/{config.run}"
+        self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
+        self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
+        self._making: dict[str, PlannedJob | None] = {}
+        self._read: dict[PlannedJob, dict[str, Any]] = {}
+
+    # -- files and the jobs that make them ----------------------------------------------------------------------------
+
+    def pattern(self, stage_name: str, output: str) -> str:
+        """The pattern of an output, as Snakemake has it: with the folders of this run, and the axes in braces."""
+        pattern = stage(stage_name).writes[output]
+        if pattern.startswith("{figures}"):
+            return pattern.replace("{figures}", self.figures)
+        return pattern if pattern.startswith("{root}") else f"{self.root}/{pattern}"
+
+    def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
+        """The path of an output: its axes from `w`, those of `other` in their place."""
+        values = vars(w) if isinstance(w, Wildcards) else w or {}
+        return paths.fill(self.pattern(stage_name, output), values | other)
+
+    def file_of(self, job: PlannedJob, output: str) -> str:
+        """The path of a job's output."""
+        return self.file(job.stage.name, output, job.w)
+
+    def job_making(self, file: str) -> PlannedJob | None:
+        """The job that makes a file; None where no stage does."""
+        if file not in self._making:
+            below = file.removeprefix(f"{self.root}/")
+            if below.startswith(f"{self.figures}/"):
+                below = below.replace(self.figures, "paper_figures", 1)
+            found = None
+            for each, _, axes in makers(below):
+                axes.pop("figures", None)
+                if each.makes(self, Wildcards(**axes)):
+                    found = PlannedJob(each, tuple(sorted(axes.items())))
+                    break
+            self._making[file] = found
+        return self._making[file]
+
+    def reads(self, job: PlannedJob) -> dict[str, Any]:
+        """What a job reads, by name."""
+        if job not in self._read:
+            self._read[job] = job.stage.reads(self, job.w)
+        return self._read[job]
+
+    def options(self, job: PlannedJob) -> dict[str, Any]:
+        """What a job's result depends on besides what it reads: its rule's params."""
+        return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
+
+    def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
+        """Every job that files need, each with the jobs that it reads, in an order in which they can run."""
+        found: dict[PlannedJob, list[PlannedJob]] = {}
+
+        def visit(file: str) -> PlannedJob | None:
+            job = self.job_making(file)
+            if job is not None and job not in found:
+                read = (visit(each) for files in self.reads(job).values() for each in as_list(files))
+                found[job] = list(dict.fromkeys(each for each in read if each is not None))
+            return job
+
+        for file in files:
+            visit(file)
+        return found
+
+    # -- what stages ask ----------------------------------------------------------------------------------------------
+
+    def selection(self, w: Wildcards) -> Selection:
+        """The selection that a job's paths name."""
+        return self.selections[w.dataset, w.selection]
+
+    def recipes(self, selection: Selection, w: Axes) -> list[str]:
+        """The recipe of a selection's Tobias images, or nothing."""
+        if not selection.mask:
+            return []
+        return [self.file("augment", "recipe", w, mask=selection.mask, size=selection.tobias_size)]
+
+    def recipe_of_run(self, run: Run) -> str:
+        """The recipe of a run's Tobias images."""
+        return self.recipes(run.selection, self.axes(run))[0]
+
+    def hyperparameters(self, block: Training, *others: str) -> dict[str, Any]:
+        """A training's keys; of those that say how it runs, the ones that are not at their default."""
+        found = block.model_dump(exclude={"title", *others})
+        default = {key: field.default for key, field in Training.model_fields.items()}
+        return {key: value for key, value in found.items() if key not in default or value != default[key]}
+
+    def network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
+        """What a network for a dataset's images depends on."""
+        block = self.config.datasets[dataset]
+        options = {"image_size": block.size, "stem": block.stem}
+        return options | ({"augment": block.augment.model_dump()} if augment else {})
+
+    def title(self, kind: str, name: str) -> str:
+        """What to print for a block of the configuration."""
+        return title_of(getattr(self.config, kind), name) or ""
+
+    @staticmethod
+    def epochs_text(epochs: int) -> str:
+        """ "1 epoch", "2 epochs"."""
+        return f"{epochs} epoch" + ("s" if epochs > 1 else "")
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def selections(self) -> dict[tuple[str, str], Selection]:
+        """(dataset, path) -> selection."""
+        runs = [run for rows in self.rows.values() for run, *_ in rows]
+        return {(run.selection.dataset, run.selection.path): run.selection for run in runs}
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every training of the plan, once; a diagram shows runs and makes none."""
+        made = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
+        return list(dict.fromkeys(run for rows in made for run, *_ in rows))
+
+    @property
+    def datasets(self) -> list[str]:
+        """The sets that the plan needs, if only for a diagram."""
+        return sorted({run.selection.dataset for rows in self.rows.values() for run, *_ in rows})
+
+    @staticmethod
+    def axes(run: Run) -> dict[str, Any]:
+        """The axes of a run's paths."""
+        return {
+            "dataset": run.selection.dataset,
+            "selection": run.selection.path,
+            "keep": paths.ratio(run.keep_ratio),
+            "step": f"pixels-{run.pixels}/" if run.pixels else "",
+            "pixels": run.pixels,
+            "trainer": run.trainer,
+            "seed": run.seed,
+        }
+
+    def metrics_of(self, run: Run) -> str:
+        """The file that a run leaves."""
+        return self.file("evaluate", "metrics", self.axes(run))
+
+    def columns(self, experiment: str, row: Row) -> dict[str, Any]:
+        """What is known of a run before it ran: the columns that collect joins to its metrics."""
+        config, (run, title, method) = self.config, row
+        s = run.selection
+        mixture = config.mixtures[s.mixture]
+        fresh = config.trainers[run.trainer].fresh_tobias
+        backgrounds = "drawn anew at every visit" if fresh else "stored in the coreset" if s.mask else "its own"
+        mask = fresh.mask if fresh else s.mask
+        return {
+            "experiment": experiment,
+            "dataset": s.dataset,
+            "dataset_title": config.datasets[s.dataset].title,
+            "label": title,
+            "method": method,
+            "selector": s.selector,
+            "backbone": s.backbone,
+            "mixture": s.mixture,
+            "originals": mixture.originals,
+            "tobias": mixture.tobias,
+            "mask": mask,
+            "mask_title": title_of(config.masks, mask) or "no mask",
+            "backgrounds": backgrounds,
+            "tobias_size": s.tobias_size,
+            "pixels": run.pixels or "none",
+            "keep_ratio": run.keep_ratio,
+            "trainer": run.trainer,
+            "mix": config.trainers[run.trainer].mix,
+            "seed": run.seed,
+        }
+
+    def drawn_by(self, run: Run) -> str:
+        """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
+        name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
+        return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
+
+
+def as_list(files: Any) -> list[str]:
+    """One file or a list of them, as a list."""
+    return [files] if isinstance(files, str) else list(files)
+
+
+def _sorted(block: dict[str, Any]) -> dict[str, Any]:
+    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(block.items())}

@@ -1,0 +1,57 @@
+"""The stages, a module each. Every list of them is made from what they declare."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from dqv2 import paths
+from dqv2.stages.base import Stage, Wildcards
+
+__all__ = ["Stage", "Wildcards", "all_stages", "record_of", "stage"]
+
+
+@cache
+def all_stages() -> dict[str, Stage]:
+    """Name -> stage: every module of this package but `base` declares one."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "base":
+            declared = vars(import_module(f"{__name__}.{module.name}")).values()
+            (kind,) = (c for c in declared if isinstance(c, type) and c.__module__ == f"{__name__}.{module.name}")
+            found[module.name] = kind()
+    return found
+
+
+def stage(name: str) -> Stage:
+    """The stage of this name."""
+    return all_stages()[name]
+
+
+@cache
+def _by_last_part() -> dict[str, list[tuple[Stage, str]]]:
+    found: dict[str, list[tuple[Stage, str]]] = {}
+    for each in all_stages().values():
+        for name, pattern in each.writes.items():
+            last = pattern.rpartition("/")[2]
+            found.setdefault("" if "{" in last else last, []).append((each, name))
+    return found
+
+
+def makers(path: str) -> list[tuple[Stage, str, dict[str, str]]]:
+    """The stages that a path is of, by its pattern: (stage, name of the output, wildcards). More than one where several
+    stages make files of the same pattern."""
+    last, known = path.rpartition("/")[2], _by_last_part()
+    return [
+        (each, name, axes)
+        for each, name in known.get(last, []) + known[""]
+        if (axes := paths.axes_of(each.writes[name], path)) is not None
+    ]
+
+
+def record_of(path: str) -> str | None:
+    """The record of the job that made a file, both below `results/<run>/`; None where no stage makes such a file."""
+    for each, _, axes in makers(path):
+        return paths.fill(each.writes["record"], axes) if "record" in each.writes else None
+    return None

@@ -1,0 +1,59 @@
+"""Masks and donors of every training image: the recipe from which its Tobias image is composed."""
+
+from dqv2.stages.base import Stage
+
+
+class Augment(Stage):
+    """Which cells of which donor replace an image's background; the pixels are composed when they are needed."""
+
+    title = "Tobias images"
+    version = 2
+    account = "selection"
+    holds = "recipes"
+    writes = {"recipe": "{dataset}/tobias/mask-{mask}/size-{size}/seed-{seed}/recipe.npz"}
+
+    def reads(self, plan, w):
+        backbone = plan.config.masks[w.mask].backbone
+        maps = [plan.file("saliency", "saliency", w, backbone=backbone)] if backbone else []
+        return {"train": plan.file("pack", "train", w), "saliency": maps}
+
+    def options(self, plan, w):
+        block = plan.config.masks[w.mask]
+        return {"source": block.source, "backbone": block.backbone, "fraction": block.fraction}
+
+    def detail(self, plan, w):
+        return f"{plan.title('masks', w.mask)}, {w.size} × {w.size} cells, another image's background"
+
+    def work(self, reckoning, w):
+        n, cells = reckoning.sizes(w.dataset).train, int(w.size) ** 2
+        return reckoning.work(units={"masks": n * cells, "recipes": n * cells}, bytes=n * (8 + 4 * cells))
+
+    def run(self, job):
+        import numpy as np
+        import torch
+
+        from dqv2.data import Pack
+        from dqv2.runtime.logging import logger
+        from dqv2.semantic.masks import foreground
+        from dqv2.semantic.overlap import iou_of_images
+        from dqv2.semantic.recipe import make_recipe
+        from dqv2.semantic.sources import mask_saliency
+
+        options, size = job.options, int(job.wildcards.size)
+        pack = Pack.open(job.input.train)
+        known = pack.objects is not None
+        objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
+        with job.clock():
+            maps = mask_saliency(
+                options["source"],
+                n=len(pack),
+                size=size,
+                network=job.load("saliency", lambda file: torch.from_numpy(np.load(file))),
+                objects=objects,
+                generator=job.generator("mask", options["source"]),
+            )
+            masks = foreground(maps, size, fraction=options["fraction"])
+            make_recipe(masks, generator=job.generator("tobias")).save(job.output.recipe)
+        if known:
+            overlap = iou_of_images(masks.numpy(), pack.objects)
+            logger.info("IoU with the objects %.3f (mean of %d images)", overlap.mean(), len(pack))

@@ -1,0 +1,91 @@
+"""Mix originals and Tobias images into the pool, and divide it into bins."""
+
+from dqv2.stages.base import Stage
+
+
+class Bin(Stage):
+    """The pool, mixed and divided: id, kind, class, bin, rank of every image."""
+
+    title = "bins"
+    version = 2
+    account = "selection"
+    cores = None
+    holds = "scores, bins, coresets"
+    writes = {"bins": "{dataset}/bins/{selection}/seed-{seed}/bins.csv"}
+
+    def reads(self, plan, w):
+        s = plan.selection(w)
+        selector = plan.config.selectors[s.selector]
+        passes = []  # over the originals, then over the Tobias images
+        if selector.reads_features:
+            passes += ["saliency"] if plan.config.mixtures[s.mixture].originals else []
+            passes += ["features"] if s.mask else []
+        axes = {"mask": s.mask, "size": s.tobias_size, "backbone": s.backbone}
+        logits = passes if selector.reads_logits else []
+        return {
+            "train": plan.file("pack", "train", w),
+            "features": [plan.file(each, "embedding", w, **axes) for each in passes],
+            "logits": [plan.file(each, "logits", w, **axes) for each in logits],
+            "scores": [plan.file("score", "scores", w, **axes)] if selector.reads_scores else [],
+            "recipe": plan.recipes(s, w) if selector.reads_pixels else [],
+        }
+
+    def options(self, plan, w):
+        s = plan.selection(w)
+        mixture = plan.config.mixtures[s.mixture].model_dump(exclude={"title", "budget"})
+        return {"mixture": mixture, "selector": plan.config.selectors[s.selector].used}
+
+    def detail(self, plan, w):
+        s = plan.selection(w)
+        mixture, selector = plan.config.mixtures[s.mixture], plan.config.selectors[s.selector]
+        pool = [(mixture.originals, "originals"), (mixture.tobias, "Tobias images")]
+        shares = [name if share == 1 else f"{100 * share:g} % {name}" for share, name in pool if share]
+        n_bins = round(selector.used.get("n_bins", 0) * (mixture.originals + mixture.tobias))  # a bin keeps its size
+        how = selector.title or selector.kind.removesuffix("_bins").replace("graphcut", "GraphCut").replace("_", " ")
+        return f"{' + '.join(shares)}: {how}" + (f", {n_bins} bins" if n_bins else "")
+
+    def work(self, reckoning, w):
+        s = reckoning.plan.selection(w)
+        selector, images, units = reckoning.config.selectors[s.selector], reckoning.pool(s), {}
+        if selector.reads_features and selector.kind != "score_bins":
+            n = reckoning.sizes(s.dataset)
+            net = reckoning.net_of_pass(s.dataset, reckoning.config.backbones[s.backbone])
+            gradient = n.classes if selector.features != "embedding" else 0
+            numbers = reckoning.facts(net, n.classes).embedding + gradient
+            kind = "graphcut_bins" if selector.kind == "adaptive_bins" else selector.kind
+            units[f"select {kind}"] = images**2 / n.classes * numbers
+        return reckoning.work(units=units, spread=True, bytes=images * reckoning.ROW)
+
+    def run(self, job):
+        import numpy as np
+
+        from dqv2.data import Pack
+        from dqv2.runtime.logging import logger
+        from dqv2.select.coreset import mix, write_pool
+        from dqv2.select.scores import Scores
+        from dqv2.select.selectors import divide
+        from dqv2.semantic.recipe import Recipe
+
+        pack = Pack.open(job.input.train)
+        with job.clock():
+            pool = mix(len(pack), **job.options["mixture"], generator=job.generator("mix"))
+            divided = divide(
+                pool,
+                pack,
+                [np.load(file, mmap_mode="r") for file in job.input.features],
+                [np.load(file, mmap_mode="r") for file in job.input.logits],
+                scores=job.load("scores", Scores.load),
+                recipe=job.load("recipe", Recipe.load),
+                generator=job.generator("bins"),
+                **job.options["selector"],
+            )
+            write_pool(job.output.bins, divided, pack)
+        filled, asked = len(np.unique(divided.bins[divided.bins >= 0])), divided.bins.max() + 1
+        logger.info("%d images in %d bins", len(pool), filled)
+        if job.options["selector"]["kind"].endswith("_bins") and filled < asked:
+            logger.warning(
+                "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
+                job.wildcards.selection,
+                asked - filled,
+                asked,
+            )

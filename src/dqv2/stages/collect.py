@@ -1,0 +1,27 @@
+"""One tidy row a run: what the plan knows of it, what its metrics say and what its stages' records say it cost."""
+
+from dqv2.stages.base import Stage
+
+
+class Collect(Stage):
+    """The table of runs that an experiment's figure and table are drawn from."""
+
+    title = "table of runs"
+    version = 3
+    writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
+
+    def makes(self, plan, w):
+        return plan.tabled(w.experiment) == self.name
+
+    def reads(self, plan, w):
+        rows = plan.kind(w.experiment, "runs").rows_with_files()
+        records = [file for row in rows for _, _, file in row["records"]]
+        return {"metrics": plan.present(row["metrics"] for row in rows), "records": plan.present(records)}
+
+    def options(self, plan, w):
+        return {"partial": plan.config.partial, "rows": plan.kind(w.experiment, "runs").rows_with_files()}
+
+    def run(self, job):
+        from dqv2.paper.collect import collect, write_csv
+
+        write_csv(collect(job.options["rows"], partial=job.options["partial"]), job.output.csv)

@@ -1,0 +1,71 @@
+"""Train a backbone for a few epochs on the full training set, or leave it random."""
+
+import time
+
+from dqv2.stages.base import Stage
+
+
+class EarlyTrain(Stage):
+    """The network of masks and features: a few epochs on the full set, or random weights."""
+
+    title = "early training"
+    version = 3
+    model = True
+    account = "early"
+    resumes = True
+    cores = None
+    holds = "weights"
+    writes = {"model": "{dataset}/early/{backbone}/seed-{seed}/model.pt"}
+
+    def reads(self, plan, w):
+        return {"train": plan.file("pack", "train", w)}
+
+    def options(self, plan, w):
+        block = plan.config.backbones[w.backbone]
+        recipe = plan.hyperparameters(block, "initialisations")
+        if not block.epochs:  # random weights depend on nothing else
+            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
+        return recipe | plan.network_options(w.dataset, augment=block.epochs > 0)
+
+    def detail(self, plan, w):
+        block = plan.config.backbones[w.backbone]
+        trained = f"{plan.epochs_text(block.epochs)} on the full set" if block.epochs else "random weights"
+        return f"{block.model}, {trained}"
+
+    def work(self, reckoning, w):
+        block, n = reckoning.config.backbones[w.backbone], reckoning.sizes(w.dataset)
+        net = reckoning.net(w.dataset, block)
+        weights = reckoning.facts(net, n.classes).weights
+        trained = [(net, "train", block.epochs * n.train)] if block.epochs else []
+        return reckoning.work(trained, bytes=weights, state=reckoning.state(weights, block) if trained else 0)
+
+    def builds(self, plan, w):
+        return {f"backbones.{w.backbone} on datasets.{w.dataset}": self.options(plan, w)}
+
+    def run(self, job):
+        import torch
+
+        from dqv2.data import Pack
+        from dqv2.runtime.files import atomic_path
+        from dqv2.runtime.logging import say
+        from dqv2.train.fit import fit
+        from dqv2.train.hyperparameters import Hyperparameters
+        from dqv2.train.models import Network, build_model, save_model
+
+        pack = Pack.open(job.input.train)
+        network = Network.of(job.options, len(pack.classes))
+        began = time.monotonic()
+        model = build_model(network, seed=job.seed, purpose="backbone")
+        job.seconds = time.monotonic() - began
+        line = f"early-train {job.wildcards.backbone} · {job.wildcards.dataset} · seed {job.seed}"
+        if job.options["epochs"]:
+            how = {"seed": job.seed, "purpose": "backbone", "device": job.device, "resume": job.resume}
+            labels = torch.from_numpy(pack.labels)
+            history = fit(model, pack.images, labels, Hyperparameters.of(job.options), **how)
+            job.seconds = history.seconds
+            epochs = job.options["epochs"]
+            say(f"{line}: loss {history.losses[-1]:.3f} after {epochs} epochs ({job.seconds:.0f} s)")
+        else:
+            say(f"{line}: random weights")
+        with atomic_path(job.output.model) as temporary:
+            save_model(temporary, model, network)

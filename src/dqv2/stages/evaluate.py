@@ -1,0 +1,50 @@
+"""Evaluate trained weights, once, on the held-out splits; no other stage is given these."""
+
+import json
+from pathlib import Path
+
+from dqv2.stages.base import Stage
+
+
+class Evaluate(Stage):
+    """Accuracy of the last weights."""
+
+    title = "evaluation"
+    version = 2
+    model = True
+    cores = None
+    writes = {
+        "metrics": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json",
+        "record": "{dataset}/evaluate/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/record.json",
+    }
+
+    def reads(self, plan, w):
+        held_out = {split: plan.file("pack", split, w) for split in ("validation", "test")}
+        return {name: plan.file("train", name, w) for name in ("model", "training")} | held_out
+
+    def detail(self, plan, w):
+        return "the last weights, once, on the test split"
+
+    def work(self, reckoning, w):
+        n = reckoning.sizes(w.dataset)
+        net = reckoning.net_of_evaluation(w.dataset, reckoning.config.trainers[w.trainer])
+        return reckoning.work([(net, "forward", n.validation + n.test)])
+
+    def run(self, job):
+        from dqv2.data import Pack
+        from dqv2.runtime.files import write_json
+        from dqv2.runtime.logging import say
+        from dqv2.train.evaluation import accuracy
+        from dqv2.train.models import load_model
+
+        facts = json.loads(Path(job.input.training).read_text(encoding="utf-8"))
+        how = {"device": job.device, "precision": facts.get("precision", "float32")}
+        scores = {}
+        with job.clock():
+            model = load_model(job.input.model, job.device)
+            for split in ("validation", "test"):
+                pack = Pack.open(job.input[split])
+                found = accuracy(model, pack.images, pack.labels, **how) if len(pack) else None
+                scores[f"{split}_accuracy"] = found
+        write_json(job.output.metrics, facts | scores)
+        say(f"{facts['run']}: {scores['test_accuracy']:.1f} % on test")

@@ -1,0 +1,61 @@
+"""Coresets as folders to give away: ids with checksums, where they come from, images if asked."""
+
+from dqv2.stages.base import Stage
+
+
+class Export(Stage):
+    """A coreset for any training code."""
+
+    title = "exported coreset"
+    version = 2
+    writes = {
+        "folder": "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}",
+        "record": "{dataset}/export/{selection}/keep-{keep}/{step}seed-{seed}/{form}/record.json",
+    }
+
+    def reads(self, plan, w):
+        pixels = w.step.removeprefix("pixels-").rstrip("/")
+        return {
+            "train": plan.file("pack", "train", w),
+            "coreset": plan.file("sample", "coreset", w),
+            "recipe": plan.recipes(plan.selection(w), w) if w.form != "ids" else [],
+            "pixels": [plan.file("pixels", "pixels", w, pixels=pixels)] if pixels else [],
+        }
+
+    def options(self, plan, w):
+        from dqv2.data.places import folder_of
+
+        images, _, generated = w.form.partition("-")
+        return {
+            "images": "none" if images == "ids" else images,
+            "generated": generated or "png",
+            "folder": folder_of(plan.config, w.dataset),
+        }
+
+    def run(self, job):
+        from dqv2.data import Pack
+        from dqv2.pixel.step import PixelStep
+        from dqv2.runtime.logging import say
+        from dqv2.runtime.record import behind
+        from dqv2.select.coreset import read_pool
+        from dqv2.select.export import export_coreset
+        from dqv2.semantic.recipe import Recipe
+
+        options, pack = job.options, Pack.open(job.input.train)
+        pixels = job.load("pixels", lambda file: PixelStep.load(file, coreset=job.input.coreset))
+        weights = {"autoencoder_sha256": pixels.weights} if pixels else {}
+        coreset = read_pool(job.input.coreset, pack)
+        made = {"selection": job.wildcards.selection, "keep_ratio": float(job.wildcards.keep), "seed": job.seed}
+        export_coreset(
+            job.output.folder,
+            coreset,
+            pack,
+            job.load("recipe", Recipe.load),
+            source=options["folder"],
+            redrawn=pixels.images if pixels else None,
+            images=options["images"],
+            generated=options["generated"],
+            provenance={**made, **weights, "stages": behind(job.inputs)},
+        )
+        count = len(coreset) if pixels else int(coreset.tobias.sum())
+        say(f"coreset of {len(coreset):,} images ({count:,} generated): {job.output.folder}")

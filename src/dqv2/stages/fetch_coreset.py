@@ -1,0 +1,19 @@
+"""A published list of ids, checked; local, as compute nodes have no internet."""
+
+from dqv2.stages.base import Stage
+
+
+class FetchCoreset(Stage):
+    """A published coreset in the place of bins."""
+
+    title = "published coreset"
+    writes = {"ids": "published/{selector}.csv", "record": "published/{selector}/record.json"}
+
+    def options(self, plan, w):
+        block = plan.config.selectors[w.selector]
+        return {"manifest": block.manifest, "sha256": block.sha256}
+
+    def run(self, job):
+        from dqv2.select.published import fetch_ids
+
+        fetch_ids(job.options["manifest"], job.options["sha256"], job.output.ids)

@@ -1,0 +1,50 @@
+"""One LaTeX macro a number, and the numbers of the paper's text beside ours."""
+
+from dqv2.stages.base import Stage
+
+
+class Numbers(Stage):
+    """Every number of the run, for a text."""
+
+    title = "numbers"
+    shows = ("tex",)
+    writes = {
+        "tex": "{figures}/numbers.tex",
+        "csv": "experiments/text/numbers.csv",
+        "record": "numbers/record.json",
+    }
+
+    def makes(self, plan, w):
+        from dqv2.stages import stage
+
+        return stage("claims").makes(plan, w)
+
+    def reads(self, plan, w):
+        return {"tables": list(plan.readable(plan.tables()).values()), "claims": plan.file("claims", "csv")}
+
+    def options(self, plan, w):
+        from dqv2.paper.reported import read_claims, reported_text, reported_values
+
+        return {
+            "names": list(plan.readable(plan.tables())),
+            "reported": {name: reported_values(name) for name in sorted(plan.config.targets) if reported_values(name)},
+            "text": reported_text(),
+            "claims": read_claims(),
+            "note": plan.run_note(),
+        }
+
+    def run(self, job):
+        import pandas as pd
+
+        from dqv2.paper.collect import read_csv, write_csv
+        from dqv2.paper.numbers import all_numbers, numbers_tex, text_numbers
+        from dqv2.runtime.files import atomic_path
+
+        options = job.options
+        tables = {name: read_csv(file) for name, file in zip(options["names"], job.input.tables, strict=True)}
+        text = text_numbers(options["text"], tables)
+        write_csv(text, job.output.csv)
+        verdicts = pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""])
+        numbers = all_numbers(tables, options["reported"], text, options["claims"], verdicts)
+        with atomic_path(job.output.tex) as draft:
+            draft.write_text(numbers_tex(numbers, options["note"]), encoding="utf-8", newline="\n")

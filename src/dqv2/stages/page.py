@@ -1,0 +1,93 @@
+"""One static page of all figures, tables, claims and runs."""
+
+from pathlib import Path
+
+from dqv2.stages.base import Stage, Wildcards
+
+
+class Page(Stage):
+    """Everything of a run on one page, each number with the runs behind it."""
+
+    title = "page"
+    shows = ("html",)
+    writes = {"html": "report/index.html"}
+
+    def makes(self, plan, w):
+        from dqv2.stages import stage
+
+        return stage("claims").makes(plan, w)
+
+    def reads(self, plan, w):
+        return {
+            "files": [file for section in self._sections(plan) for file in section["files"].values()],
+            "claims": plan.file("claims", "csv"),
+            "text": plan.file("numbers", "csv"),
+            "numbers": plan.file("numbers", "tex"),
+        }
+
+    def options(self, plan, w):
+        from dqv2.paper.reported import read_claims
+
+        files = {"claims (CSV)": plan.file("claims", "csv"), "claims (Markdown)": plan.file("claims", "md")}
+        files |= {"numbers (LaTeX)": plan.file("numbers", "tex")}
+        head = {"run": plan.config.run, "label": plan.config.label, "note": plan.run_note(), "files": files}
+        return {"sections": self._sections(plan), "head": head, "claims": read_claims()}
+
+    @staticmethod
+    def _sections(plan):
+        """What the page shows, in the order of the targets: one entry an experiment, with its files. In a partial
+        report an experiment without anything to show has no files, and says so."""
+        from dqv2.paper.reported import reported_values
+        from dqv2.stages import all_stages
+
+        tables, found = plan.tables(), []
+        for name in plan.config.targets:
+            block, w = plan.config.experiments[name], Wildcards(experiment=name)
+            drawn = [each for each in all_stages().values() if "png" in each.shows and each.makes(plan, w)]
+            there = not plan.config.partial or plan.is_there(name)
+            files = {kind.upper(): plan.file(each.name, kind, w) for each in drawn for kind in ("pdf", "png")}
+            if block.table:
+                kinds = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
+                files |= {f"table ({kind})": plan.file("table", end, w) for kind, end in kinds.items()}
+            if plan.tabled(name):
+                files["runs (CSV)"] = plan.table(name)
+            if block.cost:
+                files["stages (CSV)"] = plan.file("cost", "csv", w)
+            why = "no run has finished" if plan.kind(name, "runs") else "not made yet"
+            found.append(
+                {
+                    "name": name,
+                    "about": block.about,
+                    "note": plan.note(name) + ("" if there else f" · PARTIAL: {why}"),
+                    "planned": plan.planned(name),
+                    "files": files if there else {},
+                    "pictures": [plan.file(each.name, "png", w) for each in drawn] if there else [],
+                    "table": tables.get(name) if there else None,
+                    "printed": plan.file("table", "md", w) if there and block.table and not drawn else None,
+                    "reported": reported_values(name),
+                }
+            )
+        return found
+
+    def run(self, job):
+        import pandas as pd
+
+        from dqv2.paper.collect import device_note, read_csv
+        from dqv2.paper.page import build_page
+        from dqv2.runtime.files import atomic_path
+
+        experiments = []
+        for section in job.options["sections"]:
+            frame = read_csv(section["table"]) if section["table"] else None
+            note = section["note"] if frame is None else device_note(section["note"], frame, section["planned"])
+            experiments.append({**section, "frame": frame, "note": note})
+        html = build_page(
+            Path(job.output.html),
+            head=job.options["head"],
+            experiments=experiments,
+            claims=job.options["claims"],
+            verdicts=pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""]),
+            text=pd.read_csv(job.input.text, keep_default_na=False, na_values=[""]),
+        )
+        with atomic_path(job.output.html) as draft:
+            draft.write_text(html, encoding="utf-8", newline="\n")

@@ -1,0 +1,92 @@
+"""DQ's pixel step on a coreset: what matters least is dropped and drawn anew, or CutMix in its place."""
+
+import json
+from pathlib import Path
+
+from dqv2.stages.base import Stage
+
+
+class Pixels(Stage):
+    """The coreset's images after the pixel step."""
+
+    title = "pixel step"
+    model = True
+    account = "selection"
+    cores = None
+    holds = "pixels of coresets"
+    writes = {"pixels": "{dataset}/pixels/{selection}/keep-{keep}/{pixels}/seed-{seed}/pixels.npz"}
+
+    def reads(self, plan, w):
+        block = plan.config.pixels[w.pixels]
+        drawn_by = []
+        if name := block.autoencoder:
+            own = plan.config.autoencoders[name].weights == "self"
+            drawn_by = [plan.file(*(("autoencoder", "model") if own else ("weights", "json")), w, autoencoder=name)]
+        return {
+            "train": plan.file("pack", "train", w),
+            "coreset": plan.file("sample", "coreset", w),
+            "recipe": plan.recipes(plan.selection(w), w),
+            "model": [plan.file("early_train", "model", w, backbone=block.backbone)] if block.backbone else [],
+            "autoencoder": drawn_by,
+        }
+
+    def options(self, plan, w):
+        # The names too, since another network's file may be older than the result
+        block = plan.config.pixels[w.pixels]
+        drawn_by = plan.config.autoencoders[block.autoencoder].weights if block.autoencoder else None
+        autoencoder = drawn_by and {"name": block.autoencoder, "file": Path(drawn_by).name}
+        return {"step": block.step, "share": block.share, "backbone": block.backbone, "autoencoder": autoencoder}
+
+    def detail(self, plan, w):
+        block = plan.config.pixels[w.pixels]
+        if block.step == "cutmix":
+            return f"CutMix: {100 * block.share:g} % of the area from another image"
+        return f"the {100 * block.share:g} % least important patches (Grad-CAM++) drawn anew"
+
+    def work(self, reckoning, w):
+        block, kept = reckoning.config.pixels[w.pixels], reckoning.kept(w)
+        networks = []
+        if block.step == "mae":  # Grad-CAM++ goes back to the last feature map alone, which is next to nothing
+            important = reckoning.net_of_pass(w.dataset, reckoning.config.backbones[block.backbone])
+            networks += [(important, "forward", kept)]
+            networks += [(reckoning.autoencoder(w.dataset, block.autoencoder), "forward", kept)]
+        return reckoning.work(networks, bytes=kept * 3 * reckoning.config.datasets[w.dataset].size ** 2)
+
+    def run(self, job):
+        from dqv2.data import Pack
+        from dqv2.pixel.importance import grad_cam_pp
+        from dqv2.pixel.step import cutmix_step, mae_step
+        from dqv2.runtime.logging import logger
+        from dqv2.select.coreset import coreset_images, read_pool
+        from dqv2.semantic.recipe import Recipe
+        from dqv2.train.models import load_model
+
+        options, pack = job.options, Pack.open(job.input.train)
+        autoencoder, weights = None, ""
+        if options["step"] == "mae":
+            autoencoder, weights = self._autoencoder(Path(*job.input.autoencoder))
+            autoencoder = autoencoder.to(job.device)
+        with job.clock():
+            coreset = read_pool(job.input.coreset, pack)
+            images, _ = coreset_images(coreset, pack, job.load("recipe", Recipe.load), whole=True)
+            if autoencoder is None:
+                step = cutmix_step(images, options["share"], generator=job.generator("cutmix"))
+            else:
+                importance = grad_cam_pp(load_model(*job.input.model, job.device), images)
+                step = mae_step(images, importance, options["share"], autoencoder, weights=weights)
+            step.save(job.output.pixels, coreset=job.input.coreset)
+        logger.info("%d images, %.1f %% of each replaced", len(images), 100 * step.replaced)
+
+    @staticmethod
+    def _autoencoder(file):
+        """The autoencoder and its checksum, from its file or from the note that published weights were looked at."""
+        from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
+
+        if file.suffix != ".json":
+            return load_autoencoder(file), weights_sha256(file)
+        seen = json.loads(file.read_text(encoding="utf-8"))
+        if (found := weights_sha256(seen["path"])) != seen["sha256"]:
+            raise WeightsError(
+                f"{seen['path']} has changed since it was looked at: remove {file} to have it looked at anew."
+            )
+        return load_autoencoder(seen["path"]), found

@@ -1,0 +1,68 @@
+"""The coreset: drawn from the bins, exactly the images that the keep ratio asks for, or a published list of ids."""
+
+from dqv2.stages.base import Stage
+
+
+class Sample(Stage):
+    """The coreset as ids."""
+
+    title = "coreset"
+    version = 3
+    account = "selection"
+    holds = "scores, bins, coresets"
+    writes = {"coreset": "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"}
+
+    def reads(self, plan, w):
+        selector = plan.selection(w).selector
+        published = plan.config.selectors[selector].kind == "published"
+        return {
+            "train": plan.file("pack", "train", w),
+            "bins": [] if published else [plan.file("bin", "bins", w)],
+            "published": [plan.file("fetch_coreset", "ids", w, selector=selector)] if published else [],
+        }
+
+    def options(self, plan, w):
+        s = plan.selection(w)
+        return {"budget": plan.config.mixtures[s.mixture].budget, "sampler": plan.config.selectors[s.selector].sampler}
+
+    def detail(self, plan, w):
+        s = plan.selection(w)
+        of = "the pool" if plan.config.mixtures[s.mixture].budget == "pool" else "the originals' number"
+        return f"{self._drawn(plan.config.selectors[s.selector])}: {100 * float(w.keep):g} % of {of}"
+
+    @staticmethod
+    def _drawn(selector):
+        """How a coreset is drawn from what the selector leaves; see `dqv2.select.coreset.draw`."""
+        if selector.kind == "published":
+            return "the published list"
+        if selector.kind == "random":  # all in one bin
+            return "at random, the same share of every class"
+        return {
+            "bins": "the same share of every bin",
+            "adaptive": "from every bin by its size and importance",
+            "strata": "the same number from every stratum",
+            "rank": "the first of every class",
+        }[selector.sampler]
+
+    def work(self, reckoning, w):
+        return reckoning.work(bytes=reckoning.kept(w) * reckoning.ROW)
+
+    def run(self, job):
+        from dqv2.data import Pack
+        from dqv2.runtime.logging import logger
+        from dqv2.select.coreset import draw, read_pool, write_pool
+        from dqv2.select.published import published_coreset
+
+        pack, keep = Pack.open(job.input.train), float(job.wildcards.keep)
+        if job.input.published:
+            with job.clock():
+                write_pool(job.output.coreset, published_coreset(*job.input.published, pack, keep=keep), pack)
+            return
+        with job.clock():
+            pool = read_pool(*job.input.bins, pack)
+            whole = len(pack) if job.options["budget"] == "originals" else len(pool)
+            count = max(1, round(keep * whole))
+            draws = job.generator("sample")
+            coreset = draw(pool, pack.labels, count, sampler=job.options["sampler"], generator=draws)
+            write_pool(job.output.coreset, coreset, pack)
+        logger.info("%d of %d images, %d of them Tobias", count, len(pool), coreset.tobias.sum())

@@ -1,0 +1,52 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
+
+    Exactly one of `epochs` and `iterations` is set. `augment`: crop, pad and flip, as `Augmentation.draw` takes them.
+
+    Attributes:
+        on_out_of_memory: what follows where a GPU's memory does not suffice for a batch. "exact": the batch's gradient
+            is summed over parts of it, where that is the same gradient; a network with batch normalisation or dropout
+            is refused. "approximate": those are taken too; see `train.step`. "fail": none is.
+        precision: of the network's arithmetic. "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's
+            default. "bfloat16": where autocast finds it safe; weights, sums and the loss stay float32.
+        compile: whether torch.compile translates the network, which takes a minute or so first.
+    """
+
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    augment: dict[str, Any]
+    optimiser: str = "sgd"
+    label_smoothing: float = 0.0
+    mix: str = "none"
+    mixup_alpha: float = 0.2
+    cutmix_alpha: float = 1.0
+    epochs: int | None = None
+    iterations: int | None = None
+    on_out_of_memory: str = "exact"
+    precision: str = "float32"
+    compile: bool = False
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Hyperparameters:
+        """Those among a stage's options."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in options.items() if key in names})
+
+    def steps(self, n: int) -> tuple[int, int]:
+        """(steps in all, steps an epoch) for n images."""
+        per_epoch = math.ceil(n / self.batch_size)
+        if n % self.batch_size == 1 and n > 1:
+            per_epoch -= 1  # batch normalisation cannot learn from a batch of one
+        return (self.iterations or self.epochs * per_epoch), per_epoch

@@ -1,0 +1,190 @@
+"""The warm start when something is killed: the job, its client, its server, Snakemake; and clients that are none."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dqv2.runtime import warm
+from tests.unit.warm_jobs import alive, owner, wait_for, word
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm start is for Linux")
+
+CHECKPOINT = """
+import os, signal, sys, time
+def keep(number, frame):
+    open("kept", "w").write(str(number))
+    sys.exit(128 + number)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+    signal.signal(number, keep)
+open("began", "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def alone(tmp_path):
+    with owner(tmp_path / "alone") as running:
+        yield running
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+def test_signal_is_passed_on(alone, number):
+    client = alone.start(CHECKPOINT)
+    word(alone.folder / "began")
+    client.send_signal(number)
+    assert client.wait(10) == 128 + number
+    assert (alone.folder / "kept").read_text() == str(int(number))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_that_nothing_handles(alone, number):
+    client = alone.start("import time; print('began', file=open('began', 'w'), flush=True); time.sleep(60)")
+    word(alone.folder / "began")
+    client.send_signal(number)
+    assert client.wait(10) == -number
+    assert ("KeyboardInterrupt" in client.stderr.read()) == (number == signal.SIGINT)
+
+
+def test_signal_before_the_job_has_begun(tmp_path):
+    (tmp_path / "slow.py").write_text("import time; time.sleep(1.5)")
+    with owner(tmp_path, preload="slow") as running:
+        client = running.start("import time; time.sleep(60)")
+        time.sleep(0.7)
+        client.terminate()
+        assert client.wait(10) == -signal.SIGTERM
+
+
+def test_stopped_and_continued(alone):
+    state = "import os, time; open('began', 'w').write(str(os.getpid())); time.sleep(1)"
+    client = alone.start(state)
+    job = word(alone.folder / "began")
+    client.send_signal(signal.SIGTSTP)
+    for pid in (job, client.pid):
+        wait_for(lambda pid=pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    client.send_signal(signal.SIGCONT)
+    assert client.wait(10) == 0
+
+
+FAMILY = """
+import os, subprocess, sys, time
+children = [subprocess.Popen(["sleep", "60"], start_new_session=new) for new in (False, True)]
+open("began", "w").write(" ".join(str(pid) for pid in (os.getpid(), *(child.pid for child in children))))
+{then}
+"""
+BUSY_IN_C = "import re; re.match('(a+)+b', 'a' * 60)"  # never lets another thread run
+
+
+@pytest.mark.parametrize("then", ["time.sleep(60)", BUSY_IN_C, "os.kill(os.getpid(), 19)"])
+def test_client_killed(alone, then):
+    client = alone.start(FAMILY.format(then=then))
+    family = word(alone.folder / "began").split()
+    client.kill()
+    wait_for(lambda: not any(alive(pid) for pid in family), 2)
+    assert alone.job("code = 5")[0] == 5
+
+
+def test_client_killed_without_a_server(alone):
+    client = alone.start(FAMILY.format(then="time.sleep(60)"))
+    family = word(alone.folder / "began").split()
+    os.kill(alone.server, signal.SIGKILL)
+    time.sleep(0.2)
+    assert alive(family[0])
+    client.kill()
+    wait_for(lambda: not any(alive(pid) for pid in family), 2)
+
+
+def test_server_killed(alone):
+    ends = "import os, time; open('began', 'w').write('1'); time.sleep(0.7); print('done'); code = 9"
+    client = alone.start(ends)
+    word(alone.folder / "began")
+    os.kill(alone.server, signal.SIGKILL)
+    out, err = client.communicate(timeout=10)
+    assert (client.returncode, out, err) == (9, "done\n", "")
+    results = [alone.job("print('done'); code = 4") for _ in range(3)]
+    assert [result[:2] for result in results] == [(4, "done\n")] * 3
+    assert alone.ran_cold() == 3
+    assert "".join(err for _, _, err in results).count("jobs start cold") == 1
+    alone.end()
+    assert alone.left() == []
+
+
+def test_server_and_job_killed(alone):
+    client = alone.start("import os, time; open('began', 'w').write(str(os.getpid())); time.sleep(60)")
+    job = int(word(alone.folder / "began"))
+    for pid in (alone.server, job):
+        os.kill(pid, signal.SIGKILL)
+    _, err = client.communicate(timeout=10)
+    assert client.returncode == 1
+    assert "without a word" in err
+    assert alone.ran_cold() == 0
+
+
+def test_server_asked_to_end(alone):
+    client = alone.start("import time; open('began', 'w').write('1'); time.sleep(0.7); code = 9")
+    word(alone.folder / "began")
+    os.kill(alone.server, signal.SIGTERM)
+    assert client.wait(10) == 9, "what runs goes on"
+    wait_for(lambda: not alive(alone.server))
+    assert alone.job("code = 4")[0] == 4
+    assert alone.ran_cold() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_snakemake_killed(alone, number):
+    client = alone.start(CHECKPOINT)
+    job = word(alone.folder / "began")
+    os.kill(alone.process.pid, number)
+    assert client.wait(10) == 143
+    assert (alone.folder / "kept").read_text() == "15"
+    wait_for(lambda: not alive(alone.server) and not alive(job), 5)
+    assert alone.left() == []
+
+
+def test_snakemake_killed_and_a_job_that_will_not_end(tmp_path):
+    with owner(tmp_path, grace=0.5) as running:
+        stubborn = "import signal; signal.signal(15, signal.SIG_IGN);" + FAMILY.format(then="time.sleep(60)")
+        client = running.start(stubborn.replace("; ", "\n").replace(";", "\n"))
+        family = word(tmp_path / "began").split()
+        running.process.kill()
+        assert client.wait(10) == -signal.SIGKILL
+        wait_for(lambda: not any(alive(pid) for pid in (*family, running.server)), 5)
+        assert running.left() == []
+
+
+STRANGE = {
+    "nothing": b"",
+    "a byte": b"\0",
+    "another protocol": b"GET / HTTP/1.1\r\n\r\n",
+    "only the head": warm.HEAD.pack(warm.MAGIC, 1000),
+    "half of it": warm.HEAD.pack(warm.MAGIC, 1000) + b"half",
+    "no pickle": warm.HEAD.pack(warm.MAGIC, 4) + b"half",
+}
+
+
+@pytest.mark.parametrize("said", STRANGE.values(), ids=STRANGE)
+def test_strange_clients_block_nobody(alone, said):
+    strangers = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+    for stranger in strangers:
+        stranger.connect(os.path.relpath(Path(alone.variable) / warm.SOCKET))
+        if said:
+            socket.send_fds(stranger, [said], [0, 1, 2] if warm.MAGIC in said else [])
+    assert alone.job("code = 5")[0] == 5
+    for stranger in strangers:
+        stranger.close()
+    wait_for(lambda: not Path(f"/proc/{alone.server}/task/{alone.server}/children").read_text())
+    assert alone.job("code = 5")[0] == 5
+    assert alone.ran_cold() == 0
+
+
+def test_a_copy_that_the_job_forks(alone):
+    lets_come_back = "import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\ncode = 0 if pid else 77"
+    assert alone.job(lets_come_back)[0] == 0
+    stays = "import os, time\nif os.fork() == 0:\n    os.closerange(0, 3)\n    time.sleep(3)\n    os._exit(0)\ncode = 6"
+    began = time.monotonic()
+    assert alone.job(stays)[0] == 6
+    assert time.monotonic() - began < 2
