@@ -113,7 +113,7 @@ def choose(tmp_path):
         if SELECTORS[selector.kind].gives == "list":
             ids = sorted(images.ids)
             (tmp_path / "ids.csv").write_text("\n".join(["id", *ids[:count]]) + "\n")
-            return published_coreset(tmp_path / "ids.csv", images)
+            return published_coreset(tmp_path / "ids.csv", images, keep=count / len(images))
         pool = divided(selector, images, seed=seed, **options)
         return draw(pool, images.labels, count, sampler=selector.sampler, generator=generator(seed, "sample"))
 
