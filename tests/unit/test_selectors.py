@@ -11,7 +11,7 @@ from dqv2.runtime.seeding import generator
 from dqv2.select.coreset import Pool, draw, mix
 from dqv2.select.published import published_coreset
 from dqv2.select.scores import Scores
-from dqv2.select.selectors import BY_CLASS, apply_selector, divide, features_by_name, scores_by_name
+from dqv2.select.selectors import BY_CLASS, PoolRows, apply_selector, divide, features_by_name, scores_by_name
 from dqv2.select.similarity import GradientFeatures
 from dqv2.select.table import FEATURES, KEYS, OF_A_PASS, SAMPLERS, SCORES, SELECTORS
 from dqv2.semantic.masks import foreground
@@ -113,7 +113,7 @@ def choose(tmp_path):
         if SELECTORS[selector.kind].gives == "list":
             ids = sorted(images.ids)
             (tmp_path / "ids.csv").write_text("\n".join(["id", *ids[:count]]) + "\n")
-            return published_coreset(tmp_path / "ids.csv", images)
+            return published_coreset(tmp_path / "ids.csv", images, keep=count / len(images))
         pool = divided(selector, images, seed=seed, **options)
         return draw(pool, images.labels, count, sampler=selector.sampler, generator=generator(seed, "sample"))
 
@@ -288,9 +288,13 @@ def test_more_images_than_there_are_are_refused_in_a_sentence(selector, choose):
             choose(selector, images, 74)
 
 
-@those(lambda kind: "features" in kind.keys)
-def test_reading_class_by_class_is_what_the_table_says(selector):
-    assert (selector.kind in BY_CLASS) == SELECTORS[selector.kind].by_class
+@those(lambda kind: "features" in kind.reads)
+def test_it_reads_class_by_class_where_the_table_says_so(selector, monkeypatch):
+    asked, read, images = [], PoolRows.__getitem__, made()
+    monkeypatch.setattr(PoolRows, "__getitem__", lambda rows, index: asked.append(index) or read(rows, index))
+    divided(selector, images)
+    most_at_once = max(len(images) if isinstance(index, slice) else len(index) for index in asked)
+    assert (most_at_once <= max(UNEQUAL)) == SELECTORS[selector.kind].by_class == (selector.kind in BY_CLASS)
 
 
 def test_features_are_what_their_names_say():

@@ -30,23 +30,26 @@ class FigureKind:
     columns: bool = False
 
 
-_HERE = "dqv2.paper.figures"
-
 FIGURES: dict[str, FigureKind] = {
     kind.name: kind
     for kind in (
         FigureKind(
             "methods",
-            arrange=f"{_HERE}:methods",
-            paint=f"{_HERE}:paint_columns",
+            arrange="dqv2.paper.figures:methods",
+            paint="dqv2.paper.figures:paint_columns",
             what="a column for each method",
             columns=True,
         ),
-        FigureKind("line", arrange=f"{_HERE}:line", paint=f"{_HERE}:paint_lines", what="a line along a number"),
+        FigureKind(
+            "line",
+            arrange="dqv2.paper.figures:line",
+            paint="dqv2.paper.figures:paint_lines",
+            what="a line along a number",
+        ),
         FigureKind(
             "mixing",
-            arrange=f"{_HERE}:mixing",
-            paint=f"{_HERE}:paint_lines",
+            arrange="dqv2.paper.figures:mixing",
+            paint="dqv2.paper.figures:paint_lines",
             what="shares of Tobias images and originals",
         ),
     )

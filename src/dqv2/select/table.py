@@ -98,14 +98,12 @@ class Kind:
     depends_on_order: str = ""
 
 
-_HERE = "dqv2.select.kinds"
-
 SELECTORS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(
             "random",
-            f"{_HERE}:one_bin",
+            "dqv2.select.kinds:one_bin",
             gives="bin",
             sampler="bins",
             what="leaves all images in one bin",
@@ -113,7 +111,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "graphcut",
-            f"{_HERE}:graphcut",
+            "dqv2.select.kinds:graphcut",
             gives="rank",
             sampler="rank",
             what="ranks greedily by GraphCut gains",
@@ -124,7 +122,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "graphcut_bins",
-            f"{_HERE}:graphcut_into_bins",
+            "dqv2.select.kinds:graphcut_into_bins",
             gives="bin",
             sampler="bins",
             what="fills bin after bin by GraphCut gains, as DQ does",
@@ -135,7 +133,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "random_bins",
-            f"{_HERE}:at_random",
+            "dqv2.select.kinds:at_random",
             gives="bin",
             sampler="bins",
             what="divides at random",
@@ -145,7 +143,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "uniform_bins",
-            f"{_HERE}:in_turn",
+            "dqv2.select.kinds:in_turn",
             gives="bin",
             sampler="bins",
             what="deals the images over the bins in turn",
@@ -155,7 +153,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "score_bins",
-            f"{_HERE}:by_quantiles",
+            "dqv2.select.kinds:by_quantiles",
             gives="bin",
             sampler="bins",
             what="divides by quantiles of a score of one pass",
@@ -166,7 +164,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "adaptive_bins",
-            f"{_HERE}:graphcut_into_bins",
+            "dqv2.select.kinds:graphcut_into_bins",
             gives="bin",
             sampler="adaptive",
             what="DQ's bins, of which the important ones give more",
@@ -174,11 +172,11 @@ SELECTORS: dict[str, Kind] = {
             reads=("features", "pixels"),
             keys=("n_bins", "lam", "features"),
             by_class=True,
-            importance=f"{_HERE}:importance_of_bins",
+            importance="dqv2.select.kinds:importance_of_bins",
         ),
         Kind(
             "score",
-            f"{_HERE}:by_score",
+            "dqv2.select.kinds:by_score",
             gives="rank",
             sampler="rank",
             what="ranks by a score, the highest first",
@@ -190,7 +188,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "ccs",
-            f"{_HERE}:into_strata",
+            "dqv2.select.kinds:into_strata",
             gives="bin",
             sampler="strata",
             what="drops the hardest images and cuts the range of a score into strata",
@@ -202,7 +200,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "herding",
-            f"{_HERE}:herding",
+            "dqv2.select.kinds:herding",
             gives="rank",
             sampler="rank",
             what="keeps the mean of the chosen near the class mean",
@@ -212,7 +210,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "k_center",
-            f"{_HERE}:k_center",
+            "dqv2.select.kinds:k_center",
             gives="rank",
             sampler="rank",
             what="takes the image farthest from those chosen",
@@ -222,7 +220,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "craig",
-            f"{_HERE}:craig",
+            "dqv2.select.kinds:craig",
             gives="rank",
             sampler="rank",
             what="covers the class by facility location",
@@ -233,7 +231,7 @@ SELECTORS: dict[str, Kind] = {
         ),
         Kind(
             "gradmatch",
-            f"{_HERE}:gradmatch",
+            "dqv2.select.kinds:gradmatch",
             gives="rank",
             sampler="rank",
             what="matches the class's mean by orthogonal pursuit",

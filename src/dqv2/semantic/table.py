@@ -36,21 +36,19 @@ class MaskSource:
     draws: bool = False
 
 
-_HERE = "dqv2.semantic.sources"
-
 MASK_SOURCES: dict[str, MaskSource] = {
     source.name: source
     for source in (
         MaskSource(
             "network",
-            f"{_HERE}:by_network",
+            "dqv2.semantic.sources:by_network",
             reads="saliency",
             what="where a network responds most",
             source="DQ_V2, section 3.3; Cao & Wu 2022, Tobias",
         ),
         MaskSource(
             "shuffled",
-            f"{_HERE}:by_another",
+            "dqv2.semantic.sources:by_another",
             reads="saliency",
             what="where the network responds most in another image",
             source="a control",
@@ -58,14 +56,14 @@ MASK_SOURCES: dict[str, MaskSource] = {
         ),
         MaskSource(
             "centre",
-            f"{_HERE}:by_centre",
+            "dqv2.semantic.sources:by_centre",
             reads=None,
             what="in the middle",
             source="a control",
         ),
         MaskSource(
             "random",
-            f"{_HERE}:by_chance",
+            "dqv2.semantic.sources:by_chance",
             reads=None,
             what="in cells drawn at random",
             source="a control",
@@ -73,7 +71,7 @@ MASK_SOURCES: dict[str, MaskSource] = {
         ),
         MaskSource(
             "object",
-            f"{_HERE}:by_object",
+            "dqv2.semantic.sources:by_object",
             reads="objects",
             what="where it is, as the set knows",
             source="an upper bound",

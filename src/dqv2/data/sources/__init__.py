@@ -13,8 +13,6 @@ from dqv2.declared import load
 
 __all__ = ["open_set"]
 
-TABLE = "dqv2.data.sources.table:load"
-
 
 def open_set(
     kind: str,
@@ -48,9 +46,11 @@ def open_set(
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"There is no folder {root} with the set {kind}.")
-    reader = TABLE if kind == "table" else KNOWN_SETS[kind].reader
+    from dqv2.data.sources import table
+
+    read = table.load if kind == "table" else load(KNOWN_SETS[kind].reader)
     try:
-        found = load(reader)(root, kind=kind, **options)
+        found = read(root, kind=kind, **options)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
