@@ -145,16 +145,30 @@ def _closure(module: Path) -> set[Path]:
         if path in seen:
             continue
         seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
-                names = [node.value.partition(":")[0]]  # of a table, imported when it is used
-            todo += [module for name in names if (module := _module(name))]
+        names = _imported(path)
+        found = [module for name in names if (module := _module(name))]
+        if "dqv2.declared.load" in names:  # it calls what the tables that it imports name
+            found += [module for table in found for name in _named(table) if (module := _module(name))]
+        todo += found
     return seen
+
+
+def _imported(path: Path) -> list[str]:
+    """What a module imports: modules, and names in them."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _named(path: Path) -> list[str]:
+    """The modules of the functions that a table of declarations names, as `module:function`."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [text.partition(":")[0] for text in texts if REFERENCE.fullmatch(text)]
 
 
 def _module(name: str) -> Path | None:

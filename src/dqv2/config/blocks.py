@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
-from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, kinds_with
+from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 
 Arguments = dict[str, bool | int | float | str]
@@ -150,10 +150,10 @@ class Selector(Block):
 
     @model_validator(mode="after")
     def _keys_where_used(self) -> Selector:
-        takes = SELECTORS[self.kind].keys
+        takes = self.declared.keys
         if ("score" in takes) != (self.score is not None):
             raise ValueError(f"score is needed by the kinds {listed(kinds_with('score'))}, and by no other")
-        if self.score is not None and self.score not in SELECTORS[self.kind].scores:
+        if self.score is not None and self.score not in self.declared.scores:
             raise ValueError(f"{self.score} is known of the originals alone, and {self.kind} divides Tobias images too")
         if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
             raise ValueError(
@@ -163,36 +163,40 @@ class Selector(Block):
         return self
 
     @property
+    def declared(self) -> Kind:
+        """What the table of selectors says of its kind."""
+        return SELECTORS[self.kind]
+
+    @property
     def used(self) -> dict[str, Any]:
         """The keys that this kind reads: what its result depends on."""
-        takes = SELECTORS[self.kind].keys
+        takes = self.declared.keys
         return {"kind": self.kind} | {key: getattr(self, key) for key in KEYS if key in takes}
 
     @property
     def sampler(self) -> str:
         """How a coreset is drawn from what the kind leaves; see `dqv2.select.coreset.draw`."""
-        return SELECTORS[self.kind].sampler
+        return self.declared.sampler
 
     @property
     def reads_scores(self) -> bool:
         """Whether it needs the scores of several trainings, which are known of the originals alone."""
-        return "scores" in SELECTORS[self.kind].reads
+        return "scores" in self.declared.reads
 
     @property
     def reads_features(self) -> bool:
         """Whether it looks at the images through a network's embedding."""
-        return "features" in SELECTORS[self.kind].reads
+        return "features" in self.declared.reads
 
     @property
     def reads_logits(self) -> bool:
         """Whether it needs the network's logits beside the embedding."""
-        kind = SELECTORS[self.kind]
-        return "logits" in kind.reads or ("features" in kind.reads and self.features != "embedding")
+        return "logits" in self.declared.reads or (self.reads_features and self.features != "embedding")
 
     @property
     def reads_pixels(self) -> bool:
         """Whether it looks at the images themselves."""
-        return "pixels" in SELECTORS[self.kind].reads
+        return "pixels" in self.declared.reads
 
 
 class Autoencoder(Block):

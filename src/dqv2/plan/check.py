@@ -34,8 +34,8 @@ def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None
     block = config.datasets[dataset]
     if size and size > block.size:
         yield f"Tobias size {size} is finer than the {block.size} pixels of datasets.{dataset}"
-    if mask and config.masks[mask].source == "object" and block.kind not in KNOWS_OBJECTS:
-        yield f"mask {mask} (source object) needs a set that knows its objects; {dataset} does not"
+    if mask and config.masks[mask].reads_objects and block.kind not in KNOWS_OBJECTS:
+        yield f"mask {mask} (source {config.masks[mask].source}) needs a set that knows its objects; {dataset} does not"
 
 
 def redraws(config: Config, run: Run) -> bool:
@@ -54,7 +54,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
-    if selector.kind == "published" and selection.mask:
+    if selector.declared.gives == "list" and selection.mask:
         yield f"{selection.selector} is a list of originals, and mixture {selection.mixture} has Tobias images"
     if selector.reads_scores:
         if mixture.tobias:
@@ -65,7 +65,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
         if not config.backbones[selection.backbone].epochs:
             yield f"selector {selection.selector} scores by training, and backbone {selection.backbone} has no epochs"
     whole = mixture.originals if mixture.budget == "originals" else 1
-    if selector.kind == "ccs" and run.keep_ratio > whole * (1 - selector.prune_hardest):
+    if "prune_hardest" in selector.used and run.keep_ratio > whole * (1 - selector.prune_hardest):
         yield (
             f"selector {selection.selector} drops {selector.prune_hardest:g} of the images as too hard, so keep_ratio "
             f"{run.keep_ratio:g} is more than there is: lower selectors.{selection.selector}.prune_hardest"

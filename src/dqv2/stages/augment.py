@@ -38,11 +38,13 @@ class Augment(Stage):
         from dqv2.semantic.overlap import iou_of_images
         from dqv2.semantic.recipe import make_recipe
         from dqv2.semantic.sources import mask_saliency
+        from dqv2.semantic.table import MASK_SOURCES
 
         options, size = job.options, int(job.wildcards.size)
         pack = Pack.open(job.input.train)
         known = pack.objects is not None
-        objects = torch.from_numpy(np.array(pack.objects)) if known and options["source"] == "object" else None
+        reads = MASK_SOURCES[options["source"]].reads
+        objects = torch.from_numpy(np.array(pack.objects)) if known and reads == "objects" else None
         with job.clock():
             maps = mask_saliency(
                 options["source"],

@@ -47,13 +47,12 @@ class Bin(Stage):
     def work(self, reckoning, w):
         s = reckoning.plan.selection(w)
         selector, images, units = reckoning.config.selectors[s.selector], reckoning.pool(s), {}
-        if selector.reads_features and selector.kind != "score_bins":
+        if selector.reads_features and "score" not in selector.used:
             n = reckoning.sizes(s.dataset)
             net = reckoning.net_of_pass(s.dataset, reckoning.config.backbones[s.backbone])
             gradient = n.classes if selector.features != "embedding" else 0
             numbers = reckoning.facts(net, n.classes).embedding + gradient
-            kind = "graphcut_bins" if selector.kind == "adaptive_bins" else selector.kind
-            units[f"select {kind}"] = images**2 / n.classes * numbers
+            units[f"select {selector.kind}"] = images**2 / n.classes * numbers
         return reckoning.work(units=units, spread=True, bytes=images * reckoning.ROW)
 
     def run(self, job):
@@ -82,7 +81,7 @@ class Bin(Stage):
             write_pool(job.output.bins, divided, pack)
         filled, asked = len(np.unique(divided.bins[divided.bins >= 0])), divided.bins.max() + 1
         logger.info("%d images in %d bins", len(pool), filled)
-        if job.options["selector"]["kind"].endswith("_bins") and filled < asked:
+        if "n_bins" in job.options["selector"] and filled < asked:
             logger.warning(
                 "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
                 job.wildcards.selection,

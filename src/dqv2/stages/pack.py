@@ -35,10 +35,13 @@ class Pack(Stage):
         return f"{block.title}, {block.size} px"
 
     def work(self, reckoning, w):
+        from dqv2.data.published import KNOWN_SETS
+
         block, n = reckoning.config.datasets[w.dataset], reckoning.sizes(w.dataset)
         images = n.train + n.validation + n.test
         streamed = getattr(block, "storage", "packed") == "streamed"
-        decoded = 0 if block.kind in ("digits", "cifar10") else images
+        known = KNOWN_SETS.get(block.kind)
+        decoded = 0 if block.kind == "digits" or (known and not known.streams) else images
         pixels = 0 if streamed else 3 * block.size**2
         return reckoning.work(units={"decode": decoded}, spread=True, bytes=images * (pixels + reckoning.ROW))
 

@@ -14,7 +14,7 @@ class Sample(Stage):
 
     def reads(self, plan, w):
         selector = plan.selection(w).selector
-        published = plan.config.selectors[selector].kind == "published"
+        published = plan.config.selectors[selector].declared.gives == "list"
         return {
             "train": plan.file("pack", "train", w),
             "bins": [] if published else [plan.file("bin", "bins", w)],
@@ -32,17 +32,14 @@ class Sample(Stage):
 
     @staticmethod
     def _drawn(selector):
-        """How a coreset is drawn from what the selector leaves; see `dqv2.select.coreset.draw`."""
-        if selector.kind == "published":
+        """How a coreset is drawn from what the selector leaves."""
+        from dqv2.select.table import SAMPLERS
+
+        if selector.declared.gives == "list":
             return "the published list"
         if selector.kind == "random":  # all in one bin
             return "at random, the same share of every class"
-        return {
-            "bins": "the same share of every bin",
-            "adaptive": "from every bin by its size and importance",
-            "strata": "the same number from every stratum",
-            "rank": "the first of every class",
-        }[selector.sampler]
+        return SAMPLERS[selector.sampler].what
 
     def work(self, reckoning, w):
         return reckoning.work(bytes=reckoning.kept(w) * reckoning.ROW)
