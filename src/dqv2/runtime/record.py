@@ -112,6 +112,7 @@ def used() -> dict[str, float]:
 
 @cache
 def versions() -> dict[str, str]:
+    """Of Python and the libraries that results may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
