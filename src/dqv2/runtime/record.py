@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import xxhash
 
 from dqv2.stages import record_of
@@ -98,6 +99,11 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
 def written(outputs: dict[str, Any]) -> dict[str, str]:
     """The checksum of each output, by its path; but for the record's own."""
     return {file: checksum(file) for name, file in outputs.items() if name != "record"}
+
+
+def memory_now() -> float:
+    """The memory of this process, in MB: of a job that is about to begin it is libraries, which others may share."""
+    return round(psutil.Process().memory_info().rss / 1e6, 1)
 
 
 def used() -> dict[str, float]:
