@@ -60,17 +60,20 @@ class Walk:
     def job_making(self, file: str) -> PlannedJob | None:
         """The job that makes a file; None where no stage does."""
         if file not in self._making:
-            below = file.removeprefix(f"{self.root}/")
-            if below.startswith(f"{self.figures}/"):
-                below = below.replace(self.figures, "paper_figures", 1)
-            found = None
-            for each, _, axes in makers(below):
-                axes.pop("figures", None)
-                if each.makes(self, Wildcards(**axes)):
-                    found = PlannedJob(each, tuple(sorted(axes.items())))
-                    break
-            self._making[file] = found
+            self._making[file] = self._find(file)
         return self._making[file]
+
+    def _find(self, file: str) -> PlannedJob | None:
+        below = file.removeprefix(f"{self.root}/")
+        if file.startswith(f"{self.figures}/"):
+            below = file.replace(self.figures, "paper_figures", 1)
+        for each, output, axes in makers(below):
+            if below == file != self.file(each.name, output, axes | {"figures": self.figures}):
+                continue  # of another run
+            axes.pop("figures", None)
+            if axes.get("experiment", "") in ("", *self.rows) and each.makes(self, Wildcards(**axes)):
+                return PlannedJob(each, tuple(sorted(axes.items())))
+        return None
 
     def reads(self, job: PlannedJob) -> dict[str, Any]:
         """What a job reads, by name."""
