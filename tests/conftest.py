@@ -4,23 +4,15 @@ import copy
 from pathlib import Path
 
 import pytest
-import yaml
+
+from dqv2.config import read_files
 
 ROOT = Path(__file__).parents[1]
 
 
 def merged(*files):
-    """config.yaml with overlays on top, as Snakemake merges them."""
-
-    def update(into, new):
-        for key, value in new.items():
-            into[key] = update(into.get(key) or {}, value) if isinstance(value, dict) else value
-        return into
-
-    values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    for file in files:
-        update(values, yaml.safe_load((ROOT / "config" / file).read_text()))
-    return values
+    """config.yaml with overlays of config/ on top, as Snakemake merges them."""
+    return read_files([ROOT / "config" / file for file in files], ROOT / "config.yaml")
 
 
 @pytest.fixture
