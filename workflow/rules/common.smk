@@ -55,7 +55,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.AXES,
+    **paths.AXES | PLAN.names(),
 
 
 def planned(job):
@@ -81,7 +81,7 @@ def options(name):
 def log_of(name):
     """The log of a stage's jobs, where its records are: logs/<run>/... for results/<run>/.../record.json."""
     kept = stage(name).writes.get("record", f"{name}/{{root}}/{{archive}}/record.json")
-    return f"{PLAN.logs}/{kept.removesuffix('/record.json')}.log"
+    return f"{PLAN.logs}/{os.path.dirname(kept)}.log"
 
 
 def cores(name):
