@@ -120,7 +120,8 @@ def test_a_coreset_of_ones_own_messy_folder(project, own):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"]["ids.csv"] == hashlib.sha256((folder / "ids.csv").read_bytes()).hexdigest()
     assert manifest["provenance"]["keep_ratio"] == 0.5
-    assert manifest["provenance"]["bin"]["selector"]["kind"] == "graphcut_bins"
+    stages = {each["stage"]: each["options"] for each in manifest["provenance"]["stages"]}
+    assert stages["bin"]["selector"]["kind"] == "graphcut_bins"
     assert project.waiting("coresets", "--configfile", *config, config=None) == {}
 
     # A folder that has changed is said, not packed in silence: nor is its coreset

@@ -101,7 +101,10 @@ def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(smoke):
         with Image.open(folder / row["image"]) as image:
             np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
     making = json.loads((folder / "manifest.json").read_text())["provenance"]
-    assert making["pixels"]["step"] == "mae"
+    stages = {each["stage"]: each["options"] for each in making["stages"]}
+    assert stages["pixels"]["step"] == "mae"
+    assert stages["bin"]["selector"]["kind"] == "graphcut_bins"
+    assert making["keep_ratio"] == 0.1
     assert making["autoencoder_sha256"] == str(redrawn["weights"])
 
 
