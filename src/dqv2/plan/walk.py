@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -84,6 +85,15 @@ class Walk:
     def options(self, job: PlannedJob) -> dict[str, Any]:
         """What a job's result depends on besides what it reads: its rule's params."""
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
+
+    def names(self) -> dict[str, str]:
+        """Axis -> the names that it can have in this plan's paths, as a pattern: a file of any other is no stage's."""
+        config = self.config
+        known: dict[str, Iterable[str]] = {"selection": dict.fromkeys(path for _, path in self.selections)}
+        known |= {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
+        known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
+        known |= {"selector": config.selectors}
+        return {axis: "|".join(map(re.escape, found)) or "(?!)" for axis, found in known.items()}
 
     def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
         """Every job that files need, each with the jobs that it reads, in an order in which they can run."""
