@@ -53,6 +53,7 @@ def run(slurm, docs, tmp_path_factory):
     local = copy(tmp_path_factory.mktemp("local"))
     local.snakemake("--config", *CONFIG)
     project = copy(tmp_path_factory.mktemp("cluster"))
+    ask_for_more_memory(project.folder / "profiles/slurm/config.yaml")
     folder = ROOT / ".venv/bin"
     scripts = folder if (folder / "snakemake").exists() else Path(sys.executable).parent
     env = os.environ | slurm.env
@@ -104,6 +105,15 @@ def run(slurm, docs, tmp_path_factory):
     assert done.returncode == 0, text
     assert len(events) == len(commands), text
     return SimpleNamespace(project=project, local=local, shell=shell, text=text, logs=logs, events=events)
+
+
+def ask_for_more_memory(profile):
+    """As the profile and the page say in their example for trainings."""
+    text, found = re.subn(r"train: \*model +# .*(\{.*\})", r"train: \1", profile.read_text())
+    assert found == 1
+    assert "train: {<<: *model, mem_mb: 32000 * attempt}" in text
+    assert "train: {<<: *model, mem_mb: 32000 * attempt}" in (ROOT / "docs/cluster.md").read_text()
+    profile.write_text(text)
 
 
 @contextmanager
@@ -162,8 +172,8 @@ def test_a_group_asks_for_its_largest_job_and_the_time_of_all_and_for_more_at_ea
     assert devices == {"early": 1, "select": 0, "train": 1}
     cancelled = next(event.job for event in run.events if event.selection == CANCELLED)
     again = re.search(r"in the SLURM job (\d+)", train_log(run.project, CANCELLED).read_text())[1]
-    assert asked(cancelled) == ["16000M", "13:00:00"], "of a training; 720 and 60 minutes"
-    assert asked(again) == ["32000M", "1-02:00:00"], "both twice"
+    assert asked(cancelled) == ["32000M", "13:00:00"], "of a training, as the profile has it; 720 and 60 minutes"
+    assert asked(again) == ["64000M", "1-02:00:00"], "both twice"
 
 
 def test_devices_are_disjoint(run):
@@ -213,10 +223,14 @@ def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs
     assert "Nothing to be done" in dry.stdout + dry.stderr
     assert run.shell(docs.command(f"{RUN} --unlock")).returncode == 0
     # The paper's data is not here, so no more than what would be done
-    for command in ("snakemake --profile profiles/slurm", "snakemake --cores all --resources gpu=4"):
+    of_one_machine = "snakemake --cores all --resources gpu="
+    shared = f"{of_one_machine}8 --default-resources jobs_per_gpu=2"
+    for command in ("snakemake --profile profiles/slurm", f"{of_one_machine}4", shared):
         plan = run.shell(docs.command(command), "-n")
         assert plan.returncode == 0, plan.stderr
-        assert "rule train:" in plan.stdout + plan.stderr
+        trainings = re.findall(r"^ *rule train:(?:\n.+)*?\n *resources: (.*)", plan.stdout + plan.stderr, re.M)
+        assert len(trainings) == 510
+        assert all(("jobs_per_gpu=2" in asked) == (command == shared) for asked in trainings)
 
 
 def test_each_command_of_the_page_was_run(run, docs):
