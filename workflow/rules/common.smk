@@ -55,7 +55,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.AXES,
+    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
 
 
 def planned(job):
