@@ -112,6 +112,7 @@ def used() -> dict[str, float]:
 
 @cache
 def versions() -> dict[str, str]:
+    """Of Python and of the libraries that results depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
