@@ -67,7 +67,7 @@ def published_bins_of(everything, n_bins=10):
 def in_child(n, d, which):
     """What `child` prints in a process of its own."""
     command = [sys.executable, __file__, f"{n}x{d}", "--child", which]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def child(n, d, which):

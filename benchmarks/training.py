@@ -148,7 +148,7 @@ class Bench:
             command += ["--amp", "--amp-dtype", "bfloat16"]
         threads = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
         done = subprocess.run(
-            [*map(str, command), "--output", str(root / "output")], env=threads, capture_output=True, text=True
+            [*map(str, command), "--output", str(root / "output")], env=threads, capture_output=True, encoding="utf-8"
         )
         found = [float(m[3]) for m in LINE.finditer(done.stdout + done.stderr) if m[2] == "100"]
         if done.returncode or len(found) != epochs:

@@ -9,8 +9,9 @@ from dqv2 import paths
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
-from dqv2.runtime import preload, warm
+from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
+from dqv2.runtime.record import commit
 from dqv2.stages import Wildcards, all_stages, stage
 
 try:
@@ -33,9 +34,9 @@ def before_the_first_job():
         raise WorkflowError(str(error)) from None
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
-    preload.note_commit()
+    os.environ["DQV2_COMMIT"] = commit() or ""  # git is asked once a run, not once a job
     if workflow.local_exec and len(needed) > 2:  # a cluster's jobs share a start-up by Snakemake's groups
-        WARM = warm.start(preload.MODULES, "dqv2.runtime.job:run_job")
+        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
 
 
 def lift_the_limit_of_jobs_a_second():

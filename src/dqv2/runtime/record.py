@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import xxhash
 
 from dqv2.stages import record_of
@@ -100,6 +101,11 @@ def written(outputs: dict[str, Any]) -> dict[str, str]:
     return {file: checksum(file) for name, file in outputs.items() if name != "record"}
 
 
+def memory_now() -> float:
+    """The memory of this process, in MB: of a job that is about to begin it is libraries, which others may share."""
+    return round(psutil.Process().memory_info().rss / 1e6, 1)
+
+
 def used() -> dict[str, float]:
     """What this process and those that it started took: CPU seconds, and the largest memory of one in MB."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -112,7 +118,7 @@ def used() -> dict[str, float]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and of the libraries that results depend on."""
+    """Of Python and the libraries that results may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 

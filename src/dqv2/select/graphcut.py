@@ -51,7 +51,7 @@ def graphcut_bins(
     _check_lam(lam)
     threads = torch.get_num_threads()
     with torch_threads(1):
-        classes = _classes(labels, check_features(features))
+        classes = members_of_classes(labels, check_features(features))
         budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
         rank = _ranks(features, classes, budgets, lam, max_bytes, threads).numpy()
     bins = np.empty(len(rank), dtype=np.int64)
@@ -71,7 +71,7 @@ def graphcut_order(
     _check_lam(lam)
     threads = torch.get_num_threads()
     with torch_threads(1):
-        classes = _classes(labels, check_features(features))
+        classes = members_of_classes(labels, check_features(features))
         rank = _ranks(features, classes, [[len(c)] for c in classes], lam, max_bytes, threads)
     return rank.to(device_of(features))
 
@@ -158,7 +158,7 @@ def _ranks_in_groups(
     return sorted(set(range(len(classes))) - set(small))
 
 
-def _classes(labels: Tensor | None, n: int) -> list[Tensor]:
+def members_of_classes(labels: Tensor | None, n: int) -> list[Tensor]:
     """Indices of each class, ascending; one class of all items without labels."""
     if labels is None:
         return [torch.arange(n)]

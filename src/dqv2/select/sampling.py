@@ -24,7 +24,7 @@ def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, gener
     are then drawn uniformly without replacement within (bin, class). Raises ValueError for other shapes or
     values.
     """
-    count = keep_count(keep, _length(bins, "bins"))
+    count = keep_count(keep, check_vector(bins, "bins"))
     bin_id = bins.cpu().unique(return_inverse=True)[1]
     counts = largest_remainder(torch.bincount(bin_id), count)
     return _draw(bin_id, labels, counts, generator).to(bins.device)
@@ -61,7 +61,7 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
 
     bins: int[N] in 0..B-1, none empty; importance: float[B], finite and above 0; keep as in `sample_bins`.
     """
-    _length(bins, "bins")
+    check_vector(bins, "bins")
     sizes = filled_bin_sizes(bins)
     importance = importance.cpu().double()
     if importance.shape != sizes.shape or not bool((importance.isfinite() & (importance > 0)).all()):
@@ -119,7 +119,7 @@ def sample_ranked(rank: Tensor, labels: Tensor | None, keep: float | int) -> Ten
     rank: int[N] or float[N], such as `graphcut_order` gives, ties to the lowest index; K as in `sample_bins`,
     shared among the classes by largest remainder. Raises ValueError for NaN ranks and wrong shapes.
     """
-    n = _length(rank, "rank", integer=False)
+    n = check_vector(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
     group = _class_ids(labels, n, "rank")
@@ -157,7 +157,7 @@ def _class_ids(labels: Tensor | None, n: int, name: str) -> Tensor:
     """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
-    if _length(labels, "labels") != n:
+    if check_vector(labels, "labels") != n:
         raise ValueError(f"{name} has {n} items and labels {len(labels)}; both need one entry an item")
     return labels.cpu().unique(return_inverse=True)[1]
 
@@ -194,7 +194,8 @@ def _first_of_each_group(group: Tensor, priority: Tensor, take: Tensor) -> Tenso
     return order[place < take[ordered]].sort().values
 
 
-def _length(values: Tensor, name: str, *, integer: bool = True) -> int:
+def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
+    """Number of entries; raises ValueError unless `values` is [N] with N at least 1, and (if `integer`) of integers."""
     if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0:
         got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"{name} must be a tensor of one dimension with one entry an item, got {got}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dqv2.select.sampling import _length, filled_bin_sizes
+from dqv2.select.sampling import check_vector, filled_bin_sizes
 from dqv2.select.similarity import Features, check_features, cosine, device_of
 
 _GREY = (0.299, 0.587, 0.114)
@@ -44,7 +44,7 @@ def bin_importance(bins: Tensor, texture: Tensor, features: Features) -> Tensor:
     `GradientFeatures`. Raises ValueError for other shapes and where a bin's mean similarity is not above 0.
     """
     n = check_features(features)
-    if _length(bins, "bins") != n or _length(texture, "texture", integer=False) != n:
+    if check_vector(bins, "bins") != n or check_vector(texture, "texture", integer=False) != n:
         raise ValueError(
             f"bins has {len(bins)} items, texture {len(texture)} and features {n}; all need one entry an item"
         )

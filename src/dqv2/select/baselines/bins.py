@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqv2.select.baselines.scores import check_scores, rank_by_score
-from dqv2.select.graphcut import _classes, bin_sizes, check_positive
+from dqv2.select.graphcut import bin_sizes, check_positive, members_of_classes
 from dqv2.select.sampling import keep_count, sample_strata
 
 
@@ -21,7 +21,7 @@ def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10
     """
     rank = rank_by_score(scores).cpu()
     check_positive(n_bins, "n_bins")
-    classes = _classes(labels, len(rank))
+    classes = members_of_classes(labels, len(rank))
     bins = torch.empty_like(rank)
     for members, sizes in zip(classes, bin_sizes([len(c) for c in classes], int(n_bins)), strict=True):
         bins[members[rank[members].argsort()]] = torch.arange(int(n_bins)).repeat_interleave(torch.tensor(sizes))
@@ -45,7 +45,7 @@ def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> T
     check_positive(n, "n")
     check_positive(n_bins, "n_bins")
     bins = torch.empty(int(n), dtype=torch.int64)
-    bins[torch.cat(_classes(labels, int(n)))] = torch.arange(int(n)) % int(n_bins)
+    bins[torch.cat(members_of_classes(labels, int(n)))] = torch.arange(int(n)) % int(n_bins)
     return bins
 
 

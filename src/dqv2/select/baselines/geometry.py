@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.graphcut import MAX_BYTES, _classes
+from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix, device_of, refuse_rows
 
 
@@ -111,7 +111,7 @@ def order_by_class(features: Features, labels: Tensor | None, one_class: Callabl
     """Rank of each item within its class, int64[N], where `one_class` gives the items of a class in order."""
     n = check_finite(features)
     rank = torch.empty(n, dtype=torch.int64)
-    for members in _classes(labels, n):
+    for members in members_of_classes(labels, n):
         rank[members[torch.from_numpy(one_class(products(features, members)))]] = torch.arange(len(members))
     return rank.to(device_of(features))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dqv2.apportion import largest_remainder
 from dqv2.select.baselines.geometry import Products, check_finite, first_largest, order_by_class, products
-from dqv2.select.graphcut import MAX_BYTES, _classes
+from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.sampling import keep_count
 from dqv2.select.similarity import Features, device_of
 
@@ -47,7 +47,7 @@ def gradmatch(
     """
     n = check_finite(features)
     _check_lam(lam)
-    classes = _classes(labels, n)
+    classes = members_of_classes(labels, n)
     counts = largest_remainder(torch.tensor([len(c) for c in classes]), keep_count(keep, n))
     weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
     for members, count in zip(classes, counts.tolist(), strict=True):
