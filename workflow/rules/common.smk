@@ -34,7 +34,9 @@ def before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     note_commit()
-    if workflow.local_exec and not workflow.touch and len(needed) > 2:  # a cluster's jobs share a start-up by Snakemake's groups
+    if (
+        workflow.local_exec and not workflow.touch and len(needed) > 2
+    ):  # a cluster's jobs share a start-up by Snakemake's groups
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
 
 
@@ -55,7 +57,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.AXES | PLAN.names(),
+    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()) | PLAN.names(),
 
 
 def planned(job):

@@ -62,7 +62,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def checksums_of(files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Name -> for each file its path, its checksum, and the digest of the record of the job that made it.
 
-    The checksum is what the record says; of a file that no record knows it is computed.
+    The checksum is what the record says; of a file that no record knows, or that is newer than its record, it is
+    computed.
     """
     return {
         name: [_known(file) for file in ([found] if isinstance(found, str) else found)] for name, found in files.items()
@@ -74,6 +75,8 @@ def _known(file: str) -> dict[str, Any]:
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
     kept = read(beside)["outputs"].get(file)
+    if Path(file).stat().st_mtime > beside.stat().st_mtime:  # somebody's hand was on it
+        kept = None
     return {"file": file, "checksum": kept or checksum(file), "record": checksum(beside)}
 
 
