@@ -123,12 +123,22 @@ def test_a_file_asked_for_by_its_path_makes_its_own_chain_alone(project, coreset
     assert {job.seed for job in listed} == {None, "0"}
 
 
-def test_a_file_of_no_experiment_is_refused_in_a_sentence(project):
-    done = project.snakemake("-n", f"{CORESETS}/o100/nonsense/keep-0.1/seed-0/coreset.csv", check=False)
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (
+            "coreset/o100/nonsense/keep-0.1/seed-0/coreset.csv",
+            "no experiment among the targets selects 'o100/nonsense'",
+        ),
+        ("early/nonsense/seed-0/model.pt", "the configuration has no backbone 'nonsense'"),
+    ],
+)
+def test_a_file_of_nothing_that_is_configured_is_refused_in_a_sentence(project, path, sentence):
+    done = project.snakemake("-n", f"results/smoke/digits/{path}", check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
+    assert sentence in said
     assert "Traceback" not in said
-    assert "o100/nonsense" in said
 
 
 # -- what Snakemake prints of a run -----------------------------------------------------------------------------------

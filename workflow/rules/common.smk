@@ -57,7 +57,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()) | PLAN.names(),
+    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
 
 
 def planned(job):
@@ -66,8 +66,16 @@ def planned(job):
 
 
 def reads(name, file):
-    """What a stage reads under this name: a function of a job's wildcards."""
-    return lambda wildcards: PLAN.reads(PlannedJob(stage(name), tuple(sorted(wildcards.items()))))[file]
+    """What a stage reads under this name: a function of a job's wildcards.
+
+    Of a path that names what the configuration has not, it is a sentence: Snakemake prints it as the file that is
+    missing, and a traceback where a function of a rule raises."""
+
+    def found(wildcards):
+        job = PlannedJob(stage(name), tuple(sorted(wildcards.items())))
+        return PLAN.unknown(job) or PLAN.reads(job)[file]
+
+    return found
 
 
 def writes(name, file):

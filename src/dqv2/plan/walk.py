@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -86,14 +85,17 @@ class Walk:
         """What a job's result depends on besides what it reads: its rule's params."""
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
 
-    def names(self) -> dict[str, str]:
-        """Axis -> the names that it can have in this plan's paths, as a pattern: a file of any other is no stage's."""
-        config = self.config
-        known: dict[str, Iterable[str]] = {"selection": dict.fromkeys(path for _, path in self.selections)}
-        known |= {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
+    def unknown(self, job: PlannedJob) -> str | None:
+        """What a job's paths name that this plan has not, in a sentence; None where it has all of it."""
+        config, w = self.config, vars(job.w)
+        known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
         known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
-        known |= {"selector": config.selectors}
-        return {axis: "|".join(map(re.escape, found)) or "(?!)" for axis, found in known.items()}
+        for axis, names in known.items():
+            if axis in w and w[axis] not in names:
+                return f"the configuration has no {axis} {w[axis]!r}"
+        if "selection" in w and (w["dataset"], w["selection"]) not in self.selections:
+            return f"no experiment among the targets selects {w['selection']!r} from {w['dataset']}"
+        return None
 
     def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
         """Every job that files need, each with the jobs that it reads, in an order in which they can run."""
