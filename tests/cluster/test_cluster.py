@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.workflow.conftest import copy
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # of one run for all; minutes on an idle machine
 
 # Few stages, and trainings long enough to be met while they run
 CONFIG = [
