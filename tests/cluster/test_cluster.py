@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.workflow.conftest import copy
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # of one run for all; minutes on an idle machine
 
 # Few stages, and trainings long enough to be met while they run
 CONFIG = [
@@ -38,7 +38,7 @@ def train_log(project, selection):
     return project.folder / f"logs/smoke/digits/train/{selection}/keep-0.1/resnet8/seed-0.log"
 
 
-def wait_for(what, seconds=240):
+def wait_for(what, seconds=900):
     end = time.time() + seconds
     while time.time() < end:
         if found := what():
@@ -85,8 +85,8 @@ def run(slurm, docs, tmp_path_factory):
             with standing_still(process):
                 wait_for(lambda: is_told(process), 100)
             began = time.time()
-        seconds = wait_for(lambda: "keeps a checkpoint" in log.read_text() and time.time() - began, 20)
-        wait_for(lambda: "gave back device" in log.read_text(), 10)
+        seconds = wait_for(lambda: "keeps a checkpoint" in log.read_text() and time.time() - began, 30)
+        wait_for(lambda: "gave back device" in log.read_text(), 30)
         logs[selection] = log.read_text()
         events.append(SimpleNamespace(selection=selection, job=job, seconds=seconds))
 
@@ -98,7 +98,7 @@ def run(slurm, docs, tmp_path_factory):
     threads = [threading.Thread(target=interrupt, args=pair) for pair in commands.items()]
     for thread in threads:
         thread.start()
-    done = shell(docs.command(RUN), *QUICK, *TOGETHER, "--config", *CONFIG, timeout=900)
+    done = shell(docs.command(RUN), *QUICK, *TOGETHER, "--config", *CONFIG, timeout=1500)
     for thread in threads:
         thread.join(timeout=10)
     text = done.stdout + done.stderr
@@ -231,6 +231,13 @@ def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs
         trainings = re.findall(r"^ *rule train:(?:\n.+)*?\n *resources: (.*)", plan.stdout + plan.stderr, re.M)
         assert len(trainings) == 510
         assert all(("jobs_per_gpu=2" in asked) == (command == shared) for asked in trainings)
+        if "slurm" in command:
+            paper = plan.stdout + plan.stderr
+
+    jobs, submissions = re.search(r"The paper's ([\d,]+) jobs are (\d+) submissions", docs.text).groups()
+    alone, grouped = (len(re.findall(p, paper, re.M)) for p in (r"^rule (?:pack|score|pixels):", r"Group job "))
+    assert int(submissions) == alone + grouped
+    assert int(jobs.replace(",", "")) == alone + len(re.findall(r"^    rule ", paper, re.M))
 
 
 def test_each_command_of_the_page_was_run(run, docs):
