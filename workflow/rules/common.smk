@@ -1,6 +1,5 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
 import os
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -11,7 +10,7 @@ from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
-from dqv2.runtime.record import commit
+from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
 try:
@@ -34,8 +33,10 @@ def before_the_first_job():
         raise WorkflowError(str(error)) from None
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
-    os.environ["DQV2_COMMIT"] = commit() or ""  # git is asked once a run, not once a job
-    if workflow.local_exec and len(needed) > 2:  # a cluster's jobs share a start-up by Snakemake's groups
+    note_commit()
+    if (
+        workflow.local_exec and not workflow.touch and len(needed) > 2
+    ):  # a cluster's jobs share a start-up by Snakemake's groups
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
 
 
@@ -56,7 +57,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
+    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()) | PLAN.names(),
 
 
 def planned(job):
@@ -80,9 +81,8 @@ def options(name):
 
 
 def log_of(name):
-    """The log of a stage's jobs, where its records are: logs/<run>/... for results/<run>/.../record.json."""
-    kept = stage(name).writes.get("record", f"{name}/{{root}}/{{archive}}/record.json")
-    return f"{PLAN.logs}/{kept.removesuffix('/record.json')}.log"
+    """The log of a stage's jobs."""
+    return f"{PLAN.logs}/{stage(name).log}"
 
 
 def cores(name):

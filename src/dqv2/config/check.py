@@ -24,6 +24,7 @@ from dqv2.config.data import KINDS, Augment, Dataset, Digits
 from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
 
 BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
+BLOCKS_AT_THE_TOP += ("methods", "experiments")
 # Keys that there were once -> what to write in their place
 RETIRED = {
     "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
@@ -31,7 +32,6 @@ RETIRED = {
     "needs": "memory and time stand in the rules, and are changed by set-resources of a profile or the command line",
     "jobs_per_gpu": "it is a resource now: snakemake --default-resources jobs_per_gpu=2",
 }
-BLOCKS_AT_THE_TOP += ("methods", "experiments")
 
 
 def load_config(values: dict[str, Any]) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -60,17 +61,20 @@ class Walk:
     def job_making(self, file: str) -> PlannedJob | None:
         """The job that makes a file; None where no stage does."""
         if file not in self._making:
-            below = file.removeprefix(f"{self.root}/")
-            if below.startswith(f"{self.figures}/"):
-                below = below.replace(self.figures, "paper_figures", 1)
-            found = None
-            for each, _, axes in makers(below):
-                axes.pop("figures", None)
-                if each.makes(self, Wildcards(**axes)):
-                    found = PlannedJob(each, tuple(sorted(axes.items())))
-                    break
-            self._making[file] = found
+            self._making[file] = self._find(file)
         return self._making[file]
+
+    def _find(self, file: str) -> PlannedJob | None:
+        below = file.removeprefix(f"{self.root}/")
+        if file.startswith(f"{self.figures}/"):
+            below = file.replace(self.figures, "paper_figures", 1)
+        for each, output, axes in makers(below):
+            if below == file != self.file(each.name, output, axes | {"figures": self.figures}):
+                continue  # of another run
+            axes.pop("figures", None)
+            if axes.get("experiment", "") in ("", *self.rows) and each.makes(self, Wildcards(**axes)):
+                return PlannedJob(each, tuple(sorted(axes.items())))
+        return None
 
     def reads(self, job: PlannedJob) -> dict[str, Any]:
         """What a job reads, by name."""
@@ -81,6 +85,15 @@ class Walk:
     def options(self, job: PlannedJob) -> dict[str, Any]:
         """What a job's result depends on besides what it reads: its rule's params."""
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
+
+    def names(self) -> dict[str, str]:
+        """Axis -> the names that it can have in this plan's paths, as a pattern: a file of any other is no stage's."""
+        config = self.config
+        known: dict[str, Iterable[str]] = {"selection": dict.fromkeys(path for _, path in self.selections)}
+        known |= {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
+        known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
+        known |= {"selector": config.selectors}
+        return {axis: "|".join(map(re.escape, found)) or "(?!)" for axis, found in known.items()}
 
     def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
         """Every job that files need, each with the jobs that it reads, in an order in which they can run."""

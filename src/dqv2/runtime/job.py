@@ -165,6 +165,8 @@ def run_job(request: dict[str, Any]) -> int:
     began = time.perf_counter()
     job = Job(request)
     log_to(job.log)
+    if number := os.environ.get("SLURM_JOB_ID"):
+        logger.info("in the SLURM job %s", number)
     try:
         with stop_signals(), _devices(job):
             _work(job, began)
