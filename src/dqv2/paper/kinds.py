@@ -18,7 +18,7 @@ class FigureKind:
         name: the `kind` of the configuration's figures.
         arrange: `module:function`, imported when it is used: (frame, spec) -> (frame, spec), with what the kind fills
             in where the spec says nothing.
-        paint: `module:function`: (axes, frame, references, xs, hues, spec) -> handles for the legend.
+        paint: `module:function`: (axes, frame, xs, hues, spec) -> handles for the legend.
         what: what it shows, one line.
         columns: whether each hue takes a column of its own, so that several need the page's full width.
     """

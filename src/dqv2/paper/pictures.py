@@ -39,28 +39,26 @@ def picture_grid(
     with style.context():
         probe = style.new_figure(width, 1)
         titles = [layout.wrap(probe, title, 8, cell) or title for title in images]
-        foot = layout.wrap_note(probe, note, style.SMALL, width - 2 * layout.EDGE) if note else ""
-        above = max(title.count("\n") + 1 for title in titles)
-        top = layout.EDGE + above * 8 * layout.LINE / 72 + 0.04 + (0.2 if label else 0)
-        bottom = layout.EDGE + ((foot.count("\n") + 1) * style.SMALL * layout.LINE / 72 + 0.04 if foot else 0)
+        top = layout.EDGE + max(layout.text_height(title, 8) for title in titles) + 0.04 + (0.2 if label else 0)
+        foot = layout.wrap_note(probe, note, width - 2 * layout.EDGE)
+        bottom = layout.EDGE + (layout.text_height(foot, style.SMALL) + 0.04 if note else 0)
         height = top + bottom + rows * cell + (rows - 1) * GUTTER
         figure = style.new_figure(width, height)
-        layout.surround(figure, title=None, label=label, note=note)
+        layout.surround(figure, label=label, note=note)
         figure.set_layout_engine("none")
         for j, (title, batch) in enumerate(zip(titles, images.values(), strict=True)):
+            x = left + j * (cell + GUTTER)
+            level = "bottom" if any("\n" in each for each in titles) else "baseline"  # one line stands on one line
+            look = {"ha": "center", "va": level, "gid": "column"}
+            layout.write(figure, x + cell / 2, height - top + 0.05, title, 8, **look)
             for i, image in enumerate(batch):
-                x, y = left + j * (cell + GUTTER), height - top - cell - i * (cell + GUTTER)
+                y = height - top - cell - i * (cell + GUTTER)
                 ax = figure.add_axes((x / width, y / height, cell / width, cell / height))
                 ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
                 ax.set_axis_off()
-                middle = (y + cell / 2) / height
-                if i == 0:
-                    at = ((x + cell / 2) / width, (y + cell + 0.05) / height)
-                    level = "baseline" if above == 1 else "bottom"  # titles of one line stand on one line
-                    figure.text(*at, title, ha="center", va=level, fontsize=8, linespacing=1, gid="column")
                 if j == 0 and row_titles:
-                    at = ((left - 0.05) / width, middle)
-                    figure.text(*at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row")
+                    look = {"ha": "right", "va": "center", "rotation": 90, "gid": "row"}
+                    layout.write(figure, left - 0.05, y + cell / 2, row_titles[i], 8, **look)
     return figure
 
 
