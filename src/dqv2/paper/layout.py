@@ -139,9 +139,15 @@ def fit_ticks(figure: Figure, grid: Sequence[Axes]) -> None:
     room = [ax.get_window_extent().width / figure.dpi / np.ptp(ax.get_xlim()) * 0.92 for ax in grid]
     broken = [[wrap(figure, text, 8, r) for text in t] for t, r in zip(texts, room, strict=True)]
     slant = any(text is None or text.count("\n") > 2 for t in broken for text in t)
+    most = 0 if slant else max(text.count("\n") for t in broken for text in t)
     for ax, plain, lines in zip(grid, texts, broken, strict=True):
-        look = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slant else {"linespacing": 1.0}
-        ax.set_xticks(range(len(plain)), plain if slant else lines, va="top", **look)
+        if slant:
+            ax.set_xticks(range(len(plain)), plain, rotation=35, ha="right", va="top", rotation_mode="anchor")
+            continue
+        # Text stands on the base line of its last line: with as many lines each, all first lines are level
+        level = [text + "\n " * (most - text.count("\n")) for text in lines]
+        ax.set_xticks(range(len(plain)), level, linespacing=1.0, va="baseline")
+        ax.tick_params(axis="x", pad=10 + 8 * most)
     figure.draw_without_rendering()
 
 
