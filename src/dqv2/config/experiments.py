@@ -59,9 +59,8 @@ class Figure(Block):
     @model_validator(mode="after")
     def _labels(self) -> Figure:
         if any("label" not in entry for entry in self.reference or []):
-            raise ValueError(
-                "each entry of reference needs a label, and columns with their values: {label: all, method: random}"
-            )
+            example = "{label: all, method: random}"
+            raise ValueError(f"each entry of reference needs a label, and columns with their values: {example}")
         return self
 
 
@@ -137,26 +136,26 @@ class Experiment(Arm):
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures or self.export or self.diagram or self.cost):
+        made = ("figure", "pictures", "diagram", "cost", "table", "export")
+        drawn = [name for name in made[:4] if getattr(self, name)]
+        measures = {block.y for block in (self.figure, self.table) if block}
+        apart = "make two experiments of it"
+        if not any(getattr(self, name) for name in made):
             raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
-        if self.storage and not (self.table or self.figure):
+        if self.storage and not measures:
             raise ValueError("storage makes rows to show: add a table or a figure")
-        if self.storage and not {block.y for block in (self.figure, self.table) if block} <= set(STORAGE):
+        if self.storage and not measures <= set(STORAGE):
             raise ValueError(f"with storage, the y of a figure or table is one of {', '.join(STORAGE)}")
-        measures = [block.y for block in (self.figure, self.table) if block]
-        if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
+        if self.overlap != bool(measures & set(OVERLAP)) or (self.overlap and not measures <= set(OVERLAP)):
             raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
         if self.overlap and self.storage:
-            raise ValueError("overlap and storage would be the same table: make two experiments of it")
-        drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
+            raise ValueError(f"overlap and storage would be the same table: {apart}")
         if len(drawn) > 1:
-            raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+            raise ValueError(f"{' and '.join(drawn)} would be the same file: {apart}")
         if self.cost and (self.overlap or self.storage):
-            raise ValueError(
-                "a cost is of trainings, which overlap and storage have none of: make two experiments of it"
-            )
+            raise ValueError(f"a cost is of trainings, which overlap and storage have none of: {apart}")
         if self.diagram and self.table:
-            raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
+            raise ValueError(f"a diagram makes no runs that a table could show: {apart}")
         return self
 
 

@@ -147,6 +147,12 @@ class Host:
     decode: float
     select: Mapping[str, float]
 
+    def rate(self, name: str) -> float:
+        """Units a second; of "select KIND" GraphCut's where that kind was not measured."""
+        if not name.startswith("select "):
+            return getattr(self, name)
+        return self.select.get(name.removeprefix("select ")) or self.select["graphcut_bins"]
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -193,9 +199,8 @@ def _load(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"--rates {file}: {error}") from None
     if not isinstance(found, dict) or not {"devices", "host"} & set(found):
-        raise ConfigError(
-            f"--rates {file}: neither devices nor host in it; python benchmarks/rates.py -o FILE makes one"
-        )
+        makes = "python benchmarks/rates.py -o FILE makes one"
+        raise ConfigError(f"--rates {file}: neither devices nor host in it; {makes}")
     return found
 
 
