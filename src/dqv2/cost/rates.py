@@ -12,7 +12,7 @@ import yaml
 
 from dqv2.config import ConfigError
 
-__all__ = ["Device", "Facts", "Host", "Net", "Rate", "Rates", "read_rates"]
+__all__ = ["Device", "Facts", "Host", "Net", "Rates", "read_rates"]
 
 BUILT_IN = Path(__file__).with_name("rates.yaml")
 PRECISIONS = ("float32", "bfloat16")
@@ -53,23 +53,11 @@ class Net:
 class Facts(NamedTuple):
     """What a network takes, apart from any device: FLOPs an image (2 a multiplication), bytes, numbers."""
 
-    forward: float
-    """FLOPs of one image forward."""
-    train: float
-    """FLOPs of one image forward and backward."""
-    weights: int
-    """Bytes of the weights, float32."""
-    embedding: int
-    """Numbers that the last layer reads."""
-    cells: int
-    """Places of the last feature map."""
-
-
-class Rate(NamedTuple):
-    """Images a second, and whether they were measured on this device for this network."""
-
-    images: float
-    measured: bool
+    forward: float  # FLOPs of one image forward
+    train: float  # and backward
+    weights: int  # bytes, float32
+    embedding: int  # numbers that the last layer reads
+    cells: int  # places of the last feature map
 
 
 @dataclass(frozen=True)
@@ -97,8 +85,8 @@ class Device:
     utilisation: float = 0.0
     note: str = ""
 
-    def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> Rate:
-        """Images a second of a network.
+    def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
+        """Images a second of a network, and whether they were measured on this device.
 
         Args:
             net: the network.
@@ -108,8 +96,8 @@ class Device:
         """
         own = self.networks.get(net.text, {})
         if kind in own:
-            return Rate(own[kind], True)
-        return Rate(self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False)
+            return own[kind], True
+        return self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False
 
     def flops(self, precision: str, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
         """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak.
@@ -207,7 +195,11 @@ def _load(file: Path) -> dict[str, Any]:
 def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     networks = {}
     for entry in block.pop("networks", None) or []:
-        net = _net(entry)
+        keys = ("model", "size", "stem", "input_size", "precision", "compile")
+        args = tuple(sorted((entry.get("args") or {}).items()))
+        net = Net(args=args, **{key: entry[key] for key in keys if key in entry})
+        if net.precision not in PRECISIONS:
+            raise ValueError(f"{net.model}: precision is {' or '.join(PRECISIONS)}, not {net.precision}")
         nets[net.text] = net
         networks[net.text] = {kind: float(entry[kind]) for kind in ("train", "forward") if kind in entry}
         if not networks[net.text] or min(networks[net.text].values()) <= 0:
@@ -219,13 +211,3 @@ def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     if device.float32_share <= 0:
         raise ValueError(f"{name}: float32_share must be above 0")
     return device
-
-
-def _net(entry: dict[str, Any]) -> Net:
-    """The network of an entry; what it does not say is at its default."""
-    optional = {key: entry[key] for key in ("stem", "input_size", "precision", "compile") if key in entry}
-    args = tuple(sorted((entry.get("args") or {}).items()))
-    net = Net(entry["model"], entry["size"], args=args, **optional)
-    if net.precision not in PRECISIONS:
-        raise ValueError(f"{net.model}: precision is {' or '.join(PRECISIONS)}, not {net.precision}")
-    return net

@@ -60,9 +60,10 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")
     for name in ("dataset", "keep_ratio", "seed"):
-        if name in metrics and name in run and not _agree(metrics[name], run[name]):
-            said = f"{name} is {metrics[name]!r}, but the plan says {run[name]!r}"
-            raise ValueError(f"{file}: {said}: another run's file")
+        told, planned = metrics.get(name), run.get(name)
+        both = isinstance(told, int | float) and isinstance(planned, int | float)
+        if None not in (told, planned) and told != planned and not (both and math.isclose(told, planned)):
+            raise ValueError(f"{file}: {name} is {told!r}, but the plan says {planned!r}: another run's file")
     accuracy = metrics.get("test_accuracy")
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool) or not 0 <= accuracy <= 100:
         raise ValueError(f"{file}: test_accuracy is {accuracy!r}, not a percentage from 0 to 100")
@@ -127,21 +128,10 @@ def storage_frame(runs: Sequence[dict[str, Any]], sizes: Sequence[dict[str, tupl
     return _typed(pd.DataFrame(rows))
 
 
-def _agree(measured: Any, planned: Any) -> bool:
-    if isinstance(measured, int | float) and isinstance(planned, int | float):
-        return math.isclose(measured, planned, rel_tol=1e-9)
-    return measured == planned
-
-
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    for name in frame.columns:
-        if name in WHOLE:
-            frame[name] = frame[name].astype("Int64")
-        elif name in WORDS:
-            frame[name] = frame[name].astype("string")
-        elif frame[name].isna().all():
-            frame[name] = frame[name].astype("float64")
-    return frame
+    types = dict.fromkeys(frame.columns[frame.isna().all()], "float64")
+    types |= dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(WORDS, "string")
+    return frame.astype({name: kind for name, kind in types.items() if name in frame})
 
 
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
@@ -157,8 +147,7 @@ def write_text(text: str, file: Path) -> None:
 
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """Read what :func:`write_csv` wrote with the same types: only an empty cell is missing, so a method named
-    "None" keeps its name."""
+    """Read what `write_csv` wrote with the same types: only an empty cell is missing, a method named "None" is none."""
     header = pd.read_csv(file, nrows=0).columns
     words = {name: "string" for name in header if name in WORDS}
     return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))

@@ -30,27 +30,10 @@ class FigureKind:
     columns: bool = False
 
 
-FIGURES: dict[str, FigureKind] = {
-    kind.name: kind
-    for kind in (
-        FigureKind(
-            "methods",
-            arrange="dqv2.paper.figures:methods",
-            paint="dqv2.paper.figures:paint_columns",
-            what="a column for each method",
-            columns=True,
-        ),
-        FigureKind(
-            "line",
-            arrange="dqv2.paper.figures:line",
-            paint="dqv2.paper.figures:paint_lines",
-            what="a line along a number",
-        ),
-        FigureKind(
-            "mixing",
-            arrange="dqv2.paper.figures:mixing",
-            paint="dqv2.paper.figures:paint_lines",
-            what="shares of Tobias images and originals",
-        ),
-    )
-}
+PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"
+KINDS = (
+    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column for each method", columns=True),
+    FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number"),
+    FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals"),
+)
+FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}
