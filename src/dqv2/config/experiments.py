@@ -35,26 +35,31 @@ class Arm(Block):
     trainer: _many(Name) = None
 
 
-class Figure(Block):
-    """A figure made from an experiment's table; `dqv2.paper.figures` explains the keys."""
+class Drawn(Block):
+    """What is made of an experiment's table, whose columns the keys name."""
+
+    y: str = "test_accuracy"
+    where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
+    order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
+    names: dict[str, str] | None = None  # {value: printed name}
+
+
+class Figure(Drawn):
+    """A figure: a column for each value of `x`, or a line along it, for each value of `hue`."""
 
     kind: one_of(FIGURES)
-    x: str | None = None
-    y: str = "test_accuracy"
+    x: str | None = None  # by default what the kind says
     hue: str | None = None
-    panel: str | None = None
-    order: list[Any] | None = None
-    names: dict[str, str] | None = None
-    where: dict[str, Any] | None = None
-    reference: list[dict[str, Any]] | None = None
-    title: str | None = None
+    panel: str | None = None  # by default `dataset` where the table has several
+    reference: list[dict[str, Any]] | None = None  # lines: [{label, column: value, ...}], mean ± sd of what matches
+    title: str | None = None  # above the axes, left
     xlabel: str | None = None
     ylabel: str | None = None
-    hue_label: str | None = None
-    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    values: bool | None = None
-    width: Literal["column", "full"] | float | None = None
-    height: float | None = None
+    hue_label: str | None = None  # before the legend
+    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
+    values: bool | None = None  # (methods) print "mean ± sd" above each column, true unless set
+    width: Literal["column", "full"] | float | None = None  # 3.4 in, 7 in, or inches
+    height: float | None = None  # inches
 
     @model_validator(mode="after")
     def _labels(self) -> Figure:
@@ -64,20 +69,16 @@ class Figure(Block):
         return self
 
 
-class Table(Block):
-    """A table made from an experiment's table; `dqv2.paper.tables` explains the keys."""
+class Table(Drawn):
+    """A table of means ± sd, as CSV, Markdown and LaTeX."""
 
-    row: str | None = None
-    column: str | None = None
-    y: str = "test_accuracy"
-    order: list[Any] | None = None
-    names: dict[str, str] | None = None
-    where: dict[str, Any] | None = None
-    caption: str | None = None
-    row_title: str | None = None
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
-    better: Literal["higher", "lower"] | None = "higher"
-    beside: list[str] | None = None
+    row: str | None = None  # by default the printed name of the method, mask or variant of images
+    column: str | None = None  # by default keep_ratio, or dataset where only that has several values; null: none
+    caption: str | None = None  # its first words
+    row_title: str | None = None  # the head of the first column, "Method" unless set
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # 2 unless set
+    better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
+    beside: list[str] | None = None  # columns whose means stand beside: selection_seconds, ...
 
 
 class Pictures(Block):

@@ -35,35 +35,21 @@ class Price(NamedTuple):
 
 @dataclass
 class Estimate:
-    """What a plan costs on a device.
-
-    Attributes:
-        device: the device.
-        gpus, cores: how many.
-        threads: stage -> cores of a job.
-        prices: each job of the plan, once.
-        jobs_apart, apart: stage -> number and seconds of jobs if no experiment and no run shared one.
-        needs: experiment -> the jobs behind it.
-        disk: what -> bytes that stay when the run has ended.
-        state: bytes of checkpoints beside them, while jobs run.
-        wall: seconds from the first job's start to the last one's end.
-        sizes: the datasets' sizes that all this stands on.
-        trained: "NETWORK on DATASET" -> seconds of its trainings and passes.
-    """
+    """What a plan costs on a device."""
 
     device: Device
     gpus: int
     cores: int
-    threads: dict[str, int]
-    prices: dict[PlannedJob, Price]
-    apart: Counter[str]
-    jobs_apart: Counter[str]
-    needs: dict[str, set[PlannedJob]]
-    disk: Counter[str]
-    state: float
-    wall: float
-    sizes: dict[str, Sizes]
-    trained: Counter[str]
+    threads: dict[str, int]  # stage -> cores of a job
+    prices: dict[PlannedJob, Price]  # each job of the plan, once
+    apart: Counter[str]  # stage -> seconds of its jobs if no experiment and no run shared one
+    jobs_apart: Counter[str]  # and their number
+    needs: dict[str, set[PlannedJob]]  # experiment -> the jobs behind it
+    disk: Counter[str]  # what -> bytes that stay when the run has ended
+    state: float  # bytes of checkpoints beside them, while jobs run
+    wall: float  # seconds from the first job's start to the last one's end
+    sizes: dict[str, Sizes]  # of the datasets: what all this stands on
+    trained: Counter[str]  # "NETWORK on DATASET" -> seconds of its trainings and passes
 
     @property
     def jobs(self) -> Counter[str]:

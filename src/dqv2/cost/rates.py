@@ -20,24 +20,15 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Net:
-    """A network at an image size: what a rate is measured for.
+    """A network at an image size: what a rate is measured for."""
 
-    Attributes:
-        model: a name of `train.models`, or `mae-SIZE` for an autoencoder.
-        size: pixels a side of the images.
-        stem, input_size: as in the configuration.
-        args: further arguments, as (name, value), sorted.
-        precision: "float32" or "bfloat16", of its arithmetic.
-        compile: whether torch.compile translates it, which only a training does.
-    """
-
-    model: str
-    size: int
-    stem: str = "standard"
-    args: tuple[tuple[str, Any], ...] = ()
+    model: str  # a name of `train.models`, or `mae-SIZE` for an autoencoder
+    size: int  # pixels a side of the images
+    stem: str = "standard"  # as in the configuration, like input_size
+    args: tuple[tuple[str, Any], ...] = ()  # further arguments, as (name, value), sorted
     input_size: int | None = None
-    precision: str = "float32"
-    compile: bool = False
+    precision: str = "float32"  # or "bfloat16", of its arithmetic
+    compile: bool = False  # whether torch.compile translates it, which only a training does
 
     @property
     def text(self) -> str:
@@ -62,28 +53,17 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Device:
-    """Something that runs networks.
+    """Something that runs networks."""
 
-    Attributes:
-        name, title: as asked for, as printed.
-        threads: of the CPU, that the rates are for; 0 for a GPU.
-        networks: `Net.text` -> {"train": images/s, "forward": images/s}.
-        measured: where and when; empty where nothing was.
-        peak: FLOP/s of the data sheet in bfloat16, or 0.
-        float32_share: FLOP/s in float32, as a share of those in bfloat16.
-        utilisation: assumed share of `peak`, for networks that were not measured where none was.
-        note: where peak and utilisation come from.
-    """
-
-    name: str
-    title: str
-    threads: int = 0
-    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    measured: str = ""
-    peak: float = 0.0
-    float32_share: float = 1.0
-    utilisation: float = 0.0
-    note: str = ""
+    name: str  # as asked for
+    title: str  # as printed
+    threads: int = 0  # of the CPU, that the rates are for; 0 for a GPU
+    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # `Net.text` -> kind -> images/s
+    measured: str = ""  # where and when; empty where nothing was
+    peak: float = 0.0  # FLOP/s of the data sheet in bfloat16
+    float32_share: float = 1.0  # FLOP/s in float32, as a share of those in bfloat16
+    utilisation: float = 0.0  # assumed share of `peak`, for networks that were not measured where none was
+    note: str = ""  # where peak and utilisation come from
 
     def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
         """Images a second of a network, and whether they were measured on this device.

@@ -1,18 +1,4 @@
-"""A verdict for each of the paper's claims, from the tidy tables. The rules stand in docs/claims.md.
-
-A claim is a statement, its place in the paper and tests. The keys of a test:
-
-    says            what it tests, in words
-    experiment      the table that it reads
-    of, against     the two sides: {column: value}; a list makes a test of each value
-    pool            a column whose lists do not: its arms are pooled (variance)
-    each            {column: values}: the test is made at each, on both sides
-    datasets        those that the paper's claim is about
-    stand_in        whether other datasets of the table are tested where it has none of these (true unless set)
-    y               the column compared, ``test_accuracy`` unless set
-    statistic       mean, variance, or trend along the column ``over``
-    direction       of `of` against `against`: higher, lower, or "not lower" than by ``margin`` (in y's unit)
-"""
+"""A verdict for each of the paper's claims, from the tidy tables. The rules stand in docs/claims.md."""
 
 from __future__ import annotations
 
@@ -37,19 +23,19 @@ UNITS = {"test_accuracy": "points", "iou": "IoU", "selection_seconds": "s", "mem
 class ClaimTest(Block):
     """One comparison, or a family of them."""
 
-    says: str
-    experiment: str
-    of: dict[str, Any]
-    against: dict[str, Any] = Field(default_factory=dict)
-    pool: str | None = None
-    each: dict[str, list[Any]] = Field(default_factory=dict)
-    datasets: list[str]
-    stand_in: bool = True
-    y: str = "test_accuracy"
+    says: str  # what it tests, in words
+    experiment: str  # the table that it reads
+    of: dict[str, Any]  # a side: {column: value}; a list makes a test of each value
+    against: dict[str, Any] = Field(default_factory=dict)  # the other one
+    pool: str | None = None  # a column whose lists do not: its arms are pooled (variance)
+    each: dict[str, list[Any]] = Field(default_factory=dict)  # {column: values}: tested at each, on both sides
+    datasets: list[str]  # those that the paper's claim is about
+    stand_in: bool = True  # whether other datasets of the table are tested where it has none of these
+    y: str = "test_accuracy"  # the column compared
     statistic: Literal["mean", "variance", "trend"] = "mean"
-    over: str | None = None
-    direction: Literal["higher", "lower", "not lower"]
-    margin: float = Field(1.0, gt=0)
+    over: str | None = None  # of a trend: the column along which it is
+    direction: Literal["higher", "lower", "not lower"]  # of `of` against `against`
+    margin: float = Field(1.0, gt=0)  # of "not lower", in y's unit
 
     @model_validator(mode="after")
     def _consistent(self) -> ClaimTest:

@@ -1,20 +1,13 @@
 """The paper's figures, each of a kind of ``dqv2.paper.kinds``, from a tidy table (see ``collect``) and a spec.
 
-Keys of ``spec`` that all kinds know:
+A spec has the keys of ``dqv2.config.experiments.Figure`` that were set, and beside them:
 
-    x, y, hue, panel    columns; y is ``test_accuracy``; panel is ``dataset`` where the table has several
-    where               {column: value or list of values}: rows to draw
-    order, hue_order    values in the order wanted (else as they appear; numbers ascending)
-    names               {value: printed name}
-    title, label        above the axes, left; a badge at the top right ("demo")
-    xlabel, ylabel, hue_label
-    width               "column" (3.4 in), "full" (7 in) or inches; height in inches
-    ylim                [low, high], else from the data
-    reported            the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose
-                        rows hold these values in these columns
-    reference           horizontal lines: [{label, column: value, ...}], mean ± sd of the rows that match
-    values              (methods) print "mean ± sd" above each column, true unless set
-    partial             runs may be missing: a reference without one is left out, a figure without one says so
+    label       a badge at the top right ("demo")
+    hue_order   values of ``hue`` in the order wanted (else as they appear; numbers ascending)
+    percent     columns whose shares print as %
+    reported    the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose rows hold
+                these values in these columns
+    partial     runs may be missing: a reference without one is left out, a figure without one says so
 """
 
 import itertools

@@ -12,22 +12,13 @@ __all__ = ["FIGURES", "FigureKind"]
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of figure made from a table.
+    """A kind of figure made from a table; functions are `module:function`, imported when they are used."""
 
-    Attributes:
-        name: the `kind` of the configuration's figures.
-        arrange: `module:function`, imported when it is used: (frame, spec) -> (frame, spec), with what the kind fills
-            in where the spec says nothing.
-        paint: `module:function`: (axes, frame, xs, hues, spec) -> handles for the legend.
-        what: what it shows, one line.
-        columns: whether each hue takes a column of its own, so that several need the page's full width.
-    """
-
-    name: str
-    arrange: str
-    paint: str
-    what: str
-    columns: bool = False
+    name: str  # the `kind` of the configuration's figures
+    arrange: str  # (frame, spec) -> (frame, spec), with what the kind fills in where the spec says nothing
+    paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
+    what: str  # what it shows, one line
+    columns: bool = False  # whether each hue takes a column of its own, so that several need the page's full width
 
 
 PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"

@@ -1,19 +1,7 @@
 """Result tables: the numbers as CSV, the printed table as Markdown and LaTeX.
 
-Keys of the spec:
-
-    row, column         columns of the tidy table. Unless set, the row is the printed name of the method (or mask, or
-                        variant of images), the column ``keep_ratio``, or ``dataset`` where only that has several values
-    y                   ``test_accuracy`` unless set
-    where, names        as in ``figures``; ``percent`` lists the columns whose shares print as % (keep_ratio)
-    order               values of the rows in the order wanted
-    better              "higher" (unless set), "lower" or None: which mean is bold
-    decimals            2 unless set
-    caption, label      the caption's first words; "demo" and the like, put before them
-    beside              further columns of the tidy table whose means stand beside: selection_seconds, ...
-    row_title           the head of the first column, "Method" unless set
-    reported            the paper's values, as in ``figures``
-    partial             runs may be missing: a table without one has its head alone
+A spec has the keys of ``dqv2.config.experiments.Table`` that were set, and ``label``, ``percent``, ``reported`` and
+``partial`` as in ``figures``: a partial table without a run has its head alone.
 """
 
 from pathlib import Path
