@@ -138,10 +138,9 @@ def _closure(module: Path) -> set[Path]:
             continue
         seen.add(path)
         names = _imported(path)
-        found = [module for name in names if (module := _module(name))]
         if "dqv2.declared.load" in names:  # it calls what the tables that it imports name
-            found += [module for table in found for name in _named(table) if (module := _module(name))]
-        todo += found
+            names += [name for table in filter(None, map(_module, names)) for name in _named(table)]
+        todo += filter(None, map(_module, names))
     return seen
 
 
@@ -164,8 +163,7 @@ def _named(path: Path) -> list[str]:
 
 
 def _module(name: str) -> Path | None:
-    parts = name.split(".")
-    if parts[0] != "dqv2" or len(parts) < 2:
-        return None
-    path = LIBRARY.joinpath(*parts[1:])
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+    package, *parts = name.split(".")
+    path = LIBRARY.joinpath(*parts)
+    files = (path.with_suffix(".py"), path / "__init__.py") if package == "dqv2" and parts else ()
+    return next((file for file in files if file.is_file()), None)

@@ -16,6 +16,8 @@ def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
 
 
+# Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
+NULLABLE = ("hue", "panel", "column", "better")
 OVERLAP = ("iou", "iou_others", "own_minus_others")
 
 
@@ -42,6 +44,12 @@ class Drawn(Block):
     where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
     order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
     names: dict[str, str] | None = None  # {value: printed name}
+
+    def spec(self, *, partial: bool = False) -> dict[str, Any]:
+        """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
+        nulls = [name for name in NULLABLE if name in self.model_fields_set and getattr(self, name) is None]
+        spec = self.model_dump(exclude_none=True) | dict.fromkeys(nulls)
+        return spec | {"partial": True} if partial else spec
 
 
 class Figure(Drawn):

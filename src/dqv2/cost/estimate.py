@@ -183,9 +183,7 @@ def makespan(
     free = {"gpu": gpus, "core": cores}
 
     def room(job: PlannedJob) -> tuple[str, int]:
-        if gpus and job.stage.model:
-            return "gpu", 1
-        return "core", min(share[job.stage.name], cores)
+        return ("gpu", 1) if gpus and job.stage.model else ("core", min(share[job.stage.name], cores))
 
     place = {job: i for i, job in enumerate(reads)}  # decides between equals
     # The longest way to go first

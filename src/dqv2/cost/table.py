@@ -18,15 +18,9 @@ def lines(plan: Plan, rates: Rates, found: Estimate) -> Iterator[str]:
     """What `dqv2 plan --cost` prints."""
     total = found.on_device()
     guessed, network = (sum(found.by_stage(what).values()) for what in (lambda p: p.guessed, lambda p: p.network))
-    yield from _stages(found)
-    yield ""
-    yield from _rates(rates, found, guessed / network if network else 0.0)
-    yield ""
-    yield from _answer(found, total, guessed)
-    yield ""
-    yield from _shares(found, total)
-    yield ""
-    yield from _next(plan, found, total)
+    measured = _rates(rates, found, guessed / network if network else 0.0)
+    parts = _stages(found), measured, _answer(found, total, guessed), _shares(found, total), _next(plan, found, total)
+    yield from "\n\n".join("\n".join(part) for part in parts).split("\n")
 
 
 def hours(seconds: float) -> str:
@@ -43,7 +37,7 @@ def _stages(found: Estimate) -> Iterator[str]:
     seconds, counts = found.by_stage(), found.jobs
     yield f"{'stage':<14}{'jobs':>8}{'alone':>8}{'hours':>10}{'alone':>10}   runs on"
     rows = [(name, counts[name], found.jobs_apart[name], seconds[name], found.apart[name]) for name in counts]
-    rows.append(("all", *(sum(values) for values in list(zip(*rows, strict=True))[1:])))
+    rows.append(("all", *(sum(of.values()) for of in (counts, found.jobs_apart, seconds, found.apart))))
     for name, jobs, apart, time, time_apart in rows:
         where = "" if name == "all" else found.device.title if stage_of(name).model else "CPU"
         line = f"{name:<14}{jobs:>8,}{apart:>8,}{time / 3600:>10,.2f}{time_apart / 3600:>10,.2f}   {where}"
