@@ -15,8 +15,6 @@ from dqv2.cost.work import Reckoning
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.count import jobs_apart, jobs_behind
 
-__all__ = ["Estimate", "Price", "estimate", "makespan"]
-
 
 class Price(NamedTuple):
     """Seconds of a job: its `start`, `network` on the device, `host` on the CPU; `guessed` is the part of `network`

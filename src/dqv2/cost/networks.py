@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dqv2.cost.rates import Facts, Net
 
-__all__ = ["count"]
-
 BATCH = 2  # batch normalisation wants more than one
 
 

@@ -12,8 +12,6 @@ import yaml
 
 from dqv2.config import ConfigError
 
-__all__ = ["Device", "Facts", "Host", "Net", "Rates", "read_rates"]
-
 BUILT_IN = Path(__file__).with_name("rates.yaml")
 PRECISIONS = ("float32", "bfloat16")
 

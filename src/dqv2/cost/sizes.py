@@ -14,8 +14,6 @@ from dqv2.data.places import folder_of
 from dqv2.data.published import SIZES
 from dqv2.plan import Plan
 
-__all__ = ["Sizes", "sizes_of"]
-
 
 class Sizes(NamedTuple):
     """Images of each split, and classes; `source` says where the numbers come from."""

@@ -9,8 +9,6 @@ from dqv2.cost.rates import Rates
 from dqv2.plan import Plan
 from dqv2.stages import stage as stage_of
 
-__all__ = ["lines"]
-
 TOP = 5  # shares shown of each kind
 
 

@@ -12,8 +12,6 @@ from dqv2.cost.sizes import Sizes
 from dqv2.plan import Plan, PlannedJob, Selection
 from dqv2.stages import Wildcards
 
-__all__ = ["Reckoning", "Work"]
-
 
 @dataclass
 class Work:

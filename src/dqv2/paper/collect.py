@@ -38,15 +38,11 @@ def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Data
     """
     missing = [row["metrics"] for row in rows if not Path(row["metrics"]).is_file()]
     if missing and not partial:
-        shown = "\n  ".join(["", *missing[:5], *(["..."] if len(missing) > 5 else [])])
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(rows)} runs have no metrics file; run them or ask for partial:{shown}"
-        )
-    found = [
-        _row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial)
-        for row in rows
-        if Path(row["metrics"]).is_file()
-    ]
+        shown = "\n  ".join([*missing[:5], *(["..."] if len(missing) > 5 else [])])
+        lacking = f"{len(missing)} of {len(rows)} runs have no metrics file"
+        raise FileNotFoundError(f"{lacking}; run them or ask for partial:\n  {shown}")
+    there = [row for row in rows if Path(row["metrics"]).is_file()]
+    found = [_row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial) for row in there]
     planned = [name for row in rows for name in row["columns"]]
     measured = [name for row in found for name in row]
     return _typed(pd.DataFrame(found, columns=list(dict.fromkeys([*planned, *measured]))))
@@ -85,10 +81,9 @@ def _seconds(behind: Sequence[Sequence[str]], *, partial: bool) -> dict[str, Any
     accounts = {stage: account for stage, account, _ in kept}
     early = sum(sums[stage] for stage, account in accounts.items() if account == "early")
     selection = sum(sums[stage] for stage, account in accounts.items() if account != "training")
+    sums |= {"early": early, "selection": selection}
     devices = sorted({record["device"] for _, account, record in kept if account != "training"})
-    seconds = {
-        f"{name}_seconds": round(value, 4) for name, value in (sums | {"early": early, "selection": selection}).items()
-    }
+    seconds = {f"{name}_seconds": round(value, 4) for name, value in sums.items()}
     return seconds | {"selection_device": " + ".join(devices)}
 
 

@@ -88,15 +88,14 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
         spec["hue"] = None
     frame, references = select(frame, spec)
     axes = list(dict.fromkeys(name for name in (spec["panel"], spec["hue"], spec["x"]) if name))
-    require_one_row_per_seed(frame, axes)
+    panel = [spec["panel"]] if spec["panel"] else []
+    for rows, by in [(frame, axes), *((rows, panel) for _, rows in references)]:
+        require_one_row_per_seed(rows, by)
+        summarise(rows, [], spec["y"])  # which refuses what is no number
     _require_one_arm(frame, axes, spec)
     panels = ordered(frame, spec["panel"], None) if spec["panel"] else [None]
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
-    for _, rows in references:
-        require_one_row_per_seed(rows, [spec["panel"]] if spec["panel"] else [])
-    for rows in (frame, *(rows for _, rows in references)):
-        summarise(rows, [], spec["y"])  # which refuses what is no number
     return frame, references, panels, xs, hues, spec
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
-from dqv2.paper.arms import reported
+from dqv2.paper.arms import printed, reported
 from dqv2.paper.claims import summary
 from dqv2.paper.numbers import arm_axes
 from dqv2.paper.stats import summarise
@@ -56,13 +55,9 @@ def build_page(
     def link(path: Any) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dqv2.paper", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    templates = jinja2.PackageLoader("dqv2.paper", "templates")
+    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=templates, trim_blocks=True, lstrip_blocks=True, **strict)
     environment.filters |= {"number": number, "link": link, "slug": lambda verdict: verdict.replace(" ", "-")}
     found = summary(claims, verdicts) if len(verdicts) else []
     shown = {experiment["name"] for experiment in experiments}
@@ -107,10 +102,9 @@ def _arm_name(rows: pd.DataFrame, keys: Sequence[str], frame: pd.DataFrame) -> s
     for name in keys[1:]:
         value = rows[name].iloc[0]
         # A label of its own says already what tells the arm apart
-        told = name == "label" or (labels > 1 and frame.groupby("label")[name].nunique(dropna=False).max() == 1)
-        if not told and not pd.isna(value):
-            text = f"{value:g}" if isinstance(value, float | np.floating) else str(value)
-            parts.append(f"{NAMES.get(name, name.replace('_', ' '))} {text}")
+        said = name == "label" or (labels > 1 and frame.groupby("label")[name].nunique(dropna=False).max() == 1)
+        if not said and not pd.isna(value):
+            parts.append(f"{NAMES.get(name, name.replace('_', ' '))} {printed(value, {})}")
     return ", ".join(parts)
 
 
@@ -127,14 +121,10 @@ def _picture(path: Any) -> dict[str, Any]:
 
 def _grid(path: Any) -> list[list[tuple[str, bool]]]:
     """The printed table of a Markdown file: rows of (text, bold), the head first."""
-    lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if not line.startswith("|:--")
-    ]
+    lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    escape = re.compile(r"\\([\\|*_`<])")
     return [
-        [(_plain(cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row] for row in rows
+        [(escape.sub(r"\1", cell.removeprefix("**").removesuffix("**")), cell.startswith("**")) for cell in row]
+        for row in rows
     ]
-
-
-def _plain(cell: str) -> str:
-    return re.sub(r"\\([\\|*_`<])", r"\1", cell)
