@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 from dqv2.config import ConfigError, load_config, read_files
@@ -22,50 +23,37 @@ from dqv2.plan.walk import as_list
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     text = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(
-        "plan", help="jobs, cost, what an experiment is", description=__doc__, formatter_class=text
-    )
+    about = "jobs, cost, what an experiment is"
+    parser = commands.add_parser("plan", help=about, description=__doc__, formatter_class=text)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
     parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one of --rates")
     parser.add_argument("--gpus", type=_positive, default=1, help="how many of it (default: 1)")
     parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help="default: this machine's")
     parser.add_argument("--rates", help="a file that benchmarks/rates.py wrote, on top of the project's own")
-    parser.add_argument(
-        "--utilisation", type=_share, help="assumed share of the peak, in (0, 1], where no network was measured"
-    )
-    parser.add_argument(
-        "--images", action="append", default=[], metavar="DATASET=N", help="training images of a set not packed yet"
-    )
+    about = "assumed share of the peak, in (0, 1], where no network was measured"
+    parser.add_argument("--utilisation", type=_share, help=about)
+    about = "training images of a set not packed yet"
+    parser.add_argument("--images", action="append", default=[], metavar="DATASET=N", help=about)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    words = list(args.words)
-    shown = None
+    words, shown = args.words, None
     if words[:1] == ["show"]:
         if len(words) < 2:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
     values = read_files(words)
-    plan = Plan(load_config(_with_target(values, shown)))
+    asked = shown and shown not in (values.get("targets") or [])  # one can be looked at that is no target
+    plan = Plan(load_config(values | {"targets": [shown]} if asked else values))
     if shown:
         _show(plan, shown)
         _show_a_job(plan, shown, _how_to_say(words, values, shown))
         return 0
     print(_asked(plan))
-    if args.cost:
-        _cost(plan, args)
-    else:
-        _count(plan)
+    (_cost if args.cost else _count)(plan, args)
     return 0
-
-
-def _with_target(values: dict, experiment: str | None) -> dict:
-    """An experiment can be looked at that is no target."""
-    if experiment is None or experiment in (values.get("targets") or []):
-        return values
-    return values | {"targets": [experiment]}
 
 
 def _asked(plan: Plan) -> str:
@@ -77,7 +65,7 @@ def _asked(plan: Plan) -> str:
     return "; ".join([*found, nothing] if rest else found)
 
 
-def _count(plan: Plan) -> None:
+def _count(plan: Plan, args: argparse.Namespace) -> None:
     shared = Counter(job.stage.name for job in jobs_behind(plan)[0])
     apart: Counter[str] = Counter()
     for job, times in jobs_apart(plan).items():
@@ -100,14 +88,9 @@ def _show(plan: Plan, name: str) -> None:
         arms.setdefault((title, method, run.selection, run.keep_ratio, run.pixels, run.trainer), []).append(run)
     for (title, method, s, keep, pixels, trainer), runs in arms.items():
         print(f"\n{title}" + (f" (method {method})" if method else ""))
-        facts = {
-            "dataset": s.dataset,
-            "selection": s.path,
-            "keep ratio": f"{keep:g}",
-            "pixels": pixels,
-            "trainer": trainer,
-        }
-        facts |= {"mask": s.mask, "features of": s.backbone and plan.title("backbones", s.backbone)}
+        facts = {"dataset": s.dataset, "selection": s.path, "keep ratio": f"{keep:g}", "pixels": pixels}
+        facts |= {"trainer": trainer, "mask": s.mask}
+        facts |= {"features of": s.backbone and plan.title("backbones", s.backbone)}
         print("  " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
         print(f"  seeds {', '.join(str(run.seed) for run in runs)}: {plan.metrics_of(runs[0])}")
         for job, reads in plan.jobs([plan.metrics_of(runs[0])]).items():
@@ -161,13 +144,10 @@ def _images(text: str) -> tuple[str, int]:
 
 
 def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
 
 
 def _positive(text: str) -> int:

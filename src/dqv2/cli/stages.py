@@ -20,7 +20,8 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
-from dqv2.stages import Stage, all_stages
+from dqv2.declared import markdown
+from dqv2.stages import all_stages
 
 LIBRARY = Path(__file__).parents[1]
 LOCK = Path("docs/stages.md")
@@ -37,9 +38,8 @@ The last column is the hash of a stage's sources, which a test holds to its vers
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     text = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(
-        "stages", help="the stages and their versions", description=__doc__, formatter_class=text
-    )
+    about = "the stages and their versions"
+    parser = commands.add_parser("stages", help=about, description=__doc__, formatter_class=text)
     parser.add_argument("action", nargs="?", choices=["show", "accept", "raise"], default="show")
     parser.add_argument("names", nargs="*", metavar="STAGE", help="for raise")
     parser.set_defaults(run=_run)
@@ -66,10 +66,8 @@ def _raise(name: str) -> None:
     text = path.read_text(encoding="utf-8")
     type(each).version += 1
     line = f"    version = {each.version}"
-    if "\n    version = " in text:
-        text = re.sub(r"^    version = \d+$", line, text, count=1, flags=re.M)
-    else:
-        text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
+    text = re.sub(r"^    version = \d+\n", "", text, count=1, flags=re.M)
+    text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
     path.write_text(text, encoding="utf-8")
     for cached in (source_hash, _code, _imported, _named):
         cached.cache_clear()
@@ -78,18 +76,12 @@ def _raise(name: str) -> None:
 
 def table() -> str:
     """The table of stages, in Markdown."""
-    rows = ["| stage | version | what it is | writes | network | sources |", "|---|--:|---|---|---|---|"]
+    rows = []
     for name, each in all_stages().items():
+        about = " ".join((type(each).__doc__ or each.title).split()).partition(". ")[0].rstrip(".")
         writes = "<br>".join(f"`{pattern}`" for output, pattern in each.writes.items() if output != "record")
-        model = "yes" if each.model else ""
-        rows.append(f"| {name} | {each.version} | {_about(each)} | {writes} | {model} | {source_hash(name)} |")
-    return "\n".join(rows)
-
-
-def _about(each: Stage) -> str:
-    """The first sentence of a stage's docstring, on a line."""
-    text = " ".join((type(each).__doc__ or each.title).split())
-    return text.partition(". ")[0].rstrip(".")
+        rows.append([name, str(each.version), about, writes, "yes" if each.model else "", source_hash(name)])
+    return markdown(["stage", "version", "what it is", "writes", "network", "sources"], rows)
 
 
 def recorded() -> dict[str, tuple[int, str]]:
@@ -171,8 +163,7 @@ def _named(table: Path) -> list[Path]:
 
 
 def _module(name: str) -> Path | None:
-    parts = name.split(".")
-    if parts[0] != "dqv2" or len(parts) < 2:
-        return None
-    path = LIBRARY.joinpath(*parts[1:])
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+    package, *parts = name.split(".")
+    path = LIBRARY.joinpath(*parts)
+    files = (path.with_suffix(".py"), path / "__init__.py") if package == "dqv2" and parts else ()
+    return next((file for file in files if file.is_file()), None)

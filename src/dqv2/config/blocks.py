@@ -34,23 +34,28 @@ class Training(Block):
     compile: bool = False
 
 
-class Trainer(Training):
-    """A training recipe. Exactly one of `epochs` and `iterations` says how long. `args` go to timm's network;
-    images are resized to `input_size` for it where that is given. `devices` GPUs of a machine share each batch; the
-    weights are those of one up to the order of sums, so that no stage has it among its params."""
+class Trainable(Training):
+    """A network and its optimiser. `args` go to timm's network; images are resized to `input_size` for it where that
+    is given."""
 
     title: str = ""
     model: str
     args: Arguments = Field(default_factory=dict)
     input_size: Annotated[int, Field(ge=8)] | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    iterations: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 128
-    devices: Annotated[int, Field(ge=1)] = 1
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class Trainer(Trainable):
+    """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
+    batch; the weights are those of one up to the order of sums, so that no stage has it among its params."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    iterations: Annotated[int, Field(ge=1)] | None = None
+    devices: Annotated[int, Field(ge=1)] = 1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mix: Literal["none", "mixup", "cutmix", "both"] = "none"
     mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
@@ -58,36 +63,22 @@ class Trainer(Training):
     fresh_tobias: FreshTobias | None = None
 
     @model_validator(mode="after")
-    def _one_length(self) -> Trainer:
+    def _one_length_and_an_image_each(self) -> Trainer:
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError("give either epochs or iterations, not both and not neither")
-        return self
-
-    @model_validator(mode="after")
-    def _an_image_each(self) -> Trainer:
         if self.devices > self.batch_size:
             raise ValueError(f"{self.devices} devices cannot share a batch of {self.batch_size}: lower devices")
         return self
 
 
-class Backbone(Training):
+class Backbone(Trainable):
     """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0).
 
-    `args` and `input_size` are as for a trainer. Scores (GraNd, forgetting, ...) are means over `initialisations`
-    networks that are trained alike.
+    Scores (GraNd, forgetting, ...) are means over `initialisations` networks that are trained alike.
     """
 
-    title: str = ""
-    model: str
-    args: Arguments = Field(default_factory=dict)
-    input_size: Annotated[int, Field(ge=8)] | None = None
     initialisations: Annotated[int, Field(ge=1)] = 1
-    optimiser: Literal["sgd", "adamw"] = "sgd"
     epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
 
 class Mask(Block):
@@ -156,10 +147,8 @@ class Selector(Block):
         if self.score is not None and self.score not in self.declared.scores:
             raise ValueError(f"{self.score} is known of the originals alone, and {self.kind} divides Tobias images too")
         if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
-            raise ValueError(
-                "manifest (an address or a file) and sha256 are needed by the kind "
-                f"{listed(kinds_with('manifest'))}, by no other"
-            )
+            kinds = listed(kinds_with("manifest"))
+            raise ValueError(f"manifest (an address or a file) and sha256 are needed by the kind {kinds}, by no other")
         return self
 
     @property

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from dqv2.config.base import Block, ConfigError
-from dqv2.config.blocks import (
-    Autoencoder,
-    Axes,
-    Backbone,
-    FreshTobias,
-    Mask,
-    Method,
-    Mixture,
-    Pixels,
-    Selector,
-    Trainer,
-)
-from dqv2.config.data import KINDS, Augment, Dataset, Digits
-from dqv2.config.experiments import Arm, Config, Cost, Diagram, Experiment, Export, Figure, Pictures, Storage, Table
+from dqv2.config.blocks import Axes
+from dqv2.config.data import KINDS, Dataset, Digits
+from dqv2.config.experiments import Config
 
-BLOCKS_AT_THE_TOP = ("datasets", "trainers", "backbones", "masks", "mixtures", "selectors", "autoencoders", "pixels")
-BLOCKS_AT_THE_TOP += ("methods", "experiments")
 # Keys that there were once -> what to write in their place
 RETIRED = {
     "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
@@ -42,18 +30,13 @@ def load_config(values: dict[str, Any]) -> Config:
     """
     try:
         config = Config.model_validate(values)
+        faults = [*_dangling_names(config), *_wrong_for_the_data(config)]
     except ValidationError as error:
         faults = [_explain(fault) for fault in error.errors()]
-        raise ConfigError(_listed(faults)) from None
-    faults = list(_dangling_names(config)) + list(_wrong_for_the_data(config))
-    if faults:
-        raise ConfigError(_listed(faults))
-    return config
-
-
-def _listed(faults: list[str]) -> str:
+    if not faults:
+        return config
     head = "the configuration has a fault" if len(faults) == 1 else f"the configuration has {len(faults)} faults"
-    return "\n  ".join([head + ":", *dict.fromkeys(faults)])
+    raise ConfigError("\n  ".join([head + ":", *dict.fromkeys(faults)]))
 
 
 def _explain(fault: dict[str, Any]) -> str:
@@ -80,90 +63,57 @@ def _explain(fault: dict[str, Any]) -> str:
 
 def _allowed(loc: tuple) -> list[str]:
     """The keys of the block that `loc` points into."""
-    model: Any = Config
-    blocks = {
-        "datasets": KINDS,
-        "trainers": Trainer,
-        "backbones": Backbone,
-        "masks": Mask,
-        "mixtures": Mixture,
-        "selectors": Selector,
-        "autoencoders": Autoencoder,
-        "pixels": Pixels,
-        "methods": Method,
-        "defaults": Axes,
-        "experiments": Experiment,
-        "arms": Arm,
-        "figure": Figure,
-        "table": Table,
-        "pictures": Pictures,
-        "export": Export,
-        "storage": Storage,
-        "diagram": Diagram,
-        "cost": Cost,
-        "augment": Augment,
-        "fresh_tobias": FreshTobias,
-    }
+    model: type[Block] = Config
     for i, key in enumerate(loc[:-1]):
-        found = blocks.get(key) if i == 0 or key not in BLOCKS_AT_THE_TOP else None
-        if isinstance(found, dict):
-            found = found.get(loc[2], Dataset)
-        model = found or model
+        if i == 2 and loc[0] == "datasets":
+            model = KINDS.get(key, Dataset)
+        elif i != 1 and key in model.model_fields:  # 1 is the name of a block
+            model = next(_blocks_in(model.model_fields[key].annotation), model)
     return sorted(model.model_fields)
 
 
-def _dangling_names(config: Config):
+def _blocks_in(annotation: Any) -> Iterator[type[Block]]:
+    """The blocks that a key may hold: itself, in a list, or by name."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _blocks_in(part)
+
+
+def _within(value: Any, path: str) -> Iterator[tuple[str, Block]]:
+    """Every block in a value, with its path."""
+    if isinstance(value, Block):
+        yield path, value
+        value = dict(value)
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from _within(part, f"{path}.{key}")
+
+
+def _dangling_names(config: Config) -> Iterator[str]:
     """Names that no block has."""
-    places = {
-        "dataset": ("datasets", config.datasets),
-        "method": ("methods", config.methods),
-        "mask": ("masks", config.masks),
-        "mixture": ("mixtures", config.mixtures),
-        "backbone": ("backbones", config.backbones),
-        "selector": ("selectors", config.selectors),
-        "autoencoder": ("autoencoders", config.autoencoders),
-        "pixels": ("pixels", config.pixels),
-        "trainer": ("trainers", config.trainers),
-    }
-
-    def check(path: str, block: Block):
-        for axis, (place, known) in places.items():
-            value = getattr(block, axis, None)
-            for name in value if isinstance(value, list) else [value]:
-                if name is not None and name not in known:
-                    yield f"{path}.{axis} = {name!r}: no such block under {place}; there are: {', '.join(known)}"
-
-    yield from check("defaults", config.defaults)
-    for name, method in config.methods.items():
-        yield from check(f"methods.{name}", method)
-    for name, trainer in config.trainers.items():
-        if trainer.fresh_tobias:
-            yield from check(f"trainers.{name}.fresh_tobias", trainer.fresh_tobias)
-    for name, mask in config.masks.items():
-        yield from check(f"masks.{name}", mask)
-    for name, pixels in config.pixels.items():
-        yield from check(f"pixels.{name}", pixels)
-    for name, experiment in config.experiments.items():
-        yield from check(f"experiments.{name}", experiment)
-        if experiment.storage:
-            yield from check(f"experiments.{name}.storage", experiment.storage)
-        for i, arm in enumerate(experiment.arms):
-            yield from check(f"experiments.{name}.arms.{i}", arm)
+    places = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
+    places |= {"backbone": "backbones", "selector": "selectors", "autoencoder": "autoencoders", "trainer": "trainers"}
+    for key, value in config:
+        for path, block in _within(value, key):
+            for axis, place in places.items():
+                names, known = getattr(block, axis, None), getattr(config, place)
+                for name in names if isinstance(names, list) else [names]:
+                    if name is not None and name not in known:
+                        yield f"{path}.{axis} = {name!r}: no such block under {place}; there are: {', '.join(known)}"
     for name in config.targets:
         if name not in config.experiments:
-            yield (
-                f"targets: {name!r} is no block under experiments; there are: {', '.join(config.experiments) or 'none'}"
-            )
+            known = ", ".join(config.experiments) or "none"
+            yield f"targets: {name!r} is no block under experiments; there are: {known}"
 
 
-def _wrong_for_the_data(config: Config):
+def _wrong_for_the_data(config: Config) -> Iterator[str]:
     """What only a look at two blocks together shows."""
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    for path, seeds in [("seeds", config.seeds)] + [
-        (f"experiments.{name}.seeds", experiment.seeds or []) for name, experiment in config.experiments.items()
-    ]:
+    seeds_of = {f"experiments.{name}.seeds": block.seeds or [] for name, block in config.experiments.items()}
+    for path, seeds in {"seeds": config.seeds, **seeds_of}.items():
         if len(set(seeds)) < len(seeds):
             yield f"{path} = {seeds}: a seed stands there twice"
     missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]

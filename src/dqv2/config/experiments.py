@@ -16,6 +16,8 @@ def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
 
 
+# Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
+NULLABLE = ("hue", "panel", "column", "better")
 OVERLAP = ("iou", "iou_others", "own_minus_others")
 
 
@@ -35,50 +37,56 @@ class Arm(Block):
     trainer: _many(Name) = None
 
 
-class Figure(Block):
-    """A figure made from an experiment's table; `dqv2.paper.figures` explains the keys."""
+class Drawn(Block):
+    """What is made of an experiment's table, whose columns the keys name."""
+
+    y: str = "test_accuracy"
+    where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
+    order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
+    names: dict[str, str] | None = None  # {value: printed name}
+
+    def spec(self, *, partial: bool = False) -> dict[str, Any]:
+        """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
+        nulls = [name for name in NULLABLE if name in self.model_fields_set and getattr(self, name) is None]
+        spec = self.model_dump(exclude_none=True) | dict.fromkeys(nulls)
+        return spec | {"partial": True} if partial else spec
+
+
+class Figure(Drawn):
+    """A figure: a column for each value of `x`, or a line along it, for each value of `hue`."""
 
     kind: one_of(FIGURES)
-    x: str | None = None
-    y: str = "test_accuracy"
+    x: str | None = None  # by default what the kind says
     hue: str | None = None
-    panel: str | None = None
-    order: list[Any] | None = None
-    names: dict[str, str] | None = None
-    where: dict[str, Any] | None = None
-    reference: list[dict[str, Any]] | None = None
-    title: str | None = None
+    panel: str | None = None  # by default `dataset` where the table has several
+    reference: list[dict[str, Any]] | None = None  # lines: [{label, column: value, ...}], mean ± sd of what matches
+    title: str | None = None  # above the axes, left
     xlabel: str | None = None
     ylabel: str | None = None
-    hue_label: str | None = None
-    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    values: bool | None = None
-    width: Literal["column", "full"] | float | None = None
-    height: float | None = None
+    hue_label: str | None = None  # before the legend
+    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
+    values: bool | None = None  # (methods) print "mean ± sd" above each column, true unless set
+    width: Literal["column", "full"] | float | None = None  # 3.4 in, 7 in, or inches
+    height: float | None = None  # inches
 
     @model_validator(mode="after")
     def _labels(self) -> Figure:
         if any("label" not in entry for entry in self.reference or []):
-            raise ValueError(
-                "each entry of reference needs a label, and columns with their values: {label: all, method: random}"
-            )
+            example = "{label: all, method: random}"
+            raise ValueError(f"each entry of reference needs a label, and columns with their values: {example}")
         return self
 
 
-class Table(Block):
-    """A table made from an experiment's table; `dqv2.paper.tables` explains the keys."""
+class Table(Drawn):
+    """A table of means ± sd, as CSV, Markdown and LaTeX."""
 
-    row: str | None = None
-    column: str | None = None
-    y: str = "test_accuracy"
-    order: list[Any] | None = None
-    names: dict[str, str] | None = None
-    where: dict[str, Any] | None = None
-    caption: str | None = None
-    row_title: str | None = None
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
-    better: Literal["higher", "lower"] | None = "higher"
-    beside: list[str] | None = None
+    row: str | None = None  # by default the printed name of the method, mask or variant of images
+    column: str | None = None  # by default keep_ratio, or dataset where only that has several values; null: none
+    caption: str | None = None  # its first words
+    row_title: str | None = None  # the head of the first column, "Method" unless set
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # 2 unless set
+    better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
+    beside: list[str] | None = None  # columns whose means stand beside: selection_seconds, ...
 
 
 class Pictures(Block):
@@ -137,26 +145,26 @@ class Experiment(Arm):
 
     @model_validator(mode="after")
     def _some_output(self) -> Experiment:
-        if not (self.figure or self.table or self.pictures or self.export or self.diagram or self.cost):
+        made = ("figure", "pictures", "diagram", "cost", "table", "export")
+        drawn = [name for name in made[:4] if getattr(self, name)]
+        measures = {block.y for block in (self.figure, self.table) if block}
+        apart = "make two experiments of it"
+        if not any(getattr(self, name) for name in made):
             raise ValueError("say what comes of it: figure, table, pictures, export, diagram or cost")
-        if self.storage and not (self.table or self.figure):
+        if self.storage and not measures:
             raise ValueError("storage makes rows to show: add a table or a figure")
-        if self.storage and not {block.y for block in (self.figure, self.table) if block} <= set(STORAGE):
+        if self.storage and not measures <= set(STORAGE):
             raise ValueError(f"with storage, the y of a figure or table is one of {', '.join(STORAGE)}")
-        measures = [block.y for block in (self.figure, self.table) if block]
-        if self.overlap != bool(set(measures) & set(OVERLAP)) or (self.overlap and not set(measures) <= set(OVERLAP)):
+        if self.overlap != bool(measures & set(OVERLAP)) or (self.overlap and not measures <= set(OVERLAP)):
             raise ValueError(f"overlap: true goes with a figure or table whose y is one of {', '.join(OVERLAP)}")
         if self.overlap and self.storage:
-            raise ValueError("overlap and storage would be the same table: make two experiments of it")
-        drawn = [name for name in ("figure", "pictures", "diagram", "cost") if getattr(self, name)]
+            raise ValueError(f"overlap and storage would be the same table: {apart}")
         if len(drawn) > 1:
-            raise ValueError(f"{' and '.join(drawn)} would be the same file: make two experiments of it")
+            raise ValueError(f"{' and '.join(drawn)} would be the same file: {apart}")
         if self.cost and (self.overlap or self.storage):
-            raise ValueError(
-                "a cost is of trainings, which overlap and storage have none of: make two experiments of it"
-            )
+            raise ValueError(f"a cost is of trainings, which overlap and storage have none of: {apart}")
         if self.diagram and self.table:
-            raise ValueError("a diagram makes no runs that a table could show: make two experiments of it")
+            raise ValueError(f"a diagram makes no runs that a table could show: {apart}")
         return self
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from dqv2.cost.rates import Device, Facts, Net, Rates
@@ -13,19 +14,16 @@ from dqv2.cost.sizes import Sizes, sizes_of
 from dqv2.cost.work import Reckoning
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.count import jobs_apart, jobs_behind
-from dqv2.stages import stage as stage_of
-
-__all__ = ["Estimate", "Price", "estimate", "makespan"]
 
 
 class Price(NamedTuple):
-    """Seconds of a job: its `start`, `network` on the device, `host` on the CPU."""
+    """Seconds of a job: its `start`, `network` on the device, `host` on the CPU; `guessed` is the part of `network`
+    that no measured rate of this device stands behind."""
 
     start: float
     network: float
     host: float
     guessed: float
-    """The part of `network` that no measured rate of this device stands behind."""
 
     @property
     def seconds(self) -> float:
@@ -35,35 +33,21 @@ class Price(NamedTuple):
 
 @dataclass
 class Estimate:
-    """What a plan costs on a device.
-
-    Attributes:
-        device: the device.
-        gpus, cores: how many.
-        threads: stage -> cores of a job.
-        prices: each job of the plan, once.
-        jobs_apart, apart: stage -> number and seconds of jobs if no experiment and no run shared one.
-        needs: experiment -> the jobs behind it.
-        disk: what -> bytes that stay when the run has ended.
-        state: bytes of checkpoints beside them, while jobs run.
-        wall: seconds from the first job's start to the last one's end.
-        sizes: the datasets' sizes that all this stands on.
-        trained: "NETWORK on DATASET" -> seconds of its trainings and passes.
-    """
+    """What a plan costs on a device."""
 
     device: Device
     gpus: int
     cores: int
-    threads: dict[str, int]
-    prices: dict[PlannedJob, Price]
-    apart: Counter[str]
-    jobs_apart: Counter[str]
-    needs: dict[str, set[PlannedJob]]
-    disk: Counter[str]
-    state: float
-    wall: float
-    sizes: dict[str, Sizes]
-    trained: Counter[str] = field(default_factory=Counter)
+    threads: dict[str, int]  # stage -> cores of a job
+    prices: dict[PlannedJob, Price]  # each job of the plan, once
+    apart: Counter[str]  # stage -> seconds of its jobs if no experiment and no run shared one
+    jobs_apart: Counter[str]  # and their number
+    needs: dict[str, set[PlannedJob]]  # experiment -> the jobs behind it
+    disk: Counter[str]  # what -> bytes that stay when the run has ended
+    state: float  # bytes of checkpoints beside them, while jobs run
+    wall: float  # seconds from the first job's start to the last one's end
+    sizes: dict[str, Sizes]  # of the datasets: what all this stands on
+    trained: Counter[str]  # "NETWORK on DATASET" -> seconds of its trainings and passes
 
     @property
     def jobs(self) -> Counter[str]:
@@ -72,43 +56,30 @@ class Estimate:
 
     def on_device(self, jobs: set[PlannedJob] | None = None) -> float:
         """Seconds of jobs that hold a device (of all, or of these); on a CPU, of the jobs that run a network."""
-        return sum(self.prices[job].seconds for job in jobs or self.prices if job.stage.model)
-
-    def core_hours(self, stages: Mapping[str, float]) -> float:
-        """Core-hours of seconds by stage, of those that run a network."""
-        return sum(s * self.threads[name] for name, s in stages.items() if stage_of(name).model) / 3600
+        return sum(self.prices[job].seconds for job in (self.prices if jobs is None else jobs) if job.stage.model)
 
     def beside(self) -> float:
         """Seconds of the jobs that hold no device."""
         return sum(price.seconds for job, price in self.prices.items() if not job.stage.model)
 
-    def by_stage(self, what: Callable[[Price], float] = lambda price: price.seconds) -> Counter[str]:
-        """Stage -> seconds."""
-        return self._by(lambda job: job.stage.name, self.prices, what)
-
-    def by_dataset(self) -> Counter[str]:
-        """Dataset -> seconds of jobs that hold a device."""
-        return self._by(lambda job: job.w.dataset, [job for job in self.prices if job.stage.model])
-
-    def by_keep(self) -> Counter[str]:
-        """Keep ratio -> seconds of trainings on coresets of that size."""
-        return self._by(lambda job: job.w.keep, [job for job in self.prices if job.stage.name == "train"])
-
-    def _by(
-        self,
-        key: Callable[[PlannedJob], str],
-        jobs: Iterable[PlannedJob],
-        what: Callable[[Price], float] = lambda price: price.seconds,
-    ) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for job in jobs:
-            found[key(job)] += what(self.prices[job])
-        return found
-
     def alone(self, experiment: str) -> float:
         """Seconds on the device that leaving this experiment out would save."""
         others = set().union(*(jobs for name, jobs in self.needs.items() if name != experiment))
-        return self.on_device(self.needs[experiment] - others) if self.needs[experiment] - others else 0.0
+        return self.on_device(self.needs[experiment] - others)
+
+    def by_stage(self, what: Callable[[Price], float] = lambda price: price.seconds) -> Counter[str]:
+        """Stage -> seconds."""
+        return self.by(lambda job: job.stage.name, what)
+
+    def by(
+        self, key: Callable[[PlannedJob], str | None], what: Callable[[Price], float] = lambda price: price.seconds
+    ) -> Counter[str]:
+        """What a key says of jobs -> their seconds; jobs of which it says None are left out."""
+        found: Counter[str] = Counter()
+        for job, price in self.prices.items():
+            found[key(job)] += what(price)
+        del found[None]
+        return found
 
 
 def estimate(
@@ -144,75 +115,42 @@ def estimate(
     reckoning = Reckoning(plan, size, facts)
     reads, needs = jobs_behind(plan)
     made = {job: reckoning.of(job) for job in reads}
-    seen: dict[tuple[Net, str], tuple[float, bool]] = {}
     threads = {job.stage.name: job.stage.cores or plan.config.threads for job in reads}
 
-    def rate(net: Net, kind: str) -> tuple[float, bool]:
-        if (net, kind) not in seen:
-            seen[net, kind] = found.rate(net, kind, lambda n: facts(n, 10), rates.nets)
-        return seen[net, kind]
-
-    def speed(job: PlannedJob, net: Net, kind: str) -> tuple[float, bool]:
+    @cache
+    def speed(stage: str, net: Net, kind: str) -> tuple[float, bool]:
         """Images a second with the threads of a stage, which share an operation well enough; whether measured."""
-        images, measured = rate(net, kind)
-        return images * (threads[job.stage.name] / found.threads if found.threads else 1), measured
+        images, measured = found.rate(net, kind, lambda n: facts(n, 10), rates.nets)
+        return images * (threads[stage] / found.threads if found.threads else 1), measured
 
-    def price(job: PlannedJob) -> Price:
-        work = made[job]
+    prices: dict[PlannedJob, Price] = {}
+    disk: Counter[str] = Counter()
+    trained: Counter[str] = Counter()
+    for job, work in made.items():
         network = guessed = 0.0
         for net, kind, number in work.networks:
-            images_a_second, measured = speed(job, net, kind)
+            images_a_second, measured = speed(job.stage.name, net, kind)
             seconds = number / images_a_second
             network += seconds
             guessed += 0 if measured else seconds
+            trained[f"{net.text} on {job.w.dataset} ({kind})"] += seconds
         units = Counter(work.units) + Counter(work.drawn if found.threads else {})
-        host = sum(number / _host_rate(rates, name) for name, number in units.items())
+        host = sum(number / rates.host.rate(name) for name, number in units.items())
         host /= threads[job.stage.name] if work.spread else 1
-        return Price(rates.host.start_up, network, host, guessed)
-
-    prices = {job: price(job) for job in reads}
+        prices[job] = Price(rates.host.start_up, network, host, guessed)
+        disk[job.stage.holds] += work.bytes
     apart: Counter[str] = Counter()
     number_apart: Counter[str] = Counter()
     for job, times in jobs_apart(plan).items():
         apart[job.stage.name] += times * prices[job].seconds
         number_apart[job.stage.name] += times
-    disk: Counter[str] = Counter()
-    trained: Counter[str] = Counter()
-    for job in prices:
-        disk[job.stage.holds] += made[job].bytes
-        for net, kind, number in made[job].networks:
-            trained[f"{net.text} on {job.w.dataset} ({kind})"] += number / speed(job, net, kind)[0]
     slots = max(1, cores // threads.get("train", 1)) if found.threads else gpus
-    running = sorted((work.state for work in made.values()), reverse=True)[:slots]
-    wall = makespan(
-        reads,
-        {job: price.seconds for job, price in prices.items()},
-        gpus=0 if found.threads else gpus,
-        cores=cores,
-        share=threads,
-    )
-    return Estimate(
-        device=found,
-        gpus=gpus,
-        cores=cores,
-        threads=threads,
-        prices=prices,
-        apart=apart,
-        jobs_apart=number_apart,
-        needs=needs,
-        disk=+disk,
-        state=sum(running),
-        wall=wall,
-        sizes=sizes,
-        trained=trained,
-    )
-
-
-def _host_rate(rates: Rates, name: str) -> float:
-    if name.startswith("select "):
-        kind = name.removeprefix("select ")
-        return rates.host.select.get(kind) or rates.host.select["graphcut_bins"]
-    return getattr(rates.host, name)
+    state = sum(sorted((work.state for work in made.values()), reverse=True)[:slots])
+    seconds = {job: price.seconds for job, price in prices.items()}
+    wall = makespan(reads, seconds, gpus=0 if found.threads else gpus, cores=cores, share=threads)
+    counts = {"apart": apart, "jobs_apart": number_apart, "disk": +disk, "trained": trained}
+    machine = {"device": found, "gpus": gpus, "cores": cores, "threads": threads}
+    return Estimate(**machine, **counts, prices=prices, needs=needs, state=state, wall=wall, sizes=sizes)
 
 
 def makespan(
@@ -243,14 +181,11 @@ def makespan(
     free = {"gpu": gpus, "core": cores}
 
     def room(job: PlannedJob) -> tuple[str, int]:
-        if gpus and job.stage.model:
-            return "gpu", 1
-        return "core", min(share[job.stage.name], cores)
+        return ("gpu", 1) if gpus and job.stage.model else ("core", min(share[job.stage.name], cores))
 
     place = {job: i for i, job in enumerate(reads)}  # decides between equals
-    queues: dict[tuple[str, int], list[tuple[float, int, PlannedJob]]] = defaultdict(
-        list
-    )  # the longest way to go first
+    # The longest way to go first
+    queues: dict[tuple[str, int], list[tuple[float, int, PlannedJob]]] = defaultdict(list)
 
     def ready(job: PlannedJob) -> None:
         heapq.heappush(queues[room(job)], (-ahead[job], place[job], job))

@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dqv2.cost.rates import Facts, Net
 
-__all__ = ["count"]
-
 BATCH = 2  # batch normalisation wants more than one
 
 
@@ -33,20 +31,15 @@ def count(net: Net, classes: int = 10) -> Facts:
     with torch.device("meta"):
         network = Network(net.model, classes, net.size, net.stem, dict(net.args), net.input_size)
         model = build_model(network, seed=0, purpose="count")
-    with torch.no_grad():
-        model.eval()
-        with FlopCounterMode(display=False) as forward:
-            features = model.forward_features(images)
-            embedding = model.forward_head(features, pre_logits=True).flatten(1)
-            model.forward_head(features)
-    model.train()
+    with torch.no_grad(), FlopCounterMode(display=False) as forward:
+        features = model.eval().forward_features(images)
+        embedding = model.forward_head(features, pre_logits=True).flatten(1)
+        model.forward_head(features)
     with FlopCounterMode(display=False) as both:
-        logits = model(images)
+        logits = model.train()(images)
         (logits[0] if isinstance(logits, tuple) else logits).sum().backward()
     cells = features.shape[2:].numel() if features.dim() == 4 else features.shape[1]
-    return Facts(
-        forward.get_total_flops() / BATCH, both.get_total_flops() / BATCH, _bytes(model), embedding.shape[1], cells
-    )
+    return _facts(forward, both, model, embedding.shape[1], cells)
 
 
 def _autoencoder(net: Net, images: torch.Tensor) -> Facts:
@@ -61,8 +54,9 @@ def _autoencoder(net: Net, images: torch.Tensor) -> Facts:
         model.eval()(images, noise=noise)
     with FlopCounterMode(display=False) as both:
         model.train()(images, noise=noise).loss.backward()
-    return Facts(forward.get_total_flops() / BATCH, both.get_total_flops() / BATCH, _bytes(model), 0, 0)
+    return _facts(forward, both, model, 0, 0)
 
 
-def _bytes(model: nn.Module) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+def _facts(forward: FlopCounterMode, both: FlopCounterMode, model: nn.Module, embedding: int, cells: int) -> Facts:
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    return Facts(forward.get_total_flops() / BATCH, both.get_total_flops() / BATCH, weights, embedding, cells)

@@ -12,32 +12,21 @@ import yaml
 
 from dqv2.config import ConfigError
 
-__all__ = ["Device", "Facts", "Host", "Net", "Rate", "Rates", "read_rates"]
-
 BUILT_IN = Path(__file__).with_name("rates.yaml")
 PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network at an image size: what a rate is measured for.
+    """A network at an image size: what a rate is measured for."""
 
-    Attributes:
-        model: a name of `train.models`, or `mae-SIZE` for an autoencoder.
-        size: pixels a side of the images.
-        stem, input_size: as in the configuration.
-        args: further arguments, as (name, value), sorted.
-        precision: "float32" or "bfloat16", of its arithmetic.
-        compile: whether torch.compile translates it, which only a training does.
-    """
-
-    model: str
-    size: int
-    stem: str = "standard"
-    args: tuple[tuple[str, Any], ...] = ()
+    model: str  # a name of `train.models`, or `mae-SIZE` for an autoencoder
+    size: int  # pixels a side of the images
+    stem: str = "standard"  # as in the configuration, like input_size
+    args: tuple[tuple[str, Any], ...] = ()  # further arguments, as (name, value), sorted
     input_size: int | None = None
-    precision: str = "float32"
-    compile: bool = False
+    precision: str = "float32"  # or "bfloat16", of its arithmetic
+    compile: bool = False  # whether torch.compile translates it, which only a training does
 
     @property
     def text(self) -> str:
@@ -53,52 +42,29 @@ class Net:
 class Facts(NamedTuple):
     """What a network takes, apart from any device: FLOPs an image (2 a multiplication), bytes, numbers."""
 
-    forward: float
-    """FLOPs of one image forward."""
-    train: float
-    """FLOPs of one image forward and backward."""
-    weights: int
-    """Bytes of the weights, float32."""
-    embedding: int
-    """Numbers that the last layer reads."""
-    cells: int
-    """Places of the last feature map."""
-
-
-class Rate(NamedTuple):
-    """Images a second, and whether they were measured on this device for this network."""
-
-    images: float
-    measured: bool
+    forward: float  # FLOPs of one image forward
+    train: float  # and backward
+    weights: int  # bytes, float32
+    embedding: int  # numbers that the last layer reads
+    cells: int  # places of the last feature map
 
 
 @dataclass(frozen=True)
 class Device:
-    """Something that runs networks.
+    """Something that runs networks."""
 
-    Attributes:
-        name, title: as asked for, as printed.
-        threads: of the CPU, that the rates are for; 0 for a GPU.
-        networks: `Net.text` -> {"train": images/s, "forward": images/s}.
-        measured: where and when; empty where nothing was.
-        peak: FLOP/s of the data sheet in bfloat16, or 0.
-        float32_share: FLOP/s in float32, as a share of those in bfloat16.
-        utilisation: assumed share of `peak`, for networks that were not measured where none was.
-        note: where peak and utilisation come from.
-    """
+    name: str  # as asked for
+    title: str  # as printed
+    threads: int = 0  # of the CPU, that the rates are for; 0 for a GPU
+    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # `Net.text` -> kind -> images/s
+    measured: str = ""  # where and when; empty where nothing was
+    peak: float = 0.0  # FLOP/s of the data sheet in bfloat16
+    float32_share: float = 1.0  # FLOP/s in float32, as a share of those in bfloat16
+    utilisation: float = 0.0  # assumed share of `peak`, for networks that were not measured where none was
+    note: str = ""  # where peak and utilisation come from
 
-    name: str
-    title: str
-    threads: int = 0
-    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    measured: str = ""
-    peak: float = 0.0
-    float32_share: float = 1.0
-    utilisation: float = 0.0
-    note: str = ""
-
-    def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> Rate:
-        """Images a second of a network.
+    def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
+        """Images a second of a network, and whether they were measured on this device.
 
         Args:
             net: the network.
@@ -108,8 +74,8 @@ class Device:
         """
         own = self.networks.get(net.text, {})
         if kind in own:
-            return Rate(own[kind], True)
-        return Rate(self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False)
+            return own[kind], True
+        return self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False
 
     def flops(self, precision: str, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
         """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak.
@@ -146,6 +112,12 @@ class Host:
     compose: float
     decode: float
     select: Mapping[str, float]
+
+    def rate(self, name: str) -> float:
+        """Units a second; of "select KIND" GraphCut's where that kind was not measured."""
+        if not name.startswith("select "):
+            return getattr(self, name)
+        return self.select.get(name.removeprefix("select ")) or self.select["graphcut_bins"]
 
 
 @dataclass(frozen=True)
@@ -193,16 +165,19 @@ def _load(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"--rates {file}: {error}") from None
     if not isinstance(found, dict) or not {"devices", "host"} & set(found):
-        raise ConfigError(
-            f"--rates {file}: neither devices nor host in it; python benchmarks/rates.py -o FILE makes one"
-        )
+        makes = "python benchmarks/rates.py -o FILE makes one"
+        raise ConfigError(f"--rates {file}: neither devices nor host in it; {makes}")
     return found
 
 
 def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     networks = {}
     for entry in block.pop("networks", None) or []:
-        net = _net(entry)
+        keys = ("model", "size", "stem", "input_size", "precision", "compile")
+        args = tuple(sorted((entry.get("args") or {}).items()))
+        net = Net(args=args, **{key: entry[key] for key in keys if key in entry})
+        if net.precision not in PRECISIONS:
+            raise ValueError(f"{net.model}: precision is {' or '.join(PRECISIONS)}, not {net.precision}")
         nets[net.text] = net
         networks[net.text] = {kind: float(entry[kind]) for kind in ("train", "forward") if kind in entry}
         if not networks[net.text] or min(networks[net.text].values()) <= 0:
@@ -214,13 +189,3 @@ def _device(name: str, block: dict[str, Any], nets: dict[str, Net]) -> Device:
     if device.float32_share <= 0:
         raise ValueError(f"{name}: float32_share must be above 0")
     return device
-
-
-def _net(entry: dict[str, Any]) -> Net:
-    """The network of an entry; what it does not say is at its default."""
-    optional = {key: entry[key] for key in ("stem", "input_size", "precision", "compile") if key in entry}
-    args = tuple(sorted((entry.get("args") or {}).items()))
-    net = Net(entry["model"], entry["size"], args=args, **optional)
-    if net.precision not in PRECISIONS:
-        raise ValueError(f"{net.model}: precision is {' or '.join(PRECISIONS)}, not {net.precision}")
-    return net

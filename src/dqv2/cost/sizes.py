@@ -14,8 +14,6 @@ from dqv2.data.places import folder_of
 from dqv2.data.published import SIZES
 from dqv2.plan import Plan
 
-__all__ = ["Sizes", "sizes_of"]
-
 
 class Sizes(NamedTuple):
     """Images of each split, and classes; `source` says where the numbers come from."""
@@ -83,10 +81,6 @@ def _counted(folder: str) -> tuple[int, dict[str, int]] | None:
     if not splits["train"].is_dir():
         splits = {"train": root}
     classes = [entry for entry in splits["train"].iterdir() if entry.is_dir()]
-    if not classes:
-        return None
-    return len(classes), {split: _files(place) for split, place in splits.items() if place.is_dir()}
-
-
-def _files(folder: Path) -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
+    there = {split: place for split, place in splits.items() if place.is_dir()}
+    counts = {split: sum(len(files) for _, _, files in os.walk(place)) for split, place in there.items()}
+    return (len(classes), counts) if classes else None

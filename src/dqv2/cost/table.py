@@ -9,24 +9,16 @@ from dqv2.cost.rates import Rates
 from dqv2.plan import Plan
 from dqv2.stages import stage as stage_of
 
-__all__ = ["lines"]
-
 TOP = 5  # shares shown of each kind
 
 
 def lines(plan: Plan, rates: Rates, found: Estimate) -> Iterator[str]:
     """What `dqv2 plan --cost` prints."""
-    total, guessed = found.on_device(), sum(price.guessed for price in found.prices.values())
-    network = sum(price.network for price in found.prices.values())
-    yield from _stages(found)
-    yield ""
-    yield from _rates(rates, found, guessed / network if network else 0.0)
-    yield ""
-    yield from _answer(found, total, guessed)
-    yield ""
-    yield from _shares(found, total)
-    yield ""
-    yield from _next(plan, found, total)
+    total = found.on_device()
+    guessed, network = (sum(found.by_stage(what).values()) for what in (lambda p: p.guessed, lambda p: p.network))
+    measured = _rates(rates, found, guessed / network if network else 0.0)
+    parts = _stages(found), measured, _answer(found, total, guessed), _shares(found, total), _next(plan, found, total)
+    yield from "\n\n".join("\n".join(part) for part in parts).split("\n")
 
 
 def hours(seconds: float) -> str:
@@ -42,16 +34,12 @@ def size(count: float) -> str:
 def _stages(found: Estimate) -> Iterator[str]:
     seconds, counts = found.by_stage(), found.jobs
     yield f"{'stage':<14}{'jobs':>8}{'alone':>8}{'hours':>10}{'alone':>10}   runs on"
-    for stage in counts:
-        where = found.device.title if stage_of(stage).model else "CPU"
-        yield (
-            f"{stage:<14}{counts[stage]:>8,}{found.jobs_apart[stage]:>8,}{seconds[stage] / 3600:>10,.2f}"
-            f"{found.apart[stage] / 3600:>10,.2f}   {where}"
-        )
-    yield (
-        f"{'all':<14}{counts.total():>8,}{sum(found.jobs_apart.values()):>8,}{sum(seconds.values()) / 3600:>10,.2f}"
-        f"{sum(found.apart.values()) / 3600:>10,.2f}"
-    )
+    rows = [(name, counts[name], found.jobs_apart[name], seconds[name], found.apart[name]) for name in counts]
+    rows.append(("all", *(sum(of.values()) for of in (counts, found.jobs_apart, seconds, found.apart))))
+    for name, jobs, apart, time, time_apart in rows:
+        where = "" if name == "all" else found.device.title if stage_of(name).model else "CPU"
+        line = f"{name:<14}{jobs:>8,}{apart:>8,}{time / 3600:>10,.2f}{time_apart / 3600:>10,.2f}   {where}"
+        yield line.rstrip()
     yield "alone: if no experiment and no run shared a job. Tables and figures are not counted."
 
 
@@ -78,12 +66,14 @@ def _rates(rates: Rates, found: Estimate, guessed: float) -> Iterator[str]:
 def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
     label = "estimated, not measured" if guessed else "from measured rates"
     kind = "core-hours" if found.device.threads else "device-hours"
-    if found.device.threads:
-        mine, apart = found.core_hours(found.by_stage()), found.core_hours(found.apart)
-    else:
-        mine, apart = total / 3600, sum(found.apart[stage] for stage in found.apart if stage_of(stage).model) / 3600
+    cores = found.threads if found.device.threads else dict.fromkeys(found.threads, 1)
+    mine, apart = (
+        sum(seconds * cores[name] for name, seconds in times.items() if stage_of(name).model)
+        for times in (found.by_stage(), found.apart)
+    )
     saved = 1 - mine / apart if apart else 0.0
-    yield f"{kind} ({label}): {mine:,.1f}; without sharing {apart:,.1f}, so that sharing saves {saved:.0%}"
+    alone = f"without sharing {apart / 3600:,.1f}, so that sharing saves {saved:.0%}"
+    yield f"{kind} ({label}): {mine / 3600:,.1f}; {alone}"
     if guessed and not found.device.networks:
         rest = total - guessed
         low, high = (hours(rest + guessed * f) for f in (2, 0.5))
@@ -92,9 +82,7 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
     yield f"jobs without a device: {found.beside() / 3600:,.1f} hours on the CPU"
     started = sum(price.start for price in found.prices.values())
     yield f"of all this, starting Python in {found.jobs.total():,} jobs: {started / 3600:,.1f} hours"
-    place = (
-        f"{found.cores} cores" if found.device.threads else f"{found.gpus} × {found.device.title}, {found.cores} cores"
-    )
+    place = f"{'' if found.device.threads else f'{found.gpus} × {found.device.title}, '}{found.cores} cores"
     yield f"wall time on {place} ({label}): {hours(found.wall)}"
     parts = ", ".join(f"{name} {size(count)}" for name, count in found.disk.most_common())
     yield f"disk when it has ended: {size(sum(found.disk.values()))} ({parts})"
@@ -102,17 +90,16 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
 
 
 def _shares(found: Estimate, total: float) -> Iterator[str]:
-    stages = {stage: seconds for stage, seconds in found.by_stage().items() if stage_of(stage).model}
     yield "largest shares of the time on the device:"
-    for title, values in (
-        ("dataset", found.by_dataset()),
-        ("stage", stages),
-        ("keep ratio trained on", found.by_keep()),
-    ):
-        parts = sorted(values.items(), key=lambda item: -item[1])[:TOP]
-        if not parts:
-            continue
-        yield f"  by {title}: " + ", ".join(f"{name} {seconds / max(total, 1e-9):.0%}" for name, seconds in parts)
+    shares = {
+        "dataset": found.by(lambda job: job.w.dataset if job.stage.model else None),
+        "stage": found.by(lambda job: job.stage.name if job.stage.model else None),
+        "keep ratio trained on": found.by(lambda job: job.w.keep if job.stage.name == "train" else None),
+    }
+    for title, values in shares.items():
+        if values:
+            parts = [f"{name} {seconds / max(total, 1e-9):.0%}" for name, seconds in values.most_common(TOP)]
+            yield f"  by {title}: {', '.join(parts)}"
     needed = sorted(((found.on_device(units), name) for name, units in found.needs.items() if units), reverse=True)
     shown = [f"{name} {seconds / max(total, 1e-9):.0%} ({hours(found.alone(name))})" for seconds, name in needed[:TOP]]
     yield "  by experiment, with what it shares (what leaving it out would save): " + ", ".join(shown)

@@ -12,43 +12,24 @@ from dqv2.cost.sizes import Sizes
 from dqv2.plan import Plan, PlannedJob, Selection
 from dqv2.stages import Wildcards
 
-__all__ = ["Reckoning", "Work"]
-
 
 @dataclass
 class Work:
-    """What a job does.
+    """What a job does."""
 
-    Attributes:
-        networks: (network, "train" or "forward", images).
-        units: rate of `Host` -> how many of its units; "select KIND" for a selector.
-        drawn: the same for what is done where the network is: a GPU's part in it is not counted.
-        spread: whether the units spread over the job's cores.
-        bytes: left on the disk.
-        state: bytes of a training's checkpoint while it runs.
-    """
-
-    networks: list[tuple[Net, str, float]] = field(default_factory=list)
-    units: dict[str, float] = field(default_factory=dict)
-    drawn: dict[str, float] = field(default_factory=dict)
-    spread: bool = False
-    bytes: float = 0.0
-    state: float = 0.0
+    networks: list[tuple[Net, str, float]] = field(default_factory=list)  # (network, "train" or "forward", images)
+    units: dict[str, float] = field(default_factory=dict)  # rate of `Host` -> how many; "select KIND" for a selector
+    drawn: dict[str, float] = field(default_factory=dict)  # the same, done where the network is: a GPU's is not counted
+    spread: bool = False  # whether the units spread over the job's cores
+    bytes: float = 0.0  # left on the disk
+    state: float = 0.0  # bytes of a training's checkpoint while it runs
 
 
 class Reckoning:
-    """What the stages reckon their jobs' work with.
+    """What the stages reckon their jobs' work with: a plan, a dataset's sizes, FLOPs and shapes of a network with so
+    many classes."""
 
-    Attributes:
-        ROW: bytes of a line in a table of ids, about.
-
-    Args:
-        plan: the plan.
-        sizes: a dataset's sizes.
-        facts: FLOPs and shapes of a network with so many classes.
-    """
-
-    ROW = 80
+    ROW = 80  # bytes of a line in a table of ids, about
 
     def __init__(self, plan: Plan, sizes: Callable[[str], Sizes], facts: Callable[[Net, int], Facts]):
         self.plan, self.config, self.sizes, self.facts = plan, plan.config, sizes, facts

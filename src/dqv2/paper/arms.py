@@ -32,16 +32,11 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
 
 def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
     """The paper's values of an arm: the entries all of whose columns hold one value throughout the arm's rows,
-    theirs."""
-    here = constants(rows)
+    theirs; with ``sd``, the root of a variance where the paper gives that."""
+    here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
     for entry in spec.get("reported") or []:
         if all(here.get(name) == value for name, value in entry.items() if name not in NUMBERS):
-            yield entry
-
-
-def constants(frame: pd.DataFrame) -> dict[str, Any]:
-    """The columns that hold one value throughout: what a reported value may name besides the axes."""
-    return {name: frame[name].iloc[0] for name in frame if frame[name].notna().all() and frame[name].nunique() == 1}
+            yield entry if entry.get("variance") is None else entry | {"sd": entry["variance"] ** 0.5}
 
 
 def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> list[Any]:
@@ -100,14 +95,14 @@ def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[st
     return frame, references
 
 
-def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame, spec: Spec) -> dict[Any, style.Look]:
+def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame) -> dict[Any, style.Look]:
     """Methods look the same in every figure; the values of another axis get their looks by position."""
-    texts = [str(name) for name in names]
     if column not in ("label", "method"):
         return {name: style.SEQUENCE[i % len(style.SEQUENCE)] for i, name in enumerate(names)}
-    if column == "label" and "method" in frame:  # a known config name decides, else the printed one
-        pairs = frame.drop_duplicates(["label", "method"]).groupby("label")["method"].agg(list)
-        config = {text: str(pairs[text][0]) if text in pairs and len(pairs[text]) == 1 else text for text in texts}
-        texts = [config[text] if len(set(config.values())) == len(texts) else text for text in texts]
-    made = style.looks(texts, methods=spec.get("methods", ()), colours=spec.get("colours"))
-    return {name: made[text] for name, text in zip(names, texts, strict=True)}
+    texts = [str(name) for name in names]
+    if column == "label" and "method" in frame:  # the config name of a label's one method decides, else the label
+        methods = frame.groupby("label")["method"].unique()
+        known = [str(methods[text][0]) if text in methods and len(methods[text]) == 1 else text for text in texts]
+        texts = known if len(set(known)) == len(texts) else texts
+    looks = style.looks(texts)
+    return {name: looks[text] for name, text in zip(names, texts, strict=True)}

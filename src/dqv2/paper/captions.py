@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dqv2.runtime.files import atomic_path
+from dqv2.paper.collect import write_text
 
 
 def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
@@ -20,8 +20,7 @@ def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
     own = "Scale: the paper's own." if Path(file).absolute().parents[1].name == "paper" else ""
     scale = f"Scale: {label}, not the paper's own." if label else own
     parts = [f"{about[0].upper()}{about[1:]}." if about else "", f"{note}.", scale]
-    with atomic_path(file) as draft:
-        draft.write_text("\n\n".join(escape(part) for part in parts if part) + "\n", encoding="utf-8", newline="\n")
+    write_text("\n\n".join(escape(part) for part in parts if part) + "\n", file)
 
 
 def escape(text: str) -> str:

@@ -1,19 +1,4 @@
-"""A verdict for each of the paper's claims, from the tidy tables. The rules stand in docs/claims.md.
-
-A claim is a statement, its place in the paper and tests. The keys of a test:
-
-    says            what it tests, in words
-    experiment      the table that it reads
-    of, against     the two sides: {column: value}; a list makes a test of each value
-    pool            a column whose lists do not: its arms are pooled (variance)
-    each            {column: values}: the test is made at each, on both sides
-    datasets        those that the paper's claim is about
-    stand_in        whether other datasets of the table are tested where it has none of these (true unless set)
-    y               the column compared, ``test_accuracy`` unless set
-    statistic       mean, variance, or trend along the column ``over``
-    direction       of `of` against `against`: higher, lower, or "not lower" than by ``margin`` (in y's unit; 1 unless
-    set)
-"""
+"""A verdict for each of the paper's claims, from the tidy tables. The rules stand in docs/claims.md."""
 
 from __future__ import annotations
 
@@ -38,19 +23,19 @@ UNITS = {"test_accuracy": "points", "iou": "IoU", "selection_seconds": "s", "mem
 class ClaimTest(Block):
     """One comparison, or a family of them."""
 
-    says: str
-    experiment: str
-    of: dict[str, Any]
-    against: dict[str, Any] = Field(default_factory=dict)
-    pool: str | None = None
-    each: dict[str, list[Any]] = Field(default_factory=dict)
-    datasets: list[str]
-    stand_in: bool = True
-    y: str = "test_accuracy"
+    says: str  # what it tests, in words
+    experiment: str  # the table that it reads
+    of: dict[str, Any]  # a side: {column: value}; a list makes a test of each value
+    against: dict[str, Any] = Field(default_factory=dict)  # the other one
+    pool: str | None = None  # a column whose lists do not: its arms are pooled (variance)
+    each: dict[str, list[Any]] = Field(default_factory=dict)  # {column: values}: tested at each, on both sides
+    datasets: list[str]  # those that the paper's claim is about
+    stand_in: bool = True  # whether other datasets of the table are tested where it has none of these
+    y: str = "test_accuracy"  # the column compared
     statistic: Literal["mean", "variance", "trend"] = "mean"
-    over: str | None = None
-    direction: Literal["higher", "lower", "not lower"]
-    margin: float = Field(1.0, gt=0)
+    over: str | None = None  # of a trend: the column along which it is
+    direction: Literal["higher", "lower", "not lower"]  # of `of` against `against`
+    margin: float = Field(1.0, gt=0)  # of "not lower", in y's unit
 
     @model_validator(mode="after")
     def _consistent(self) -> ClaimTest:
@@ -83,8 +68,7 @@ def judge(claims: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame], 
     Returns:
         One row a comparison: ``claim``, ``part`` (number of the test), what it says and compares, effect, interval, p
         and p corrected for the number of claims (Holm), the paired interval, ``verdict`` and ``why``; ``paper_data``
-        says whether the
-        dataset is one that the claim is about; ``claim_verdict`` is the claim's.
+        says whether the dataset is one that the claim is about; ``claim_verdict`` is the claim's.
     """
     rows = [
         {"claim": claim.claim, "part": part, "says": test.says, **row}
@@ -101,28 +85,16 @@ def judge(claims: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame], 
     return frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]]
 
 
-COLUMNS = (
-    "claim",
-    "claim_verdict",
-    "part",
-    "verdict",
-    "why",
-    "says",
-    "experiment",
-    "dataset",
-    "dataset_title",
-    "paper_data",
-)
-COLUMNS += ("scale", "at", "of", "against", "y", "statistic", "direction", "n", "n_against", "value", "value_against")
-COLUMNS += ("effect", "unit", "low", "high", "interval", "test", "p", "p_holm")
+COLUMNS = ("claim", "claim_verdict", "part", "verdict", "why", "says", "experiment", "dataset", "dataset_title")
+COLUMNS += ("paper_data", "scale", "at", "of", "against", "y", "statistic", "direction", "n", "n_against", "value")
+COLUMNS += ("value_against", "effect", "unit", "low", "high", "interval", "test", "p", "p_holm")
 
 
 def _corrected(rows: pd.DataFrame) -> list[float]:
     """Each comparison's p among the other claims' p, corrected by Holm.
 
     A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union
-    test):
-    its comparisons count as one.
+    test): its comparisons count as one.
     """
     claims = rows.groupby("claim")["p"].max()
     return [holm([p, *claims.drop(claim)])[0] for claim, p in zip(rows["claim"], rows["p"], strict=True)]
@@ -131,34 +103,24 @@ def _corrected(rows: pd.DataFrame) -> list[float]:
 def _comparisons(test: ClaimTest, table: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
     """The comparisons of a test: over the datasets, the values of ``each`` and of the lists of both sides."""
     there = [] if table is None else list(table["dataset"].dropna().unique())
-    datasets = [name for name in test.datasets if name in there]
-    stand_ins = [name for name in there if name not in test.datasets] if test.stand_in and not datasets else []
-    for dataset in stand_ins or test.datasets:
-        here = {"dataset": dataset}
-        for at in _product(test.each):
-            for of in _product(test.of, but=test.pool):
-                for against in _product(test.against, but=test.pool):
-                    yield {
-                        "experiment": test.experiment,
-                        "dataset": dataset,
-                        "paper_data": dataset in test.datasets,
-                        "at": ", ".join(f"{name} {printed(value, {})}" for name, value in at.items()),
-                        "y": test.y,
-                        "unit": {"mean": UNITS.get(test.y, ""), "variance": "ratio"}.get(
-                            test.statistic, f"{UNITS.get(test.y, '')} a step of {test.over}"
-                        ),
-                        "statistic": test.statistic,
-                        "direction": test.direction,
-                        "margin": test.margin if test.direction == "not lower" else np.nan,
-                        **_compare(test, table, here | at | of, here | at | against),
-                    }
+    mine = set(test.datasets) & set(there)
+    datasets = there if there and test.stand_in and not mine else test.datasets
+    unit = UNITS.get(test.y, "")
+    unit = {"mean": unit, "variance": "ratio", "trend": f"{unit} a step of {test.over}"}[test.statistic]
+    facts = {name: getattr(test, name) for name in ("experiment", "y", "statistic", "direction")} | {"unit": unit}
+    facts["margin"] = test.margin if test.direction == "not lower" else np.nan
+    sides = (_product(test.of, but=test.pool), _product(test.against, but=test.pool))
+    for dataset, at, of, against in itertools.product(datasets, _product(test.each), *sides):
+        place = ", ".join(f"{name} {printed(value, {})}" for name, value in at.items())
+        here = {"dataset": dataset} | at
+        compared = _compare(test, table, here | of, here | against)
+        yield facts | {"dataset": dataset, "paper_data": dataset in test.datasets, "at": place} | compared
 
 
-def _product(block: dict[str, Any], but: str | None = None) -> Iterator[dict[str, Any]]:
+def _product(block: dict[str, Any], but: str | None = None) -> list[dict[str, Any]]:
     """Each choice of one value from the lists of a block; a list under ``but`` stays whole."""
     choices = [value if isinstance(value, list) and name != but else [value] for name, value in block.items()]
-    for values in itertools.product(*choices):
-        yield dict(zip(block, values, strict=True))
+    return [dict(zip(block, values, strict=True)) for values in itertools.product(*choices)]
 
 
 def _compare(
@@ -176,13 +138,14 @@ def _compare(
     names = [_text(rows, side, test) for rows, side in zip(found, sides, strict=True)]
     if len(names) == 2 and names[0] == names[1]:
         apart = [name for name in of if name in against and of[name] != against[name]]
-        names = [f"{name}, {_words(rows, apart)}" for name, rows in zip(names, found, strict=True)]
+        words = [", ".join(f"{name} {_listed(rows[name].dropna().unique())}" for name in apart) for rows in found]
+        names = [f"{name}, {more}" for name, more in zip(names, words, strict=True)]
     title = table.loc[table["dataset"] == of["dataset"], "dataset_title"] if "dataset_title" in table else pd.Series()
     extra = {"dataset_title": title.iloc[0] if len(title) else of["dataset"]}
-    empty = [side for side, rows in zip(sides, found, strict=True) if rows.empty]
-    if empty:
-        lacking = ", ".join(f"{name} {_listed(value)}" for name, value in empty[0].items())
-        return _as_row(None, names, f"there are no runs of {lacking}") | extra
+    for side, rows in zip(sides, found, strict=True):
+        if rows.empty:
+            lacking = ", ".join(f"{name} {_listed(value)}" for name, value in side.items())
+            return _as_row(None, names, f"there are no runs of {lacking}") | extra
     arms = [_arms(rows, test.over or test.pool, test) for rows in found]
     if test.statistic == "trend":
         got = trend(arms[0])
@@ -218,13 +181,7 @@ def _text(rows: pd.DataFrame | None, side: dict[str, Any], test: ClaimTest) -> s
 
 
 def _listed(value: Any) -> str:
-    return " and ".join(printed(one, {}) for one in (value if isinstance(value, list) else [value]))
-
-
-def _words(rows: pd.DataFrame, columns: list[str]) -> str:
-    return ", ".join(
-        f"{name} {' and '.join(printed(value, {}) for value in rows[name].dropna().unique())}" for name in columns
-    )
+    return " and ".join(printed(one, {}) for one in ([value] if np.isscalar(value) else value))
 
 
 def _as_row(got: Comparison | None, names: list[str], lacks: str) -> dict[str, Any]:
@@ -270,14 +227,6 @@ def summary(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> list[dict[s
         text = f"{tested} of {len(mine)} comparisons made, {counts.get(SUPPORTED, 0)} supported"
         text += f", {contradicted} the other way round" if contradicted else ""
         text += "" if mine["paper_data"].all() else "; on data that stands in for the paper's"
-        out.append(
-            {
-                "claim": claim["claim"],
-                "statement": claim["statement"],
-                "place": claim["place"],
-                "verdict": mine["claim_verdict"].iloc[0],
-                "counts": text,
-                "rows": mine.to_dict("records"),
-            }
-        )
+        said = {name: claim[name] for name in ("claim", "statement", "place")}
+        out.append(said | {"verdict": mine["claim_verdict"].iloc[0], "counts": text, "rows": mine.to_dict("records")})
     return out

@@ -38,15 +38,11 @@ def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Data
     """
     missing = [row["metrics"] for row in rows if not Path(row["metrics"]).is_file()]
     if missing and not partial:
-        shown = "".join(f"\n  {file}" for file in missing[:5]) + ("\n  ..." if len(missing) > 5 else "")
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(rows)} runs have no metrics file; run them or ask for partial:{shown}"
-        )
-    found = [
-        _row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial)
-        for row in rows
-        if Path(row["metrics"]).is_file()
-    ]
+        shown = "\n  ".join([*missing[:5], *(["..."] if len(missing) > 5 else [])])
+        lacking = f"{len(missing)} of {len(rows)} runs have no metrics file"
+        raise FileNotFoundError(f"{lacking}; run them or ask for partial:\n  {shown}")
+    there = [row for row in rows if Path(row["metrics"]).is_file()]
+    found = [_row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial) for row in there]
     planned = [name for row in rows for name in row["columns"]]
     measured = [name for row in found for name in row]
     return _typed(pd.DataFrame(found, columns=list(dict.fromkeys([*planned, *measured]))))
@@ -60,10 +56,10 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")
     for name in ("dataset", "keep_ratio", "seed"):
-        if name in metrics and name in run and not _agree(metrics[name], run[name]):
-            raise ValueError(
-                f"{file}: {name} is {metrics[name]!r}, but the plan says {run[name]!r}: another run's file"
-            )
+        told, planned = metrics.get(name), run.get(name)
+        both = isinstance(told, int | float) and isinstance(planned, int | float)
+        if None not in (told, planned) and told != planned and not (both and math.isclose(told, planned)):
+            raise ValueError(f"{file}: {name} is {told!r}, but the plan says {planned!r}: another run's file")
     accuracy = metrics.get("test_accuracy")
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool) or not 0 <= accuracy <= 100:
         raise ValueError(f"{file}: test_accuracy is {accuracy!r}, not a percentage from 0 to 100")
@@ -78,20 +74,17 @@ def _seconds(behind: Sequence[Sequence[str]], *, partial: bool) -> dict[str, Any
         raise FileNotFoundError(f"{len(missing)} records are missing, such as {missing[0]}: run its stage again")
     if missing or not behind:
         return {}
-    sums: dict[str, float] = {}
-    devices = set()
-    for stage, account, file in behind:
-        kept = read_record(file)
-        sums[stage] = sums.get(stage, 0.0) + kept["seconds"]
-        if account != "training":
-            devices.add(kept["device"])
-    stages = {stage: account for stage, account, _ in behind}
-    early = sum(sums[stage] for stage, account in stages.items() if account == "early")
-    selection = sum(sums[stage] for stage, account in stages.items() if account != "training")
-    seconds = {
-        f"{name}_seconds": round(value, 4) for name, value in (sums | {"early": early, "selection": selection}).items()
-    }
-    return seconds | {"selection_device": " + ".join(sorted(devices))}
+    kept = [(stage, account, read_record(file)) for stage, account, file in behind]
+    sums = dict.fromkeys([stage for stage, *_ in kept], 0.0)
+    for stage, _, record in kept:
+        sums[stage] += record["seconds"]
+    accounts = {stage: account for stage, account, _ in kept}
+    early = sum(sums[stage] for stage, account in accounts.items() if account == "early")
+    selection = sum(sums[stage] for stage, account in accounts.items() if account != "training")
+    sums |= {"early": early, "selection": selection}
+    devices = sorted({record["device"] for _, account, record in kept if account != "training"})
+    seconds = {f"{name}_seconds": round(value, 4) for name, value in sums.items()}
+    return seconds | {"selection_device": " + ".join(devices)}
 
 
 NUMBERS = ("coreset_size", "micro_batch", "n_originals", "n_tobias", "test_accuracy", "threads", "train_loss")
@@ -121,32 +114,19 @@ def storage_frame(runs: Sequence[dict[str, Any]], sizes: Sequence[dict[str, tupl
         runs: the planned columns of each coreset.
         sizes: for each the variant -> (bytes in all, images).
     """
-    rows = [
-        run
-        | {"variant": name, "variant_title": title, "megabytes": total / 1e6, "bytes_per_image": total / count}
-        | {"coreset_size": count}
-        for run, variants in zip(runs, sizes, strict=True)
-        for name, title in VARIANTS.items()
-        for total, count in [variants[name]]
-    ]
+    rows = []
+    for run, variants in zip(runs, sizes, strict=True):
+        for name, title in VARIANTS.items():
+            total, count = variants[name]
+            row = run | {"variant": name, "variant_title": title, "megabytes": total / 1e6}
+            rows.append(row | {"bytes_per_image": total / count, "coreset_size": count})
     return _typed(pd.DataFrame(rows))
 
 
-def _agree(measured: Any, planned: Any) -> bool:
-    if isinstance(measured, int | float) and isinstance(planned, int | float):
-        return math.isclose(measured, planned, rel_tol=1e-9)
-    return measured == planned
-
-
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    for name in frame.columns:
-        if name in WHOLE:
-            frame[name] = frame[name].astype("Int64")
-        elif name in WORDS:
-            frame[name] = frame[name].astype("string")
-        elif frame[name].isna().all():
-            frame[name] = frame[name].astype("float64")
-    return frame
+    types = dict.fromkeys(frame.columns[frame.isna().all()], "float64")
+    types |= dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(WORDS, "string")
+    return frame.astype({name: kind for name, kind in types.items() if name in frame})
 
 
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
@@ -155,9 +135,14 @@ def write_csv(frame: pd.DataFrame, file: Path) -> None:
         frame.to_csv(draft, index=False, lineterminator="\n", encoding="utf-8")
 
 
+def write_text(text: str, file: Path) -> None:
+    """Write ``text`` as UTF-8 with the same ends of lines on every system; never half-written."""
+    with atomic_path(file) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+
+
 def read_csv(file: Path) -> pd.DataFrame:
-    """Read what :func:`write_csv` wrote with the same types: only an empty cell is missing, so a method named
-    "None" keeps its name."""
+    """Read what `write_csv` wrote with the same types: only an empty cell is missing, a method named "None" is none."""
     header = pd.read_csv(file, nrows=0).columns
     words = {name: "string" for name in header if name in WORDS}
     return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))

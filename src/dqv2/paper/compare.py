@@ -1,13 +1,12 @@
 """Two arms compared: effect, interval and p, as every claim is tested.
 
 Means by Welch's t (Welch 1947), spread by Brown and Forsythe's test (1974: Levene's with medians), corrections by Holm
-(1979).
-Values of one seed pair off where both arms have it: the paired interval stands beside Welch's and decides nothing.
+(1979). Values of one seed pair off where both arms have it: the paired interval stands beside Welch's and decides
+nothing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,14 +33,14 @@ class Comparison:
 
     n: int
     n_against: int
-    value: float
-    value_against: float
-    effect: float
-    low: float
-    high: float
-    p: float
-    test: str
-    interval: str
+    value: float = MISSING
+    value_against: float = MISSING
+    effect: float = MISSING
+    low: float = MISSING
+    high: float = MISSING
+    p: float = MISSING
+    test: str = ""
+    interval: str = ""
     n_paired: int = 0
     paired_low: float = MISSING
     paired_high: float = MISSING
@@ -72,9 +71,8 @@ def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparis
             p = stats.ttest_ind(a + margin, b, equal_var=False, alternative="greater").pvalue
     both = of.index.intersection(against.index)
     paired = _paired((of.loc[both] - against.loc[both]).to_numpy("float64"))
-    return Comparison(
-        len(a), len(b), _mean(a), _mean(b), effect, float(low), float(high), float(p), test, "Welch's t", *paired
-    )
+    numbers = map(float, (_mean(a), _mean(b), effect, low, high, p))
+    return Comparison(len(a), len(b), *numbers, test, "Welch's t", *paired)
 
 
 def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparison:
@@ -82,30 +80,28 @@ def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparis
 
     Each side is one arm or several that are pooled: every arm spreads about its own centre (its mean for the variance,
     its median for the test), so that what sets the arms apart is no spread. Three values an arm are the least: of two,
-    both
-    are as far from their median, and the test would take that for certainty. Smaller arms are left out.
+    both are as far from their median, and the test would take that for certainty. Smaller arms are left out.
     """
     from scipy import stats
 
     sides = [[values for arm in side if len(values := _values(arm)) > 2] for side in (of, against)]
-    test, interval = "Brown-Forsythe", "F (normal values)"
+    names = {"test": "Brown-Forsythe", "interval": "F (normal values)"}
     counts = [sum(map(len, side)) for side in sides]
     if not all(sides):
-        return Comparison(*counts, *[MISSING] * 6, test, interval)
+        return Comparison(*counts, **names)
     free = [sum(len(values) - 1 for values in side) for side in sides]
-    pooled = [
-        sum(((values - values.mean()) ** 2).sum() for values in side) / n for side, n in zip(sides, free, strict=True)
-    ]
+    squares = [sum(((values - values.mean()) ** 2).sum() for values in side) for side in sides]
+    pooled = [total / n for total, n in zip(squares, free, strict=True)]
     p = ratio = low = high = MISSING
     if max(pooled) > 0:
-        p = float(stats.levene(*(np.concatenate([v - np.median(v) for v in side]) for side in sides)).pvalue)
+        p = stats.levene(*(np.concatenate([v - np.median(v) for v in side]) for side in sides)).pvalue
     if pooled[1] > 0:
         ratio = pooled[0] / pooled[1]
         tail = (1 - LEVEL) / 2
         low, high = (ratio / stats.f.ppf(share, *free) for share in (1 - tail, tail))
     elif pooled[0] > 0:
         ratio = np.inf  # against arms that do not vary at all
-    return Comparison(*counts, *map(float, pooled), float(ratio), float(low), float(high), p, test, interval)
+    return Comparison(*counts, *map(float, (*pooled, ratio, low, high, p)), **names)
 
 
 def trend(steps: Sequence[pd.Series]) -> Comparison:
@@ -120,20 +116,18 @@ def trend(steps: Sequence[pd.Series]) -> Comparison:
     at = np.arange(len(steps)) - (len(steps) - 1) / 2
     slopes = table.to_numpy() @ at / (at**2).sum() if len(table) else np.array([])
     _, low, high, p = _paired(slopes)
-    return Comparison(
-        table.size, 0, MISSING, MISSING, _mean(slopes), low, high, p, "t on the seeds' slopes", "t on the seeds' slopes"
-    )
+    name = "t on the seeds' slopes"
+    return Comparison(table.size, 0, effect=_mean(slopes), low=low, high=high, p=p, test=name, interval=name)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p-values for their number, as Holm does: float64[N]; a missing one stays missing and counts for
-    nothing."""
+    """Correct p-values for their number, as Holm does: float64[N]; a missing one stays so and counts for nothing."""
     p = np.asarray(p, dtype="float64")
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
     steps = p[order] * np.arange(len(order), 0, -1)
     out = np.full_like(p, np.nan)
-    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return out
 
 
@@ -157,4 +151,4 @@ def _values(arm: pd.Series) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan
+    return float(values.mean()) if len(values) else MISSING

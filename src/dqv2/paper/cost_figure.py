@@ -27,63 +27,42 @@ def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | N
     last panel. Without a run the figure says that none has finished.
     """
     if runs.empty:
-        return layout.nothing_yet(title=None, label=label, note=note)
-    datasets = list(dict.fromkeys(runs["dataset"]))
-    names = list(dict.fromkeys(runs["label"]))
-    looks = looks_of(names, "label", runs, {})
-    stages = _stages(jobs)
+        return layout.nothing_yet(label=label, note=note)
+    datasets, names = list(runs["dataset"].unique()), list(runs["label"].unique())
+    looks, stages = looks_of(names, "label", runs), _stages(jobs)
     with style.context():
         figure = style.new_figure(style.FULL, 0.5 + len(datasets) * (0.62 + (0.06 + 0.025 * len(names)) * len(stages)))
         grid = figure.subplots(len(datasets), 3, squeeze=False, gridspec_kw={"width_ratios": (1.15, 1.15, 1)})
-        for row, dataset in zip(grid, datasets, strict=True):
+        for (seconds, memory, accuracy), dataset in zip(grid, datasets, strict=True):
             mine, here = jobs[jobs["dataset"] == dataset], runs[runs["dataset"] == dataset]
-            _by_stage(row[0], mine, stages, "seconds", looks)
-            _by_stage(row[1], mine, stages, "memory", looks)
-            row[1].tick_params(axis="y", labelleft=False)
-            _against_accuracy(row[2], here, looks)
+            _by_stage(seconds, mine, stages, "seconds", looks)
+            _by_stage(memory, mine, stages, "memory", looks)
+            memory.tick_params(axis="y", labelleft=False)
+            _against_accuracy(accuracy, here, looks)
             if len(datasets) > 1:
-                row[0].set_title(str(here["dataset_title"].iloc[0]), loc="left")
-        grid[-1][0].set_xlabel("Seconds a coreset")
-        grid[-1][1].set_xlabel("Peak host memory (MB)")
-        grid[-1][2].set_xlabel("Seconds, selection and training")
+                seconds.set_title(str(here["dataset_title"].iloc[0]), loc="left")
+        about = ("Seconds a coreset", "Peak host memory (MB)", "Seconds, selection and training")
+        for ax, text in zip(grid[-1], about, strict=True):
+            ax.set_xlabel(text)
         marks = [Line2D([], [], color=look.colour, marker=look.marker, ms=5.5, ls="none") for look in looks.values()]
-        layout.surround(figure, title=None, label=label, note=note, legend=(marks, list(looks), None))
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        layout.surround(figure, label=label, note=note, legend=(marks, names, None))
+        layout.freeze(figure)
     return figure
 
 
 def _stages(jobs: pd.DataFrame) -> list[str]:
     """The stages as they run, those of the selection first, then all of it, then training."""
-    order: list[str] = []
-    for _, mine in jobs.groupby(["dataset", "method"], sort=False):
-        place = 0
-        for stage in dict.fromkeys(mine.loc[mine["selects"].astype(bool), "stage"]):
-            if stage in order:
-                place = order.index(stage) + 1
-            else:
-                order.insert(place, stage)
-                place += 1
-    return [*order, WHOLE, *(stage for stage in dict.fromkeys(jobs["stage"]) if stage not in (*order, WHOLE))]
+    selects = jobs[jobs["selects"].astype(bool)].groupby(["dataset", "method"], sort=False)["stage"]
+    order = layout.common_order(stages.unique() for _, stages in selects)
+    return list(dict.fromkeys([*order, WHOLE, *jobs["stage"]]))
 
 
 def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: dict[str, style.Look]) -> None:
-    step = 0.7 / len(looks)
+    means = jobs.groupby(["label", "stage"])[y].mean()
     for i, (name, look) in enumerate(looks.items()):
-        got = jobs[jobs["label"] == name].groupby("stage")[y].mean()
-        at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * step
-        ax.plot(
-            got.reindex(stages),
-            at,
-            ls="none",
-            marker=look.marker,
-            ms=3.6,
-            color=look.colour,
-            mec="white",
-            mew=0.3,
-            gid="stage",
-            clip_on=False,
-        )
+        at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * 0.7 / len(looks)
+        mark = {"marker": look.marker, "ms": 3.6, "color": look.colour, "mec": "white", "mew": 0.3, "ls": "none"}
+        ax.plot([means.get((name, stage)) for stage in stages], at, gid="stage", clip_on=False, **mark)
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
     ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
     ax.set_ylim(len(stages) - 0.5, -0.5)
@@ -93,28 +72,16 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: di
 
 
 def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]) -> None:
-    runs = runs.assign(total=runs["selection_seconds"] + runs["train_seconds"])
+    total = runs["selection_seconds"] + runs["train_seconds"]
     for name, look in looks.items():
-        mine = runs[runs["label"] == name]
-        x, y = mine["total"].astype("float64"), mine["test_accuracy"].astype("float64")
-        ax.plot(x, y, ls="none", marker=look.marker, ms=2.5, color=look.colour, alpha=0.5, mew=0, zorder=2, gid="seeds")
-        sd = y.std() if len(y) > 1 else 0
-        ax.errorbar(
-            x.mean(),
-            y.mean(),
-            sd,
-            color=look.colour,
-            marker=look.marker,
-            ms=6,
-            mec="white",
-            mew=0.6,
-            lw=1,
-            capsize=2,
-            zorder=3,
-            gid="mean",
-        )
+        mine = runs["label"] == name
+        x, y = total[mine].astype("float64"), runs.loc[mine, "test_accuracy"].astype("float64")
+        seed = {"color": look.colour, "marker": look.marker, "ms": 2.5, "mew": 0, "alpha": 0.5, "ls": "none"}
+        ax.plot(x, y, zorder=2, gid="seeds", **seed)
+        mean = {"color": look.colour, "marker": look.marker, "ms": 6, "mec": "white", "mew": 0.6, "lw": 1}
+        ax.errorbar(x.mean(), y.mean(), y.std() if len(y) > 1 else 0, capsize=2, zorder=3, gid="mean", **mean)
     ax.set_ylabel("Top-1 accuracy (%)")
-    _log(ax, runs["total"])
+    _log(ax, total)
 
 
 def _log(ax: Axes, values: pd.Series) -> None:

@@ -42,11 +42,6 @@ def job_costs(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Da
     if not found:  # of a partial experiment
         return pd.DataFrame(columns=COLUMNS)
     frame = pd.DataFrame(found, columns=COLUMNS).astype({"device_memory": "float64"})
-    parts = frame[frame["selects"]].groupby(ARM, sort=False, as_index=False)
-    total = parts.agg(
-        seconds=("seconds", "sum"),
-        wall=("wall", "sum"),
-        memory=("memory", "max"),
-        device_memory=("device_memory", "max"),
-    )
+    together = {"seconds": "sum", "wall": "sum", "memory": "max", "device_memory": "max"}
+    total = frame[frame["selects"]].groupby(ARM, sort=False, as_index=False).agg(together)
     return pd.concat([frame, total.assign(stage=WHOLE, selects=False)], ignore_index=True)

@@ -7,50 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FIGURES", "FigureKind"]
-
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of figure made from a table.
+    """A kind of figure made from a table; functions are `module:function`, imported when they are used."""
 
-    Attributes:
-        name: the `kind` of the configuration's figures.
-        arrange: `module:function`, imported when it is used: (frame, spec) -> (frame, spec), with what the kind fills
-            in where the spec says nothing.
-        paint: `module:function`: (axes, frame, references, xs, hues, spec) -> handles for the legend.
-        what: what it shows, one line.
-        columns: whether each hue takes a column of its own, so that several need the page's full width.
-    """
-
-    name: str
-    arrange: str
-    paint: str
-    what: str
-    columns: bool = False
+    name: str  # the `kind` of the configuration's figures
+    arrange: str  # (frame, spec) -> (frame, spec), with what the kind fills in where the spec says nothing
+    paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
+    what: str  # what it shows, one line
+    columns: bool = False  # whether each hue takes a column of its own, so that several need the page's full width
 
 
-FIGURES: dict[str, FigureKind] = {
-    kind.name: kind
-    for kind in (
-        FigureKind(
-            "methods",
-            arrange="dqv2.paper.figures:methods",
-            paint="dqv2.paper.figures:paint_columns",
-            what="a column for each method",
-            columns=True,
-        ),
-        FigureKind(
-            "line",
-            arrange="dqv2.paper.figures:line",
-            paint="dqv2.paper.figures:paint_lines",
-            what="a line along a number",
-        ),
-        FigureKind(
-            "mixing",
-            arrange="dqv2.paper.figures:mixing",
-            paint="dqv2.paper.figures:paint_lines",
-            what="shares of Tobias images and originals",
-        ),
-    )
-}
+PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"
+KINDS = (
+    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column for each method", columns=True),
+    FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number"),
+    FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals"),
+)
+FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

@@ -1,21 +1,20 @@
 """What stands around the axes, measured so that nothing overlaps: title, badge, legend, note, labels."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from dqv2.paper.style import COLUMN, GREY, RC, SMALL, context, new_figure
 
 EDGE = 0.05  # inches between the figure's edge and what stands next to it
 LINE = 1.25  # height of a line of text over its size
+BADGE = {"boxstyle": "round,pad=0.3,rounding_size=0.6", "facecolor": "#FFF4E5", "edgecolor": "#D55E00", "lw": 0.7}
 
 
 def text_width(figure: Figure, text: str, size: float) -> float:
@@ -25,11 +24,14 @@ def text_width(figure: Figure, text: str, size: float) -> float:
     return max((measure(line, prop, False)[0] for line in text.split("\n") if line), default=0.0) / figure.dpi
 
 
-def wrap(figure: Figure, text: str, size: float, width: float, *, even: bool = True) -> str | None:
-    """Break ``text`` between words into few lines of at most ``width`` inches; None if a word is wider.
+def text_height(text: str, size: float) -> float:
+    """Height in inches of the lines of ``text`` at ``size`` points."""
+    return (text.count("\n") + 1) * size * LINE / 72
 
-    The lines are about as long as each other, or full but for the last where ``even`` is not set.
-    """
+
+def wrap(figure: Figure, text: str, size: float, width: float) -> str | None:
+    """Break ``text`` between words into as few lines of at most ``width`` inches as will do, about as long as each
+    other; None if a word is wider."""
     fits = None
     for characters in range(max(len(text), 1), 0, -1):
         lines = textwrap.wrap(text, characters, break_long_words=False, break_on_hyphens=False)
@@ -37,59 +39,62 @@ def wrap(figure: Figure, text: str, size: float, width: float, *, even: bool = T
             break
         if text_width(figure, "\n".join(lines), size) <= width:
             fits = "\n".join(lines)
-            if not even:
-                break
     return fits
 
 
-def wrap_note(figure: Figure, note: str, size: float, width: float) -> str:
+def wrap_note(figure: Figure, note: str, width: float) -> str:
     """Break a note at its " · ", or between words where one of its parts is too long for a line."""
     solid = " · ".join(part.replace(" ", "\u00a0") for part in note.split(" · "))
-    shown = wrap(figure, solid, size, width, even=False) or wrap(figure, note, size, width, even=False) or note
+    shown = wrap(figure, solid, SMALL, width) or wrap(figure, note, SMALL, width) or note
     return shown.replace("\u00a0", " ").replace(" ·\n", "\n").replace("\n· ", "\n")
 
 
-def halo() -> list[withStroke]:
-    """A white rim, so that a grid line never strikes a text through."""
-    return [withStroke(linewidth=2.2, foreground="white")]
+def write(figure: Figure, x: float, y: float, text: str, size: float, **look) -> Text:
+    """Set a text ``x`` and ``y`` inches from the figure's lower left corner, by default by its own upper left one."""
+    look = {"ha": "left", "va": "top", "linespacing": 1} | look
+    return figure.text(x, y, text, fontsize=size, transform=figure.dpi_scale_trans, **look)
 
 
-def surround(figure: Figure, *, title: str | None, label: str | None, note: str, legend: tuple | None = None) -> None:
+def surround(
+    figure: Figure, *, label: str | None, note: str, title: str | None = None, legend: tuple | None = None
+) -> None:
     """Set title or legend and the badge above, the note below, and leave the rest of the figure to the axes.
 
     ``legend`` is ``(handles, labels, title)``, the title printed before the entries.
     """
     width, height = figure.get_size_inches()
-    taken = text_width(figure, label, SMALL) + 0.3 if label else 0.0  # the badge shares the first row
-    top, bottom = EDGE, EDGE
-    if label:
-        badge(figure, label)
+    room, top, bottom = width - 2 * EDGE, EDGE, EDGE
+    beside = text_width(figure, label, SMALL) + 0.3 if label else 0.0  # the badge shares the first row
     if title:
-        shown = wrap(figure, title, 9, width - 2 * EDGE - taken, even=False) or title
-        figure.text(
-            EDGE / width,
-            1 - EDGE / height,
-            shown,
-            ha="left",
-            va="top",
-            fontsize=9,
-            linespacing=1,
-            gid="title",
-        )
-        top += (shown.count("\n") + 1) * 9 * LINE / 72 + 0.04
+        shown = wrap(figure, title, 9, room - beside) or title
+        write(figure, EDGE, height - EDGE, shown, 9, gid="title")
+        top += text_height(shown, 9) + 0.04
     if legend:
-        top += _legend(figure, *legend, top, width - 2 * EDGE - (0 if title else taken)) + 0.04
+        top += _legend(figure, *legend, top, room - (0 if title else beside)) + 0.04
     if label:
+        look = {"ha": "right", "color": "#8A3D00", "bbox": BADGE, "gid": "label"}
+        write(figure, width - 0.1, height - 0.075, label, SMALL, **look)
         top = max(top, EDGE + 0.2)
     if note:
-        shown = wrap_note(figure, note, SMALL, width - 2 * EDGE)
-        at = (EDGE / width, EDGE / height)
-        figure.text(*at, shown, ha="left", va="bottom", fontsize=SMALL, color=GREY, linespacing=1, gid="note")
-        bottom += (shown.count("\n") + 1) * SMALL * LINE / 72 + 0.04
+        shown = wrap_note(figure, note, room)
+        write(figure, EDGE, EDGE, shown, SMALL, va="bottom", color=GREY, gid="note")
+        bottom += text_height(shown, SMALL) + 0.04
     figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height))
 
 
-def nothing_yet(*, title: str | None, label: str | None, note: str) -> Figure:
+def common_order(lists: Iterable[Sequence[str]]) -> list[str]:
+    """All values of the lists once: each list's in its order, a new one right behind the one before it there."""
+    order: list[str] = []
+    for values in lists:
+        place = 0
+        for value in values:
+            if value not in order:
+                order.insert(place, value)
+            place = order.index(value) + 1
+    return order
+
+
+def nothing_yet(*, label: str | None, note: str, title: str | None = None) -> Figure:
     """What a partial report shows of an experiment before its first run has finished: that, in words."""
     with context():
         figure = new_figure(COLUMN, 1.6)
@@ -97,22 +102,14 @@ def nothing_yet(*, title: str | None, label: str | None, note: str) -> Figure:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "No run to show here has finished yet.", ha="center", va="center")
         surround(figure, title=title, label=label, note=note)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        freeze(figure)
     return figure
 
 
-def badge(figure: Figure, label: str) -> Text:
-    """A small rounded label at the top right of the figure's face, such as "demo"."""
-    width, height = figure.get_size_inches()
-    box = {
-        "boxstyle": "round,pad=0.3,rounding_size=0.6",
-        "facecolor": "#FFF4E5",
-        "edgecolor": "#D55E00",
-        "lw": 0.7,
-    }
-    at = (1 - 0.1 / width, 1 - 0.075 / height)
-    return figure.text(*at, label, ha="right", va="top", fontsize=SMALL, color="#8A3D00", bbox=box, gid="label")
+def freeze(figure: Figure) -> None:
+    """Lay the figure out; what is measured from now on stays where it is."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _legend(figure: Figure, handles: list, labels: list[str], title: str | None, top: float, room: float) -> float:
@@ -120,17 +117,14 @@ def _legend(figure: Figure, handles: list, labels: list[str], title: str | None,
     width, height = figure.get_size_inches()
     left = EDGE
     if title:
-        at = (left / width, 1 - (top + 0.01) / height)
-        figure.text(*at, title, ha="left", va="top", fontsize=8, gid="legend title")
+        write(figure, left, height - top - 0.01, title, 8, gid="legend title")
         indent = text_width(figure, title, 8) + 0.1
         left, room = left + indent, room - indent
+    look = {"borderpad": 0, "borderaxespad": 0, "columnspacing": 1.2, "handletextpad": 0.4, "labelspacing": 0.25}
+    look["handlelength"] = 1.8 if any(handle.get_linestyle() != "None" for handle in handles) else 1.0
+    look |= {"loc": "upper left", "bbox_to_anchor": (left / width, 1 - top / height)}
     for columns in range(len(labels), 0, -1):
-        legend = figure.legend(
-            handles, labels, ncols=columns, loc="upper left", bbox_to_anchor=(left / width, 1 - top / height),
-            borderpad=0, borderaxespad=0, columnspacing=1.2, handletextpad=0.4,
-            handlelength=1.8 if any(handle.get_linestyle() != "None" for handle in handles) else 1.0,
-            labelspacing=0.25,
-        )  # fmt: skip
+        legend = figure.legend(handles, labels, ncols=columns, **look)
         box = legend.get_window_extent(figure.canvas.get_renderer())
         if box.width / figure.dpi <= room or columns == 1:
             return box.height / figure.dpi
@@ -145,28 +139,16 @@ def fit_ticks(figure: Figure, grid: Sequence[Axes]) -> None:
     room = [ax.get_window_extent().width / figure.dpi / np.ptp(ax.get_xlim()) * 0.92 for ax in grid]
     broken = [[wrap(figure, text, 8, r) for text in t] for t, r in zip(texts, room, strict=True)]
     slant = any(text is None or text.count("\n") > 2 for t in broken for text in t)
-    line = _line_height(figure)
+    most = 0 if slant else max(text.count("\n") for t in broken for text in t)
     for ax, plain, lines in zip(grid, texts, broken, strict=True):
-        at = range(len(plain))
         if slant:
-            ax.set_xticks(at, plain, rotation=35, ha="right", va="top", rotation_mode="anchor")
+            ax.set_xticks(range(len(plain)), plain, rotation=35, ha="right", va="top", rotation_mode="anchor")
             continue
-        # Text is set by the base line of its last line: lowered by the others, all first lines stand level.
-        ax.set_xticks(at, lines, linespacing=1.0, va="baseline")
-        ax.tick_params(axis="x", pad=10)
-        for label, text in zip(ax.get_xticklabels(), lines, strict=True):
-            down = ScaledTranslation(0, -line * text.count("\n"), figure.dpi_scale_trans)
-            label.set_transform(label.get_transform() + down)
+        # Text stands on the base line of its last line: with as many lines each, all first lines are level
+        level = [text + "\n " * (most - text.count("\n")) for text in lines]
+        ax.set_xticks(range(len(plain)), level, linespacing=1.0, va="baseline")
+        ax.tick_params(axis="x", pad=10 + 8 * most)
     figure.draw_without_rendering()
-
-
-def _line_height(figure: Figure) -> float:
-    """Distance in inches between the base lines of two lines of a tick label."""
-    one, two = (figure.text(0, 0, text, fontsize=8, linespacing=1.0) for text in ("x", "x\nx"))
-    heights = [text.get_window_extent(figure.canvas.get_renderer()).height for text in (one, two)]
-    for text in (one, two):
-        text.remove()
-    return (heights[1] - heights[0]) / figure.dpi
 
 
 def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy: bool) -> None:
@@ -175,52 +157,42 @@ def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy:
     An accuracy (%) never gets a tick above 100, and a range of less than one point is not blown up.
     """
     floor, roof = sorted((ax.dataLim.y0, ax.dataLim.y1))
-    _fit_values(figure, ax)
+    values = [text for text in ax.texts if text.get_gid() == "value"]
+    _fit_values(figure, ax, values)
     span = max(roof - floor, 1.0 if accuracy else 1e-9)
     middle = (roof + floor) / 2
     low, high = middle - 0.58 * span, middle + 0.56 * span
-    notes = [text.get_window_extent().height for text in ax.texts if text.get_gid() == "value"]
-    if notes:
-        share = min((max(notes) + 5 / 72 * figure.dpi) / ax.get_window_extent().height, 0.6)
+    if values:
+        tallest = max(text.get_window_extent().height for text in values)
+        share = min((tallest + 5 / 72 * figure.dpi) / ax.get_window_extent().height, 0.6)
         high = low + (max(high - 0.06 * span, roof) - low) / (1 - share)
-    low = max(low, 0.0) if floor >= 0 else low
-    low, high = limits or (low, high)
+    low, high = limits or (max(low, 0.0) if floor >= 0 else low, high)
     ax.set_ylim(low, high)
     top = min(high, 100.0) if accuracy else high
-    for bins in range(4, 10):
-        ticks = [t for t in MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, top) if low <= t <= top + 1e-9]
-        if len(ticks) >= 3:
-            break
+    ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3).tick_values(low, top)
+    ticks = [tick for tick in ticks if low <= tick <= top + 1e-9]
     ax.set_yticks(ticks)
     ax.spines["left"].set_bounds(low, ticks[-1] if ticks else top)
-    _clear_marks(figure, ax)
-
-
-def _clear_marks(figure: Figure, ax: Axes) -> None:
-    """Raise a value that a mark of the paper's would cover to just above that mark."""
     marks = [line for line in ax.lines if line.get_gid() == "reported"]
-    for text in (text for text in ax.texts if text.get_gid() == "value"):
-        for mark in sorted(marks, key=lambda line: line.get_ydata()[0]):
-            half = (mark.get_markersize() / 2 + 1.5) * figure.dpi / 72
-            (x, y), box = ax.transData.transform((mark.get_xdata()[0], mark.get_ydata()[0])), text.get_window_extent()
-            if box.x0 < x + half and x - half < box.x1 and box.y0 < y + half and y - half < box.y1:
-                up = (y + half - box.y0) / figure.dpi * 72
-                text.xyann = (text.xyann[0], text.xyann[1] + up)
+    for mark in sorted(marks, key=lambda line: line.get_ydata()[0]):
+        for text in values:  # one that a mark of the paper's would cover rises to just above that mark
+            under, box = mark.get_window_extent(), text.get_window_extent()
+            if under.overlaps(box):
+                text.xyann = (text.xyann[0], text.xyann[1] + (under.y1 - box.y0) / figure.dpi * 72 + 1)
 
 
-def _fit_values(figure: Figure, ax: Axes) -> None:
+def _fit_values(figure: Figure, ax: Axes, values: Sequence[Text]) -> None:
     """Break "mean ± sd" into two lines where columns are narrow; if still too wide, turn it upright."""
-    notes = [text for text in ax.texts if text.get_gid() == "value"]
-    if len(notes) < 2:
+    if len(values) < 2:
         return
-    gap = np.diff(sorted(text.xy[0] for text in notes)).min() * ax.get_window_extent().width / np.ptp(ax.get_xlim())
+    gap = np.diff(sorted(text.xy[0] for text in values)).min() * ax.get_window_extent().width / np.ptp(ax.get_xlim())
 
     def wide() -> bool:
-        return max(text_width(figure, text.get_text(), SMALL) for text in notes) * figure.dpi > 0.94 * gap
+        return max(text_width(figure, text.get_text(), SMALL) for text in values) * figure.dpi > 0.94 * gap
 
     if wide():
-        for text in notes:
+        for text in values:
             text.set_text(text.get_text().replace(" ± ", "\n± "))
     if wide():
-        for text in notes:
+        for text in values:
             text.set(rotation=90, text=text.get_text().replace("\n", " "))

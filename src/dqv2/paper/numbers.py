@@ -15,23 +15,9 @@ from dqv2.paper.stats import summarise
 from dqv2.paper.tables import tex_escape
 from dqv2.paper.wording import number, p_text
 
-DIGITS = dict(
-    zip("0123456789", ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"), strict=True)
-)
-ARM = (
-    "dataset",
-    "method",
-    "selector",
-    "mask",
-    "mixture",
-    "mix",
-    "backgrounds",
-    "tobias_size",
-    "backbone",
-    "trainer",
-    "pixels",
-)
-ARM += ("keep_ratio",)
+DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+ARM = ("dataset", "method", "selector", "mask", "mixture", "mix", "backgrounds", "tobias_size", "backbone", "trainer")
+ARM += ("pixels", "keep_ratio")
 STATISTICS = {"mean": "Mean", "sd": "Sd", "variance": "Variance", "n": "N", "ci95": "CiHalf"}
 
 
@@ -49,7 +35,7 @@ def macro_name(*parts: Any) -> str:
     for part in parts:
         text = printed(part, {})
         text = text.replace(".", " point ").replace("+", " plus ").replace("%", " percent ")
-        text = re.sub(r"\d", lambda digit: f" {DIGITS[digit[0]]} ", text)
+        text = re.sub(r"\d", lambda digit: f" {DIGITS[int(digit[0])]} ", text)
         words += [word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z]+", text)]
     return "".join(words)
 
@@ -76,17 +62,12 @@ def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -
 
 
 def arm_axes(frame: pd.DataFrame) -> list[str]:
-    """The dataset and the fewest of the axes that tell all arms of a table apart."""
-    axes = [name for name in ARM if name in frame and frame[name].nunique(dropna=False) > 1 and name != "dataset"]
-    return ["dataset", *_needed(frame, axes)]
-
-
-def _needed(frame: pd.DataFrame, axes: list[str]) -> list[str]:
-    """The fewest of the axes, from the last on given up, that still tell all arms apart."""
-    count = len(frame[["dataset", *axes]].drop_duplicates())
-    for name in reversed(axes):
+    """The dataset and the fewest of the axes, from the last on given up, that tell all arms of a table apart."""
+    axes = [name for name in ARM if name in frame and (name == "dataset" or frame[name].nunique(dropna=False) > 1)]
+    count = len(frame[axes].drop_duplicates())
+    for name in reversed(axes[1:]):
         fewer = [axis for axis in axes if axis != name]
-        if len(frame[["dataset", *fewer]].drop_duplicates()) == count:
+        if len(frame[fewer].drop_duplicates()) == count:
             axes = fewer
     return axes
 
@@ -94,11 +75,9 @@ def _needed(frame: pd.DataFrame, axes: list[str]) -> list[str]:
 def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The gains that the paper's text states, ours beside them.
 
-    Returns one row an entry: ``name``, ``place``, ``reported`` (points), ``ours`` (the gain averaged over its
-    datasets, or over
-    those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the paper's). Where there is
-    nothing to compute from, ours is
-    missing.
+    Returns one row an entry: ``name``, ``place``, ``experiment``, ``reported`` (points), ``ours`` (the gain averaged
+    over its datasets, or over those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the
+    paper's). Where there is nothing to compute from, ours is missing.
     """
     rows = []
     for entry in entries:
@@ -109,25 +88,14 @@ def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.Data
         gains = {} if table is None else {name: _gain(table, entry, name) for name in (mine or there)}
         known = [gain for gain in gains.values() if np.isfinite(gain)]
         ours = float(np.mean(known)) if known and len(known) == len(gains) and (whole or not mine) else np.nan
-        rows.append(
-            {
-                "name": entry["name"],
-                "place": entry["place"],
-                "experiment": entry["experiment"],
-                "reported": entry["reported"],
-                "ours": ours,
-                "datasets": ", ".join(gains),
-                "paper_data": whole,
-            }
-        )
+        said = {key: entry[key] for key in ("name", "place", "experiment", "reported")}
+        rows.append(said | {"ours": ours, "datasets": ", ".join(gains), "paper_data": whole})
     return pd.DataFrame(rows)
 
 
 def _gain(table: pd.DataFrame, entry: dict[str, Any], dataset: str) -> float:
-    sides = [
-        table[match(table, side | {"dataset": dataset})]["test_accuracy"] for side in (entry["of"], entry["against"])
-    ]
-    return float(sides[0].mean() - sides[1].mean())
+    of, against = (match(table, entry[side] | {"dataset": dataset}) for side in ("of", "against"))
+    return float(table.loc[of, "test_accuracy"].mean() - table.loc[against, "test_accuracy"].mean())
 
 
 def all_numbers(
@@ -144,45 +112,25 @@ def all_numbers(
     """
     found = [n for name, frame in tables.items() if "test_accuracy" in frame for n in numbers_of(name, frame)]
     for row in text.to_dict("records"):
-        about = f"text: {row['name']}, points"
-        found += (
-            [Number(macro_name("text", row["name"]), number(row["ours"]), about)] if np.isfinite(row["ours"]) else []
-        )
-        found += [Number(macro_name("paper", row["name"]), number(row["reported"]), f"{about}, as the paper reports")]
+        name, about = row["name"], f"text: {row['name']}, points"
+        if np.isfinite(row["ours"]):
+            found.append(Number(macro_name("text", name), number(row["ours"]), about))
+        found.append(Number(macro_name("paper", name), number(row["reported"]), f"{about}, as the paper reports"))
     for name, entries in reported.items():
         for entry in entries:
             arm = [entry[axis] for axis in ARM if axis in entry]
-            for key in ("mean", "variance", "plus_minus"):
+            words = ", ".join(printed(value, {}) for value in arm)
+            for key, form in (("mean", ".2f"), ("variance", "g"), ("plus_minus", "g")):
                 if entry.get(key) is not None:
-                    words = ", ".join(printed(v, {}) for v in arm)
                     about = f"{name}: {words}, {key} as the paper reports ({entry['place']})"
-                    found.append(
-                        Number(
-                            macro_name("paper", name, *arm, key),
-                            f"{entry[key]:g}" if key != "mean" else f"{entry[key]:.2f}",
-                            about,
-                        )
-                    )
+                    found.append(Number(macro_name("paper", name, *arm, key), f"{entry[key]:{form}}", about))
     for claim in summary(claims, verdicts):
-        tested = [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]
-        found.append(Number(macro_name("claim", claim["claim"]), claim["verdict"], claim["statement"]))
-        found += (
-            [
-                Number(
-                    macro_name("claim", claim["claim"], "p"),
-                    p_text(max(tested)),
-                    "largest corrected p of its comparisons",
-                )
-            ]
-            if tested
-            else []
-        )
-    return _once(found)
-
-
-def _once(numbers: list[Number]) -> list[Number]:
+        macro = macro_name("claim", claim["claim"])
+        found.append(Number(macro, claim["verdict"], claim["statement"]))
+        if tested := [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]:
+            found.append(Number(f"{macro}P", p_text(max(tested)), "largest corrected p of its comparisons"))
     seen: dict[str, Number] = {}
-    for one in numbers:
+    for one in found:
         if seen.setdefault(one.macro, one) != one:
             raise ValueError(f"two numbers would be \\dqv{one.macro}: {seen[one.macro].about}; {one.about}")
     return list(seen.values())

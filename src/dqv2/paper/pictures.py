@@ -1,6 +1,6 @@
 """Example images side by side: what an image looks like at every step or Tobias size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,58 +9,47 @@ from matplotlib.figure import Figure
 
 from dqv2.paper import layout, style
 
-GUTTER, ROW_TITLE = 0.03, 0.17  # inches
-TALLEST = 8.5
+GUTTER, TALLEST = 0.03, 8.5  # inches
 
 
-def picture_grid(
-    columns: Mapping[str, Any], note: str, label: str | None, row_titles: Sequence[str] | None = None
-) -> Figure:
+def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Figure:
     """Draw ``columns`` (title -> uint8[N, 3, H, W], arrays or tensors) next to each other, one row an image.
 
     H and W may differ between columns; every picture is drawn as large as the others, without smoothing.
-    ``note`` stands at the foot, ``label`` (or None) in a badge at the top right, ``row_titles`` (N) left.
+    ``note`` stands at the foot, ``label`` (or None) in a badge at the top right.
 
     Raises:
-        ValueError: no column, columns of different N, another shape or dtype, or other than N row titles.
+        ValueError: no column, columns of different N, another shape or dtype.
     """
     images = {str(title): _checked(str(title), batch) for title, batch in columns.items()}
     counts = {title: len(batch) for title, batch in images.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise ValueError(f"a picture grid needs columns of the same number of images, at least 1; got {counts}")
     rows = next(iter(counts.values()))
-    if row_titles is not None and len(row_titles) != rows:
-        raise ValueError(f"{len(row_titles)} row titles for {rows} rows")
     width = style.FULL if len(images) > 4 else style.COLUMN
-    left = layout.EDGE + (ROW_TITLE if row_titles else 0)
-    cell = (width - left - layout.EDGE - GUTTER * (len(images) - 1)) / len(images)
-    cell = min(cell, TALLEST / rows - GUTTER)
-    width = left + layout.EDGE + cell * len(images) + GUTTER * (len(images) - 1)
+    taken = 2 * layout.EDGE + GUTTER * (len(images) - 1)
+    cell = min((width - taken) / len(images), TALLEST / rows - GUTTER)
+    width = taken + cell * len(images)
     with style.context():
         probe = style.new_figure(width, 1)
         titles = [layout.wrap(probe, title, 8, cell) or title for title in images]
-        foot = layout.wrap_note(probe, note, style.SMALL, width - 2 * layout.EDGE) if note else ""
-        above = max(title.count("\n") + 1 for title in titles)
-        top = layout.EDGE + above * 8 * layout.LINE / 72 + 0.04 + (0.2 if label else 0)
-        bottom = layout.EDGE + ((foot.count("\n") + 1) * style.SMALL * layout.LINE / 72 + 0.04 if foot else 0)
+        top = layout.EDGE + max(layout.text_height(title, 8) for title in titles) + 0.04 + (0.2 if label else 0)
+        foot = layout.wrap_note(probe, note, width - 2 * layout.EDGE)
+        bottom = layout.EDGE + (layout.text_height(foot, style.SMALL) + 0.04 if note else 0)
         height = top + bottom + rows * cell + (rows - 1) * GUTTER
         figure = style.new_figure(width, height)
-        layout.surround(figure, title=None, label=label, note=note)
+        layout.surround(figure, label=label, note=note)
         figure.set_layout_engine("none")
         for j, (title, batch) in enumerate(zip(titles, images.values(), strict=True)):
+            x = layout.EDGE + j * (cell + GUTTER)
+            level = "bottom" if any("\n" in each for each in titles) else "baseline"  # one line stands on one line
+            look = {"ha": "center", "va": level, "gid": "column"}
+            layout.write(figure, x + cell / 2, height - top + 0.05, title, 8, **look)
             for i, image in enumerate(batch):
-                x, y = left + j * (cell + GUTTER), height - top - cell - i * (cell + GUTTER)
+                y = height - top - cell - i * (cell + GUTTER)
                 ax = figure.add_axes((x / width, y / height, cell / width, cell / height))
                 ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
                 ax.set_axis_off()
-                middle = (y + cell / 2) / height
-                if i == 0:
-                    at = ((x + cell / 2) / width, (y + cell + 0.05) / height)
-                    level = "baseline" if above == 1 else "bottom"  # titles of one line stand on one line
-                    figure.text(*at, title, ha="center", va=level, fontsize=8, linespacing=1, gid="column")
-                if j == 0 and row_titles:
-                    at = ((left - 0.05) / width, middle)
-                    figure.text(*at, row_titles[i], ha="right", va="center", fontsize=8, rotation=90, gid="row")
     return figure
 
 
@@ -69,23 +58,6 @@ def one_a_class(labels: np.ndarray, count: int, *, generator: torch.Generator) -
     order = torch.randperm(len(labels), generator=generator).numpy()
     _, first = np.unique(labels[order], return_index=True)
     return order[np.sort(first)][:count]
-
-
-def overlay(images: Any, masks: Any, *, fade: float = 0.75) -> np.ndarray:
-    """Show the foreground: the background cells of ``images`` (uint8[N, 3, H, W]) fade to white by ``fade``.
-
-    ``masks`` is bool[N, s, s], True for foreground; cells are cut at round(k·H/s), as Tobias cuts them.
-    Returns uint8[N, 3, H, W].
-    """
-    images, masks = _checked("images", images), np.asarray(masks, dtype=bool)
-    if masks.ndim != 3 or len(masks) != len(images):
-        raise ValueError(f"masks must be bool[{len(images)}, s, s], got shape {masks.shape}")
-    rows, columns = (
-        np.searchsorted([round(k * size / cells) for k in range(1, cells)], np.arange(size), side="right")
-        for size, cells in zip(images.shape[2:], masks.shape[1:], strict=True)
-    )
-    keep = masks[:, rows][:, :, columns][:, None]
-    return np.where(keep, images, np.round(images * (1 - fade) + 255 * fade)).astype(np.uint8)
 
 
 def _checked(title: str, batch: Any) -> np.ndarray:

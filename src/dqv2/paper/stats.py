@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+AXES = ("experiment", "dataset", "method", "label", "selector", "mask", "tobias_size", "originals", "tobias", "mixture")
+AXES += ("backgrounds", "backbone", "keep_ratio", "trainer")
 COLUMNS = ("n", "mean", "sd", "variance", "ci95", "min", "max")
 
 
@@ -53,22 +55,9 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     twice = frame[frame.duplicated([*by, "seed"], keep=False)]
     if twice.empty:
         return
-    first = twice.iloc[0]
-    same = (twice[name].eq(first[name]) | (twice[name].isna() & pd.isna(first[name])) for name in [*by, "seed"])
-    clash = twice[np.logical_and.reduce([s.fillna(False).to_numpy(dtype=bool) for s in same])]
-    axes = (
-        "experiment",
-        "dataset",
-        "method",
-        "label",
-        "selector",
-        "mask",
-        "tobias_size",
-        "originals",
-        "tobias",
-    )
-    axes += ("mixture", "backgrounds", "backbone", "keep_ratio", "trainer")
-    differ = [name for name in axes if name in clash and clash[name].nunique(dropna=False) > 1]
+    clash = next(rows for _, rows in twice.groupby([*by, "seed"], sort=False, dropna=False, observed=True))
+    first = clash.iloc[0]
+    differ = [name for name in AXES if name in clash and clash[name].nunique(dropna=False) > 1]
     where = ", ".join(f"{name} = {first[name]}" for name in by) or "the whole table"
     hint = f"they differ in {', '.join(differ)}: make it an axis, or pick one with 'where'"
     raise ValueError(

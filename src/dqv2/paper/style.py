@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,18 +22,7 @@ RC = {
     "font.family": "STIXGeneral",  # both families come with matplotlib, so every machine draws the same
     "mathtext.fontset": "stix",
     "text.parse_math": False,  # names come from a config: "_" and "$" are printed as they are
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
     "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -50,6 +39,9 @@ RC = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
 }
+RC |= dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 9)
+RC |= dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8)
+RC |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
 
 
 class Look(NamedTuple):
@@ -76,54 +68,37 @@ KNOWN = {
     "dq_v2_shuffled": Look("#C9A800", ">"),
     "full": Look("#000000", "*"),
 }
-SAME = {
+# Other names of the same methods, as `_key` has them
+ALIASES = {
     "dqv2": "dq_v2",
     "graphcut": "gc",
-    "uniform_random": "random",
-    "random_sampling": "random",
-    "whole": "full",
     "full_set": "full",
-    "full_dataset": "full",
-    "center": "centre",
+    "dq_(no|without)_(mae|pixel_step)": "dq_no_pixel",
+    "dq_(with_)?cutmix(_.*)?": "dq_cutmix",
+    r"dq_v2_(true|centre|random|shuffled)_mask": r"dq_v2_\1",
 }
 # For names not known here: Okabe and Ito's others, then Tol's muted, dark enough for white paper.
 OTHERS = ("#332288", "#117733", "#AA4499", "#999933", "#44AA99", "#882255", "#88CCEE", "#DDCC77", "#661100")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d", "p", "h", "<", ">")
 # For an axis that is no method (shares, backgrounds, backbones): in order of position, and in no method's colour.
-SEQUENCE = tuple(
-    Look(colour, marker)
-    for colour, marker in zip(
-        ("#332288", "#44AA99", "#AA4499", "#999933", "#882255", "#117733", "#88CCEE", "#661100"),
-        MARKERS,
-        strict=False,
-    )
-)
+AXIS = ("#332288", "#44AA99", "#AA4499", "#999933", "#882255", "#117733", "#88CCEE", "#661100")
+SEQUENCE = tuple(map(Look, AXIS, MARKERS))
 
 
 def _key(name: str) -> str:
     """Config name and printed name of one method to one key: "DQ (no pixel step)" and "dq_no_pixel" agree."""
-    key = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("+", " plus ")).strip("_")
-    key = SAME.get(key, key).replace("dqv2", "dq_v2")
-    if re.fullmatch(r"dq_(no|without|wo)_(mae|pixel|pixel_step|pixels)", key):
-        return "dq_no_pixel"
-    if re.fullmatch(r"dq_(with_|plus_)?cutmix(_.*)?", key):
-        return "dq_cutmix"
-    mask = re.fullmatch(r"dq_v2_(true|centre|center|random|shuffled)(_masks?)?", key)
-    return f"dq_v2_{SAME.get(mask[1], mask[1])}" if mask else key
+    key = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    found = (hit.expand(known) for alias, known in ALIASES.items() if (hit := re.fullmatch(alias, key)))
+    return next(found, key)
 
 
-def looks(
-    names: Iterable[str], *, methods: Sequence[str] = (), colours: Mapping[str, str] | None = None
-) -> dict[str, Look]:
-    """The look of each name, the same in every figure.
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """The look of each name: of a known method the same in every figure.
 
-    Known methods have a fixed look. Another name gets one from its checksum; where two such names would share
-    a colour, the later moves on. That depends on who is in the figure, so pass the config's whole list as
-    ``methods`` to have new methods agree across figures too. ``colours`` overrides by name.
+    Another name gets one from its checksum; where two such names would share a colour, the later moves on.
     """
-    names = [str(name) for name in names]
     out, taken = {}, {}
-    for name in dict.fromkeys([*map(str, methods), *names]):
+    for name in dict.fromkeys(names):
         key = _key(name)
         if key in KNOWN:
             out[name] = KNOWN[key]
@@ -134,10 +109,7 @@ def looks(
             if taken.setdefault(colour, key) == key:
                 break
         out[name] = Look(colour, MARKERS[slot // len(OTHERS) % len(MARKERS)])
-    for name, colour in (colours or {}).items():
-        if name in out:
-            out[name] = out[name]._replace(colour=colour)
-    return {name: out[name] for name in names}
+    return out
 
 
 @contextmanager

@@ -1,19 +1,7 @@
 """Result tables: the numbers as CSV, the printed table as Markdown and LaTeX.
 
-Keys of the spec:
-
-    row, column         columns of the tidy table. Unless set, the row is the printed name of the method (or mask, or
-                        variant of images), the column ``keep_ratio``, or ``dataset`` where only that has several values
-    y                   ``test_accuracy`` unless set
-    where, names        as in ``figures``; ``percent`` lists the columns whose shares print as % (keep_ratio)
-    order, column_order    values of the rows and the columns in the order wanted
-    better              "higher" (unless set), "lower" or None: which mean is bold
-    decimals            2 unless set
-    caption, label      the caption's first words; "demo" and the like, put before them
-    beside              further columns of the tidy table whose means stand beside: selection_seconds, ...
-    row_title           the head of the first column, "Method" unless set
-    reported            the paper's values, as in ``figures``
-    partial             runs may be missing: a table without one has its head alone
+A spec has the keys of ``dqv2.config.experiments.Table`` that were set, and ``label``, ``percent``, ``reported`` and
+``partial`` as in ``figures``: a partial table without a run has its head alone.
 """
 
 from pathlib import Path
@@ -22,32 +10,14 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
-from dqv2.paper.collect import write_csv
+from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
-from dqv2.runtime.files import atomic_path
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-}
-LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}
-LATEX |= {
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "·": r"$\cdot$",
-    "×": r"$\times$",
-    "–": "--",
-    "\u00a0": "~",
-    "\n": " ",
-}
+LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+LATEX |= {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$", "–": "--", "\u00a0": "~", "\n": " "}
 
 
 def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -56,8 +26,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
     as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus``
-    (what the
-    paper prints after ± without saying of what).
+    (what the paper prints after ± without saying of what).
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -70,23 +39,22 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         return pd.DataFrame(columns=[*by, "mean", "sd", "variance", "n", "ci95", "best"])
     require_one_row_per_seed(frame, by)
     table = summarise(frame, by, spec["y"])[[*by, "mean", "sd", "variance", "n", "ci95"]]
+    arms = frame.groupby(by, sort=False, observed=True)  # in the order of `summarise`
     if "coreset_size" in frame:
-        sizes = frame.groupby(by, sort=False, observed=True)["coreset_size"].agg(["min", "max"]).reset_index()
+        sizes = arms["coreset_size"].agg(["min", "max"]).reset_index()
         same = sizes["min"].eq(sizes["max"]).fillna(False)
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
     for name in spec.get("beside", []):
         require_columns(frame, [name])
-        means = frame.groupby(by, sort=False, observed=True)[name].mean().rename(name)
-        table = table.merge(means.reset_index(), on=by, how="left")
-    keys = [table[by[0]].map({v: i for i, v in enumerate(ordered(frame, by[0], spec.get("order")))})]
-    if spec["column"]:
-        keys.append(table[by[1]].map({v: i for i, v in enumerate(ordered(frame, by[1], spec.get("column_order")))}))
-    table = table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+        table[name] = arms[name].mean().to_numpy()
+    orders = {name: ordered(frame, name, spec.get("order") if name == spec["row"] else None) for name in by}
+    places = {name: {value: i for i, value in enumerate(order)} for name, order in orders.items()}
+    table = table.sort_values(by, key=lambda column: column.map(places[column.name]), ignore_index=True)
     table["best"] = _best(table, spec)
     if spec.get("reported"):
-        arms = table[by].to_dict("records")
-        found = [_reported(frame[match(frame, arm)], spec) for arm in arms]
-        table["reported"], table["reported_sd"], table["reported_plus_minus"] = zip(*found, strict=True)
+        theirs = [next(reported(frame[match(frame, arm)], spec), {}) for arm in table[by].to_dict("records")]
+        theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus"]).astype("float64")
+        table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.to_numpy()
     return table
 
 
@@ -102,14 +70,13 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
     caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
-    _write(Path(md), _markdown(head, body, foot, paper, caption))
-    _write(Path(tex), _latex(head, body, foot, paper, caption))
+    write_text(_markdown(head, body, foot, paper, caption), md)
+    write_text(_latex(head, body, foot, paper, caption), tex)
 
 
 def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
-    names = [name for name in ("label", "mask_title", "variant_title") if name in frame]
-    row = {"row": (names or ["label"])[0]}
-    spec = row | {"y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
+    row = next((name for name in ("label", "mask_title", "variant_title") if name in frame), "label")
+    spec = {"row": row, "y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
     if "column" not in spec:
         seen = frame[match(frame, spec.get("where", {}))]
         present = [name for name in ("keep_ratio", "dataset") if name in seen and name not in spec["row"]]
@@ -121,30 +88,20 @@ def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
 
 
 def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
-    means = table["mean"].round(spec.get("decimals", 2))  # what prints alike is equally good
-    groups = means.groupby(table[spec["column"]]) if spec["column"] else means.groupby(lambda _: 0)
     if spec["better"] is None:
         return pd.Series(False, index=table.index)
-    best = means.eq(groups.transform("max" if spec["better"] == "higher" else "min"))
-    return best & (groups.transform("size") > 1)
-
-
-def _reported(rows: pd.DataFrame, spec: Spec) -> tuple[float, float, float]:
-    for entry in reported(rows, spec):
-        sd = entry.get("sd") if entry.get("variance") is None else entry["variance"] ** 0.5
-        numbers = (entry.get("mean"), sd, entry.get("plus_minus"))
-        return tuple(float("nan") if number is None else float(number) for number in numbers)
-    return (float("nan"),) * 3
+    means = table["mean"].round(spec.get("decimals", 2))  # what prints alike is equally good
+    columns = means.groupby(table[spec["column"]] if spec["column"] else np.zeros(len(means)))
+    best = means.eq(columns.transform("max" if spec["better"] == "higher" else "min"))
+    return best & (columns.transform("size") > 1)
 
 
 def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]], list[str] | None, int]:
     """The printed table: head, rows, a last row of coreset sizes, the number of the paper's columns."""
     row, column, places = spec["row"], spec["column"], spec.get("decimals", 2)
-    columns = list(table[column].unique()) if column else [None]
-    if column:
-        columns = [v for v in ordered(table, column, spec.get("column_order")) if v in columns]
+    columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
-    head += [printed(v, spec, column) if column else spec.get("ylabel", spec["y"]) for v in columns]
+    head += [printed(v, spec, column) if column else spec["y"] for v in columns]
     if "reported" in table:
         table = table.assign(reported_spread=table["reported_sd"].fillna(table["reported_plus_minus"]))
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
@@ -168,11 +125,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
         body.append([*line, (_range(mine["n"]), False)])
     foot = None
     if "coreset_size" in table and table["coreset_size"].notna().any():
-        foot = [
-            "Coreset size",
-            *(_range(table.loc[_is(table, column, v), "coreset_size"]) for v in columns),
-        ]
-        foot += [""] * (len(paper) + 1 + len(beside))
+        sizes = [_range(table.loc[_is(table, column, v), "coreset_size"]) for v in columns]
+        foot = ["Coreset size", *sizes, *[""] * (len(paper) + 1 + len(beside))]
     return head, body, foot, len(paper)
 
 
@@ -200,30 +154,27 @@ def _markdown(head: list[str], body: list, foot: list[str] | None, paper: int, c
 
     ours = len(head) - 1 - paper
     head = [f"{text} (paper)" if ours <= i < len(head) - 1 else text for i, text in enumerate(head)]
-    rows = [[f"**{_md(text)}**" if bold else _md(text) for text, bold in cells] for cells in body]
-    rows += [[_md(text) for text in foot]] if foot else []
+    rows = [[f"**{md_escape(text)}**" if bold else md_escape(text) for text, bold in cells] for cells in body]
+    rows += [list(map(md_escape, foot))] if foot else []
     rule = "|:--|" + "--:|" * (len(head) - 1)
-    return "\n".join([line([_md(text) for text in head]), rule, *map(line, rows), "", _md(caption), ""])
+    return "\n".join([line(list(map(md_escape, head))), rule, *map(line, rows), "", md_escape(caption), ""])
 
 
-def _md(text: str) -> str:
+def md_escape(text: str) -> str:
+    """``text`` as a cell of a Markdown table prints it literally, on one line."""
     for mark in "\\|*_`<":
         text = text.replace(mark, f"\\{mark}")
     return text.replace("\n", " ")
 
 
-def _texts(cells: list[Cell]) -> list[str]:
-    return [text for text, _ in cells]
-
-
 def tex_escape(text: str) -> str:
     """``text`` as LaTeX prints it literally: special characters escaped, ±, · and × in mathematics."""
-    return "".join(LATEX.get(character, character) for character in text)
+    return text.translate(str.maketrans(LATEX))
 
 
 def _latex(head: list[str], body: list, foot: list[str] | None, paper: int, caption: str) -> str:
     rows = [[rf"\textbf{{{tex_escape(text)}}}" if bold else tex_escape(text) for text, bold in cells] for cells in body]
-    letters = sum(max(len(text) for text in column) for column in zip(*map(_texts, body), strict=True))
+    letters = sum(max(len(text) for text, _ in column) for column in zip(*body, strict=True))
     wide = letters > 50
     kind, size = "table*" if wide else "table", "footnotesize" if letters < 85 else "scriptsize"
     ours, group = len(head) - 1 - paper, []
@@ -250,8 +201,3 @@ def _latex(head: list[str], body: list, foot: list[str] | None, paper: int, capt
         rf"\end{{{kind}}}",
         "",
     ])  # fmt: skip
-
-
-def _write(file: Path, text: str) -> None:
-    with atomic_path(file) as draft:
-        draft.write_text(text, encoding="utf-8", newline="\n")

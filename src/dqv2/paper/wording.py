@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper.claims import summary
-from dqv2.paper.collect import write_csv
-from dqv2.runtime.files import atomic_path
+from dqv2.paper.collect import write_csv, write_text
+from dqv2.paper.tables import md_escape
 
 RULES = (
     "A comparison is supported where the effect has the claimed direction and p, corrected by Holm for the number of "
@@ -60,41 +60,38 @@ def data_text(row: dict[str, Any]) -> str:
     return title if row["paper_data"] else f"{title} (stands in)"
 
 
+def told(row: dict[str, Any]) -> dict[str, str]:
+    """A comparison as people read it, in the order of a table's columns."""
+    return {
+        "compared": comparison_text(row),
+        "data": data_text(row),
+        "claimed": f"{row['statistic']} {row['direction']}",
+        "counts": f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
+        "effect_text": effect_text(row),
+        "p_text": p_text(row["p"]),
+        "p_holm_text": p_text(row["p_holm"]),
+        "paired": f"[{number(row['paired_low'])}, {number(row['paired_high'])}]"
+        if np.isfinite(row["paired_low"])
+        else "",
+        "outcome": f"{row['verdict']}: {row['why']}",
+    }
+
+
 def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str, csv: Path, md: Path) -> None:
     """Write the comparisons to ``csv`` and the claims with their verdicts to ``md``."""
     write_csv(rows, csv)
     found = summary(claims, rows)
     lines = ["# The paper's claims, tested on these runs", "", note, "", "| | claim | verdict | |", "|--:|:--|:--|:--|"]
-    lines += [f"| {c['claim']} | {_md(c['statement'])} | **{c['verdict']}** | {_md(c['counts'])} |" for c in found]
-    lines += ["", _md(RULES), ""]
+    lines += [
+        f"| {c['claim']} | {md_escape(c['statement'])} | **{c['verdict']}** | {md_escape(c['counts'])} |" for c in found
+    ]
+    lines += ["", md_escape(RULES), ""]
     for claim in found:
-        lines += [f"## {claim['claim']}. {_md(claim['statement'])}", ""]
+        lines += [f"## {claim['claim']}. {md_escape(claim['statement'])}", ""]
         place = claim["place"][0].upper() + claim["place"][1:]
-        lines += [f"{_md(place)} of the paper. **{claim['verdict']}**: {_md(claim['counts'])}.", ""]
+        lines += [f"{md_escape(place)} of the paper. **{claim['verdict']}**: {md_escape(claim['counts'])}.", ""]
         lines += ["| compared | data | claimed | n | effect [95 %] | p | p, Holm | by seed [95 %] | verdict |"]
         lines += ["|:--|:--|:--|--:|--:|--:|--:|--:|:--|"]
-        lines += ["| " + " | ".join(map(_md, _cells(row))) + " |" for row in claim["rows"]]
+        lines += ["| " + " | ".join(map(md_escape, told(row).values())) + " |" for row in claim["rows"]]
         lines += [""]
-    with atomic_path(md) as draft:
-        draft.write_text("\n".join(lines), encoding="utf-8", newline="\n")
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    paired = np.isfinite(row["paired_low"])
-    return [
-        comparison_text(row),
-        data_text(row),
-        f"{row['statistic']} {row['direction']}",
-        f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
-        effect_text(row),
-        p_text(row["p"]),
-        p_text(row["p_holm"]),
-        f"[{number(row['paired_low'])}, {number(row['paired_high'])}]" if paired else "",
-        f"{row['verdict']}: {row['why']}",
-    ]
-
-
-def _md(text: str) -> str:
-    for mark in "\\|*_`<":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("\n", " ")
+    write_text("\n".join(lines), md)

@@ -71,10 +71,9 @@ class Plan(Walk):
     def spec(self, kind: str, experiment: str) -> dict[str, Any]:
         """What is drawn ("figure") or printed ("table") of an experiment, and the paper's values beside it."""
         from dqv2.paper.reported import reported_values
-        from dqv2.paper.spec import spec_of
 
         block = getattr(self.config.experiments[experiment], kind)
-        return spec_of(block, partial=self.config.partial) | {"reported": reported_values(experiment)}
+        return block.spec(partial=self.config.partial) | {"reported": reported_values(experiment)}
 
     def run_note(self) -> str:
         """What stands over the results of several experiments: the data, the seeds, the scale."""

@@ -36,9 +36,8 @@ class Numbers(Stage):
     def run(self, job):
         import pandas as pd
 
-        from dqv2.paper.collect import read_csv, write_csv
+        from dqv2.paper.collect import read_csv, write_csv, write_text
         from dqv2.paper.numbers import all_numbers, numbers_tex, text_numbers
-        from dqv2.runtime.files import atomic_path
 
         options = job.options
         tables = {name: read_csv(file) for name, file in zip(options["names"], job.input.tables, strict=True)}
@@ -46,5 +45,4 @@ class Numbers(Stage):
         write_csv(text, job.output.csv)
         verdicts = pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""])
         numbers = all_numbers(tables, options["reported"], text, options["claims"], verdicts)
-        with atomic_path(job.output.tex) as draft:
-            draft.write_text(numbers_tex(numbers, options["note"]), encoding="utf-8", newline="\n")
+        write_text(numbers_tex(numbers, options["note"]), job.output.tex)

@@ -72,9 +72,8 @@ class Page(Stage):
     def run(self, job):
         import pandas as pd
 
-        from dqv2.paper.collect import device_note, read_csv
+        from dqv2.paper.collect import device_note, read_csv, write_text
         from dqv2.paper.page import build_page
-        from dqv2.runtime.files import atomic_path
 
         experiments = []
         for section in job.options["sections"]:
@@ -89,5 +88,4 @@ class Page(Stage):
             verdicts=pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""]),
             text=pd.read_csv(job.input.text, keep_default_na=False, na_values=[""]),
         )
-        with atomic_path(job.output.html) as draft:
-            draft.write_text(html, encoding="utf-8", newline="\n")
+        write_text(html, job.output.html)
