@@ -154,7 +154,7 @@ def test_graphs(project, jobs):
     each = nodes(project.snakemake("--dag").stdout)
     assert Counter(label.partition("\\n")[0] for label in each) == counted(jobs) | {"all": 1}
     files = project.snakemake("--filegraph").stdout
-    assert re.search(r"results/smoke/digits/bins/\S+/seed-\d+/bins.csv", files)
+    assert re.search(r"results/smoke/\{dataset\S*\}/bins/\{selection\S*\}/seed-\{seed\S*\}/bins.csv", files)
     assert set(re.findall(r'<font point-size="18">(\w+)<', files)) == rules
 
 

@@ -87,9 +87,10 @@ def test_the_costs_are_those_of_the_stages(smoke):
 def test_masks_are_held_against_the_true_ones(smoke):
     rows = rows_of(smoke.folder / "results/smoke/experiments/mask_overlap.csv")
     assert len({row["mask"] for row in rows}) > 3
-    for row in rows:
-        assert (float(row["iou"]) == 1.0) == (row["mask"] == "object")
-        assert 0 < float(row["iou"]) <= 1
+    assert all(0 < float(row["iou"]) <= 1 for row in rows)
+    for seed in {row["seed"] for row in rows}:  # its cells are coarser than the objects: no mask's IoU is 1
+        iou = {row["mask"]: float(row["iou"]) for row in rows if row["seed"] == seed}
+        assert max(iou, key=iou.get) == "object"
 
 
 def test_numbers_are_those_of_the_tables(smoke):
@@ -173,4 +174,4 @@ def test_an_incomplete_experiment_is_refused_by_name_and_a_partial_one_says_so(p
     # The whole partial report starts no stage either
     drawn = set(project.waiting("--config", "partial=true"))
     assert {"collect", "figure", "diagram", "page"} <= drawn
-    assert drawn <= {"collect", "figure", "diagram", "claims", "numbers", "page"}
+    assert drawn <= {"collect", "figure", "table", "cost", "diagram", "claims", "numbers", "page"}

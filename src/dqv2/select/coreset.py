@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
@@ -167,8 +168,12 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
     ids, kinds, _, bins, ranks, weights = zip(*table, strict=True) if table else ((),) * 6
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
+    try:
+        rows = pack.index(list(ids))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     return Pool(
-        np.asarray(pack.index(list(ids)), np.int64),
+        np.asarray(rows, np.int64),
         np.array([kind == "tobias" for kind in kinds], bool),
         np.array(bins, np.int64),
         np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),
