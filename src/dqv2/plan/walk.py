@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from dqv2 import paths
-from dqv2.config import Config, ConfigError
+from dqv2.config import Config
 from dqv2.config.blocks import Training
 from dqv2.plan.runs import Row, Run, Selection, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
@@ -115,18 +115,8 @@ class Walk:
     # -- what stages ask ----------------------------------------------------------------------------------------------
 
     def selection(self, w: Wildcards) -> Selection:
-        """The selection that a job's paths name.
-
-        Raises:
-            ConfigError: no experiment among the targets has it.
-        """
-        try:
-            return self.selections[w.dataset, w.selection]
-        except KeyError:
-            raise ConfigError(
-                f"no experiment among the targets ({', '.join(self.rows)}) selects {w.selection} from {w.dataset}: "
-                "`dqv2 plan show EXPERIMENT` prints the paths of one; add the experiment to targets"
-            ) from None
+        """The selection that a job's paths name."""
+        return self.selections[w.dataset, w.selection]
 
     def recipes(self, selection: Selection, w: Axes) -> list[str]:
         """The recipe of a selection's Tobias images, or nothing."""
