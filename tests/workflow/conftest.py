@@ -137,9 +137,24 @@ def copy(target):
 
 
 @pytest.fixture
-def project(tmp_path):
+def copies():
+    """Makes fresh copies, in which nothing has run; after the test nothing runs there any more."""
+    made = []
+
+    def make(folder):
+        made.append(copy(folder))
+        return made[-1]
+
+    yield make
+    for process in [process for project in made for process in project.processes()]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@pytest.fixture
+def project(copies, tmp_path):
     """A fresh copy in which nothing has run."""
-    return copy(tmp_path)
+    return copies(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import numpy as np
@@ -227,25 +225,6 @@ def test_a_job_that_reruns_finds_its_finished_trainings(smoke):
     assert "was finished before" in out.stdout + out.stderr
     assert smoke.metrics() == before
     assert smoke.waiting() == {}
-
-
-def test_killed_anywhere_it_goes_on_and_ends_in_the_same_results(smoke, project):
-    """The same configuration from the beginning, killed hard three times on its way."""
-    options = ["--config", "targets=[fig4a]"]
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", *options]
-    env = os.environ | {"PYTHONPATH": str(project.folder / "src")}
-    for seconds in (8, 14, 20):
-        run = subprocess.Popen(command, cwd=project.folder, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(seconds)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        project.snakemake("--unlock", "--config", "targets=[fig4a]")
-        for text in project.metrics().values():
-            json.loads(text)  # never half-written
-    project.snakemake("--config", "targets=[fig4a]")
-    mine, theirs = project.results(), smoke.results()
-    assert len(mine) == 5 * 2 * 2, "weights and numbers of each training"
-    assert mine == {path: theirs[path] for path in mine}, "byte for byte"
 
 
 def test_python_api_in_one_line():
