@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from dqv2.paper.style import COLUMN, GREY, RC, SMALL, context, new_figure
 
@@ -139,15 +140,16 @@ def fit_ticks(figure: Figure, grid: Sequence[Axes]) -> None:
     room = [ax.get_window_extent().width / figure.dpi / np.ptp(ax.get_xlim()) * 0.92 for ax in grid]
     broken = [[wrap(figure, text, 8, r) for text in t] for t, r in zip(texts, room, strict=True)]
     slant = any(text is None or text.count("\n") > 2 for t in broken for text in t)
-    most = 0 if slant else max(text.count("\n") for t in broken for text in t)
     for ax, plain, lines in zip(grid, texts, broken, strict=True):
         if slant:
             ax.set_xticks(range(len(plain)), plain, rotation=35, ha="right", va="top", rotation_mode="anchor")
             continue
-        # Text stands on the base line of its last line: with as many lines each, all first lines are level
-        level = [text + "\n " * (most - text.count("\n")) for text in lines]
-        ax.set_xticks(range(len(plain)), level, linespacing=1.0, va="baseline")
-        ax.tick_params(axis="x", pad=10 + 8 * most)
+        # Text is set by the base line of its last line: lowered by the others, all first lines stand level
+        ax.set_xticks(range(len(plain)), lines, linespacing=1.0, va="baseline")
+        ax.tick_params(axis="x", pad=10)
+        for label, text in zip(ax.get_xticklabels(), lines, strict=True):
+            down = ScaledTranslation(0, -8 / 72 * text.count("\n"), figure.dpi_scale_trans)
+            label.set_transform(label.get_transform() + down)
     figure.draw_without_rendering()
 
 
