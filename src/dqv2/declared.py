@@ -1,7 +1,5 @@
 """Tables of declarations: how a function that one names is found, and how one is printed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, TypeVar

@@ -1,12 +1,8 @@
 """Where the published sets come from: their official archives, checksums and folders. Imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from dqv2.data.published import KNOWN_SETS, Archive
-
-__all__ = ["ARCHIVES", "Archive", "archive_of"]
 
 ARCHIVES = {name: archive for known in KNOWN_SETS.values() for name, archive in known.archives.items()}
 

@@ -1,10 +1,6 @@
 """Bounding boxes of objects, in the pixels of packed images, and the masks that they stand for."""
 
-from __future__ import annotations
-
 import numpy as np
-
-__all__ = ["BoxMasks", "pack_box"]
 
 
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:

@@ -1,7 +1,5 @@
 """A dataset's block of the configuration to its packs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -18,8 +18,6 @@ from sklearn.datasets import load_digits, load_sample_images
 from dqv2.data.pack import write_pack
 from dqv2.data.split import stratified_split
 
-__all__ = ["Split", "make_digits", "pack_digits"]
-
 CROP = 32  # side of a background crop in the photographs' own pixels, whatever the size of the images
 STRIPS = {"train": (0.0, 0.625), "validation": (0.625, 0.75), "test": (0.75, 1.0)}  # of a photograph's width
 OBJECT_ALPHA = 64  # a quarter of the full ink: below that a stroke can hardly be seen

@@ -1,7 +1,5 @@
 """Downloads that go on where they were cut off, and that nobody trusts before their checksum holds."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -15,8 +13,6 @@ from tqdm import tqdm
 
 from dqv2.data.errors import DataError
 from dqv2.runtime.logging import logger
-
-__all__ = ["check_checksum", "download"]
 
 BLOCK = 2**16  # at most so much of what came before a cut is asked for again
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks

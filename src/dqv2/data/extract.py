@@ -1,7 +1,5 @@
 """Archives unpacked so that nothing leaves the target folder and nothing half-made takes its name."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -13,8 +11,6 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dqv2.data.errors import DataError
-
-__all__ = ["extract"]
 
 
 def extract(archive: str | Path, root: str | Path, folder: str) -> Path:

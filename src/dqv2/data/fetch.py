@@ -1,7 +1,5 @@
 """A published set onto the disk: as it lies, else from its archive, else from its site."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from filelock import FileLock
@@ -9,8 +7,6 @@ from filelock import FileLock
 from dqv2.data.archives import archive_of
 from dqv2.data.download import download
 from dqv2.data.extract import extract
-
-__all__ = ["fetch_set"]
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:

@@ -1,15 +1,11 @@
 """Folders of images, `SPLIT/CLASS/*` or `CLASS/*`, scanned as torchvision's `ImageFolder` does."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dqv2.data.errors import DataError
 from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
-
-__all__ = ["IMG_EXTENSIONS", "open_folder", "scan_classes"]
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

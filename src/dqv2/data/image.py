@@ -13,8 +13,6 @@ from PIL import Image, ImageOps
 
 from dqv2.data.errors import DataError
 
-__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square"]
-
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
 

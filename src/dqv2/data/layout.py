@@ -1,7 +1,5 @@
 """How splits are told from names, and what to say where one is missing. Imports little: a plan looks too."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -27,8 +27,6 @@ from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 
-__all__ = ["FORMAT", "Origin", "Pack", "write_pack"]
-
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
 OWN_COLUMNS = 4  # the rest are there where the set has them

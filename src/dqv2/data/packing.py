@@ -1,7 +1,5 @@
 """From a set of images to its packs: decoded once, in parallel, in memory that does not grow with the set."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections import deque
@@ -21,8 +19,6 @@ from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.cores import cores
 from dqv2.runtime.files import atomic_dir, sha256
-
-__all__ = ["pack_set"]
 
 ROW_BYTES = 300  # of the manifest, about
 AHEAD = 4  # images a worker that are decoded before they are asked for

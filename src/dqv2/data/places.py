@@ -1,7 +1,5 @@
 """Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -4,13 +4,9 @@ The choices of the configuration, the archives to fetch, the readers and the siz
 docs/extend.md says how a set is added.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-__all__ = ["KNOWN_SETS", "SIZES", "Archive", "KnownSet"]
 
 
 @dataclass(frozen=True)

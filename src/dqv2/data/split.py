@@ -6,8 +6,6 @@ import torch
 
 from dqv2.apportion import largest_remainder
 
-__all__ = ["stratified_split"]
-
 
 def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator) -> list[list[int]]:
     """Draw disjoint subsets of exactly these sizes, each with the classes in proportion.

@@ -1,7 +1,5 @@
 """Images that are decoded from their source whenever they are read: for sets too large to be packed."""
 
-from __future__ import annotations
-
 import csv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +11,6 @@ from dqv2.data.image import MAX_PIXELS, decode
 from dqv2.data.sample import read_place
 from dqv2.runtime.cores import cores
 from dqv2.runtime.files import sha256
-
-__all__ = ["StreamedImages"]
 
 
 class StreamedImages:

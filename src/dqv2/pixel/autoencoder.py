@@ -1,7 +1,5 @@
 """Masked autoencoders (He et al. 2022): built, read from the formats that they are published in, and put to work."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import re

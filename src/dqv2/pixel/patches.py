@@ -1,7 +1,5 @@
 """Patches of an image: which are dropped, and what stands in their place."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

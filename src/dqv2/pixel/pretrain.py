@@ -1,7 +1,5 @@
 """Pre-training a masked autoencoder on the set itself, where no published weights can be had."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

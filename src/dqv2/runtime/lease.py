@@ -5,8 +5,6 @@ kernel lock on a file that stands for the device, in a folder of this machine. T
 process ends, however it ends. Nothing here starts CUDA; a lease must be taken before anything else does.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """The memory that this process can still have. Imports nothing of a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Asked to stop (SIGTERM of a scheduler that preempts, Ctrl-C): a checkpoint first, then the end."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Weights as files of the same bytes for the same weights."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

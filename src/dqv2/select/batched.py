@@ -3,8 +3,6 @@
 Equal to `greedy.greedy_ranks` class by class, and tested against it on the CPU, where the same code runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import torch

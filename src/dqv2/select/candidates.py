@@ -1,7 +1,5 @@
 """What a selector is given: the images of a pool, by their labels and by what networks say of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +10,6 @@ from torch import Tensor
 from dqv2.select.baselines.scores import el2n_scores, grand_scores, uncertainty_scores
 from dqv2.select.coreset import Pool
 from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last_layer_residual
-
-__all__ = ["Candidates", "PoolRows", "features_by_name", "scores_by_name"]
 
 
 class PoolRows:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from dqv2.data import Pack
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
-
-if TYPE_CHECKING:
-    from dqv2.data import Pack
-    from dqv2.semantic.recipe import Recipe
+from dqv2.semantic.recipe import Recipe
 
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 

@@ -1,7 +1,5 @@
 """A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import platform
@@ -22,8 +20,6 @@ from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 from dqv2.select.coreset import Pool
 from dqv2.semantic.recipe import Recipe
-
-__all__ = ["coreset_files", "export_coreset"]
 
 COLUMNS = ("id", "path", "class", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")

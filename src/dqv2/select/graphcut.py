@@ -4,8 +4,6 @@ Source: Zhou et al. 2023, Dataset Quantization (section 3.2 and its published co
 GraphCut.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 The first line of each docstring stands in the docs' table.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Published coresets: a list of ids with its checksum, used in place of a selection."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path
@@ -13,8 +11,6 @@ from dqv2.data.download import check_checksum, download
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import logger
 from dqv2.select.coreset import Pool
-
-__all__ = ["fetch_ids", "published_coreset"]
 
 
 def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:

@@ -1,24 +1,20 @@
 """Selectors by name: bins to draw shares of, or ranks to take the first of, from features, logits and labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dqv2.data import Pack
 from dqv2.declared import load
 from dqv2.select.candidates import Candidates, PoolRows, features_by_name, scores_by_name
 from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.scores import Scores
 from dqv2.select.table import KEYS, SELECTORS, Kind
-
-if TYPE_CHECKING:
-    from dqv2.data import Pack
-    from dqv2.semantic.recipe import Recipe
+from dqv2.semantic.recipe import Recipe
 
 __all__ = ["BY_CLASS", "PoolRows", "apply_selector", "divide", "features_by_name", "scores_by_name"]
 

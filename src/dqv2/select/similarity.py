@@ -4,8 +4,6 @@ GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are compared within on
 constant 0.5 adds the same amount to every candidate, so cosines are all that is computed here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

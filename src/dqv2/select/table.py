@@ -4,8 +4,6 @@ The choices and checks of the configuration, the dispatch, the docs and a test s
 `SELECTORS`; what a kind does says its function's docstring. docs/extend.md says how a kind is added.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

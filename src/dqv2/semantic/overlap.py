@@ -1,15 +1,11 @@
 """Overlap of masks with the objects that a set knows, beside what a mask gets that has not seen the image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import torch
 
 from dqv2.semantic.masks import mask_iou, random_cycle
-
-__all__ = ["iou_of_images", "mean_overlap"]
 
 AT_ONCE = 4096
 

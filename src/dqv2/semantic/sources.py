@@ -1,7 +1,5 @@
 """Where a mask comes from: a network's view of the image, or a control that lacks it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ The choices and checks of the configuration, the dispatch, the docs and a test s
 `MASK_SOURCES`. docs/extend.md says how a source is added.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The loop that every training goes through: epochs over a shuffled order, with checkpoints between any two steps."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """How often trained weights are right."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Images for a training: on the device where they fit there, else read batch by batch while the device works."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """Training a network, on one device or several."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

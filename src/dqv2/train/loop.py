@@ -1,7 +1,5 @@
 """A training in this process."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

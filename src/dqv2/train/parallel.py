@@ -7,8 +7,6 @@ training is that of one device up to the order of sums, and a checkpoint of one 
 is drawn process by process: a network that has it is trained as well, with other zeros for another number of devices.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess

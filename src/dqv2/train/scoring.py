@@ -1,7 +1,5 @@
 """Scores by early training: how hard each training image is for a network that has just begun to learn."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

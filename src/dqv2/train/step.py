@@ -10,8 +10,6 @@ statistics once a part. Dropout would draw its zeros part by part. Such a networ
 say `on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@
 `stopped-*` come out.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import pickle

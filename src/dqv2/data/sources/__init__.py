@@ -1,7 +1,5 @@
 """The sets by name: each lists its samples from its official layout, with the published splits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,6 @@ from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, divide_splits
 from dqv2.declared import load
-
-__all__ = ["open_set"]
 
 
 def open_set(

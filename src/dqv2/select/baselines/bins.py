@@ -1,7 +1,5 @@
 """Other divisions into bins than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
 
-from __future__ import annotations
-
 import numbers
 
 import torch

@@ -4,8 +4,6 @@ Both need inner products only, so factored last-layer gradients (`GradientFeatur
 features, and distances between them are exact though the gradients are never built.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

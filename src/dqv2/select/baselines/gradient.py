@@ -4,8 +4,6 @@ Only inner products of gradients are used, and those factor (see `GradientFeatur
 themselves, C·(E + 1) numbers an item, are never built.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 

@@ -1,7 +1,5 @@
 """Scores of single items: GraNd, EL2N, forgetting, uncertainty. For every one of them higher = kept."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
