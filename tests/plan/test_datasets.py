@@ -10,7 +10,7 @@ from dqv2.plan.graph import chain_of
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.archives import ARCHIVES
+from dqv2.data.published import ARCHIVES
 from dqv2.plan import Plan
 from dqv2.stages import STAGES
 from tests.conftest import merged
@@ -195,6 +195,6 @@ def test_a_persons_home_is_found(demo, change):
 
 
 def test_the_archives_are_known_without_torch():
-    code = "import sys, dqv2.plan.data, dqv2.data.archives; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
+    code = "import sys, dqv2.plan.data, dqv2.data.published; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -46,7 +46,7 @@ def test_library_modules_count_for_the_stages_that_import_them():
     uses = {stage: stages._closure(ROOT / "workflow/scripts" / script) for stage, script in stages.STAGES.items()}
     graphcut = library / "select/graphcut.py"
     assert {stage for stage, files in uses.items() if graphcut in files} == {"bin"}
-    assert library / "train/loop.py" in uses["train"]
+    assert library / "train/fit.py" in uses["train"]
 
 
 def test_raise_and_accept(workflow, capsys):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dqv2.data.archives import archive_of
 from dqv2.data.download import download
 from dqv2.data.extract import extract
+from dqv2.data.published import archive_of
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:

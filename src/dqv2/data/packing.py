@@ -17,8 +17,8 @@ from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
 from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
-from dqv2.runtime.cores import cores
 from dqv2.runtime.files import atomic_dir, sha256
+from dqv2.runtime.memory import cores
 
 ROW_BYTES = 300  # of the manifest, about
 AHEAD = 4  # images a worker that are decoded before they are asked for

@@ -8,8 +8,8 @@ from typing import Any
 
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
-from dqv2.data.archives import ARCHIVES
 from dqv2.data.layout import has_split, no_test
+from dqv2.data.published import ARCHIVES
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant"}

@@ -12,8 +12,7 @@ from torch.nn.functional import interpolate
 
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
-from dqv2.runtime.files import sha256
-from dqv2.runtime.weights import save_weights
+from dqv2.runtime.files import save_weights, sha256
 
 SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
@@ -60,8 +59,7 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
 
 def save_autoencoder(path: Any, model: nn.Module) -> None:
     """Weights with what is needed to build the model again."""
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    save_weights(path, {"config": model.config.to_dict(), "state": state})
+    save_weights(path, {"config": model.config.to_dict()}, model)
 
 
 def load_autoencoder(path: str | Path) -> nn.Module:

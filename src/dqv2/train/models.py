@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
-from dqv2.runtime.weights import save_weights
 from dqv2.train.small import SMALL
 
 
@@ -205,8 +205,7 @@ def _timm_model(network: Network) -> nn.Module:
 
 def save_model(path: Any, model: nn.Module, network: Network) -> None:
     """Weights with what is needed to build the network again."""
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    save_weights(path, {"network": asdict(network), "state": state})
+    save_weights(path, {"network": asdict(network)}, model)
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:
