@@ -10,16 +10,10 @@ from dqv2.data.published import archive_of
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:
-    """The folder of a published set, fetched and unpacked where it is not there yet.
+    """The folder of a published set below `root`, fetched and unpacked where it is not there yet.
 
-    Args:
-        name: a key of `ARCHIVES`.
-        root: where archives and their folders lie.
-        mirror: another place that has the archive, in place of its official address.
-        checksum: another checksum than the published one.
-
-    Raises:
-        DataError: as `download` and `extract`.
+    name: a key of `ARCHIVES`. mirror: another place that has the archive, in place of its official address. checksum:
+    another one than the published. Raises DataError as `download` and `extract`.
     """
     root = Path(root).expanduser()
     archive = archive_of(name, mirror=mirror, checksum=checksum)

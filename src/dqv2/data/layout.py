@@ -18,11 +18,6 @@ def table_files(root: Path) -> dict[str, list[Path]]:
     return files
 
 
-def has_split(root: Path, split: str) -> bool:
-    """Whether a folder of tables has a split."""
-    return split in table_files(root)
-
-
 def no_test(name: str, place: str, kind: str = "image_folder") -> str:
     """What to say where a set has no image to evaluate on, and what to do."""
     where = "into files with test in their names" if kind == "table" else "into test/CLASS/*"

@@ -95,10 +95,8 @@ def divide_splits(
         per_class: at most so many images of each class in these splits, drawn at random.
 
     Returns:
-        {"train", "validation", "test"} in this order.
-
-    Raises:
-        DataError: a share or limit makes no sense, or leaves a class without a training image.
+        Train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves a
+        class without a training image.
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)

@@ -16,14 +16,9 @@ from dqv2.runtime.memory import cores
 class StreamedImages:
     """Stands for uint8[N, 3, H, W]; indexing it reads and decodes, and compares each image with its checksum.
 
-    Args:
-        manifest: `manifest.csv` of the pack.
-        shape: (N, 3, H, W).
-        root: the folder that holds the sources.
-        max_pixels: as the pack was checked with.
-
-    Raises (when indexed):
-        DataError: an image is gone or is no longer the one that was packed; the message names it.
+    manifest: `manifest.csv` of the pack. shape: (N, 3, H, W). root: the folder that holds the sources. max_pixels: as
+    the pack was checked with. Indexing raises DataError where an image is gone or is no longer the one that was packed;
+    the message names it.
     """
 
     dtype = np.dtype(np.uint8)

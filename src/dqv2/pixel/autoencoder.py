@@ -30,13 +30,8 @@ class WeightsError(ValueError):
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
     """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
 
-    Args:
-        size: a name of `SIZES`.
-        image_size: pixels a side.
-        grid: patches a side; must divide image_size.
-
-    Raises:
-        ValueError: no such size, or the grid does not divide the image.
+    size: a name of `SIZES`. image_size: pixels a side, which grid, the patches a side, must divide. Raises ValueError
+    where it does not, or there is no such size.
     """
     if size not in SIZES:
         raise ValueError(f"there is no autoencoder of size {size!r}; there are {', '.join(SIZES)}")

@@ -87,11 +87,7 @@ def _listed_by_the_driver() -> list[Device]:
 
 
 def folder() -> Path:
-    """Where the locks lie: this machine's temporary storage, one folder a user.
-
-    Raises:
-        PermissionError: the folder is somebody else's.
-    """
+    """Where the locks lie: the machine's temporary storage, a folder a user; PermissionError if it is another's."""
     path = Path(tempfile.gettempdir()) / f"dqv2-devices-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():

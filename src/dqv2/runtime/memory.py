@@ -21,12 +21,10 @@ def cores() -> int:
 
 
 def free_memory(groups: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup") -> int:
-    """Bytes that are free: those of the machine, or fewer where a control group limits this process, as a container's
-    or a cluster's job's does.
+    """Bytes that are free: those of the machine, or fewer where a control group (a container's, a job's) sets a limit.
 
-    Args:
-        groups: the file that says which control groups this process is in; there is none but on Linux.
-        root: where these lie.
+    groups: the file that says which control groups this process is in; there is none but on Linux. root: where these
+    lie.
     """
     return min([psutil.virtual_memory().available, *_rooms(Path(groups), Path(root))])
 

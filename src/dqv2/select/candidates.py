@@ -48,12 +48,9 @@ def features_by_name(
 ) -> Features:
     """What a selector compares images by.
 
-    Args:
-        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
-            "gradient_dq" (the same with DQ's softmax before the loss).
-        embedding: float[M, E]. Rows that are read as they are indexed give features that are made class by class.
-        logits: float[M, C], for the gradients.
-        labels: int64[M].
+    name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
+    "gradient_dq" (the same with DQ's softmax before the loss). embedding: float[M, E]; rows that are read as they are
+    indexed give features that are made class by class. logits: float[M, C], for the gradients. labels: int64[M].
     """
     if isinstance(embedding, PoolRows):
 

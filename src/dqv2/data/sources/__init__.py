@@ -20,19 +20,10 @@ def open_set(
     per_class: Mapping[str, int] | None = None,
     **options: Any,
 ) -> ImageSet:
-    """List a set.
+    """List a set of the configuration's datasets, but digits.
 
-    Args:
-        kind: of the configuration's datasets, but digits.
-        folder: the set's own folder, as its archive makes it.
-        validation: share of train that becomes the validation split, where the set has none.
-        test: the same for the test split.
-        seed: of the draws.
-        per_class: at most so many images of each class in these splits.
-        options: of the kind.
-
-    Raises:
-        DataError: the folder is not laid out as the set is published.
+    kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`.
+    Raises DataError where the folder is not laid out as the set is published.
     """
     shares = {"validation": validation, "test": test}
     if kind == "image_folder":

@@ -73,12 +73,7 @@ def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1
 
 
 def ccs_sample(
-    scores: Tensor,
-    keep: float | int,
-    *,
-    n_strata: int = 50,
-    prune_hardest: float = 0.1,
-    generator: torch.Generator,
+    scores: Tensor, keep: float | int, *, n_strata: int = 50, prune_hardest: float = 0.1, generator: torch.Generator
 ) -> Tensor:
     """Coverage-centric coreset selection: sorted indices, int64[K]; `ccs_strata`, then `sample_strata`.
 
