@@ -3,15 +3,11 @@
 python -m dqv2.docs docs/extend.md    # write them anew between their markers
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path
 
 from dqv2.declared import load
-
-__all__ = ["TABLES", "with_tables"]
 
 # Marker in the docs -> the function that gives the table.
 TABLES = {"selectors": "dqv2.select.table:as_markdown", "mask sources": "dqv2.semantic.table:as_markdown"}

@@ -8,8 +8,8 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.archives import ARCHIVES
 from dqv2.data.places import fetch_options, fetched_of
+from dqv2.data.published import ARCHIVES
 from dqv2.plan.before import check_jobs
 from tests.conftest import make, merged
 from tests.plan.counted import chain_of, job_of, options_of, stages_behind
@@ -195,6 +195,6 @@ def test_a_persons_home_is_found(demo, change):
 
 
 def test_the_archives_are_known_without_torch():
-    code = "import sys, dqv2.data.places, dqv2.data.archives; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
+    code = "import sys, dqv2.data.places, dqv2.data.published; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -142,7 +142,7 @@ def test_touched_sources_rerun_nothing(smoke):
 
 
 def test_an_edited_library_reruns_nothing_by_itself(smoke):
-    path = smoke.folder / "src/dqv2/train/loop.py"
+    path = smoke.folder / "src/dqv2/train/fit.py"
     text = path.read_text()
     path.write_text(text + "\n# edited\n")
     try:
