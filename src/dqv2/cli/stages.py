@@ -30,7 +30,8 @@ HEAD = """# The stages
 
 Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
 added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
-The last column is the hash of a stage's sources, which a test holds to its version.
+The last column is the hash of a stage's sources, which a test holds to its version. Below are the kinds of selectors and
+the sources of masks, from their tables; [extend.md](extend.md) says how one is added.
 
 """
 
@@ -55,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     for name in args.names:
         _raise(name)
-    LOCK.write_text(HEAD + table() + "\n", encoding="utf-8")
+    LOCK.write_text(page(), encoding="utf-8")
     print(f"wrote {LOCK}")
     return 0
 
@@ -72,6 +73,15 @@ def _raise(name: str) -> None:
     for cached in (source_hash, _code, _imported, _named):
         cached.cache_clear()
     print(f"{name}: version {each.version}")
+
+
+def page() -> str:
+    """The whole of docs/stages.md: the stages, and the other tables of the library."""
+    from dqv2.select import table as selectors
+    from dqv2.semantic import table as masks
+
+    parts = [HEAD + table(), "## Selectors", selectors.as_markdown(), "## Mask sources", masks.as_markdown()]
+    return "\n\n".join(parts) + "\n"
 
 
 def table() -> str:
