@@ -30,8 +30,8 @@ HEAD = """# The stages
 
 Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
 added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
-The last column is the hash of a stage's sources, which a test holds to its version. Below are the kinds of selectors and
-the sources of masks, from their tables; [extend.md](extend.md) says how one is added.
+The last column is the hash of a stage's sources, which a test holds to its version. Below are the kinds of selectors
+and the sources of masks, from their tables; [extend.md](extend.md) says how one is added.
 
 """
 
