@@ -12,16 +12,14 @@ import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xxhash
 
 from dqv2.runtime.files import write_json
 from dqv2.stages import record_of
 
-if TYPE_CHECKING:
-    from dqv2.runtime.job import Job
-
+Job = Any  # dqv2.runtime.job.Job, which imports this
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
 BLOCK = 2**22
 
