@@ -57,3 +57,20 @@ def test_a_missing_key_is_named(demo):
     del demo["seeds"]
     with pytest.raises(ConfigError, match="seeds: this key is missing"):
         load_config(demo)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "advice"),
+    [
+        ("seeds_per_job", 2, "a job does one seed now, .*leave it out"),
+        ("arms_per_job", {"default": 4}, "a job does one arm now, .*leave it out"),
+        ("needs", {"train": {"mem_mb": 1}}, "set-resources of a profile"),
+        ("jobs_per_gpu", 2, "--default-resources jobs_per_gpu=2"),
+    ],
+)
+def test_a_key_that_is_gone_says_what_to_write_in_its_place(demo, key, value, advice):
+    with pytest.raises(ConfigError, match=rf"\n  {key}: this key is gone; .*{advice}") as error:
+        load_config(demo | {key: value})
+    assert len(str(error.value).splitlines()) == 2
+    with pytest.raises(ConfigError, match=rf"datasets\.digits\.{key}: there is no such key"):
+        load_config(demo | {"datasets": {"digits": demo["datasets"]["digits"] | {key: value}}})

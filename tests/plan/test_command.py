@@ -1,0 +1,88 @@
+"""`dqv2 plan`: jobs, what an experiment is, and one sentence where something is wrong."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dqv2.cli import main
+from tests.conftest import ROOT, make
+
+
+@pytest.fixture
+def plan(capsys, monkeypatch):
+    """The command: its exit code, what it prints, what it says is wrong."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*words):
+        code = main(["plan", *words])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_jobs_with_and_without_sharing(plan):
+    code, out, _ = plan()
+    assert code == 0
+    lines = out.splitlines()
+    assert "experiments ask for 765 trainings, 510 of them different" in lines[0]
+    assert lines[1].split() == ["stage", "jobs", "without", "sharing"]
+    assert lines[-1].split() == ["all", "2,112", "6,094"]
+
+
+def test_a_module_of_its_own():
+    command = [sys.executable, "-m", "dqv2", "plan", "config/demo.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    shared, apart = (int(text.replace(",", "")) for text in done.stdout.splitlines()[-1].split()[1:])
+    assert 0 < shared < apart
+
+
+def test_an_experiment_is_shown_with_its_arms_runs_paths_and_jobs(plan, demo):
+    code, out, _ = plan("show", "fig5b", "config/demo.yaml")
+    assert code == 0
+    assert out.startswith("fig5b: ")
+    assert "makes paper_figures/demo/fig5b.pdf, paper_figures/demo/fig5b.png" in out
+    assert "from results/demo/experiments/fig5b.csv (rule collect)" in out
+    rows = make(demo).rows["fig5b"]
+    for title in {row.title for row in rows}:
+        assert re.search(rf"^{re.escape(title)}( \(method \w+\))?$", out, re.M)
+    for run in {row.run for row in rows if row.run.seed == 0}:
+        assert make(demo).metrics_of(run) in out
+    assert re.search(r"^    sample +the same share of every bin: 10 % of .*<- .*bin", out, re.M)
+    assert "one of them: snakemake --cores 1 results/demo/digits/train/" in out
+    (total, parts) = re.search(r"^(\d+) jobs: (.*)$", out, re.M).groups()
+    assert int(total) == sum(int(count) for count in re.findall(r"(\d+) \w+", parts))
+    assert int(re.search(r"(\d+) train\b", parts)[1]) == len({row.run for row in rows})
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig3", "fig5a", "table1", "mask_overlap", "cost"])
+def test_each_kind_of_experiment_can_be_shown(plan, name):
+    code, out, error = plan("show", name, "config/demo.yaml")
+    assert (code, error) == (0, "")
+    assert out.startswith(f"{name}: ")
+
+
+def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("targets: [fig4b]\n")
+    code, out, _ = plan("show", "fig5b", "config/demo.yaml", str(overlay))
+    assert code == 0
+    assert "paper_figures/demo/fig5b.pdf" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["show", "fig5c"], "'fig5c' is no block under experiments; there are: fig1, "),
+        (["show"], "say which experiment: dqv2 plan show fig5b"),
+        (["config/none.yaml"], "config/none.yaml"),
+    ],
+)
+def test_a_mistake_is_one_sentence(plan, words, sentence):
+    code, out, error = plan(*words)
+    assert (code, out) == (1, "")
+    assert sentence in error
+    assert len(error.strip().splitlines()) <= 2, "a heading, and what is wrong"
+    assert "Traceback" not in error
