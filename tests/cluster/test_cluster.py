@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,12 +123,17 @@ def standing_still(process):
     try:
         yield
     finally:
-        os.kill(process, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # SLURM may wake what it ends
+            os.kill(process, signal.SIGCONT)
 
 
 def is_told(process):
-    """Whether SIGTERM waits for it."""
-    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", Path(f"/proc/{process}/status").read_text(), re.M)
+    """Whether SIGTERM waits for it, or has ended it."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M)
     return any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in masks)
 
 
