@@ -2,7 +2,7 @@
 
     python benchmarks/rates.py config/demo.yaml --device cpu -o rates.yaml
     python benchmarks/rates.py --device cuda --name h100 -o rates.yaml        # the paper's networks
-    python -m dqv2.plan --cost --device h100 --rates rates.yaml
+    dqv2 plan --cost --device h100 --rates rates.yaml
 
 Measured: images a second of every network that the configuration uses, in training (dqv2.train.fit.fit, augmentation
 included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
@@ -23,24 +23,21 @@ from pathlib import Path
 import torch
 import yaml
 from common import machine, median_work, work
-from dqv2.plan.__main__ import merged
-from dqv2.plan.graph import job_of
 from PIL import Image
 
-from dqv2.config import load_config
-from dqv2.cost.estimate import all_jobs
+from dqv2.config import load_config, read_files
 from dqv2.cost.rates import Net
-from dqv2.cost.work import Works
+from dqv2.cost.work import Reckoning
 from dqv2.data.image import decode
 from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
+from dqv2.plan.count import jobs_behind
 from dqv2.runtime.device import use_device
 from dqv2.select.selectors import apply_selector
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.saliency import forward_pass
-from dqv2.stages import read_versions
 from dqv2.train.fit import fit
 from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
@@ -53,20 +50,16 @@ def nets_of(plan: Plan) -> dict[Net, dict]:
     """Each network that a plan uses, in each precision in which it does -> the block that says how it is trained, and
     its dataset's augmentation."""
     config, found = plan.config, {}
-    works = Works(plan, lambda dataset: None, lambda net, classes: None)
-    for job in all_jobs(plan):
-        place = job_of(job.path)[1]
-        dataset = place.get("dataset")
-        blocks = {"train": ("trainers", "trainer"), "early_train": ("backbones", "backbone")}
-        blocks |= {"score": blocks["early_train"]}
-        if job.stage in blocks:
-            group, key = blocks[job.stage]
-            block = getattr(config, group)[place[key]]
-            reads = works.net_of_evaluation if job.stage == "train" else works.net_of_pass
-            for net in (works.net(dataset, block), reads(dataset, block)):
-                found.setdefault(net, {"block": block, "augment": config.datasets[dataset].augment.model_dump()})
-        if job.stage == "pixels" and (name := config.pixels[place["pixels"]].autoencoder):
-            found.setdefault(works.autoencoder(dataset, name), {"block": config.autoencoders[name]})
+    reckoning = Reckoning(plan, lambda dataset: None, lambda net, classes: None)
+    for job in jobs_behind(plan)[0]:
+        stage, w = job.stage.name, job.w
+        if stage in ("train", "early_train", "score"):
+            block = config.trainers[w.trainer] if stage == "train" else config.backbones[w.backbone]
+            reads = reckoning.net_of_evaluation if stage == "train" else reckoning.net_of_pass
+            for net in (reckoning.net(w.dataset, block), reads(w.dataset, block)):
+                found.setdefault(net, {"block": block, "augment": config.datasets[w.dataset].augment.model_dump()})
+        if stage == "pixels" and (name := config.pixels[w.pixels].autoencoder):
+            found.setdefault(reckoning.autoencoder(w.dataset, name), {"block": config.autoencoders[name]})
     return found
 
 
@@ -183,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configfile", nargs="*", help="overlays on config.yaml; their networks are measured")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--name", help="what --device of python -m dqv2.plan will call it")
+    parser.add_argument("--name", help="what --device of dqv2 plan will call it")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, where it runs the networks")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement of a network")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement on the CPU beside it")
@@ -202,7 +195,7 @@ def main() -> None:
     }
     use_device(args.threads)
     device = torch.device(args.device)
-    plan = Plan(load_config(merged(args.configfile)), read_versions(Path("workflow/stages.yaml")))
+    plan = Plan(load_config(read_files(args.configfile)))
     networks = []
     for net, about in nets_of(plan).items():
         if args.models and net.model not in args.models:

@@ -4,23 +4,21 @@ import copy
 from pathlib import Path
 
 import pytest
-import yaml
+
+from dqv2.config import load_config, read_files
+from dqv2.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 
 
 def merged(*files):
     """config.yaml with overlays on top, as Snakemake merges them."""
+    return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
 
-    def update(into, new):
-        for key, value in new.items():
-            into[key] = update(into.get(key) or {}, value) if isinstance(value, dict) else value
-        return into
 
-    values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    for file in files:
-        update(values, yaml.safe_load((ROOT / "config" / file).read_text()))
-    return values
+def make(values):
+    """The plan of a configuration."""
+    return Plan(load_config(values))
 
 
 @pytest.fixture

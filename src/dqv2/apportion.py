@@ -1,7 +1,5 @@
 """Whole numbers in proportion to weights, exact in total."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 

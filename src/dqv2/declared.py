@@ -1,12 +1,15 @@
 """Tables of declarations: how a function that one names is found, and how one is printed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["load", "markdown"]
+Entry = TypeVar("Entry")
+
+
+def by_name(*entries: Entry) -> dict[str, Entry]:
+    """A table of declarations, each with a `name`."""
+    return {entry.name: entry for entry in entries}
 
 
 def load(place: str) -> Callable[..., Any]:
@@ -15,7 +18,11 @@ def load(place: str) -> Callable[..., Any]:
     return getattr(import_module(module), name)
 
 
+def what_it_does(place: str) -> str:
+    """The first line of the docstring of the function at `module:function`."""
+    return load(place).__doc__.partition("\n")[0].rstrip(".")
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])

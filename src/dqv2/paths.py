@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-# What an axis may look like in a path; any other is one folder or a part of a name. Snakemake is told the same.
+# What an axis may look like in a path, where it is no name; Snakemake is told the same
 NAME = r"[A-Za-z]\w*"
-AXES = dict.fromkeys(("dataset", "backbone", "mask", "trainer", "experiment", "pixels", "autoencoder"), NAME)
-AXES |= {
+AXES = {
     "size": r"\d+",
     "seed": r"\d+",
     "keep": r"[0-9.e-]+",
     "selection": r"[^.]+?",
-    "selector": NAME,
     "step": rf"(?:pixels-{NAME}/)?",  # empty, or the pixel step between a coreset and its training
     "form": r"[a-z]+(?:-[a-z]+)?",
     "root": r".+?",
@@ -33,12 +31,23 @@ def fill(pattern: str, values: Mapping[str, Any]) -> str:
     return pattern.format_map(values)
 
 
+def constraints(patterns: Iterable[str]) -> dict[str, str]:
+    """Axis -> what it may look like, for every axis of these patterns."""
+    return {axis: AXES.get(axis, NAME) for pattern in patterns for axis in _parts(pattern)[1::2]}
+
+
+def _parts(pattern: str) -> list[str]:
+    return re.split(r"\{(\w+)\}", pattern)  # text and axes in turn
+
+
 @cache
 def regex(pattern: str) -> re.Pattern[str]:
     """What matches the paths of a pattern, with a group for each axis."""
-    parts = re.split(r"\{(\w+)\}", pattern)
     return re.compile(
-        "".join(f"(?P<{part}>{AXES[part]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        "".join(
+            f"(?P<{part}>{AXES.get(part, NAME)})" if i % 2 else re.escape(part)
+            for i, part in enumerate(_parts(pattern))
+        )
     )
 
 

@@ -42,8 +42,8 @@ class Docs:
     """The commands of docs/cluster.md: a test runs them by their words, and sees that each one there was run."""
 
     def __init__(self):
-        lines = (ROOT / "docs/cluster.md").read_text().splitlines()
-        self.commands = [line.strip() for line in lines if re.match(r"^( {4}| {6})\S", line)]
+        self.text = (ROOT / "docs/cluster.md").read_text()
+        self.commands = [line.strip() for line in self.text.splitlines() if re.match(r"^( {4}| {6})\S", line)]
         self.used = set()
 
     def command(self, text, **values):

@@ -15,7 +15,7 @@ from pathlib import Path
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
-# config_overrides: a node of this size, whatever the machine has; packing asks for 8 CPUs
+# config_overrides: a node of this size, whatever the machine has, as the jobs ask for what the paper needs
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -46,7 +46,7 @@ KillWait=20
 MinJobAge=600
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=10000 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=200000 Gres=gpu:2 State=UNKNOWN
 PartitionName={partition} Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 # With plain files as devices SLURM sets no CUDA_VISIBLE_DEVICES; any character device does

@@ -5,39 +5,33 @@ import sys
 from pathlib import Path
 
 import pytest
-from dqv2.plan.batches import count_jobs
-from dqv2.plan.graph import chain_of
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.archives import ARCHIVES
-from dqv2.plan import Plan
-from dqv2.stages import STAGES
-from tests.conftest import merged
-
-VERSIONS = dict.fromkeys(STAGES, 1)
-
-
-def make(values):
-    return Plan(load_config(values), VERSIONS)
+from dqv2.data.places import fetch_options, fetched_of
+from dqv2.data.published import ARCHIVES
+from dqv2.plan.before import check_jobs
+from tests.conftest import make, merged
+from tests.plan.counted import chain_of, job_of, options_of, stages_behind
 
 
 def test_published_sets_are_fetched_once_for_all_datasets_that_use_them(paper, change):
     values = change(paper, "datasets.small", {"title": "s", "kind": "cub200", "size": 32})
     plan = make(change(values, "experiments.fig4a.dataset", ["cub200", "small", "imagenette", "imagenet30"]))
-    assert plan.fetched_of("cub200") == plan.fetched_of("small") == ["data/.cub200.fetched"]
-    assert plan.fetched_of("imagenet30") == []
-    assert plan.fetches["data/.imagenette-full.fetched"] == "imagenette_full"
-    assert list(plan.fetches).count("data/.cub200.fetched") == 1
+    assert fetched_of(plan.config, "cub200") == fetched_of(plan.config, "small") == ["data/.cub200.fetched"]
+    assert fetched_of(plan.config, "imagenet30") == []
+    assert fetch_options(plan.config)["data/.imagenette-full.fetched"]["name"] == "imagenette-full"
+    jobs = plan.jobs(plan.file("pack", "train", dataset=name) for name in ("cub200", "small", "imagenet30"))
+    assert [job.stage.name for job in jobs] == ["fetch", "pack", "pack", "pack"]
 
 
 def test_a_mirror_packs_nothing_anew_and_another_folder_does(paper, change):
-    before = make(paper).pack_options("cub200")
+    before = options_of(make(paper), "pack", dataset="cub200")
     for key, value in (("mirror", "http://127.0.0.1/"), ("checksum", "md5:0")):
-        assert make(change(paper, f"datasets.cub200.{key}", value)).pack_options("cub200") == before
+        assert options_of(make(change(paper, f"datasets.cub200.{key}", value)), "pack", dataset="cub200") == before
     for key, value in (("root", "/elsewhere"), ("on_bad", "skip"), ("storage", "streamed"), ("max_pixels", 9)):
-        assert make(change(paper, f"datasets.cub200.{key}", value)).pack_options("cub200") != before
-    other = make(change(paper, "datasets.imagenette.variant", 160)).pack_options("imagenette")
+        assert options_of(make(change(paper, f"datasets.cub200.{key}", value)), "pack", dataset="cub200") != before
+    other = options_of(make(change(paper, "datasets.imagenette.variant", 160)), "pack", dataset="imagenette")
     assert other["folder"] == "data/imagenette2-160"
 
 
@@ -73,10 +67,10 @@ def test_a_coreset_for_each_dataset_method_keep_ratio_and_seed(demo, change):
     plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
     assert len(plan.exports()) == 2 * 2 * len(demo["seeds"])
     assert plan.targets() == plan.exports(), "they are what comes of the experiment"
-    assert not plan.trains
+    assert "train" not in stages_behind(plan)
     assert "results/demo/digits/coreset/o100/random/keep-0.2/seed-3/export-packed-png" in plan.exports()
     both = make(change(change(demo, "experiments.mine", block), "targets", ["mine", "fig4a"]))
-    assert both.trains
+    assert "train" in stages_behind(both)
     assert sum(path.endswith("export-ids") for path in both.exports()) == 4 * len(demo["seeds"])
 
 
@@ -88,14 +82,13 @@ def test_a_redrawn_coreset_is_exported_with_its_pixels_and_its_ids_without(demo,
     assert f"{folder}/pixels-mae/seed-0/export-copies-png" in exported.targets()
     assert f"{folder}/seed-0/export-copies-png" in exported.targets()
     assert set(plain.targets()) == {f"{folder}/seed-{seed}/export-ids" for seed in demo["seeds"]}
-    count = [{stage for stage, n in count_jobs(plan)[0].items() if n} for plan in (exported, plain)]
+    count = [stages_behind(plan) for plan in (exported, plain)]
     assert count[0] - count[1] == {"autoencoder", "pixels"}
     assert "sample" in count[1]
     assert not count[0] & {"train", "evaluate"}
-    (dq, plain_dq) = (run for run in exported.runs if run.seed == 0)
-    options = exported.export_options(dq.selection, 0.1, "copies-png", "pixels-mae/")["provenance"]
-    assert options.pop("pixels") == exported.pixels_options("mae")
-    assert options == exported.export_options(plain_dq.selection, 0.1, "copies-png")["provenance"]
+    read = [exported.reads(exported.job_making(f"{folder}/{step}seed-0/export-copies-png"))["pixels"]
+            for step in ("pixels-mae/", "")]  # fmt: skip
+    assert read == [["results/demo/digits/pixels/o100/backbone-early/bins/keep-0.1/mae/seed-0/pixels.npz"], []]
 
 
 def test_an_export_counts_what_its_images_are_made_of(demo, change):
@@ -103,18 +96,17 @@ def test_an_export_counts_what_its_images_are_made_of(demo, change):
     block = {"method": ["dq_v2"], "selector": ["random"], "export": {"images": "links"}}
     mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
     with_images, ids = make(mine), make(change(mine, "experiments.mine.export.images", "none"))
-    stages = [{stage for stage, n in count_jobs(plan)[0].items() if n} for plan in (with_images, ids)]
+    stages = [stages_behind(plan) for plan in (with_images, ids)]
     assert stages == [{"pack", "early_train", "saliency", "augment", "bin", "sample"}, {"pack", "bin", "sample"}]
 
 
-def test_the_manifest_of_a_coreset_by_scores_names_the_scores(demo, change):
+def test_behind_a_coreset_by_scores_are_the_scores(demo, change):
+    """Its manifest names what stands behind it, by the records of these jobs."""
     block = {"method": ["grand", "gc"], "export": {}}
     plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
-    grand, gc = (run.selection for run in plan.runs if run.seed == 0)
-    making = plan.export_options(grand, 0.1, "ids")["provenance"]
-    assert making["scores"] == plan.score_options("digits", grand.backbone)
-    assert "features" not in making
-    assert "features" in plan.export_options(gc, 0.1, "ids")["provenance"]
+    grand, gc = ({job.stage.name for job in plan.jobs([file])} for file in plan.exports() if "/seed-0/" in file)
+    assert grand - gc == {"score"}
+    assert gc - grand == {"early_train", "saliency"}
 
 
 def test_two_labels_fit_into_no_folder_of_a_class(demo, change):
@@ -128,8 +120,7 @@ def test_two_labels_fit_into_no_folder_of_a_class(demo, change):
 def test_an_overlap_trains_nothing(demo, change):
     block = {"method": ["dq_v2"], "mask": ["object", "early"], "overlap": True, "table": {"y": "iou", "column": "mask"}}
     plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
-    jobs = {stage for stage, n in count_jobs(plan)[0].items() if n}
-    assert jobs == {"pack", "early_train", "saliency", "augment"}
+    assert stages_behind(plan) == {"pack", "early_train", "saliency", "augment"}
 
 
 def test_an_overlap_needs_masks_and_objects(demo, change):
@@ -137,9 +128,9 @@ def test_an_overlap_needs_masks_and_objects(demo, change):
     block = {"method": "dq_v2", "mask": ["early", "centre"], "tobias_size": [4, 8], "overlap": True, "table": table}
     values = change(change(demo, "experiments.mine", block), "targets", ["mine"])
     plan = make(values)
-    cells = plan.overlaps("mine")
+    cells = plan.kind("mine", "overlap").cells()
     assert len(cells) == 2 * 2 * len(demo["seeds"]) == plan.planned("mine")
-    assert not plan.trains
+    assert "train" not in stages_behind(plan)
     assert cells[0].recipe == "results/demo/digits/tobias/mask-early/size-4/seed-0/recipe.npz"
     with pytest.raises(ConfigError, match="an overlap needs masks, and mixture o100 has none"):
         make(change(values, "experiments.mine.method", "random"))
@@ -152,49 +143,58 @@ def test_a_published_coreset_needs_originals_and_no_bins(demo, change):
     values = change(change(demo, "selectors.theirs", selector), "experiments.fig4a.selector", "theirs")
     values = change(change(values, "experiments.fig4a.method", "random"), "targets", ["fig4a"])
     plan = make(values)
-    assert plan.published == ["theirs"]
-    assert not any("/bins/" in file for files in plan.costs_of(plan.runs[0]).values() for file in files)
-    assert not any(job.stage == "bin" for job in chain_of(plan, plan.runs[0]))
+    chain = chain_of(plan, plan.runs[0])
+    (fetched,) = (job for job in chain if job.stage.name == "fetch_coreset")
+    assert fetched.w.selector == "theirs"
+    assert plan.options(fetched) == {"manifest": "ids.csv", "sha256": "0" * 64, "version": 1}
+    assert "bin" not in {job.stage.name for job in chain}
+    assert not any("/bins/" in file for *_, file in plan.kind("fig4a", "runs").rows_with_files()[0]["records"])
     with pytest.raises(ConfigError, match="theirs is a list of originals"):
         make(change(values, "experiments.fig4a.mixture", "o100_t50"))
+
+
+TRAINER = {"model": "resnet8", "iterations": 1, "batch_size": 8}
+PACK, TRAIN = job_of("pack", dataset="own"), job_of("train", dataset="own", trainer="small")
 
 
 def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/own/cat").mkdir(parents=True)
-    values = merged("own_images.yaml")
-    make(values).check_files(packed=["own"], trained=[], pixels=[])
+    values = change(merged("own_images.yaml"), "trainers.small", TRAINER)
+    with_test = change(values, "datasets.own.test", 0.2)
+    check_jobs(make(values), [PACK])
     with pytest.raises(ConfigError, match=r"data/own holds no test images .*test/CLASS.*datasets\.own\.test"):
-        make(values).check_files(packed=["own"], trained=["own"], pixels=[])
-    make(change(values, "datasets.own.test", 0.2)).check_files(packed=["own"], trained=["own"], pixels=[])
+        check_jobs(make(values), [PACK, TRAIN])
+    check_jobs(make(with_test), [PACK, TRAIN])
     # A pack says itself whether it has some
     packed = tmp_path / "results/own/own/data/splits.json"
     packed.parent.mkdir(parents=True)
     packed.write_text('{"train": 9, "validation": 0, "test": 0}')
     with pytest.raises(ConfigError, match="data/own holds no test images"):
-        make(change(values, "datasets.own.test", 0.2)).check_files(packed=[], trained=["own"], pixels=[])
+        check_jobs(make(with_test), [TRAIN])
     packed.write_text('{"train": 9, "validation": 0, "test": 1}')
-    make(values).check_files(packed=[], trained=["own"], pixels=[])
+    check_jobs(make(values), [TRAIN])
 
 
 def test_a_folder_of_tables_without_test_files_is_told_so(tmp_path, change):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/train-00000-of-00001.parquet").touch()
     block = {"title": "own", "kind": "table", "path": str(tmp_path), "size": 32}
-    plan = make(change(merged("own_images.yaml"), "datasets.own", block))
+    values = change(change(merged("own_images.yaml"), "datasets.own", block), "trainers.small", TRAINER)
+    plan = make(values)
     with pytest.raises(ConfigError, match=r"holds no test images .*files with test in their names"):
-        plan.check_files(packed=["own"], trained=["own"], pixels=[])
+        check_jobs(plan, [PACK, TRAIN])
     (tmp_path / "data/test-00000-of-00001.parquet").touch()
-    plan.check_files(packed=["own"], trained=["own"], pixels=[])
+    check_jobs(plan, [PACK, TRAIN])
 
 
 def test_a_persons_home_is_found(demo, change):
     values = change(demo, "datasets.cub", {"title": "c", "kind": "cub200", "size": 32, "root": "~/sets"})
-    (file,) = make(change(values, "experiments.fig4a.dataset", "cub")).fetched_of("cub")
+    (file,) = fetched_of(make(change(values, "experiments.fig4a.dataset", "cub")).config, "cub")
     assert file == str(Path.home() / "sets/.cub200.fetched")
 
 
 def test_the_archives_are_known_without_torch():
-    code = "import sys, dqv2.plan.data, dqv2.data.archives; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
+    code = "import sys, dqv2.data.places, dqv2.data.published; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

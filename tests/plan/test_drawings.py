@@ -4,19 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from dqv2.plan.drawings import drawn_options, faults_of_drawings, planned_table
-from dqv2.plan.partial import present_targets
 
-from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan
-from dqv2.stages import STAGES
-from tests.conftest import merged
-
-VERSIONS = dict.fromkeys(STAGES, 1)
-
-
-def make(values):
-    return Plan(load_config(values), VERSIONS)
+from dqv2.config import ConfigError
+from dqv2.plan.before import check_jobs, faults_of_drawings
+from tests.conftest import make, merged
+from tests.plan.counted import job_of, options_of
 
 
 def mine(demo, change, **block):
@@ -99,14 +91,15 @@ def test_a_partial_drawing_is_not_refused(demo, change):
 
 def test_a_partial_report_asks_for_what_is_there(demo, change, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert {"fig4a", "fig5a", "fig1", "table1"} <= names_of(present_targets(make(demo)))
+    assert {"fig4a", "fig5a", "fig1", "table1"} <= names_of(make(demo).targets())
     plan = make(change(demo, "partial", True))
-    assert names_of(present_targets(plan)) == {"fig1"}, "a diagram needs nothing"
-    for file in [plan.metrics_of(plan.rows["fig4a"][0].run), *plan.picture_recipes("fig5a")]:
+    of_all = {"claims", "numbers", "index"}
+    assert names_of(plan.targets()) == {"fig1"} | of_all, "a diagram needs nothing"
+    for file in [plan.metrics_of(plan.rows["fig4a"][0].run), *plan.kind("fig5a", "pictures").files()["recipes"]]:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).touch()
-    assert {"fig4a", "fig5a"} <= names_of(present_targets(plan))
-    assert not {"fig3", "table1"} & names_of(present_targets(plan))
+    assert {"fig4a", "fig5a"} <= names_of(plan.targets())
+    assert not {"fig3", "table1"} & names_of(plan.targets())
 
 
 def names_of(files):
@@ -118,23 +111,34 @@ def test_a_reference_has_a_label(demo, change):
         mine(demo, change, method="gc", figure={"kind": "methods", "reference": [{"method": "random"}]})
 
 
-def test_networks_are_those_of_the_files_to_be_made(demo, change):
+def test_networks_are_those_of_the_jobs_to_be_done(demo, change):
     plan = mine(demo, change, method=["grand", "dq_v2"], table={})
-    model = "results/demo/digits/train/o100/random/keep-0.1/resnet8/seed-0/model.pt"
-    early = "results/demo/digits/early/early/seed-0/model.pt"
-    scores = "results/demo/digits/scores/early/seed-0/scores.npz"
-    found = plan.networks_of([model, early, scores, "results/demo/claims.csv"])
-    assert found == {
-        "trainers.resnet8 on datasets.digits": plan.train_options("digits", "resnet8"),
-        "backbones.early on datasets.digits": plan.score_options("digits", "early"),
-    }
-    assert plan.networks_of([]) == {}
+    files = [
+        "results/demo/digits/train/o100/random/keep-0.1/resnet8/seed-0/model.pt",
+        "results/demo/digits/early/early/seed-0/model.pt",
+        "results/demo/digits/scores/early/seed-0/scores.npz",
+        "results/demo/digits/saliency/early/seed-0/saliency.npy",
+    ]
+    train, early, score, saliency = (plan.job_making(file) for file in files)
+    (place,) = train.stage.builds(plan, train.w)
+    assert place == "trainers.resnet8 on datasets.digits"
+    for job in (early, score):
+        (place,) = job.stage.builds(plan, job.w)
+        assert place == "backbones.early on datasets.digits"
+    assert saliency.stage.builds(plan, saliency.w) == {}, "it reads one that was built"
+
+
+def test_a_network_that_cannot_be_built_is_named_before_the_first_job(demo, change):
+    values = change(demo, "trainers.resnet8.model", "resnet_eight")
+    plan = mine(values, change, method="random", table={})
+    with pytest.raises(ValueError, match=r"trainers\.resnet8.*'resnet_eight'"):
+        check_jobs(plan, [job_of("train", dataset="digits", trainer="resnet8")])
 
 
 def test_the_made_up_table_has_the_options_of_the_real_one(demo, change):
     plan = mine(demo, change, method=["random", "dq_v2"], table={"caption": "c"})
-    assert drawn_options(plan, "table", "mine")["caption"] == "c"
-    table, measured = planned_table(plan, "mine")
+    assert options_of(plan, "table", experiment="mine")["spec"]["caption"] == "c"
+    table, measured = plan.planned_table("mine")
     assert {"test_accuracy", "coreset_size", "train_seconds"} <= measured
     assert not {"method", "keep_ratio", "seed"} & measured
     assert list(table["method"].unique()) == ["random", "dq_v2"]
@@ -146,10 +150,10 @@ def test_pictures_say_which_mask_and_size_they_show(demo, change):
     plan = mine(demo, change, **masks)
     early, centre = (plan.config.masks[name].title for name in ("early", "centre"))
     titles = [f"{mask}, {size} × {size}" for size in (4, 8) for mask in (early, centre)]
-    assert plan.picture_options("mine")["titles"] == titles
+    assert plan.kind("mine", "pictures").titles() == titles
     assert early not in plan.note("mine")
     one = mine(demo, change, **masks | {"mask": "early"})
-    assert one.picture_options("mine")["titles"] == ["4 × 4", "8 × 8"]
+    assert one.kind("mine", "pictures").titles() == ["4 × 4", "8 × 8"]
     assert early in one.note("mine")
 
 

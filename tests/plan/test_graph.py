@@ -1,32 +1,17 @@
 """The jobs behind a run, what sharing saves, and what is made of several experiments together."""
 
-import subprocess
-import sys
-
 import pytest
-from dqv2.plan.batches import count_jobs
-from dqv2.plan.graph import chain_of, job_of, wanted
-from dqv2.plan.pipeline import pipelines
 
-from dqv2.config import ConfigError, load_config
-from dqv2.plan import Plan
-from dqv2.plan import report as together
-from dqv2.stages import STAGES
-from tests.conftest import ROOT
-
-VERSIONS = dict.fromkeys(STAGES, 1)
-
-
-def make(values):
-    return Plan(load_config(values), VERSIONS)
-
-
-def run_of(plan, experiment, method):
-    return next(run for run, _, name in plan.rows[experiment] if name == method)
+from dqv2.config import ConfigError
+from dqv2.plan.count import jobs_behind
+from dqv2.plan.walk import as_list
+from dqv2.stages import all_stages
+from tests.conftest import make
+from tests.plan.counted import chain_of, counts, options_of, run_of
 
 
 def stages(jobs):
-    return [job.stage for job in jobs]
+    return [job.stage.name for job in jobs]
 
 
 def test_a_chain_is_in_an_order_that_can_run(demo):
@@ -41,72 +26,127 @@ def test_a_chain_is_in_an_order_that_can_run(demo):
 def test_the_chains_of_dq_and_dq_v2(demo):
     plan = make(demo)
     v2, dq = (chain_of(plan, run_of(plan, "fig4b", name)) for name in ("dq_v2", "dq"))
-    assert stages(v2) == [
-        "pack",
-        "early_train",
-        "saliency",
-        "augment",
-        "features",
-        "bin",
-        "sample",
-        "train",
-        "evaluate",
-    ]
+    selected = ["pack", "early_train", "saliency", "augment", "features", "bin", "sample"]
+    assert stages(v2) == [*selected, "train", "evaluate"]
     assert {"autoencoder", "pixels"} == set(stages(dq)) - set(stages(v2))
-    (pixels,) = (reads for job, reads in dq.items() if job.stage == "pixels")
+    (pixels,) = (reads for job, reads in dq.items() if job.stage.name == "pixels")
     assert {"sample", "early_train", "autoencoder"} <= set(stages(reads for reads in pixels))
-    (bins,) = (reads for job, reads in v2.items() if job.stage == "bin")
+    (bins,) = (reads for job, reads in v2.items() if job.stage.name == "bin")
     assert {"saliency", "features"} <= set(stages(bins))
 
 
-def test_a_file_that_no_stage_makes_is_refused():
-    assert job_of("digits/early/early/seed-{seed}/model.pt")[0].stage == "early_train"
-    with pytest.raises(ValueError, match="no stage makes"):
-        job_of("digits/early/early/seed-{seed}/other.pt")
+def test_of_a_file_that_no_stage_makes_there_is_no_job(demo):
+    plan = make(demo)
+    assert plan.job_making("results/demo/digits/early/early/seed-0/model.pt").stage.name == "early_train"
+    for file in (
+        "results/demo/digits/early/early/seed-0/other.pt",
+        "results/other/digits/early/early/seed-0/model.pt",
+        "digits/early/early/seed-0/model.pt",
+        "paper_figures/fig5b.pdf",  # of the run called paper
+        "paper_figures/demo/no_experiment.pdf",
+        "results/demo/experiments/no_experiment.csv",
+        "data/own/cat/1.jpg",
+    ):
+        assert plan.job_making(file) is None, file
 
 
-def test_sharing_saves_and_never_loses(demo, change):
-    plan = make(change(demo, "arms_per_job", {}))
-    shared, apart = count_jobs(plan)
+def test_where_several_stages_have_one_pattern_the_experiment_says_which(demo, paper):
+    for plan, figures in ((make(demo), "paper_figures/demo"), (make(paper), "paper_figures")):
+        made = {"fig5b": "figure", "fig5a": "pictures", "fig3": "pixel_pictures", "fig1": "diagram", "cost": "cost"}
+        for experiment, stage in made.items():
+            for kind in ("pdf", "png"):
+                job = plan.job_making(f"{figures}/{experiment}.{kind}")
+                assert (job.stage.name, job.w.experiment) == (stage, experiment)
+            record = plan.job_making(f"{plan.root}/figures/{experiment}/record.json")
+            assert (record.stage.name, record.w.experiment) == (stage, experiment)
+        for experiment, stage in {"fig5b": "collect", "mask_overlap": "overlap", "table1": "storage"}.items():
+            if experiment in plan.rows:
+                assert plan.job_making(plan.table(experiment)).stage.name == stage == plan.tabled(experiment)
+        assert plan.job_making(f"{figures}/fig5b_table.csv") is None, "it has no table"
+        assert plan.job_making(f"{figures}/fig5a_table.csv") is None
+
+
+def test_of_the_files_of_a_job_each_is_its_own(demo):
+    """A path with its wildcards taken out and put in again is the same path, whatever the axes."""
+    plan = make(demo)
+    jobs = plan.jobs(plan.targets())
+    assert len(jobs) > 500
+    for job in jobs:
+        for output in job.stage.writes:
+            assert plan.job_making(plan.file_of(job, output)) == job
+
+
+def test_jobs_come_in_an_order_in_which_they_can_run(demo):
+    plan = make(demo)
+    done = set()
+    for job, reads in plan.jobs(plan.targets()).items():
+        assert job not in done
+        assert set(reads) <= done
+        done.add(job)
+
+
+def test_a_job_reads_what_the_jobs_before_it_make(demo):
+    plan = make(demo)
+    for job, reads in plan.jobs(plan.targets()).items():
+        files = [file for named in plan.reads(job).values() for file in as_list(named)]
+        assert {plan.job_making(file) for file in files} - {None} == set(reads)
+        assert len(reads) == len(set(reads))
+
+
+def test_the_targets_of_one_experiment_are_its_own(demo):
+    plan = make(demo)
+    assert plan.targets(["fig5b"]) == ["paper_figures/demo/fig5b.pdf", "paper_figures/demo/fig5b.png"]
+    of_each = [file for name in plan.rows for file in plan.targets([name])]
+    assert set(of_each) < set(plan.targets())
+    assert len(of_each) == len(set(of_each))
+
+
+def test_sharing_saves_and_never_loses(demo):
+    plan = make(demo)
+    shared, apart = counts(plan)
     assert set(shared) == set(apart)
     assert all(shared[stage] <= apart[stage] for stage in apart)
-    assert shared["train"] == len(plan.runs) / len(demo["seeds"]) > 30
+    assert shared["train"] == len(plan.runs) > 30 * len(demo["seeds"])
     assert apart.total() > 2 * shared.total()
 
 
 def test_one_experiment_by_hand(demo, change):
-    plan = make(
-        change(change(demo, "arms_per_job", {}), "targets", ["cutmix"])
-    )  # dq, dq_cutmix, dq_no_pixel: one coreset, three trainings
-    shared, apart = count_jobs(plan)
+    """cutmix: dq, dq_cutmix, dq_no_pixel: of each seed one coreset, three trainings; one autoencoder for all seeds."""
+    shared, apart = counts(make(change(change(demo, "targets", ["cutmix"]), "seeds", [0, 1])))
     assert shared == {
         "pack": 1,
-        "early_train": 1,
-        "saliency": 1,
-        "bin": 1,
-        "sample": 1,
+        "early_train": 2,
+        "saliency": 2,
+        "bin": 2,
+        "sample": 2,
         "autoencoder": 1,
-        "pixels": 2,
-        "train": 3,
-        "evaluate": 3,
+        "pixels": 4,
+        "train": 6,
+        "evaluate": 6,
     }
-    assert (apart["sample"], apart["pixels"], apart["autoencoder"]) == (3, 2, 1)
+    assert (apart["sample"], apart["pixels"], apart["autoencoder"]) == (6, 4, 2)
+
+
+def test_the_paper_has_as_many_jobs_as_ever(paper):
+    """Sharing brings 6,094 jobs to 2,112: a change of either number is a change of what the paper asks for."""
+    shared, apart = counts(make(paper))
+    assert (shared.total(), apart.total()) == (2112, 6094)
 
 
 def test_pictures_and_storage_want_no_training(demo):
     plan = make(demo)
     for name in ("fig3", "fig5a", "table1"):
-        assert wanted(plan, name)
-        assert not any("metrics.json" in file for files in wanted(plan, name) for file in files)
-    assert wanted(plan, "fig1") == []
+        assert plan.wanted(name)
+        assert not any("metrics.json" in file for files in plan.wanted(name) for file in files)
+    assert plan.wanted("fig1") == []
 
 
 def test_the_diagram_shows_what_runs_and_asks_for_nothing(demo, change):
     plan = make(change(demo, "targets", ["fig1"]))
     assert plan.runs == []
     assert plan.targets() == ["paper_figures/demo/fig1.pdf", "paper_figures/demo/fig1.png"]
-    assert count_jobs(plan)[0].total() == 0
-    dq, v2 = pipelines(plan, "fig1")
+    assert counts(plan)[0].total() == 0
+    dq, v2 = plan.kind("fig1", "diagram").lanes()
     assert (dq["title"], v2["title"]) == ("DQ", "DQ_V2")
     keys = [stage["key"] for stage in v2["stages"]]
     assert keys == stages(chain_of(plan, run_of(plan, "fig1", "dq_v2")))
@@ -114,27 +154,12 @@ def test_the_diagram_shows_what_runs_and_asks_for_nothing(demo, change):
     assert "15 bins" in details["bin"]
     assert "10 epochs" in details["early_train"]
     other = make(change(change(demo, "targets", ["fig1"]), "backbones.early.epochs", 3))
-    assert "3 epochs" in pipelines(other, "fig1")[1]["stages"][1]["detail"]
+    assert "3 epochs" in other.kind("fig1", "diagram").lanes()[1]["stages"][1]["detail"]
     assert all(stage["detail"] for lane in (dq, v2) for stage in lane["stages"])
 
 
-def test_the_command_prints_the_table():
-    done = subprocess.run(
-        [sys.executable, "-m", "dqv2.plan", "config/demo.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
-    assert "experiments ask for" in lines[0]
-    shared, apart = (int(text.replace(",", "")) for text in lines[-1].split()[1:])
-    assert 0 < shared < apart
-    bad = subprocess.run(
-        [sys.executable, "-m", "dqv2.plan", "config/none.yaml"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert bad.returncode == 1
-    assert "config/none.yaml" in bad.stderr
-
-
 def test_every_row_of_the_papers_list_is_a_target(paper, demo):
-    rows = [
+    rows = {
         "fig1",
         "fig2",
         "fig3",
@@ -150,66 +175,75 @@ def test_every_row_of_the_papers_list_is_a_target(paper, demo):
         "tableC",
         "vit",
         "cutmix",
-    ]
+    }
     for values in (paper, demo):
-        assert set(rows) <= set(values["targets"])
+        assert rows <= set(values["targets"])
     assert paper["seeds"] == [0, 1, 2, 3, 4]
     assert paper["trainers"]["resnet50"]["epochs"] == 200
 
 
+def of_all(plan):
+    """What is made of several experiments together."""
+    return [file for file in plan.targets() if plan.job_making(file).stage.name in ("claims", "numbers", "page")]
+
+
 def test_claims_numbers_and_page_come_with_the_experiments_that_they_are_about(demo, change):
-    files = together.report_targets(make(demo))
-    assert files == [
+    plan = make(demo)
+    assert of_all(plan) == [
         "results/demo/claims.csv",
         "results/demo/claims.md",
         "paper_figures/demo/numbers.tex",
         "results/demo/report/index.html",
     ]
-    assert together.report_targets(make(change(demo, "targets", ["baselines"]))) == []
-    names = set(together.claim_tables(make(demo)))
-    assert names >= {
-        "fig2",
-        "fig4a",
-        "fig4b",
-        "cutmix",
-        "table2",
-        "fig5b",
-        "table3",
-        "fig6",
-        "tableC",
-        "masks",
-        "cost",
-        "cost_jobs",
-        "mask_iou",
-    }
+    assert of_all(make(change(demo, "targets", ["baselines"]))) == []
+    names = set(options_of(plan, "claims")["names"])
+    assert names >= {"fig2", "fig4a", "fig4b", "cutmix", "table2", "fig5b", "table3", "fig6", "tableC", "masks", "cost"}
+    assert names >= {"mask_overlap", "cost_jobs"}
 
 
-def test_masks_are_held_against_the_true_one_of_their_set_size_and_seed(demo, change):
-    entries = together.mask_recipes(make(demo))
-    assert {entry["mask"] for entry in entries} >= {"early", "untrained", "shuffled", "centre", "cells", "object"}
-    assert {entry["tobias_size"] for entry in entries} == {8}
-    for entry in entries:
-        assert entry["truth"] == entry["file"].replace(f"mask-{entry['mask']}", "mask-object")
-    assert together.mask_recipes(make(change(demo, "targets", ["fig5b"]))) == []
-
-
-def test_costs_name_every_stage_of_a_method_and_its_files(demo):
+def test_costs_name_every_stage_of_a_method_and_its_records(demo):
     plan = make(demo)
-    jobs = together.stage_jobs(plan, "cost")
-    dq = {job["stage"]: job for job in jobs if job["method"] == "dq"}
-    assert set(dq) == {"early_train", "saliency", "bin", "sample", "autoencoder", "pixels", "train"}
-    assert dq["bin"]["costs"] == [
-        f"results/demo/digits/bins/o100/backbone-early/bins/seed-{seed}/cost.json" for seed in demo["seeds"]
-    ]
-    assert len(dq["autoencoder"]["costs"]) == 1
-    assert [stage for stage in dq if not dq[stage]["selects"]] == ["train"]
-    run = run_of(plan, "cost", "dq")
-    own = {
-        stage: [file for job in jobs if job["method"] == "dq" and job["stage"] == stage for file in job["costs"]]
-        for stage in dq
-    }
-    for stage, files in plan.costs_of(run).items():
-        assert set(files) <= set(own[stage]), "the same files as those of the column selection_seconds"
+    rows = options_of(plan, "cost", experiment="cost")["rows"]
+    assert rows == options_of(plan, "collect", experiment="cost")["rows"], "the same as those of selection_seconds"
+    dq = [row for row in rows if row["columns"]["method"] == "dq"]
+    assert [row["columns"]["seed"] for row in dq] == demo["seeds"]
+    for row in dq:
+        accounts = {stage: account for stage, account, _ in row["records"]}
+        assert accounts == {
+            "early_train": "early",
+            "autoencoder": "early",
+            "saliency": "selection",
+            "bin": "selection",
+            "sample": "selection",
+            "pixels": "selection",
+            "train": "training",
+        }
+        files = {stage: file for stage, _, file in row["records"]}
+        seed = row["columns"]["seed"]
+        assert files["bin"] == f"results/demo/digits/bins/o100/backbone-early/bins/seed-{seed}/record.json"
+        assert files["autoencoder"] == "results/demo/digits/autoencoder/self_mini/record.json"
+
+
+def test_every_stage_has_its_own_record(demo):
+    """But where the configuration says which of several stages makes an experiment's files."""
+    shared = {frozenset(("figure", "pictures", "pixel_pictures", "diagram", "cost"))}
+    shared |= {frozenset(("collect", "overlap", "storage"))}
+    records = {}
+    for name, each in all_stages().items():
+        if "record" in each.writes:
+            records.setdefault(each.writes["record"], set()).add(name)
+    assert {frozenset(names) for names in records.values() if len(names) > 1} == shared
+    plan = make(demo)
+    jobs = [job for job in plan.jobs(plan.targets()) if "record" in job.stage.writes]
+    assert len({plan.file_of(job, "record") for job in jobs}) == len(jobs)
+
+
+def test_what_is_counted_is_all_but_fetching_and_drawing(demo):
+    plan = make(demo)
+    drawn = {"collect", "overlap", "storage", "figure", "table", "pictures", "pixel_pictures", "diagram", "cost"}
+    drawn |= {"claims", "numbers", "page", "export"}
+    every = plan.jobs(plan.targets())
+    assert {job for job in every if job.stage.name not in drawn} == set(jobs_behind(plan)[0])
 
 
 def test_what_would_be_the_same_file_is_refused(demo, change):

@@ -1,22 +1,22 @@
 """What the diagram says of each stage."""
 
 import pytest
-from dqv2.plan.pipeline import pipelines
 
-from tests.plan.test_graph import make
+from tests.conftest import make
 
 
 def details(values, change, **arm):
     """Stage -> what is said of it, for one arm."""
     experiment = {"dataset": "digits", "diagram": {}, **arm}
     plan = make(change(change(values, "experiments.shown", experiment), "targets", ["shown"]))
-    (lane,) = pipelines(plan, "shown")
+    (lane,) = plan.kind("shown", "diagram").lanes()
     return {stage["key"]: stage["detail"] for stage in lane["stages"]}
 
 
 def test_a_trainers_own_masks_are_named(demo, change):
     found = details(demo, change, method="dq_no_pixel", trainer="resnet8_object")
-    assert found["augment"] == "true mask, 8 × 8 cells, backgrounds drawn anew in training"
+    assert found["augment"] == "true mask, 8 × 8 cells, another image's background"
+    assert found["train"].endswith("backgrounds drawn anew")
     both = details(demo, change, method="dq_v2", tobias_size=4, trainer="resnet8_object")
     assert both["augment"] == "early-trained mask, 4 × 4 cells, another image's background"
     assert both["augment 2"] == found["augment"]

@@ -1,24 +1,15 @@
 """From configuration to unique runs: what is shared, what depends on what, what is refused."""
 
 import ast
-import subprocess
-import sys
 
 import pytest
-from dqv2.plan.needs import needs, threads
 
-from dqv2 import paths
-from dqv2.config import ConfigError, load_config
+from dqv2.config import ConfigError
 from dqv2.paths import ratio
-from dqv2.plan import Plan
-from dqv2.stages import STAGES
-from tests.conftest import ROOT
-
-VERSIONS = dict.fromkeys(STAGES, 1)
-
-
-def make(values):
-    return Plan(load_config(values), VERSIONS)
+from dqv2.plan.before import check_jobs
+from dqv2.stages import stage
+from tests.conftest import ROOT, make
+from tests.plan.counted import chain_of, job_of, options_of
 
 
 def test_runs_that_experiments_share_run_once(demo):
@@ -38,14 +29,14 @@ def test_an_axis_without_effect_makes_no_second_run(demo, change):
 
 def test_paths_hold_only_what_a_stage_depends_on():
     fields = {
-        paths.EARLY: {"dataset", "backbone", "seed"},
-        paths.SALIENCY: {"dataset", "backbone", "seed"},
-        paths.RECIPE: {"dataset", "mask", "size", "seed"},
-        paths.BINS: {"dataset", "selection", "seed"},
-        paths.CORESET: {"dataset", "selection", "keep", "seed"},
+        ("early_train", "model"): {"dataset", "backbone", "seed"},
+        ("saliency", "saliency"): {"dataset", "backbone", "seed"},
+        ("augment", "recipe"): {"dataset", "mask", "size", "seed"},
+        ("bin", "bins"): {"dataset", "selection", "seed"},
+        ("sample", "coreset"): {"dataset", "selection", "keep", "seed"},
     }
-    for pattern, expected in fields.items():
-        assert {part.split("}")[0] for part in pattern.split("{")[1:]} == expected
+    for (name, output), expected in fields.items():
+        assert {part.split("}")[0] for part in stage(name).writes[output].split("{")[1:]} == expected
 
 
 def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
@@ -77,38 +68,20 @@ def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
     assert "Full set" in {title for _, title, _ in plan.rows["controls"]}
 
 
-@pytest.mark.parametrize(
-    ("seeds", "own", "step", "chunks"),
-    [
-        ([0, 1, 2], None, 1, [(0,), (1,), (2,)]),
-        ([0, 1, 2], None, 3, [(0, 1, 2)]),
-        ([0, 1, 2, 3], None, 3, [(0, 1, 2), (3,)]),
-        ([0, 1], [0, 1, 2, 3], 4, [(0, 1), (2, 3)]),
-    ],
-)
-def test_chunks_of_seeds(demo, change, seeds, own, step, chunks):
-    values = change(change(demo, "seeds", seeds), "seeds_per_job", step)
-    if own:
-        values = change(values, "experiments.fig4a.seeds", own)
-    assert make(values).chunks == chunks
+def nested(block):
+    return [block, *(inner for value in block.values() if isinstance(value, dict) for inner in nested(value))]
 
 
 def test_params_are_plain_sorted_and_narrow(demo):
     plan = make(demo)
-    selection = plan.rows["fig4a"][-1].run.selection
-    for options in (
-        plan.pack_options("digits"),
-        plan.early_train_options("digits", "early"),
-        plan.augment_options("early"),
-        plan.bin_options(selection),
-        plan.sample_options(selection),
-        plan.train_options("digits", "resnet8"),
-    ):
+    for job in plan.jobs(plan.targets()):
+        options = plan.options(job)
         assert ast.literal_eval(repr(options)) == options, "plain builtins"
-        assert list(options) == sorted(options)
-        assert "version" in options
-        assert not {"title", "seed", "threads"} & set(options)
-    assert plan.early_train_options("digits", "untrained").keys() <= {
+        assert all(list(block) == sorted(block) for block in nested(options))
+        assert options["version"] == job.stage.version
+        assert not {"title", "threads"} & set(options)
+        assert "seed" not in options or job.stage.name in ("autoencoder", "pictures", "pixel_pictures")
+    assert options_of(plan, "early_train", dataset="digits", backbone="untrained").keys() <= {
         "args",
         "epochs",
         "image_size",
@@ -123,14 +96,8 @@ def files_and_params(plan):
     """Every training of a plan with all that it depends on, as Snakemake sees it."""
     found = {}
     for run in plan.runs:
-        s, chain = run.selection, []
-        masks = {s.mask, plan.config.trainers[run.trainer].fresh_tobias and "early"} - {None}
-        backbones = {s.backbone, *(plan.config.masks[mask].backbone for mask in masks)} - {None}
-        chain += [plan.early_train_options(s.dataset, backbone) for backbone in sorted(backbones)]
-        chain += [plan.augment_options(mask) for mask in sorted(masks)]
-        chain += [plan.pack_options(s.dataset), plan.bin_options(s), plan.sample_options(s)]
-        chain += [plan.train_options(s.dataset, run.trainer), plan.features_of(s), plan.recipes_of(s)]
-        found[plan.metrics_of(run)] = chain
+        jobs = chain_of(plan, run)
+        found[plan.metrics_of(run)] = [(job.stage.name, plan.reads(job), plan.options(job)) for job in jobs]
     return found
 
 
@@ -170,9 +137,7 @@ def test_titles_and_threads_change_nothing(demo, change):
         ("threads", 2),
         ("datasets.digits.title", "x"),
         ("label", "y"),
-        ("jobs_per_gpu", 2),
         ("trainers.resnet8.devices", 4),
-        ("needs", {"train": {"mem_mb": 1}}),
     ]:
         assert files_and_params(make(change(demo, path, value))) == before
 
@@ -183,17 +148,22 @@ def test_titles_and_threads_change_nothing(demo, change):
 def test_how_a_training_runs_is_a_param_only_where_it_is_no_default(demo, change, key, value):
     """So that a new key reruns nothing."""
     plan, changed = make(demo), change(change(demo, f"trainers.resnet8.{key}", value), f"backbones.early.{key}", value)
-    for name, block in (("train_options", "resnet8"), ("early_train_options", "early"), ("score_options", "early")):
-        before, after = (getattr(p, name)("digits", block) for p in (plan, make(changed)))
+    for name, axes in (
+        ("train", {"trainer": "resnet8"}),
+        ("early_train", {"backbone": "early"}),
+        ("score", {"backbone": "early"}),
+    ):
+        before, after = (options_of(p, name, dataset="digits", **axes) for p in (plan, make(changed)))
         assert key not in before
         assert after == dict(sorted((before | {key: value}).items()))
 
 
 def test_random_weights_do_not_depend_on_how_others_are_trained(demo, change):
     changed = change(change(demo, "datasets.digits.augment.flip", True), "backbones.untrained.learning_rate", 0.5)
-    assert make(changed).early_train_options("digits", "untrained") == make(demo).early_train_options(
-        "digits", "untrained"
+    before, after = (
+        options_of(make(values), "early_train", dataset="digits", backbone="untrained") for values in (demo, changed)
     )
+    assert before == after
 
 
 def test_impossible_requests_are_refused(demo, change):
@@ -208,19 +178,13 @@ def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     plan = make(paper)
     with pytest.raises(ConfigError, match=r"datasets\.imagenet30\.path = 'data/imagenet'.*train/WNID"):
-        plan.check_files(packed=plan.datasets, trained=[], pixels=[])
+        check_jobs(plan, [job_of("pack", dataset=name) for name in plan.datasets])
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (1.0, "1"), (0.125, "0.125"), (1e-4, "0.0001")])
 def test_keep_ratio_in_paths(value, text):
     assert ratio(value) == text
     assert float(text) == value
-
-
-def test_the_plan_imports_neither_torch_nor_pandas():
-    code = "import sys, dqv2.plan, dqv2.stages; print({'torch', 'pandas', 'snakemake'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "set()"
 
 
 def test_the_library_never_imports_snakemake():
@@ -231,30 +195,17 @@ def test_the_library_never_imports_snakemake():
         assert not [name for name in names if name.split(".")[0] == "snakemake"], file
 
 
-def test_what_a_job_asks_for_grows_with_its_attempt_and_its_seeds(demo, change):
-    blocks = {"default": {"mem_mb": 1000, "runtime": 7}, "train": {"mem_mb": 3000}}
-    config = make(change(demo, "needs", blocks)).config
-    assert needs(config, "train") == {"mem_mb": 3000, "runtime": 7, "disk_mb": 2000}
-    assert needs(config, "train", seeds=5, attempt=2) == {"mem_mb": 6000, "runtime": 70, "disk_mb": 4000}
-    assert needs(config, "bin", attempt=3) == {"mem_mb": 3000, "runtime": 21, "disk_mb": 6000}
-
-
-def test_cores_of_a_stage_its_own_or_those_of_all(demo, change):
-    config = make(change(change(demo, "threads", 3), "needs", {"pack": {"threads": 6}})).config
-    assert (threads(config, "pack"), threads(config, "train")) == (6, 3)
-
-
-def test_needs_of_an_unknown_stage_are_refused(demo, change):
-    with pytest.raises(ConfigError, match=r"needs\.trian: there is no such stage; there are: default, .*train"):
-        make(change(demo, "needs", {"trian": {"mem_mb": 1}}))
-
-
 def pixel_params(plan):
-    """What the pixel step, figure 3 and table 1 depend on, by experiment."""
-    names = [name for name in plan.rows if plan.config.experiments[name].storage]
-    shown = [name for name in plan.rows if (p := plan.config.experiments[name].pictures) and p.steps == "pixels"]
-    found = [plan.pixels_options("mae"), [plan.storage_options(name) for name in names]]
-    return [*found, [plan.picture_options(name) for name in shown], [plan.note(name) for name in shown]]
+    """What the pixel step, figure 3 and table 1 depend on: of the step, the encoding, the pictures, the captions."""
+    jobs = plan.jobs(plan.targets())
+    by_stage = {
+        name: [job for job in jobs if job.stage.name == name] for name in ("pixels", "storage", "pixel_pictures")
+    }
+    found = [plan.options(job) for job in by_stage["pixels"] if job.w.pixels == "mae"]
+    shown = [plan.reads(job)["coreset"] for job in by_stage["pixel_pictures"]]
+    files = {job.w.experiment: plan.reads(job) for job in by_stage["storage"]}
+    notes = [plan.note("fig3")]
+    return [found[:1], [plan.options(job) for job in by_stage["storage"]] + [files], shown, notes]
 
 
 @pytest.mark.parametrize(
@@ -306,10 +257,11 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     monkeypatch.chdir(tmp_path)
     values = change(demo, "autoencoders.self_mini", {"title": "mine", "weights": "mae.pth"})
     plan = make(values)
+    redrawn, mixed = job_of("pixels", pixels="mae"), job_of("pixels", pixels="cutmix")
     with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights = 'mae\.pth': there is no such file"):
-        plan.check_files(packed=[], trained=[], pixels=["mae"])
-    plan.check_files(packed=[], trained=["digits"], pixels=["cutmix"])
+        check_jobs(plan, [redrawn])
+    check_jobs(plan, [mixed, job_of("train", dataset="digits", trainer="resnet8")])
     fetched = make(change(values, "autoencoders.self_mini.url", "https://example.org/mae.pth"))
-    fetched.check_files(packed=[], trained=[], pixels=["mae"])
+    check_jobs(fetched, [redrawn])
     (tmp_path / "mae.pth").write_bytes(b"x")
-    plan.check_files(packed=[], trained=[], pixels=["mae"])
+    check_jobs(plan, [redrawn])

@@ -125,7 +125,7 @@ def world(sign=1.0, seeds=5, datasets=None):
             for d in on("imagenette")
             for mask in ("cells", "shuffled", "centre", "untrained", "early")
         ),
-        "mask_iou": join(
+        "mask_overlap": join(
             runs(
                 d,
                 0.4 + (0.2 * sign if mask in ("early", "untrained") else 0),

@@ -2,39 +2,44 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 import torch
-from dqv2.cost.rates import Net
 
-from dqv2.config import load_config
 from dqv2.config.blocks import Trainer
-from dqv2.plan import Plan
-from dqv2.stages import STAGES
-from tests.conftest import ROOT
+from dqv2.cost.rates import Net
+from tests.conftest import ROOT, make
 
 LOG = """\
 Select jobs to execute...
 [Tue Nov 24 10:00:00 2026]
-Job 6: pack digits
+rule pack:
+    jobid: 6
 [Tue Nov 24 10:00:05 2026]
 Finished jobid: 6 (Rule: pack)
 [Tue Nov 24 10:00:05 2026]
-Job 7: bins of digits: a, and 1 more
+rule bin:
+    input: results/demo/digits/data/train
+    jobid: 7
 [Tue Nov 24 10:00:05 2026]
-Job 9: train resnet8 on digits
+rule train:
+    jobid: 9
 [Tue Nov 24 10:00:15 2026]
-Finished jobid: 7 (Rule: bin_0_1_batch_2e1b07)
+Finished jobid: 7 (Rule: bin)
 [Tue Nov 24 10:00:45 2026]
-Finished jobid: 9 (Rule: train_0_1)
+Finished jobid: 9 (Rule: train)
 [Tue Nov 24 10:00:45 2026]
-Job 10: evaluate resnet8 on digits
+localrule fetch:
+    jobid: 10
 [Tue Nov 24 10:00:55 2026]
-Finished jobid: 10 (Rule: evaluate_0_1)
+Finished jobid: 10 (Rule: fetch)
 [Tue Nov 24 10:00:55 2026]
-Job 11: evaluate another
+rule evaluate:
+    jobid: 11
 """
 
 
@@ -50,24 +55,29 @@ def test_where_the_wall_time_of_a_run_went(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
 
+    def record(place, stage, seconds, cpu, second):
+        file = f"results/demo/digits/{place}/seed-0/record.json"
+        write(file, json.dumps({"stage": stage, "seconds": seconds, "cpu_seconds": cpu}))
+        os.utime(tmp_path / file, times=(0, datetime(2026, 11, 24, 10, 0, second).timestamp()))
+
     write(".snakemake/log/2026.snakemake.log", LOG)
-    bench = "s\th:m:s\tmax_rss\tcpu_time\n{}\t0:00:01\t100\t{}\n"
-    write("results/demo/benchmarks/digits/batches/bin_0_1_batch_2e1b07.tsv", bench.format(9.5, 3))
-    for place, seconds in (("bins/a", 2), ("bins/b", 1), ("train/a/keep-0.1/resnet8", 36)):
-        write(f"results/demo/digits/{place}/seed-0/cost.json", json.dumps({"seconds": seconds, "benchmark": "a.tsv"}))
-    write("results/demo/digits/train/b/seed-0/cost.json", '{"seconds": 99}')  # of a job that has not ended
-    write("logs/demo/digits/evaluate/a/seed-0_1.log", "10:00:49 INFO a\n10:00:53 INFO b\n")
+    record("data", "pack", 4, 5, 4)
+    record("bins/a", "bin", 3, 4.4, 14)
+    record("train/a/keep-0.1/resnet8", "train", 36, 38, 44)
+    record("train/b/keep-0.1/resnet8", "train", 99, 99, 44)
+    os.utime(tmp_path / "results/demo/digits/train/b/keep-0.1/resnet8/seed-0/record.json", (0, 0))  # of another run
     command = [sys.executable, "benchmarks/demo.py", "--folder", str(tmp_path), "--cores", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in table(done.stdout)}
-    assert rows["bin"] == ["1", "10", "3", "6", "3"]  # 9.5 s by its benchmark
-    assert rows["train"] == ["1", "40", "36", "4", ""]
-    assert rows["evaluate"] == ["1", "10", "4 (log)", "6", ""]
-    assert rows["pack"] == ["1", "5", "none", "5", ""]
+    assert rows["bin"] == ["1", "10", "3", "7", "4"]
+    assert rows["train"] == ["1", "40", "36", "4", "38"]
+    assert rows["pack"] == ["1", "5", "4", "1", "5"]
+    assert rows["fetch"] == ["1", "10", "none", "10", ""]
+    assert rows["**all**"] == ["4", "65", "43", "22", "47"]
     assert "1 jobs had begun and were not finished" in done.stdout
-    assert "selection and training at work: 67% of the jobs' wall time, 39% of wall time × cores" in done.stdout
-    assert "stages that record no seconds of their own: pack" in done.stdout
+    assert "selection and training at work: 60% of the jobs' wall time, 35% of wall time × cores" in done.stdout
+    assert "stages without a record: fetch" in done.stdout
 
 
 def table(text):
@@ -97,7 +107,7 @@ def test_rates_are_measured_and_the_file_says_how(load):
 
 def test_a_network_is_measured_in_each_precision_that_it_is_used_in(load, demo, change):
     values = change(change(demo, "trainers.resnet8.precision", "bfloat16"), "trainers.resnet8.compile", True)
-    found = load("rates").nets_of(Plan(load_config(values), dict.fromkeys(STAGES, 1)))
+    found = load("rates").nets_of(make(values))
     asked = {(net.precision, net.compile) for net in found if net.model == "resnet8"}
     assert asked == {("bfloat16", True), ("bfloat16", False), ("float32", False)}
 

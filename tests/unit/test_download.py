@@ -10,10 +10,10 @@ import pytest
 
 from dqv2.data import DataError
 from dqv2.data import download as download_module
-from dqv2.data.archives import ARCHIVES, archive_of
 from dqv2.data.download import download
 from dqv2.data.extract import extract
 from dqv2.data.fetch import fetch_set
+from dqv2.data.published import ARCHIVES, archive_of
 from tests.miniatures import MAKERS, Server, archive, checksum
 
 

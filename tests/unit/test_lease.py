@@ -16,18 +16,18 @@ import pytest
 from dqv2.runtime import lease
 from tests.conftest import ROOT
 
-# A job as Snakemake runs it, with its own record of when it began: {log} {gpus} {jobs_per_gpu} {seconds}
+# A job as a script hands it over, with its own record of when it began: {log} {gpus} {jobs_per_gpu} {seconds}
 JOB = """
 import sys, time
 from datetime import datetime
-from types import SimpleNamespace
-print("began", datetime.now().isoformat(), file=open(sys.argv[1] + ".began", "w"), flush=True)
 from dqv2.runtime.job import run_job
+from dqv2.stages import stage
+print("began", datetime.now().isoformat(), file=open(sys.argv[1] + ".began", "w"), flush=True)
+stage("train").run = lambda job: time.sleep(float(sys.argv[4]))
+stage("train").resumes = False
 resources = {"gpu": int(sys.argv[2]), "jobs_per_gpu": int(sys.argv[3])}
-run_job(
-    lambda snakemake: time.sleep(float(sys.argv[4])),
-    SimpleNamespace(log=[sys.argv[1]], rule="train", wildcards=[sys.argv[1][-5:]], output=[], resources=resources),
-)
+request = {"stage": "train", "input": {}, "output": {}, "options": {}, "wildcards": {"name": sys.argv[1][-5:]}}
+sys.exit(run_job(request | {"threads": 1, "resources": resources, "log": sys.argv[1], "config": {}}))
 """
 TOOK = re.compile(r"took device (\S+) of [\d,]+(?:, slot (\d+))?: process (\d+), (\S+)")
 GAVE = re.compile(r"gave back device .*: process (\d+), (\S+)")

@@ -1,6 +1,7 @@
 """Collecting metrics files, and the statistics over seeds."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,23 +14,28 @@ from dqv2.paper.stats import require_one_row_per_seed, summarise
 
 @pytest.fixture
 def grid(tmp_path):
-    runs, files = [], []
+    rows = []
     for label, size in (("None", None), ("DQ_V2", 4)):
         for seed in range(3):
-            runs.append({
+            columns = {
                 "experiment": "fig5b", "dataset": "digits", "label": label, "tobias_size": size,
                 "originals": 1.0, "keep_ratio": 0.1, "seed": seed,
-            })  # fmt: skip
-            files.append(tmp_path / f"{label}-{seed}" / "metrics.json")
-            files[-1].parent.mkdir()
+            }  # fmt: skip
+            file = tmp_path / f"{label}-{seed}" / "metrics.json"
+            file.parent.mkdir()
             metrics = {"test_accuracy": 50.0 + seed, "coreset_size": 120, "device": "cpu", "seed": seed}
-            files[-1].write_text(json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"}))
-    return runs, files
+            file.write_text(json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"}))
+            rows.append({"columns": columns, "metrics": str(file), "records": []})
+    return rows
+
+
+def file_of(row):
+    return Path(row["metrics"])
 
 
 def test_one_tidy_row_a_run_with_whole_numbers_that_may_be_missing(grid):
-    frame = collect(*grid)
-    assert frame.columns[:7].tolist() == list(grid[0][0])
+    frame = collect(grid)
+    assert frame.columns[:7].tolist() == list(grid[0]["columns"])
     assert {"test_accuracy", "coreset_size", "device"} <= set(frame.columns)
     assert "history" not in frame
     assert frame["tobias_size"].dtype == "Int64"
@@ -38,22 +44,33 @@ def test_one_tidy_row_a_run_with_whole_numbers_that_may_be_missing(grid):
 
 
 def test_seconds_by_stage_and_of_the_whole_selection_without_the_training(grid, tmp_path):
-    runs, files = grid
-    costs = {"early_train": (10.0, "GPU"), "bin": (2.0, "CPU"), "train": (300.0, "another GPU")}
-    for stage, (seconds, device) in costs.items():
-        (tmp_path / f"{stage}.json").write_text(json.dumps({"seconds": seconds, "device": device}))
-    stages = {stage: [tmp_path / f"{stage}.json"] for stage in costs}
-    frame = collect(runs, files, [stages] * len(runs))
+    behind = {
+        "early_train": ("early", 10.0, "GPU"),
+        "bin": ("selection", 2.0, "CPU"),
+        "train": ("training", 300.0, "another GPU"),
+    }
+    records = []
+    for stage, (account, seconds, device) in behind.items():
+        file = tmp_path / stage / "record.json"
+        file.parent.mkdir()
+        file.write_text(json.dumps({"stage": stage, "seconds": seconds, "device": device}))
+        records.append([stage, account, str(file)])
+    rows = [row | {"records": records} for row in grid]
+    frame = collect(rows)
     assert set(frame["selection_seconds"]) == {12.0}
     assert set(frame["early_seconds"]) == {10.0}
     assert set(frame["train_seconds"]) == {300.0}
     assert set(frame["selection_device"]) == {"CPU + GPU"}
+    Path(records[1][2]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"records are missing, such as .*bin"):
+        collect(rows)
+    assert "selection_seconds" not in collect(rows, partial=True)
 
 
 def test_csv_reads_back_equal_and_is_the_same_each_time(grid, tmp_path):
-    frame = collect(*grid)
+    frame = collect(grid)
     write_csv(frame, tmp_path / "a" / "x.csv")
-    write_csv(collect(*grid), tmp_path / "b.csv")
+    write_csv(collect(grid), tmp_path / "b.csv")
     text = (tmp_path / "b.csv").read_text()
     assert (tmp_path / "a" / "x.csv").read_text() == text
     assert ",4," in text
@@ -65,23 +82,22 @@ def test_csv_reads_back_equal_and_is_the_same_each_time(grid, tmp_path):
 
 
 def test_an_incomplete_grid_is_refused_with_names_and_count(grid):
-    runs, files = grid
-    for file in files[:2]:
-        file.unlink()
+    for row in grid[:2]:
+        file_of(row).unlink()
     with pytest.raises(FileNotFoundError, match=r"2 of 6 runs") as error:
-        collect(runs, files)
-    assert str(files[0]) in str(error.value)
-    assert str(files[2]) not in str(error.value)
-    assert collect(runs, files, partial=True)["seed"].tolist() == [2, 0, 1, 2]
+        collect(grid)
+    assert grid[0]["metrics"] in str(error.value)
+    assert grid[2]["metrics"] not in str(error.value)
+    assert collect(grid, partial=True)["seed"].tolist() == [2, 0, 1, 2]
 
 
 def test_at_most_five_missing_files_are_named(grid):
-    for file in grid[1]:
-        file.unlink()
+    for row in grid:
+        file_of(row).unlink()
     with pytest.raises(FileNotFoundError) as error:
-        collect(*grid)
+        collect(grid)
     assert str(error.value).count("metrics.json") == 5
-    empty = collect(*grid, partial=True)
+    empty = collect(grid, partial=True)
     assert empty.empty
     assert "label" in empty
 
@@ -98,18 +114,16 @@ def test_at_most_five_missing_files_are_named(grid):
     ],
 )
 def test_a_file_of_another_run_or_without_an_accuracy_is_refused(grid, change, message):
-    file = grid[1][0]
+    file = file_of(grid[0])
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ValueError, match=message):
-        collect(*grid)
+        collect(grid)
 
 
 def test_a_broken_file_is_named(grid):
-    grid[1][3].write_text('{"test_accuracy": 5')
+    file_of(grid[3]).write_text('{"test_accuracy": 5')
     with pytest.raises(ValueError, match=r"DQ_V2-0.*not readable"):
-        collect(*grid)
-    with pytest.raises(ValueError, match="6 runs but 5"):
-        collect(grid[0], grid[1][:5])
+        collect(grid)
 
 
 def test_statistics_by_hand():

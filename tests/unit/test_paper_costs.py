@@ -1,47 +1,38 @@
-"""Costs from the stages' own clocks and Snakemake's benchmark files."""
+"""Costs from the records of the jobs behind each run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dqv2.paper.cost_figure import draw_costs
-from dqv2.paper.costs import WHOLE, job_costs, read_benchmark
+from dqv2.paper.costs import WHOLE, job_costs
 
-HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 STAGES = {"dq": ("early_train", "bin", "pixels"), "dq_v2": ("early_train", "augment", "bin")}
 SECONDS = {"early_train": 8.0, "augment": 1.0, "bin": 2.0, "pixels": 20.0, "train": 40.0}
+ACCOUNTS = {"early_train": "early", "train": "training"}
 
 
 @pytest.fixture
 def jobs(tmp_path):
-    """Two methods, two chunks of seeds, of two seeds and of one."""
-    found = []
+    """Two methods with three seeds each."""
+    rows = []
     for method, stages in STAGES.items():
-        for seeds in ([0, 1], [2]):
+        for seed in range(3):
+            records = []
             for stage in (*stages, "train"):
-                folder = tmp_path / method / stage / str(seeds[0])
-                folder.mkdir(parents=True)
-                benchmark = folder / "b.tsv"
-                benchmark.write_text(HEAD + f"{30 * len(seeds)}\t0:01:00\t{100 * len(stage)}\t1\t1\t1\t0\t0\t0\t0\n")
-                costs = [folder / f"{seed}.json" for seed in seeds]
-                for file, seed in zip(costs, seeds, strict=True):
-                    facts = {"seconds": SECONDS[stage] + seed / 10, "benchmark": str(benchmark), "made": len(seeds)}
-                    file.write_text(json.dumps(facts))
-                found.append(
-                    {
-                        "dataset": "digits",
-                        "dataset_title": "digits",
-                        "method": method,
-                        "label": method,
-                        "stage": stage,
-                        "seeds": seeds,
-                        "selects": stage != "train",
-                        "costs": costs,
-                    }
-                )
-    return found
+                file = tmp_path / method / stage / str(seed) / "record.json"
+                file.parent.mkdir(parents=True)
+                on_gpu = stage in ("early_train", "train")
+                facts = {"stage": stage, "seconds": SECONDS[stage] + seed / 10, "wall_seconds": 30.0}
+                facts |= {"memory_mb": 100.0 * len(stage), "device_memory_mb": 5.0 if on_gpu else None}
+                file.write_text(json.dumps(facts))
+                records.append([stage, ACCOUNTS.get(stage, "selection"), str(file)])
+            columns = {"dataset": "digits", "dataset_title": "digits", "method": method, "label": method, "seed": seed}
+            rows.append({"columns": columns, "records": records})
+    return rows
 
 
 @pytest.fixture
@@ -64,37 +55,42 @@ def runs():
     )
 
 
-def test_seconds_are_the_stages_own_and_a_seeds(jobs):
+def test_seconds_are_the_stages_own(jobs):
     table = job_costs(jobs)
     one = table[(table["method"] == "dq_v2") & (table["stage"] == "bin")].set_index("seed")
-    assert one["seconds"].to_dict() == pytest.approx({0: 2.05, 2: 2.2})
-    assert one["wall"].to_dict() == pytest.approx({0: 30, 2: 30})
+    assert one["seconds"].to_dict() == pytest.approx({0: 2.0, 1: 2.1, 2: 2.2})
+    assert one["wall"].to_dict() == pytest.approx({0: 30, 1: 30, 2: 30})
+    assert one["selects"].all()
     trained = table[(table["method"] == "dq") & (table["stage"] == "train")].set_index("seed")
-    assert trained["seconds"].to_dict() == pytest.approx({0: 40.05, 2: 40.2})
+    assert trained["seconds"].to_dict() == pytest.approx({0: 40.0, 1: 40.1, 2: 40.2})
+    assert not trained["selects"].any()
 
 
 def test_the_whole_is_the_sum_of_seconds_and_the_largest_memory_without_training(jobs):
     table = job_costs(jobs)
     whole = table[table["stage"] == WHOLE].set_index(["method", "seed"])
-    assert len(whole) == 4
+    assert len(whole) == 6
     assert whole.loc[("dq", 2), "seconds"] == pytest.approx(8.2 + 2.2 + 20.2)
-    assert whole.loc[("dq_v2", 0), "seconds"] == pytest.approx(8.05 + 1.05 + 2.05)
+    assert whole.loc[("dq_v2", 0), "seconds"] == pytest.approx(8.0 + 1.0 + 2.0)
     assert set(whole["memory"]) == {1100.0}
+    assert set(whole["device_memory"]) == {5.0}
     assert not whole["selects"].any()
 
 
-def test_memory_that_was_not_measured_is_missing(tmp_path, jobs):
-    file = tmp_path / "x.tsv"
-    for text in ("NA", "-", "0"):
-        file.write_text(HEAD + f"0.4\t0:00:00\t{text}\t1\t1\t1\t0\t0\t0\t0\n")
-        found = read_benchmark(file)
-        assert found["seconds"] == 0.4
-        assert np.isnan(found["memory"])
-    file.write_text("nothing")
-    with pytest.raises(ValueError, match="not one of Snakemake's benchmark files"):
-        read_benchmark(file)
-    jobs[0]["costs"][0].with_name("b.tsv").unlink()
-    assert job_costs(jobs)["memory"].isna().sum() == 1
+def test_memory_of_a_device_is_missing_where_there_was_none(jobs):
+    table = job_costs(jobs).set_index(["stage", "method", "seed"])
+    assert np.isnan(table.loc[("bin", "dq", 0), "device_memory"])
+    assert table.loc[("train", "dq", 0), "device_memory"] == 5.0
+
+
+def test_a_run_without_one_of_its_records_is_refused_or_left_out(jobs):
+    Path(jobs[0]["records"][0][2]).unlink()
+    with pytest.raises(ValueError, match=r"record\.json cannot be read .*its stage runs again"):
+        job_costs(jobs)
+    table = job_costs(jobs, partial=True)
+    assert set(zip(table["method"], table["seed"], strict=True)) == {
+        (row["columns"]["method"], row["columns"]["seed"]) for row in jobs[1:]
+    }
 
 
 def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):

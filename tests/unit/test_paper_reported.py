@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from dqv2.paper.mask_iou import mean_iou
 
 from dqv2.paper.figures import draw
 from dqv2.paper.reported import reported_values
@@ -96,12 +95,3 @@ def test_what_the_paper_prints_after_plus_minus_is_printed_and_not_called_a_devi
     assert "does not say of what" in text
     write_table(frame, spec | {"reported": []}, "", *(tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")))
     assert "does not say of what" not in (tmp_path / "t.md").read_text()
-
-
-def test_iou_by_hand():
-    masks, truth = np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
-    masks[0, 0], truth[0, :, 0] = True, True  # one cell of three in common
-    assert mean_iou(masks, truth) == pytest.approx((1 / 3 + 1) / 2)
-    assert mean_iou(truth, truth) == 1
-    with pytest.raises(ValueError, match="same shape"):
-        mean_iou(masks, truth[:1])

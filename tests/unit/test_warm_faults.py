@@ -1,6 +1,7 @@
 """The warm start when something is killed: the job, its client, its server, Snakemake; and clients that are none."""
 
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -73,8 +74,8 @@ def test_stopped_and_continued(alone):
 
 FAMILY = """
 import os, subprocess, sys, time
-children = [subprocess.Popen(["sleep", "60"], start_new_session=new) for new in (False, True)]
-open("began", "w").write(" ".join(str(pid) for pid in (os.getpid(), *(child.pid for child in children))))
+child = subprocess.Popen(["sleep", "60"])
+open("began", "w").write("%d %d" % (os.getpid(), child.pid))
 {then}
 """
 BUSY_IN_C = "import re; re.match('(a+)+b', 'a' * 60)"  # never lets another thread run
@@ -89,29 +90,18 @@ def test_client_killed(alone, then):
     assert alone.job("code = 5")[0] == 5
 
 
-def test_client_killed_without_a_server(alone):
-    client = alone.start(FAMILY.format(then="time.sleep(60)"))
-    family = word(alone.folder / "began").split()
-    os.kill(alone.server, signal.SIGKILL)
-    time.sleep(0.2)
-    assert alive(family[0])
-    client.kill()
-    wait_for(lambda: not any(alive(pid) for pid in family), 2)
-
-
-def test_server_killed(alone):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_server_killed(alone, number):
     ends = "import os, time; open('began', 'w').write('1'); time.sleep(0.7); print('done'); code = 9"
     client = alone.start(ends)
     word(alone.folder / "began")
-    os.kill(alone.server, signal.SIGKILL)
+    os.kill(alone.server, number)
     out, err = client.communicate(timeout=10)
-    assert (client.returncode, out, err) == (9, "done\n", "")
-    results = [alone.job("print('done'); code = 4") for _ in range(3)]
-    assert [result[:2] for result in results] == [(4, "done\n")] * 3
+    assert (client.returncode, out, err) == (9, "done\n", ""), "what runs goes on"
+    assert [alone.job("print('done'); code = 4") for _ in range(3)] == [(4, "done\n", "")] * 3
     assert alone.ran_cold() == 3
-    assert "".join(err for _, _, err in results).count("jobs start cold") == 1
-    alone.end()
-    assert alone.left() == []
+    assert alone.end()[1].count("jobs started cold") == 1
+    assert alone.gone()
 
 
 def test_server_and_job_killed(alone):
@@ -123,16 +113,8 @@ def test_server_and_job_killed(alone):
     assert client.returncode == 1
     assert "without a word" in err
     assert alone.ran_cold() == 0
-
-
-def test_server_asked_to_end(alone):
-    client = alone.start("import time; open('began', 'w').write('1'); time.sleep(0.7); code = 9")
-    word(alone.folder / "began")
-    os.kill(alone.server, signal.SIGTERM)
-    assert client.wait(10) == 9, "what runs goes on"
-    wait_for(lambda: not alive(alone.server))
-    assert alone.job("code = 4")[0] == 4
-    assert alone.ran_cold() == 1
+    alone.end()
+    assert alone.gone()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -142,8 +124,7 @@ def test_snakemake_killed(alone, number):
     os.kill(alone.process.pid, number)
     assert client.wait(10) == 143
     assert (alone.folder / "kept").read_text() == "15"
-    wait_for(lambda: not alive(alone.server) and not alive(job), 5)
-    assert alone.left() == []
+    wait_for(lambda: alone.gone() and not alive(job), 5)
 
 
 def test_snakemake_killed_and_a_job_that_will_not_end(tmp_path):
@@ -153,17 +134,15 @@ def test_snakemake_killed_and_a_job_that_will_not_end(tmp_path):
         family = word(tmp_path / "began").split()
         running.process.kill()
         assert client.wait(10) == -signal.SIGKILL
-        wait_for(lambda: not any(alive(pid) for pid in (*family, running.server)), 5)
-        assert running.left() == []
+        wait_for(lambda: running.gone() and not any(alive(pid) for pid in family), 5)
 
 
 STRANGE = {
     "nothing": b"",
     "a byte": b"\0",
     "another protocol": b"GET / HTTP/1.1\r\n\r\n",
-    "only the head": warm.HEAD.pack(warm.MAGIC, 1000),
-    "half of it": warm.HEAD.pack(warm.MAGIC, 1000) + b"half",
-    "no pickle": warm.HEAD.pack(warm.MAGIC, 4) + b"half",
+    "half a job": b"\0" + pickle.dumps({"request": {"code": "print('never')"}, "cwd": "/"})[:-9],
+    "no job": b"\0" + pickle.dumps("half"),
 }
 
 
@@ -171,9 +150,9 @@ STRANGE = {
 def test_strange_clients_block_nobody(alone, said):
     strangers = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     for stranger in strangers:
-        stranger.connect(os.path.relpath(Path(alone.variable) / warm.SOCKET))
+        stranger.connect(os.path.relpath(warm._socket_in(alone.variable)))
         if said:
-            socket.send_fds(stranger, [said], [0, 1, 2] if warm.MAGIC in said else [])
+            socket.send_fds(stranger, [said], [0, 1, 2] if said[0] == 0 else [])
     assert alone.job("code = 5")[0] == 5
     for stranger in strangers:
         stranger.close()

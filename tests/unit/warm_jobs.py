@@ -48,9 +48,9 @@ def main(request):
 class Owner:
     """A running Snakemake, as far as the warm start is concerned."""
 
-    def __init__(self, folder, *, preload="json", grace=20.0, env=()):
+    def __init__(self, folder, *, preload="json", grace=20.0, env=(), before=()):
         folder.mkdir(exist_ok=True)
-        self.folder, self.cold_jobs = folder, folder / "cold"
+        self.folder, self.cold_jobs, self.before = folder, folder / "cold", before
         (folder / "job.py").write_text(JOB)
         (folder / "client.py").write_text(CLIENT)
         self.tmp = folder / "tmp"
@@ -59,17 +59,18 @@ class Owner:
         self.env["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(folder)])
         Path(self.env["TMPDIR"]).mkdir(exist_ok=True, parents=True)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-c", OWNER, preload, str(grace)]
+        command = [*before, sys.executable, "-c", OWNER, preload, str(grace)]
         self.process = subprocess.Popen(command, env=self.env, text=True, cwd=folder, **pipes)
         self.variable, pid = self.process.stdout.readline().split()
         self.server = None if pid == "None" else int(pid)
         if self.variable != "None":
             self.env["DQV2_WARM"] = self.variable
 
-    def start(self, code, *, env=(), cold=False, before=(), **more):
-        """A job's script, started; `before` stands before its command."""
+    def start(self, code, *, env=(), cold=False, before=None, **more):
+        """A job's script, started; `before` stands before its command, else what stood before Snakemake's."""
         env = self.env | dict(env) | ({"DQV2_WARM": "0"} if cold else {})
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        before = self.before if before is None else before
         command = [*before, sys.executable, str(self.folder / "client.py"), json.dumps({"code": code} | more)]
         return subprocess.Popen(command, env=env, cwd=self.folder, text=True, **pipes)
 
@@ -86,8 +87,9 @@ class Owner:
         """As Snakemake ends; what it said."""
         return self.process.communicate(timeout=30)
 
-    def left(self):
-        return sorted(path.name for path in Path(self.env["TMPDIR"]).iterdir())
+    def gone(self):
+        """Whether nothing of the server is left."""
+        return not (alive(self.server) or Path(self.variable).exists())
 
 
 @contextmanager

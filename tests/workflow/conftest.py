@@ -6,13 +6,30 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT
+
+
+@dataclass
+class Listed:
+    """A job of a dry run."""
+
+    rule: str
+    says: dict
+
+    def named(self, name):
+        """What it says of its wildcards or resources, by name."""
+        return dict(part.split("=", 1) for part in self.says.get(name, "").split(", ") if "=" in part)
+
+    @property
+    def seed(self):
+        return self.named("wildcards").get("seed")
 
 
 @dataclass
@@ -21,27 +38,53 @@ class Project:
 
     folder: Path
 
-    def snakemake(self, *options, config="smoke", check=True, **popen):
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
-        command += ["--configfile", f"config/{config}.yaml"] if config else []
-        env = os.environ | {"PYTHONPATH": str(self.folder / "src")}
+    def command(self, *options, config="smoke"):
+        overlay = [f"--configfile=config/{config}.yaml"] if config else []
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *overlay, *options]
+
+    def environment(self, **more):
+        """Its own library, and its own temporary folder: the devices of other tests' jobs are not its jobs'."""
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        return os.environ | {"PYTHONPATH": str(self.folder / "src"), "TMPDIR": str(self.folder / "tmp")} | more
+
+    def snakemake(self, *options, config="smoke", check=True, env=(), **popen):
+        command = self.command(*options, config=config)
+        env = self.environment(**dict(env))
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, **popen)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def start(self, *options, **env):
+        """Snakemake, started: in a session of its own, with all that it says in one stream."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        env = self.environment(**env)
+        return subprocess.Popen(self.command(*options), cwd=self.folder, env=env, start_new_session=True, **pipes)
+
+    def processes(self):
+        """What runs in its folder: Snakemake, the warm server, clients and jobs."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
     def waiting(self, *options, config="smoke"):
-        """Rule -> how many jobs a run would do now; batches of arms count as the rule of their stage and seeds."""
+        """Rule -> how many jobs a run would do now, without the rules that only gather targets."""
         out = self.snakemake("-n", *options, config=config)
         table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", out.stdout + out.stderr, re.S)
         if table is None:
             assert "Nothing to be done" in out.stdout + out.stderr
             return {}
-        found = Counter()
-        for line in table[1].splitlines():
-            rule, count = line.split()
-            found[without_batch(rule)] += int(count)
-        return dict(found)
+        counts = dict(line.split() for line in table[1].splitlines())
+        return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "coresets", "total")}
+
+    def jobs(self, *options, config="smoke"):
+        """What a dry run says of each job, as Snakemake prints it."""
+        out = self.snakemake("-n", *options, config=config)
+        blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", out.stdout + out.stderr, re.M)
+        return [Listed(rule, dict(re.findall(r"^    ([\w-]+): (.*)$", text, re.M))) for rule, text in blocks]
 
     def metrics(self):
         """The results of all trainings, by path."""
@@ -59,9 +102,11 @@ class Project:
         return found
 
 
-def without_batch(rule):
-    """train_0_1_batch_8d4e10 -> train_0_1."""
-    return re.sub(r"_batch_[0-9a-f]{6}$", "", rule)
+def finished(run, seconds=300):
+    """What a started Snakemake has said, once it has ended in success."""
+    out = run.communicate(timeout=seconds)[0]
+    assert run.returncode == 0, out
+    return out
 
 
 def digest_of_weights(path):
@@ -92,9 +137,24 @@ def copy(target):
 
 
 @pytest.fixture
-def project(tmp_path):
+def copies():
+    """Makes fresh copies, in which nothing has run; after the test nothing runs there any more."""
+    made = []
+
+    def make(folder):
+        made.append(copy(folder))
+        return made[-1]
+
+    yield make
+    for process in [process for project in made for process in project.processes()]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@pytest.fixture
+def project(copies, tmp_path):
     """A fresh copy in which nothing has run."""
-    return copy(tmp_path)
+    return copies(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def test_a_set_that_cannot_be_had_leaves_nothing_that_is_trusted(project, site, 
     else:
         site.status = 404
     mine = overlay(project, "mine", datasets={"tiny_imagenet": dataset}, **SMALL)
-    done = run(project, ["config/boxes.yaml", mine], "--until", "fetch_tiny_imagenet", check=False)
+    done = run(project, ["config/boxes.yaml", mine], "--until", "fetch", check=False)
     assert done.returncode != 0
     messages = {"cut off": "the connection broke 5 times", "wrong checksum": "expected is md5:0", "not there": "404"}
     assert messages[fault] in done.stderr
@@ -84,7 +84,7 @@ def test_a_set_that_cannot_be_had_leaves_nothing_that_is_trusted(project, site, 
     }
     site.cuts, site.status = 0, None
     mine = overlay(project, "mine", datasets={"tiny_imagenet": dataset | {"checksum": checksum}}, **SMALL)
-    run(project, ["config/boxes.yaml", mine], "--until", "fetch_tiny_imagenet")
+    run(project, ["config/boxes.yaml", mine], "--until", "fetch")
     assert (project.folder / "data/tiny-imagenet-200/wnids.txt").exists()
 
 
@@ -120,7 +120,8 @@ def test_a_coreset_of_ones_own_messy_folder(project, own):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"]["ids.csv"] == hashlib.sha256((folder / "ids.csv").read_bytes()).hexdigest()
     assert manifest["provenance"]["keep_ratio"] == 0.5
-    assert manifest["provenance"]["bin"]["selector"]["kind"] == "graphcut_bins"
+    stages = {each["stage"]: each["options"] for each in manifest["provenance"]["stages"]}
+    assert stages["bin"]["selector"]["kind"] == "graphcut_bins"
     assert project.waiting("coresets", "--configfile", *config, config=None) == {}
 
     # A folder that has changed is said, not packed in silence: nor is its coreset
@@ -155,7 +156,7 @@ def test_training_without_a_test_split_is_refused_before_it_starts(project, own)
     assert "holds no test images to evaluate on" in done.stdout + done.stderr
     assert not list(project.folder.glob("results/own/own/data/*"))
     # The coreset alone can be had all the same
-    assert "coresets" in project.waiting("coresets", "--configfile", *config, trains, config=None)
+    assert "export" in project.waiting("coresets", "--configfile", *config, trains, config=None)
     done = run(project, [*config, trains], "coresets", check=False)
     assert done.returncode == 0, done.stderr
 

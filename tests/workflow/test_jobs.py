@@ -13,39 +13,29 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.unit.test_lease import check_intervals, record
+from tests.workflow.conftest import finished
 
 pytestmark = pytest.mark.workflow
 
 MODEL_STAGES = {"early_train", "saliency", "score", "features", "autoencoder", "pixels", "train", "evaluate"}
 
 
-def resources(project, *options):
-    """(rule, its resources as snakemake prints them) of each job that would run."""
-    for rules in (project.folder / "workflow/rules").glob("*.smk"):  # a job with a message does not print its resources
-        rules.write_text(re.sub(r"^ +message:\n(.*\n)*?(?= +script:)", "", rules.read_text(), flags=re.M))
-    text = project.snakemake("-n", "--quiet", "host", *options).stdout
-    head = r"^(?:local)?rule (\w+?)(?:_0_1(?:_batch_\w+)?)?:\n"
-    return re.findall(head + r"(?:    .*\n)*?    resources: (.*?)$", text, re.M)
-
-
 @pytest.mark.parametrize(("at_hand", "given"), [((), 2), (("--resources", "gpu=1"), 1)])
 def test_a_trainer_of_several_devices_asks_for_them_and_makes_do_with_what_there_is(project, at_hand, given):
-    jobs = resources(project, *at_hand, "--config", "targets=[fig4a]", "trainers={resnet8: {devices: 2}}")
-    asked = {(rule, int(re.search(r"\bgpu=(\d+)", line)[1])) for rule, line in jobs if "gpu=" in line}
+    options = ["--config", "targets=[fig4a]", "seeds=[0]", "trainers={resnet8: {devices: 2}}"]
+    jobs = [job for job in project.jobs(*at_hand, *options) if "gpu" in job.named("resources")]
+    asked = {(job.rule, int(job.named("resources")["gpu"])) for job in jobs}
     assert ("train", given) in asked
     assert {number for rule, number in asked if rule in MODEL_STAGES - {"train"}} == {1}
     assert [number for rule, number in asked if rule == "train"] == [given]
 
 
 def test_only_jobs_that_run_a_model_ask_for_a_gpu(project):
-    jobs = resources(project)
-    asked = {}
-    for rule, line in jobs:
-        asked.setdefault(rule, dict(part.split("=", 1) for part in line.split(", ") if "=" in part))
+    asked = {job.rule: job.named("resources") for job in project.jobs()}
     assert MODEL_STAGES | {"pack", "augment", "bin", "sample", "collect", "figure"} <= asked.keys()
     assert {rule for rule, found in asked.items() if int(found.get("gpu", 0))} == MODEL_STAGES
     for rule in MODEL_STAGES | {"pack", "augment", "bin", "sample"}:
-        assert {"mem_mb", "runtime", "disk_mb"} <= asked[rule].keys(), rule
+        assert {"mem_mb", "runtime"} <= asked[rule].keys(), rule
 
 
 def test_a_job_says_what_it_runs_on(smoke):
@@ -53,54 +43,40 @@ def test_a_job_says_what_it_runs_on(smoke):
     assert re.search(r"no GPU to be had: runs on the CPU with 1 threads, PyTorch 2", log)
 
 
-ALONE = ["seeds=[0]", "seeds_per_job=1", "arms_per_job={default: 1}"]
-LONG = ["targets=[fig4a]", "trainers={resnet8: {iterations: 60}}", *ALONE]
+LONG = ["targets=[fig4a]", "trainers={resnet8: {iterations: 60}}", "seeds=[0]"]
 ONE = "results/smoke/digits/train/o100/random/keep-0.1/resnet8/seed-0/metrics.json"
 
 
-def start(project, *options):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", *options]
-    env = os.environ | {"PYTHONPATH": str(project.folder / "src"), "CUDA_VISIBLE_DEVICES": "3"}
-    return subprocess.Popen(
-        [*command, "--config", *LONG, "--", ONE],
-        cwd=project.folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def script_of(run, name, log, text):
-    """The process of a script, once its log holds a text."""
+def client_of(project, name, log, text):
+    """The process of a script, once its job's log holds a text: that of the job itself is a child of the server."""
     end = time.time() + 120
     while time.time() < end:
         if log.exists() and text in log.read_text():
-            found = [p for p in psutil.Process(run.pid).children(recursive=True) if p.cmdline()[-1:] != []]
-            return next(p for p in found if p.cmdline()[-1].endswith(f".{name}.py") and "python" in p.name())
+            return next(p for p in project.processes() if p.cmdline()[-1].endswith(f".{name}.py"))
         time.sleep(0.05)
     raise AssertionError(f"no {text!r} in {log}")
 
 
-def test_preempted_it_keeps_a_checkpoint_within_seconds_and_the_next_attempt_goes_on(project):
+@pytest.mark.parametrize("warm", ["1", "0"])
+def test_preempted_it_keeps_a_checkpoint_within_seconds_and_the_next_attempt_goes_on(project, warm):
+    """What is sent to a script reaches its job, whose process is another one where it starts warm."""
     log = project.folder / "logs/smoke/digits/train/o100/random/keep-0.1/resnet8/seed-0.log"
-    whole = start(project)
-    out = whole.communicate(timeout=200)[0]
-    assert whole.returncode == 0, out
+    env = {"CUDA_VISIBLE_DEVICES": "3"} | ({"DQV2_WARM": "0"} if warm == "0" else {})
+    options = ["--config", *LONG, "--", ONE]
+    finished(project.start(*options, **env))
     expected = project.results()
     for name in ("results", "logs"):
         shutil.rmtree(project.folder / name)
 
-    run = start(project, "--retries", "1")
-    script = script_of(run, "train", log, "epoch 2,")
-    assert "took device 3 of 3" in log.read_text()
+    run = project.start("--retries", "1", *options, **env)
+    client = client_of(project, "train", log, "epoch 2,")
+    job = re.search(r"took device 3 of 3: process (\d+)", log.read_text())[1]
+    assert (int(job) == client.pid) == (warm == "0")
     began = time.time()
-    script.send_signal(signal.SIGTERM)
-    psutil.wait_procs([script], timeout=20)
+    client.send_signal(signal.SIGTERM)
+    psutil.wait_procs([client], timeout=20)
     assert time.time() - began < 5
-    out = run.communicate(timeout=200)[0]
-    assert run.returncode == 0, out
+    out = finished(run)
     assert "was stopped by SIGTERM; started again it goes on from what it kept" in out
     at = re.search(r"goes on from the checkpoint at step (\d+) of 60", log.read_text())
     assert 1 < int(at[1]) < 60
@@ -111,22 +87,25 @@ def test_preempted_it_keeps_a_checkpoint_within_seconds_and_the_next_attempt_goe
 SNAKEFILE = """
 rule all:
     input: expand("out/{i}", i=range(14))
-rule job:
-    output: "out/{i}"
+rule sample:
+    output: made="out/{i}"
     log: "logs/{i}.log"
     resources: gpu=1
     script: "job.py"
 """
 JOB = """
-import time
+import sys, time
 from datetime import datetime
 from pathlib import Path
 Path(snakemake.log[0] + ".began").write_text("began " + datetime.now().isoformat())
 from dqv2.runtime.job import run_job
-def main(snakemake):
+from dqv2.runtime.script import request_of
+from dqv2.stages import stage
+def run(job):
     time.sleep(1)
-    Path(snakemake.output[0]).touch()
-run_job(main, snakemake)
+    Path(job.output.made).touch()
+stage("sample").run = run
+sys.exit(run_job(request_of(snakemake)))
 """
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from dqv2.config import load_config
 from dqv2.plan import Plan
-from dqv2.stages import read_versions
-from tests.conftest import ROOT, merged
+from tests.conftest import merged
 
 pytestmark = pytest.mark.workflow
 TARGETS = ["fig1", "fig2", "fig3", "tableC", "cost"]
@@ -20,7 +19,7 @@ def begun(project):
     values = merged("smoke.yaml")
     values["targets"] = TARGETS
     values["experiments"]["cost"]["method"] = ["dq_v2"]
-    plan = Plan(load_config(values), read_versions(ROOT / "workflow/stages.yaml"))
+    plan = Plan(load_config(values))
     for i, (run, *_) in enumerate(plan.rows["fig2"]):
         file = project.folder / plan.metrics_of(run)
         file.parent.mkdir(parents=True)

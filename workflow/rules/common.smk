@@ -1,6 +1,5 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
 import os
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -9,8 +8,9 @@ from dqv2 import paths
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
-from dqv2.runtime import preload, warm
+from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
+from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
 try:
@@ -33,9 +33,11 @@ def before_the_first_job():
         raise WorkflowError(str(error)) from None
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
-    preload.note_commit()
-    if workflow.local_exec and len(needed) > 2:  # a cluster's jobs share a start-up by Snakemake's groups
-        WARM = warm.start(preload.MODULES, "dqv2.runtime.job:run_job")
+    note_commit()
+    if (
+        workflow.local_exec and not workflow.touch and len(needed) > 2
+    ):  # a cluster's jobs share a start-up by Snakemake's groups
+        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
 
 
 def lift_the_limit_of_jobs_a_second():
@@ -55,7 +57,7 @@ else:  # a cluster's job may find the variables of the machine that sent it
 
 
 wildcard_constraints:
-    **paths.AXES,
+    **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
 
 
 def planned(job):
@@ -64,8 +66,16 @@ def planned(job):
 
 
 def reads(name, file):
-    """What a stage reads under this name: a function of a job's wildcards."""
-    return lambda wildcards: PLAN.reads(PlannedJob(stage(name), tuple(sorted(wildcards.items()))))[file]
+    """What a stage reads under this name: a function of a job's wildcards.
+
+    Of a path that names what the configuration has not, it is a sentence: Snakemake prints it as the file that is
+    missing, and a traceback where a function of a rule raises."""
+
+    def found(wildcards):
+        job = PlannedJob(stage(name), tuple(sorted(wildcards.items())))
+        return PLAN.unknown(job) or PLAN.reads(job)[file]
+
+    return found
 
 
 def writes(name, file):
@@ -79,9 +89,8 @@ def options(name):
 
 
 def log_of(name):
-    """The log of a stage's jobs, where its records are: logs/<run>/... for results/<run>/.../record.json."""
-    kept = stage(name).writes.get("record", f"{name}/{{root}}/{{archive}}/record.json")
-    return f"{PLAN.logs}/{kept.removesuffix('/record.json')}.log"
+    """The log of a stage's jobs."""
+    return f"{PLAN.logs}/{stage(name).log}"
 
 
 def cores(name):

@@ -156,7 +156,7 @@ rule pixel_pictures:
     output:
         pdf=report(
             writes("pixel_pictures", "pdf"),
-            caption="../report/figure.rst",
+            caption="../report/pictures.rst",
             category="figures",
         ),
         png=writes("pixel_pictures", "png"),

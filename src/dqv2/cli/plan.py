@@ -45,11 +45,11 @@ def _run(args: argparse.Namespace) -> int:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
     values = read_files(words)
-    if shown and shown not in (values.get("targets") or []):  # one can be looked at that is no target
-        values["targets"] = [shown]
-    plan = Plan(load_config(values))
+    asked = shown and shown not in (values.get("targets") or [])  # one can be looked at that is no target
+    plan = Plan(load_config(values | {"targets": [shown]} if asked else values))
     if shown:
         _show(plan, shown)
+        _show_a_job(plan, shown, _how_to_say(words, values, shown))
         return 0
     print(_asked(plan))
     (_cost if args.cost else _count)(plan, args)
@@ -99,10 +99,20 @@ def _show(plan: Plan, name: str) -> None:
             print(f"    {job.stage.name:<12}{detail}" + (f"   <- {', '.join(before)}" if before else ""))
     counted = Counter(job.stage.name for job in dict.fromkeys(job for chain in chains(plan, name) for job in chain))
     print(f"\n{counted.total()} jobs: " + ", ".join(f"{count} {stage}" for stage, count in counted.items()))
+
+
+def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:
+    """The arguments that give Snakemake the same configuration."""
+    found = f" --configfile {' '.join(overlays)}" if overlays else ""
+    return found + ("" if experiment in (values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
+
+
+def _show_a_job(plan: Plan, name: str, configuration: str) -> None:
+    """How the first of its jobs is run alone."""
     first = next(iter(plan.wanted(name)), [None])[0]
     if first:
         job = plan.job_making(first)
-        print(f"one of them: snakemake --cores 1 {first}")
+        print(f"one of them: snakemake --cores 1 {first}{configuration}")
         print("it reads " + ", ".join(file for files in plan.reads(job).values() for file in as_list(files)))
 
 

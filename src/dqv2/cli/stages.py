@@ -25,12 +25,13 @@ from dqv2.stages import all_stages
 
 LIBRARY = Path(__file__).parents[1]
 LOCK = Path("docs/stages.md")
-REFERENCE = re.compile(r"dqv2(\.\w+)+:\w+")
+REFERENCE = re.compile(r"dqv2(\.\w+)+(:\w+)?")
 HEAD = """# The stages
 
 Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
 added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
-The last column is the hash of a stage's sources, which a test holds to its version.
+The last column is the hash of a stage's sources, which a test holds to its version. Below are the kinds of selectors and
+the sources of masks, from their tables; [extend.md](extend.md) says how one is added.
 
 """
 
@@ -55,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     for name in args.names:
         _raise(name)
-    LOCK.write_text(HEAD + table() + "\n", encoding="utf-8")
+    LOCK.write_text(page(), encoding="utf-8")
     print(f"wrote {LOCK}")
     return 0
 
@@ -69,9 +70,18 @@ def _raise(name: str) -> None:
     text = re.sub(r"^    version = \d+\n", "", text, count=1, flags=re.M)
     text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
     path.write_text(text, encoding="utf-8")
-    source_hash.cache_clear()
-    _code.cache_clear()
+    for cached in (source_hash, _code, _imported, _named):
+        cached.cache_clear()
     print(f"{name}: version {each.version}")
+
+
+def page() -> str:
+    """The whole of docs/stages.md: the stages, and the other tables of the library."""
+    from dqv2.select import table as selectors
+    from dqv2.semantic import table as masks
+
+    parts = [HEAD + table(), "## Selectors", selectors.as_markdown(), "## Mask sources", masks.as_markdown()]
+    return "\n\n".join(parts) + "\n"
 
 
 def table() -> str:
@@ -134,32 +144,32 @@ def _closure(module: Path) -> set[Path]:
     todo = [module]
     while todo:
         path = todo.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        names = _imported(path)
-        if "dqv2.declared.load" in names:  # it calls what the tables that it imports name
-            names += [name for table in filter(None, map(_module, names)) for name in _named(table)]
-        todo += filter(None, map(_module, names))
+        if path not in seen:
+            seen.add(path)
+            todo += _imported(path)
     return seen
 
 
-def _imported(path: Path) -> list[str]:
-    """What a module imports: modules, and names in them."""
+@cache
+def _imported(path: Path) -> list[Path]:
+    """The modules of this library that one imports; where it loads what its tables name, those too."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+    found = [module for name in names if (module := _module(name))]
+    return found + ([named for table in found for named in _named(table)] if "dqv2.declared.load" in names else [])
 
 
-def _named(path: Path) -> list[str]:
-    """The modules of the functions that a table of declarations names, as `module:function`."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return [text.partition(":")[0] for text in texts if REFERENCE.fullmatch(text)]
+@cache
+def _named(table: Path) -> list[Path]:
+    """The modules of this library that strings name, with a function after a colon or without."""
+    nodes = ast.walk(ast.parse(table.read_text(encoding="utf-8")))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    references = [text.partition(":")[0] for text in texts if REFERENCE.fullmatch(text)]
+    return [module for name in references if (module := _module(name))]
 
 
 def _module(name: str) -> Path | None:

@@ -89,7 +89,7 @@ class Published(Images):
 
     @property
     def archive(self) -> str:
-        """Its key in `dqv2.data.archives`."""
+        """Its key in `dqv2.data.published.ARCHIVES`."""
         return f"{self.kind}-{self.variant}" if hasattr(self, "variant") else self.kind
 
 

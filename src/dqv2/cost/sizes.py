@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dqv2.config import ConfigError
 from dqv2.config.data import Digits
 from dqv2.data.places import folder_of
-from dqv2.data.published import SIZES
+from dqv2.data.published import KNOWN_SETS
 from dqv2.plan import Plan
 
 
@@ -39,7 +39,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -
     block = plan.config.datasets[dataset]
     if isinstance(block, Digits):
         return Sizes(block.train, block.validation, block.test, 10, "the configuration")
-    classes, train, test = SIZES.get(block.kind, (0, 0, 0))
+    classes, train, test = KNOWN_SETS[block.kind].sizes if block.kind in KNOWN_SETS else (0, 0, 0)
     if given and dataset in given:
         return Sizes(given[dataset], 0, test or given[dataset] // 5, classes or 10, "as given")
     if packed := _packed(plan, dataset):

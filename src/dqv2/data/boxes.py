@@ -1,24 +1,14 @@
 """Bounding boxes of objects, in the pixels of packed images, and the masks that they stand for."""
 
-from __future__ import annotations
-
 import numpy as np
-
-__all__ = ["BoxMasks", "pack_box"]
 
 
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:
     """Where a box of the original image lies in the packed one.
 
-    Args:
-        box: x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive.
-        width: of the original.
-        height: of the original.
-        size: side of the packed image, which is the central square of the original with its shorter side resized.
-
-    Returns:
-        x0, y0, x1, y1 in packed pixels, x1 and y1 exclusive; at least one pixel, at the border where the object was cut
-        away.
+    box: x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive. width, height: of the original. size: side of the
+    packed image, the central square of the original with its shorter side resized. Returns the same in packed pixels;
+    at least one pixel, at the border where the object was cut away.
     """
     scale = size / min(width, height)
     found = []
@@ -43,12 +33,7 @@ class BoxMasks:
     ndim = 3
 
     def __init__(self, boxes: np.ndarray, size: int):
-        self.boxes, self.size = boxes, size
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, size, size)."""
-        return len(self.boxes), self.size, self.size
+        self.boxes, self.size, self.shape = boxes, size, (len(boxes), size, size)
 
     def __len__(self) -> int:
         return len(self.boxes)

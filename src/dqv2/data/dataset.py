@@ -1,7 +1,5 @@
 """A dataset's block of the configuration to its packs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,9 @@ from dqv2.data.pack import Pack
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
     """Write the packs `out/train`, `out/validation` and `out/test`; returns how many images each holds.
 
-    Args:
-        name: the dataset's name, noted in the packs.
-        out: the folder of the three.
-        kind: of the configuration's datasets.
-        split_seed: what the split is drawn from, where it is drawn.
-        options: as `pack_digits` takes them, or `folder` and those of `open_set` and `pack_set`.
-
-    Raises:
-        DataError: images are missing or cannot be read; nothing is left behind.
+    kind: of the configuration's datasets. split_seed: what the split is drawn from, where it is drawn. options: as
+    `pack_digits` takes them, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are
+    missing or cannot be read; nothing is left behind.
     """
     if kind == "digits":
         from dqv2.data.digits import pack_digits

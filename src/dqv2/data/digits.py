@@ -18,8 +18,6 @@ from sklearn.datasets import load_digits, load_sample_images
 from dqv2.data.pack import write_pack
 from dqv2.data.split import stratified_split
 
-__all__ = ["Split", "make_digits", "pack_digits"]
-
 CROP = 32  # side of a background crop in the photographs' own pixels, whatever the size of the images
 STRIPS = {"train": (0.0, 0.625), "validation": (0.625, 0.75), "test": (0.75, 1.0)}  # of a photograph's width
 OBJECT_ALPHA = 64  # a quarter of the full ink: below that a stroke can hardly be seen
@@ -68,20 +66,11 @@ class Split:
 def make_digits(
     *, train: int = 1200, validation: int = 197, test: int = 400, size: int = 32, seed: int = 0
 ) -> dict[str, Split]:
-    """Return the splits `train`, `validation` and `test` of the embedded set.
+    """The splits train, validation and test of the embedded set, of so many images of `size` pixels a side.
 
-    Which digit, background and offset an image has follows from `seed` alone, drawn on the CPU; the test
-    split does not depend on the other splits' sizes. Resizing is Pillow's 8-bit bilinear, in integers.
-
-    Args:
-        train: number of training images; the digits are split by class, in proportion.
-        validation: number of validation images.
-        test: number of test images.
-        size: side of the images in pixels, 8 or more.
-        seed: of the split and the compositions.
-
-    Raises:
-        ValueError: a negative count, more images than the 1,797 digits, or too small a size.
+    Which digit, background and offset an image has follows from `seed` alone, drawn on the CPU; the digits are split by
+    class, in proportion, and the test split does not depend on the other splits' sizes. Resizing is Pillow's 8-bit
+    bilinear, in integers. Raises ValueError for a negative count, more images than the 1,797 digits, or a size below 8.
     """
     sizes = {"test": test, "validation": validation, "train": train}
     digits = load_digits()
@@ -122,18 +111,8 @@ def make_digits(
     return {split: splits[split] for split in STRIPS}
 
 
-def pack_digits(
-    out: str | Path,
-    *,
-    train: int = 1200,
-    validation: int = 197,
-    test: int = 400,
-    size: int = 32,
-    seed: int = 0,
-    dataset: str = "digits",
-) -> dict[str, Path]:
-    """Write the embedded set as the packs `out/train`, `out/validation` and `out/test`; see `make_digits`."""
-    splits = make_digits(train=train, validation=validation, test=test, size=size, seed=seed)
+def pack_digits(out: str | Path, *, dataset: str = "digits", **options: int) -> dict[str, Path]:
+    """Write the embedded set as the packs `out/train`, `out/validation` and `out/test`; options of `make_digits`."""
     return {
         name: write_pack(
             Path(out) / name,
@@ -142,10 +121,10 @@ def pack_digits(
             classes=split.classes,
             items=split.items(),
             n=len(split),
-            size=size,
+            size=split.size,
             objects=split.objects,
         )
-        for name, split in splits.items()
+        for name, split in make_digits(**options).items()
     }
 
 

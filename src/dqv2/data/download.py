@@ -1,7 +1,5 @@
 """Downloads that go on where they were cut off, and that nobody trusts before their checksum holds."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -15,8 +13,6 @@ from tqdm import tqdm
 
 from dqv2.data.errors import DataError
 from dqv2.runtime.logging import logger
-
-__all__ = ["check_checksum", "download"]
 
 BLOCK = 2**16  # at most so much of what came before a cut is asked for again
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
@@ -50,30 +46,25 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
     part = path.with_name(path.name + ".part")
     resumed = part.exists()
     _fetch(url, part, tries, pause)
+    if checksum and resumed and _digest(part, checksum) != checksum:  # an older part of another file
+        logger.warning("%s: what had come before does not fit; fetching it from the beginning", path.name)
+        part.unlink()
+        _fetch(url, part, tries, pause)
     if checksum:
-        _check_part(url, path, part, checksum, again=resumed, tries=tries, pause=pause)
+        try:
+            check_checksum(
+                part,
+                checksum,
+                f"{url} has sent another file than the one published. Nothing of it was kept; try again, or fetch it "
+                f"by hand to {path}",
+            )
+        except DataError:
+            part.unlink()
+            raise
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.rename(path)
     return path
-
-
-def _check_part(url: str, path: Path, part: Path, checksum: str, *, again: bool, tries: int, pause: float) -> None:
-    """Raise DataError, and drop the part, unless it is the file published; `again`: fetch it once more before."""
-    if again and _digest(part, checksum) != checksum:  # an older part of another file: once more from the beginning
-        logger.warning("%s: what had come before does not fit; fetching it from the beginning", path.name)
-        part.unlink()
-        _fetch(url, part, tries, pause)
-    try:
-        check_checksum(
-            part,
-            checksum,
-            f"{url} has sent another file than the one published. Nothing of it was kept; try again, or fetch it by "
-            f"hand to {path}",
-        )
-    except DataError:
-        part.unlink()
-        raise
 
 
 def check_checksum(path: Path, checksum: str, remedy: str) -> None:

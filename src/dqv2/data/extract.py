@@ -1,8 +1,7 @@
 """Archives unpacked so that nothing leaves the target folder and nothing half-made takes its name."""
 
-from __future__ import annotations
-
 import errno
+import gzip
 import os
 import shutil
 import stat
@@ -13,8 +12,6 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dqv2.data.errors import DataError
-
-__all__ = ["extract"]
 
 
 def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
@@ -54,13 +51,11 @@ def _unpack(archive: Path, into: Path) -> None:
                 tar.extractall(into, filter="data")  # refuses what leads out of the folder
     except tarfile.FilterError as error:
         raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DataError(f"the disk of {into.parent} is full while {archive} is unpacked: make room.") from error
-        if "gzip" in str(error).lower():  # gzip.BadGzipFile
-            raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
         raise
 
 

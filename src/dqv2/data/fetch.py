@@ -1,29 +1,19 @@
 """A published set onto the disk: as it lies, else from its archive, else from its site."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from filelock import FileLock
 
-from dqv2.data.archives import archive_of
 from dqv2.data.download import download
 from dqv2.data.extract import extract
-
-__all__ = ["fetch_set"]
+from dqv2.data.published import archive_of
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:
-    """The folder of a published set, fetched and unpacked where it is not there yet.
+    """The folder of a published set below `root`, fetched and unpacked where it is not there yet.
 
-    Args:
-        name: a key of `ARCHIVES`.
-        root: where archives and their folders lie.
-        mirror: another place that has the archive, in place of its official address.
-        checksum: another checksum than the published one.
-
-    Raises:
-        DataError: as `download` and `extract`.
+    name: a key of `ARCHIVES`. mirror: another place that has the archive, in place of its official address. checksum:
+    another one than the published. Raises DataError as `download` and `extract`.
     """
     root = Path(root).expanduser()
     archive = archive_of(name, mirror=mirror, checksum=checksum)

@@ -1,15 +1,11 @@
 """Folders of images, `SPLIT/CLASS/*` or `CLASS/*`, scanned as torchvision's `ImageFolder` does."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dqv2.data.errors import DataError
 from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
-
-__all__ = ["IMG_EXTENSIONS", "open_folder", "scan_classes"]
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -28,25 +24,12 @@ def open_folder(
     seed: int = 0,
     per_class: Mapping[str, int] | None = None,
 ) -> ImageSet:
-    """List the images of a folder, split by split, without opening them.
+    """List the images of a folder, `train/CLASS/*` and its like, or `CLASS/*`, split by split, without opening them.
 
     Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
-    torchvision's `ImageFolder` does; files with other extensions are ignored.
-
-    Args:
-        path: the dataset's folder: `train/CLASS/*` and its like, or `CLASS/*`.
-        validation: share of the training images (or, without `train/`, of all), in [0, 1), that becomes the
-            validation split, in proportion by class. Not used where the split has a folder. 0: no such split.
-        test: the same for the test split.
-        seed: of the split and of `per_class`.
-        per_class: at most so many images of each class in these splits, drawn at random.
-
-    Returns:
-        The set, whose splits are train, validation and test in this order, each empty where there is no such split.
-
-    Raises:
-        DataError: the folder is missing or not laid out so, a class has no image, the splits' classes
-            differ, or a share or limit makes no sense.
+    torchvision's `ImageFolder` does; files with other extensions are ignored. The rest as in `divide_splits`; a share
+    is of the training images, or, without `train/`, of all. Raises DataError where the folder is missing or not laid
+    out so, a class has no image, the splits' classes differ, or a share or limit makes no sense.
     """
     root = Path(path).expanduser().absolute()
     shares, per_class = {"validation": validation, "test": test}, dict(per_class or {})
@@ -104,15 +87,9 @@ def _split_folders(root: Path) -> dict[str, Path]:
 def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = None) -> list[Sample]:
     """The samples of `folder/CLASS/*` in torchvision's order; notes in `found` what is no image by its name.
 
-    Args:
-        found: the set, whose folder ids are relative to.
-        folder: where the class folders are.
-        classes: these alone, in this order; all, sorted, by default.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        DataError: there are no class folders, one has no image, a link leads back to a folder that holds it, or a name
-            is not valid UTF-8.
+    Ids are relative to the folder of `found`. classes: these alone, in this order; all, sorted, by default. Raises
+    FileNotFoundError where there is no such folder; DataError where there are no class folders, one has no image, a
+    link leads back to a folder that holds it, or a name is not valid UTF-8.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")

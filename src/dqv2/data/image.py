@@ -13,8 +13,6 @@ from PIL import Image, ImageOps
 
 from dqv2.data.errors import DataError
 
-__all__ = ["MAX_PIXELS", "Decoded", "decode", "read_bytes", "read_image", "rgb", "square"]
-
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
 
@@ -28,18 +26,12 @@ class Decoded(NamedTuple):
 
 
 def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image file as RGB: shorter side resized to `size`, then the central square.
+    """Read an image file as RGB, uint8[3, size, size]: shorter side resized to `size`, then the central square.
 
     The camera's orientation is applied, transparency is laid over white, 16-bit grey is scaled to 8 bit, of an
     animation the first picture is taken. The resampling is Pillow's antialiased bilinear; the geometry is torchvision's
-    Resize and CenterCrop.
-
-    Returns:
-        uint8[3, size, size].
-
-    Raises:
-        DataError: the file is missing, cut off, no image, over `max_pixels`, or has pixels of no known range; it says
-            which.
+    Resize and CenterCrop. Raises DataError where the file is missing, cut off, no image, over `max_pixels`, or has
+    pixels of no known range; it says which.
     """
     data = read_bytes(path, max_pixels=max_pixels)
     found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels)
@@ -63,8 +55,9 @@ def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded |
     """Decode the bytes of an image file as `read_image` does; the reason, a phrase, where they are no sound image."""
     if not data:
         return "the file is empty"
+    _limit_pillow(max_pixels)
     try:
-        with _pillow_limited_to(max_pixels), Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as image:
             pixels = image.width * image.height
             if pixels > max_pixels:
                 raise Image.DecompressionBombError
@@ -104,8 +97,7 @@ _BUDGET = _Budget(MAX_PIXELS)
 _LIMIT_LOCK = threading.Lock()
 
 
-@contextmanager
-def _pillow_limited_to(max_pixels: int) -> Iterator[None]:
+def _limit_pillow(max_pixels: int) -> None:
     """Let Pillow's own check, which also sees what an image hides in further frames, refuse beyond `max_pixels`.
 
     Pillow warns over its limit and raises over twice its limit; the warning has to be an error too. Both settings are
@@ -115,7 +107,6 @@ def _pillow_limited_to(max_pixels: int) -> Iterator[None]:
         if max_pixels != Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = max_pixels
             warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-    yield
 
 
 def rgb(image: Image.Image) -> Image.Image:

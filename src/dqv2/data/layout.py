@@ -1,7 +1,5 @@
 """How splits are told from names, and what to say where one is missing. Imports little: a plan looks too."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -18,11 +16,6 @@ def table_files(root: Path) -> dict[str, list[Path]]:
         split = next((SPLITS[part] for part in reversed(parts) if part in SPLITS), "train")
         files.setdefault(split, []).append(file)
     return files
-
-
-def has_split(root: Path, split: str) -> bool:
-    """Whether a folder of tables has a split."""
-    return split in table_files(root)
 
 
 def no_test(name: str, place: str, kind: str = "image_folder") -> str:

@@ -27,8 +27,6 @@ from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 
-__all__ = ["FORMAT", "Origin", "Pack", "write_pack"]
-
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
 OWN_COLUMNS = 4  # the rest are there where the set has them
@@ -70,8 +68,7 @@ class Pack:
     def open(cls, folder: str | Path) -> "Pack":
         """Open a pack and check what is cheap to check: all but the pixels' checksums (see `verify`).
 
-        Raises:
-            DataError: there is no pack, or its files disagree with each other.
+        Raises DataError where there is no pack, or its files disagree with each other.
         """
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
@@ -130,8 +127,7 @@ class Pack:
     def index(self, ids: Iterable[str]) -> np.ndarray:
         """Return the rows of the samples `ids`, in the order given: int64[K].
 
-        Raises:
-            DataError: some ids are not in the pack; the message names the first and counts them.
+        Raises DataError where some ids are not in the pack; the message names the first and counts them.
         """
         ids = list(ids)
         found = [self._rows.get(i, -1) for i in ids]
@@ -155,8 +151,7 @@ class Pack:
     def verify(self) -> None:
         """Read the whole pack and compare every file with its checksum.
 
-        Raises:
-            DataError: a file differs; of `images.npy`, the message counts and names the images that changed.
+        Raises DataError where a file differs; of `images.npy`, the message counts and names the images that changed.
         """
         if "stream" in self.meta:
             for start in range(0, len(self), 256):
@@ -190,9 +185,8 @@ def write_pack(
     """Write a pack; the folder appears whole, or not at all, and replaces an older one.
 
     Args:
-        folder: the pack's folder.
-        dataset: name of the dataset.
-        split: train, validation or test.
+        folder: the pack's folder, which is returned.
+        dataset, split: their names, the split train, validation or test.
         classes: class names; labels are indices into them.
         items: (id, label, source or None, image uint8[3, size, size]) and, where it is known, its `Origin`; consumed
             and written one at a time.
@@ -202,9 +196,6 @@ def write_pack(
         left_out: {"name", "reason"} of each sample that is not packed; may grow while the items are consumed.
         about: more to note in `meta.json`; lists in it may grow likewise.
         stream: the keywords of `StreamedImages` for a pack that keeps no pixels.
-
-    Returns:
-        The folder.
 
     Raises:
         DataError: an image has another shape or dtype, a label is out of range, an id comes twice, or the
@@ -236,9 +227,8 @@ def write_pack(
             file.seek(0)
             file.write(_header(len(seen), size))
         if len(seen) + len(left_out) != n:
-            raise DataError(
-                f"{dataset} {split}: of {n} samples announced {len(seen)} came, {len(left_out)} are left out."
-            )
+            said = f"of {n} samples announced {len(seen)} came, {len(left_out)} are left out"
+            raise DataError(f"{dataset} {split}: {said}.")
         if stream is not None:
             (staged / "images.npy").unlink()
         if objects is not None:

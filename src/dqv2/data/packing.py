@@ -1,7 +1,5 @@
 """From a set of images to its packs: decoded once, in parallel, in memory that does not grow with the set."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections import deque
@@ -19,10 +17,8 @@ from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
 from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
-from dqv2.runtime.cores import cores
 from dqv2.runtime.files import atomic_dir, sha256
-
-__all__ = ["pack_set"]
+from dqv2.runtime.memory import cores
 
 ROW_BYTES = 300  # of the manifest, about
 AHEAD = 4  # images a worker that are decoded before they are asked for
@@ -53,11 +49,10 @@ def pack_set(
         dataset: the name to note in the packs.
         storage: "packed", or "streamed" to keep no pixels: every image is decoded once here, so that what cannot be
             read is known, and again whenever it is used.
-        on_bad: what to do about images that cannot be read: "error", or "skip" to leave them out and list them in
-            `meta.json`.
+        on_bad: what to do about images that cannot be read, or have more than `max_pixels`: "error", or "skip" to leave
+            them out and list them in `meta.json`.
         on_duplicate: the same for images whose file is that of one before, in the order train, validation, test: "keep"
             lists them and keeps them.
-        max_pixels: images with more are as bad as those that cannot be read.
         workers: threads that decode; all cores of this process by default.
         progress: whether to show a progress line on stderr.
 
@@ -101,13 +96,8 @@ def pack_set(
             if split == "train":
                 kept.add(sample.label)
             box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
-            yield (
-                sample.id,
-                sample.label,
-                sample.place,
-                decoded.pixels,
-                Origin(digest, decoded.width, decoded.height, box),
-            )
+            origin = Origin(digest, decoded.width, decoded.height, box)
+            yield sample.id, sample.label, sample.place, decoded.pixels, origin
 
     stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None
     with ExitStack() as stack:  # so that the three appear together, and none after an error

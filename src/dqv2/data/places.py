@@ -1,7 +1,5 @@
 """Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
@@ -10,8 +8,8 @@ from typing import Any
 
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
-from dqv2.data.archives import ARCHIVES
-from dqv2.data.layout import has_split, no_test
+from dqv2.data.layout import no_test, table_files
+from dqv2.data.published import ARCHIVES
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant"}
@@ -64,6 +62,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
         if place is None or Path(place).expanduser().is_dir():
             continue
         looked = f"(looked for {Path(place).expanduser().absolute()})"
+        nothing = f"datasets.{name}.path = {place!r}: there is no such folder {looked}."
         if isinstance(block, Published):
             if Path(fetched_of(config, name)[0]).exists():
                 found.append(
@@ -72,18 +71,15 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
                 )
         elif block.kind == "image_folder":
             found.append(
-                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. Put the images there as "
-                "train/CLASS/* and test/CLASS/*, or CLASS/* with the keys validation and test, or change the path."
+                f"{nothing} Put the images there as train/CLASS/* and test/CLASS/*, or CLASS/* with the keys "
+                "validation and test, or change the path."
             )
         elif block.kind == "table":
-            found.append(
-                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. Put the .parquet or .arrow files "
-                "there, or change the path."
-            )
+            found.append(f"{nothing} Put the .parquet or .arrow files there, or change the path.")
         else:
             found.append(
-                f"datasets.{name}.path = {place!r}: there is no such folder {looked}. ImageNet has to be asked for at "
-                "image-net.org: put train/WNID/* and val/WNID/* there, or its archives as they are."
+                f"{nothing} ImageNet has to be asked for at image-net.org: put train/WNID/* and val/WNID/* there, or "
+                "its archives as they are."
             )
     return found
 
@@ -91,10 +87,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
 def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) -> list[str]:
     """One sentence for each of `datasets` that has no image to evaluate on, by its pack or a look at its folder.
 
-    Args:
-        config: the configuration.
-        datasets: the names of the blocks.
-        packs: dataset -> `splits.json` of its pack, for those that will not be packed anew.
+    packs: dataset -> `splits.json` of its pack, for those that will not be packed anew.
     """
     found = []
     for name in datasets:
@@ -104,7 +97,7 @@ def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) 
         elif block.kind not in ("image_folder", "table") or block.test:
             continue
         elif block.kind == "table":
-            has_some = has_split(Path(block.path).expanduser(), "test")
+            has_some = "test" in table_files(Path(block.path).expanduser())
         else:
             has_some = Path(block.path, "test").expanduser().is_dir()
         if not has_some:
@@ -122,11 +115,8 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
     """One sentence for each dataset of a person's own that got or lost files after it was packed.
 
     Snakemake does not look into such a folder. Neither are the files looked at here, which would take minutes for a
-    large set: a folder says itself when a file was added, removed or put in another's place.
-
-    Args:
-        config: the configuration.
-        packs: dataset -> the file of its pack that was written last; one that is not there is passed over.
+    large set: a folder says itself when a file was added, removed or put in another's place. packs: dataset -> the file
+    of its pack that was written last; one that is not there is passed over.
     """
     found = []
     for name, pack in packs.items():

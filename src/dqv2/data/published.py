@@ -4,13 +4,9 @@ The choices of the configuration, the archives to fetch, the readers and the siz
 docs/extend.md says how a set is added.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-__all__ = ["KNOWN_SETS", "SIZES", "Archive", "KnownSet"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class KnownSet:
         kind: of the configuration's datasets.
         about: one sentence.
         reader: `module:function`, imported when it is used: (folder, kind=, and the keys of `options`) -> `ImageSet`.
-        classes, train, test: how many there are, as its authors state them.
+        sizes: classes, training and test images, as its authors state them.
         archive: where it is fetched from; None where each person has to ask for it, and says with `path` where it is.
         variants: the same for a set of several archives; the configuration's `variant` names one, at first the first.
         options: key of the configuration -> (its type, its default), which the reader takes beside the folder.
@@ -52,9 +48,7 @@ class KnownSet:
     kind: str
     about: str
     reader: str
-    classes: int
-    train: int
-    test: int
+    sizes: tuple[int, int, int]
     archive: Archive | None = None
     variants: Mapping[str, Archive] = field(default_factory=dict)
     options: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
@@ -68,11 +62,22 @@ class KnownSet:
         return one | {f"{self.kind}-{variant}": archive for variant, archive in self.variants.items()}
 
 
-_FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas"
-
 # URLs and checksums of CIFAR-10, ImageNette and Food-101 are torchvision's (a test holds them equal); CUB's are
 # CaltechDATA's, record 65de6-vp158; Tiny-ImageNet's site publishes no checksum: this is the one that its users agree
 # on.
+CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a"
+CUB200 = (
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
+    "md5:97eceeb196236b17998738112f37df78",
+)
+FOOD101 = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", "md5:85eeb15f3717b99a5da872d97d918f87"
+TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"
+
+
+def _imagenette(name: str, md5: str) -> Archive:
+    return Archive(f"https://s3.amazonaws.com/fast-ai-imageclas/{name}.tgz", f"md5:{md5}", name)
+
+
 KNOWN_SETS: dict[str, KnownSet] = {
     known.kind: known
     for known in (
@@ -80,30 +85,20 @@ KNOWN_SETS: dict[str, KnownSet] = {
             "imagenet",
             "All classes of ImageNet (ILSVRC 2012), unpacked or as its archives.",
             "dqv2.data.sources.imagenet:load",
-            classes=1000,
-            train=1_281_167,
-            test=50_000,
+            sizes=(1000, 1_281_167, 50_000),
         ),
         KnownSet(
             "imagenet30",
             "The thirty classes of ImageNet that Hendrycks et al. 2019 chose.",
             "dqv2.data.sources.imagenet:load",
-            classes=30,
-            train=39_000,  # at most: 1,300 images a class
-            test=1_500,
+            sizes=(30, 39_000, 1_500),  # at most: 1,300 training images a class
         ),
         KnownSet(
             "cifar10",
             "CIFAR-10. `checksums` are those (MD5) of batches that are not the published ones.",
             "dqv2.data.sources.cifar10:load",
-            classes=10,
-            train=50_000,
-            test=10_000,
-            archive=Archive(
-                "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-                "md5:c58f30108f718f92721af3b95e74349a",
-                "cifar-10-batches-py",
-            ),
+            sizes=(10, 50_000, 10_000),
+            archive=Archive(*CIFAR10, "cifar-10-batches-py"),
             options={"checksums": (dict[str, str], {})},
             streams=False,
         ),
@@ -111,60 +106,45 @@ KNOWN_SETS: dict[str, KnownSet] = {
             "imagenette",
             "ImageNette: full size, or with the shorter side of 320 or 160 pixels.",
             "dqv2.data.sources.imagenette:load",
-            classes=10,
-            train=9_469,
-            test=3_925,
+            sizes=(10, 9_469, 3_925),
             variants={
-                "full": Archive(f"{_FASTAI}/imagenette2.tgz", "md5:fe2fc210e6bb7c5664d602c3cd71e612", "imagenette2"),
-                "320": Archive(
-                    f"{_FASTAI}/imagenette2-320.tgz", "md5:3df6f0d01a2c9592104656642f5e78a3", "imagenette2-320"
-                ),
-                "160": Archive(
-                    f"{_FASTAI}/imagenette2-160.tgz", "md5:e793b78cc4c9e9a4ccc0c1155377a412", "imagenette2-160"
-                ),
+                "full": _imagenette("imagenette2", "fe2fc210e6bb7c5664d602c3cd71e612"),
+                "320": _imagenette("imagenette2-320", "3df6f0d01a2c9592104656642f5e78a3"),
+                "160": _imagenette("imagenette2-160", "e793b78cc4c9e9a4ccc0c1155377a412"),
             },
         ),
         KnownSet(
             "cub200",
             "CUB-200-2011.",
             "dqv2.data.sources.cub200:load",
-            classes=200,
-            train=5_994,
-            test=5_794,
-            archive=Archive(
-                "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
-                "md5:97eceeb196236b17998738112f37df78",
-                "CUB_200_2011",
-            ),
+            sizes=(200, 5_994, 5_794),
+            archive=Archive(*CUB200, "CUB_200_2011"),
             knows_objects=True,
         ),
         KnownSet(
             "food101",
             "Food-101.",
             "dqv2.data.sources.food101:load",
-            classes=101,
-            train=75_750,
-            test=25_250,
-            archive=Archive(
-                "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", "md5:85eeb15f3717b99a5da872d97d918f87", "food-101"
-            ),
+            sizes=(101, 75_750, 25_250),
+            archive=Archive(*FOOD101, "food-101"),
         ),
         KnownSet(
             "tiny_imagenet",
             "Tiny-ImageNet; its val is the test split.",
             "dqv2.data.sources.tiny_imagenet:load",
-            classes=200,
-            train=100_000,
-            test=10_000,
-            archive=Archive(
-                "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-                "md5:90528d7ca1a48142e341f4ef8d21d0de",
-                "tiny-imagenet-200",
-            ),
+            sizes=(200, 100_000, 10_000),
+            archive=Archive(*TINY_IMAGENET, "tiny-imagenet-200"),
             knows_objects=True,
         ),
     )
 }
 
-SIZES = {known.kind: (known.classes, known.train, known.test) for known in KNOWN_SETS.values()}
-"""Kind -> classes, training and test images, as their authors state them."""
+ARCHIVES = {name: archive for known in KNOWN_SETS.values() for name, archive in known.archives.items()}
+
+
+def archive_of(name: str, *, mirror: str | None = None, checksum: str | None = None) -> Archive:
+    """The archive of a set, from another place (`mirror` + its name) or with another checksum where given."""
+    archive = ARCHIVES[name]
+    if mirror:
+        archive = replace(archive, url=f"{mirror.rstrip('/')}/{archive.name}")
+    return replace(archive, checksum=checksum) if checksum else archive

@@ -1,7 +1,5 @@
 """A set of images before it is packed: which samples there are, in which split, and how each is read."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,8 +11,6 @@ import numpy as np
 
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
-
-__all__ = ["SPLITS", "ImageSet", "Sample", "divide_splits", "read_place"]
 
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
@@ -99,10 +95,8 @@ def divide_splits(
         per_class: at most so many images of each class in these splits, drawn at random.
 
     Returns:
-        {"train", "validation", "test"} in this order.
-
-    Raises:
-        DataError: a share or limit makes no sense, or leaves a class without a training image.
+        Train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves a
+        class without a training image.
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)

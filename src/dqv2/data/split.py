@@ -6,23 +6,12 @@ import torch
 
 from dqv2.apportion import largest_remainder
 
-__all__ = ["stratified_split"]
-
 
 def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator) -> list[list[int]]:
-    """Draw disjoint subsets of exactly these sizes, each with the classes in proportion.
+    """Draw disjoint subsets of exactly these sizes, each with the classes in proportion; ascending indices of each.
 
-    Args:
-        labels: N labels, 0 or more.
-        sizes: the subsets' sizes; a later one is drawn from what the earlier ones left, so that a subset does
-            not depend on the sizes after it.
-        generator: source of the choice.
-
-    Returns:
-        For each size the indices of its subset, ascending.
-
-    Raises:
-        ValueError: more items are asked for than there are.
+    labels: N labels, 0 or more. sizes: a later subset is drawn from what the earlier ones left, so that a subset does
+    not depend on the sizes after it. Raises ValueError where more items are asked for than there are.
     """
     if sum(sizes) > len(labels):
         raise ValueError(f"subsets of {list(sizes)} items add up to more than the {len(labels)} there are")

@@ -1,7 +1,5 @@
 """Images that are decoded from their source whenever they are read: for sets too large to be packed."""
 
-from __future__ import annotations
-
 import csv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,23 +9,16 @@ import numpy as np
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, decode
 from dqv2.data.sample import read_place
-from dqv2.runtime.cores import cores
 from dqv2.runtime.files import sha256
-
-__all__ = ["StreamedImages"]
+from dqv2.runtime.memory import cores
 
 
 class StreamedImages:
     """Stands for uint8[N, 3, H, W]; indexing it reads and decodes, and compares each image with its checksum.
 
-    Args:
-        manifest: `manifest.csv` of the pack.
-        shape: (N, 3, H, W).
-        root: the folder that holds the sources.
-        max_pixels: as the pack was checked with.
-
-    Raises (when indexed):
-        DataError: an image is gone or is no longer the one that was packed; the message names it.
+    manifest: `manifest.csv` of the pack. shape: (N, 3, H, W). root: the folder that holds the sources. max_pixels: as
+    the pack was checked with. Indexing raises DataError where an image is gone or is no longer the one that was packed;
+    the message names it.
     """
 
     dtype = np.dtype(np.uint8)

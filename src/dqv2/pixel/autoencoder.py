@@ -1,7 +1,5 @@
 """Masked autoencoders (He et al. 2022): built, read from the formats that they are published in, and put to work."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import re
@@ -14,8 +12,7 @@ from torch.nn.functional import interpolate
 
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
-from dqv2.runtime.files import sha256
-from dqv2.runtime.weights import save_weights
+from dqv2.runtime.files import save_weights, sha256
 
 SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
@@ -33,13 +30,8 @@ class WeightsError(ValueError):
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
     """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
 
-    Args:
-        size: a name of `SIZES`.
-        image_size: pixels a side.
-        grid: patches a side; must divide image_size.
-
-    Raises:
-        ValueError: no such size, or the grid does not divide the image.
+    size: a name of `SIZES`. image_size: pixels a side, which grid, the patches a side, must divide. Raises ValueError
+    where it does not, or there is no such size.
     """
     if size not in SIZES:
         raise ValueError(f"there is no autoencoder of size {size!r}; there are {', '.join(SIZES)}")
@@ -62,8 +54,7 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
 
 def save_autoencoder(path: Any, model: nn.Module) -> None:
     """Weights with what is needed to build the model again."""
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    save_weights(path, {"config": model.config.to_dict(), "state": state})
+    save_weights(path, {"config": model.config.to_dict()}, model)
 
 
 def load_autoencoder(path: str | Path) -> nn.Module:

@@ -1,7 +1,5 @@
 """Grad-CAM++: which places of an image a network's decision rests on."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

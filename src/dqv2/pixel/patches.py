@@ -1,7 +1,5 @@
 """Patches of an image: which are dropped, and what stands in their place."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -48,9 +46,8 @@ def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator)
 def cutmix_images(images: Tensor, share: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
     """CutMix in the place of the autoencoder: a box of another image of the set in every image, fixed once.
 
-    Returns:
-        The images, uint8[N, 3, H, W]; the boxes, bool[N, H, W]; the row of each image's other, int64[N]; the share
-        of the label that stays the image's own, in [0, 1].
+    Returns the images, uint8[N, 3, H, W]; the boxes, bool[N, H, W]; the row of each image's other, int64[N]; the share
+    of the label that stays the image's own, in [0, 1].
     """
     donors = choose_donors(len(images), generator=generator)
     boxes = cutmix_boxes(len(images), images.shape[2], share, generator=generator)

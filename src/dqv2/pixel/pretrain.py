@@ -1,7 +1,5 @@
 """Pre-training a masked autoencoder on the set itself, where no published weights can be had."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.inputs import normalise
+from dqv2.pixel.autoencoder import grid_of
 from dqv2.runtime import stop
 from dqv2.runtime.device import send
 from dqv2.runtime.resume import Resume
@@ -34,12 +33,10 @@ class Pretraining:
 
 
 class Trained(NamedTuple):
-    """What a pre-training ended with."""
+    """Mean loss of the last epoch, a squared error of normalised pixels; seconds, those before a checkpoint too."""
 
     loss: float
-    """Mean loss of the last epoch, a squared error of normalised pixels."""
     seconds: float
-    """Seconds spent, those of a try that was cut off included up to its checkpoint."""
 
 
 def pretrain(
@@ -52,25 +49,17 @@ def pretrain(
     resume: Resume | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Trained:
-    """Train `model` (of `pixel.autoencoder`) in place to draw hidden patches.
+    """Train `model` (of `pixel.autoencoder`) in place, moved to `device`, to draw hidden patches.
 
-    Args:
-        model: on any device; moved to `device`.
-        images: uint8[N, 3, H, W], H the model's image size.
-        hyperparameters: how.
-        seed: what the order, the hidden patches and the flips are drawn from.
-        device: where.
-        resume: where checkpoints go; a training that was cut off goes on and ends in the same weights.
-        checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
-
-    Raises:
-        Stopped: the process was asked to stop; after the step at hand a checkpoint was kept.
-        FloatingPointError: the loss is not a number; says in which epoch and step.
+    images: uint8[N, 3, H, W], H the model's image size. seed: what the order, the hidden patches and the flips are
+    drawn from. resume: where checkpoints go, one at the first step after `checkpoint_seconds`; a training that was cut
+    off goes on and ends in the same weights. Raises Stopped where the process was asked to stop (after the step at hand
+    a checkpoint was kept); FloatingPointError where the loss is not a number, and says in which epoch and step.
     """
     model.to(device).train()
     images = images.to(device)
     model.config.mask_ratio = hyperparameters.mask_ratio
-    patches = (model.config.image_size // model.config.patch_size) ** 2
+    patches = grid_of(model) ** 2
     per_epoch = math.ceil(len(images) / hyperparameters.batch_size)
     total, warm = hyperparameters.epochs * per_epoch, max(1, hyperparameters.epochs * per_epoch // 10)
     learnt = [weight for weight in model.parameters() if weight.requires_grad]

@@ -1,7 +1,5 @@
 """What images cost to store, as encoded files (table 1)."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

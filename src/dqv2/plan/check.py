@@ -16,12 +16,12 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
     Args:
         config: the configuration.
         rows: experiment -> its runs.
-        faults_of: experiment -> what the kinds of its results say.
+        faults_of: experiment -> what the kinds of its results say, each with the key that it is about.
     """
     faults = [
         f"experiments.{name}: {fault}" for name in rows for run, *_ in rows[name] for fault in _faults(config, run)
     ]
-    faults += [f"experiments.{name}: {fault}" for name in rows for fault in faults_of[name]]
+    faults += [f"experiments.{name}.{fault}" for name in rows for fault in faults_of[name]]
     faults += [
         f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
     ]

@@ -48,7 +48,7 @@ class Kind:
         return len(self.rows)
 
     def faults(self) -> Iterator[str]:
-        """What stands in the way of it, besides what is wrong with single runs."""
+        """What stands in the way of it, besides what is wrong with single runs, each with the key first."""
         yield from ()
 
     def made_up(self) -> tuple[DataFrame, set[str]]:
@@ -304,9 +304,9 @@ class Overlap(Kind):
         for run, *_ in self.rows:
             selection = run.selection
             if selection.mask is None:
-                yield f"an overlap needs masks, and mixture {selection.mixture} has none"
+                yield f"overlap: an overlap needs masks, and mixture {selection.mixture} has none"
             elif self.config.datasets[selection.dataset].kind not in KNOWS_OBJECTS:
-                yield f"{selection.dataset} does not know its objects"
+                yield f"overlap: {selection.dataset} does not know its objects"
 
     def made_up(self) -> tuple[DataFrame, set[str]]:
         import pandas as pd

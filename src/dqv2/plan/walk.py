@@ -60,17 +60,20 @@ class Walk:
     def job_making(self, file: str) -> PlannedJob | None:
         """The job that makes a file; None where no stage does."""
         if file not in self._making:
-            below = file.removeprefix(f"{self.root}/")
-            if below.startswith(f"{self.figures}/"):
-                below = below.replace(self.figures, "paper_figures", 1)
-            found = None
-            for each, _, axes in makers(below):
-                axes.pop("figures", None)
-                if each.makes(self, Wildcards(**axes)):
-                    found = PlannedJob(each, tuple(sorted(axes.items())))
-                    break
-            self._making[file] = found
+            self._making[file] = self._find(file)
         return self._making[file]
+
+    def _find(self, file: str) -> PlannedJob | None:
+        below = file.removeprefix(f"{self.root}/")
+        if file.startswith(f"{self.figures}/"):
+            below = file.replace(self.figures, "paper_figures", 1)
+        for each, output, axes in makers(below):
+            if below == file != self.file(each.name, output, axes | {"figures": self.figures}):
+                continue  # of another run
+            axes.pop("figures", None)
+            if axes.get("experiment", "") in ("", *self.rows) and each.makes(self, Wildcards(**axes)):
+                return PlannedJob(each, tuple(sorted(axes.items())))
+        return None
 
     def reads(self, job: PlannedJob) -> dict[str, Any]:
         """What a job reads, by name."""
@@ -81,6 +84,18 @@ class Walk:
     def options(self, job: PlannedJob) -> dict[str, Any]:
         """What a job's result depends on besides what it reads: its rule's params."""
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
+
+    def unknown(self, job: PlannedJob) -> str | None:
+        """What a job's paths name that this plan has not, in a sentence; None where it has all of it."""
+        config, w = self.config, vars(job.w)
+        known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
+        known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
+        for axis, names in known.items():
+            if axis in w and w[axis] not in names:
+                return f"the configuration has no {axis} {w[axis]!r}"
+        if "selection" in w and (w["dataset"], w["selection"]) not in self.selections:
+            return f"no experiment among the targets selects {w['selection']!r} from {w['dataset']}"
+        return None
 
     def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
         """Every job that files need, each with the jobs that it reads, in an order in which they can run."""

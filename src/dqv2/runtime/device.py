@@ -1,7 +1,5 @@
 """The device of a job."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -14,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-__all__ = ["atomic_dir", "atomic_path", "sha256", "write_json", "write_npz"]
 
 
 @contextmanager
@@ -85,6 +84,15 @@ def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
     """Write arrays under their names as .npz, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def save_weights(path: str | os.PathLike[str], about: dict[str, Any], model: Any) -> None:
+    """`about` and the model's `state`, by `torch.save` without the file's own name: same weights, same bytes."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(about | {"state": {key: value.cpu() for key, value in model.state_dict().items()}}, buffer)
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:

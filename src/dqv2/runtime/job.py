@@ -60,6 +60,7 @@ class Job:
         self.log: str = request["log"]
         self.config: dict[str, Any] = request["config"]
         self.seconds: float | None = None
+        self.memory_before = record.memory_now()
 
     @property
     def name(self) -> str:
@@ -151,7 +152,7 @@ class Job:
             from dqv2.runtime.device import describe, peak_memory
 
             found |= {"device": describe(self.device), "device_memory_mb": peak_memory(self.device)}
-        return found | record.used()
+        return found | record.used() | {"memory_before_mb": self.memory_before}
 
 
 def run_job(request: dict[str, Any]) -> int:
@@ -164,6 +165,8 @@ def run_job(request: dict[str, Any]) -> int:
     began = time.perf_counter()
     job = Job(request)
     log_to(job.log)
+    if number := os.environ.get("SLURM_JOB_ID"):
+        logger.info("in the SLURM job %s", number)
     try:
         with stop_signals(), _devices(job):
             _work(job, began)

@@ -5,8 +5,6 @@ kernel lock on a file that stands for the device, in a folder of this machine. T
 process ends, however it ends. Nothing here starts CUDA; a lease must be taken before anything else does.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os
@@ -89,11 +87,7 @@ def _listed_by_the_driver() -> list[Device]:
 
 
 def folder() -> Path:
-    """Where the locks lie: this machine's temporary storage, one folder a user.
-
-    Raises:
-        PermissionError: the folder is somebody else's.
-    """
+    """Where the locks lie: the machine's temporary storage, a folder a user; PermissionError if it is another's."""
     path = Path(tempfile.gettempdir()) / f"dqv2-devices-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():

@@ -1,7 +1,5 @@
 """A job's log: everything to its file, the line that a person follows to the terminal as well."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""The memory that this process can still have. Imports nothing of a network."""
+"""The cores and the memory that this process may use. Imports nothing of a network."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,18 @@ FILES = {
 }
 
 
-def free_memory(groups: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup") -> int:
-    """Bytes that are free: those of the machine, or fewer where a control group limits this process, as a container's
-    or a cluster's job's does.
+def cores() -> int:
+    """How many cores the system, or a cluster's job, gives this process; at least 1."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    Args:
-        groups: the file that says which control groups this process is in; there is none but on Linux.
-        root: where these lie.
+
+def free_memory(groups: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup") -> int:
+    """Bytes that are free: those of the machine, or fewer where a control group (a container's, a job's) sets a limit.
+
+    groups: the file that says which control groups this process is in; there is none but on Linux. root: where these
+    lie.
     """
     return min([psutil.virtual_memory().available, *_rooms(Path(groups), Path(root))])
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import xxhash
 
 from dqv2.stages import record_of
@@ -61,7 +62,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def checksums_of(files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Name -> for each file its path, its checksum, and the digest of the record of the job that made it.
 
-    The checksum is what the record says; of a file that no record knows it is computed.
+    The checksum is what the record says; of a file that no record knows, or that is newer than its record, it is
+    computed.
     """
     return {
         name: [_known(file) for file in ([found] if isinstance(found, str) else found)] for name, found in files.items()
@@ -73,6 +75,8 @@ def _known(file: str) -> dict[str, Any]:
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
     kept = read(beside)["outputs"].get(file)
+    if Path(file).stat().st_mtime > beside.stat().st_mtime:  # somebody's hand was on it
+        kept = None
     return {"file": file, "checksum": kept or checksum(file), "record": checksum(beside)}
 
 
@@ -100,6 +104,11 @@ def written(outputs: dict[str, Any]) -> dict[str, str]:
     return {file: checksum(file) for name, file in outputs.items() if name != "record"}
 
 
+def memory_now() -> float:
+    """The memory of this process, in MB: of a job that is about to begin it is libraries, which others may share."""
+    return round(psutil.Process().memory_info().rss / 1e6, 1)
+
+
 def used() -> dict[str, float]:
     """What this process and those that it started took: CPU seconds, and the largest memory of one in MB."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -114,6 +123,11 @@ def used() -> dict[str, float]:
 def versions() -> dict[str, str]:
     """Of Python and the libraries that results may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def note_commit() -> None:
+    """Ask git once for all jobs that this process starts."""
+    os.environ["DQV2_COMMIT"] = commit() or ""
 
 
 @cache

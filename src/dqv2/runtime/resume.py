@@ -20,11 +20,9 @@ from dqv2.runtime.files import atomic_path, sha256, write_json
 
 
 class Resume:
-    """The resume state of one training.
+    """The resume state of one training, in a folder that is made when there is something to keep.
 
-    Args:
-        folder: where it is kept; made when there is something to keep.
-        depends_on: everything that the result depends on, as builtins.
+    depends_on: everything that the result depends on, as builtins.
     """
 
     def __init__(self, folder: Path, depends_on: dict[str, Any]):

@@ -1,7 +1,5 @@
 """Random generators, each for one purpose, so that no draw of one stage shifts those of another."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Asked to stop (SIGTERM of a scheduler that preempts, Ctrl-C): a checkpoint first, then the end."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,8 +48,7 @@ def stop_signals() -> Iterator[None]:
 def deferred() -> Iterator[None]:
     """Within, a signal is only noted: the code looks at `asked` where it can leave whole state behind.
 
-    Raises:
-        Stopped: on leaving, where a signal came after the last look.
+    Raises Stopped on leaving, where a signal came after the last look.
     """
     _state.deferred += 1
     try:

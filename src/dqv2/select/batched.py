@@ -3,15 +3,13 @@
 Equal to `greedy.greedy_ranks` class by class, and tested against it on the CPU, where the same code runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from dqv2.select.greedy import tolerance
-from dqv2.select.similarity import Features, GradientFeatures, take, unit_factors
+from dqv2.select.similarity import Features, take, unit_factors
 
 # Steps in one CUDA graph: one launch instead of some ten kernels' a step. Steps beyond a budget change nothing.
 _GRAPH_STEPS = 16
@@ -50,13 +48,6 @@ def groups(sizes: Sequence[int], widths: Sequence[int], max_bytes: int) -> Itera
         group.append(c)
     if group:
         yield group
-
-
-def widths_of(features: Tensor | GradientFeatures) -> tuple[int, ...]:
-    """Columns of each factor that `unit_factors` makes."""
-    if isinstance(features, Tensor):
-        return (features.shape[1],)
-    return features.residual.shape[1], features.embedding.shape[1] + 1
 
 
 def _gram(features: Features, classes: Sequence[Tensor]) -> tuple[Tensor, int]:

@@ -1,7 +1,5 @@
 """What a selector is given: the images of a pool, by their labels and by what networks say of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +10,6 @@ from torch import Tensor
 from dqv2.select.baselines.scores import el2n_scores, grand_scores, uncertainty_scores
 from dqv2.select.coreset import Pool
 from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last_layer_residual
-
-__all__ = ["Candidates", "PoolRows", "features_by_name", "scores_by_name"]
 
 
 class PoolRows:
@@ -52,12 +48,9 @@ def features_by_name(
 ) -> Features:
     """What a selector compares images by.
 
-    Args:
-        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
-            "gradient_dq" (the same with DQ's softmax before the loss).
-        embedding: float[M, E]. Rows that are read as they are indexed give features that are made class by class.
-        logits: float[M, C], for the gradients.
-        labels: int64[M].
+    name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
+    "gradient_dq" (the same with DQ's softmax before the loss). embedding: float[M, E]; rows that are read as they are
+    indexed give features that are made class by class. logits: float[M, C], for the gradients. labels: int64[M].
     """
     if isinstance(embedding, PoolRows):
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from dqv2.data import Pack
+from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
-
-if TYPE_CHECKING:
-    from dqv2.data import Pack
-    from dqv2.semantic.recipe import Recipe
+from dqv2.semantic.recipe import Recipe
 
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 
@@ -51,39 +49,25 @@ class Pool:
 def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) -> Pool:
     """A share of the originals and a share of the Tobias images, each drawn at random (paper, section 3.4, step 2).
 
-    Args:
-        n: training images; each has one Tobias image.
-        originals, tobias: shares in [0, 1]; round(share * n) images are taken.
-        generator: draws which.
-
-    Returns:
-        The pool, originals first, each part in ascending order.
+    n: training images, each with one Tobias image. originals, tobias: shares in [0, 1], of which round(share * n)
+    images are taken. The pool has the originals first, each part in ascending order.
     """
-    for name, share in (("originals", originals), ("tobias", tobias)):
+    shares = {"originals": originals, "tobias": tobias}
+    for name, share in shares.items():
         if share > 0 and round(share * n) == 0:
             raise ValueError(f"the mixture's share of {name}, {share:g}, is not one of {n} images: raise it")
-    parts = [
-        torch.randperm(n, generator=generator)[: round(share * n)].sort().values.numpy()
-        for share in (originals, tobias)
-    ]
+    counts = (round(share * n) for share in shares.values())
+    parts = [torch.randperm(n, generator=generator)[:count].sort().values.numpy() for count in counts]
     rows = np.concatenate(parts)
     kind = np.arange(len(rows)) >= len(parts[0])
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
 
 
 def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", generator: torch.Generator) -> Pool:
-    """The coreset: exactly `count` images.
+    """The coreset: exactly `count` images of the pool.
 
-    Args:
-        pool: what to draw from.
-        labels: int64[N] of the originals.
-        count: images.
-        sampler: "bins" (the same share of every bin), "adaptive" (shares by the bins' importance), "strata" (an equal
-            part of every stratum), "rank" (the first of every class).
-        generator: draws; ranks need none.
-
-    Raises:
-        ValueError: the pool holds fewer, or there is no such sampler.
+    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. Raises
+    ValueError where the pool holds fewer, or there is no such sampler.
     """
     if count > len(pool):
         raise ValueError(
@@ -167,8 +151,12 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
     ids, kinds, _, bins, ranks, weights = zip(*table, strict=True) if table else ((),) * 6
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
+    try:
+        rows = pack.index(list(ids))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     return Pool(
-        np.asarray(pack.index(list(ids)), np.int64),
+        np.asarray(rows, np.int64),
         np.array([kind == "tobias" for kind in kinds], bool),
         np.array(bins, np.int64),
         np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),

@@ -1,7 +1,5 @@
 """A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import platform
@@ -22,8 +20,6 @@ from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 from dqv2.select.coreset import Pool
 from dqv2.semantic.recipe import Recipe
-
-__all__ = ["coreset_files", "export_coreset"]
 
 COLUMNS = ("id", "path", "class", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
@@ -51,8 +47,7 @@ def export_coreset(
 
     Args:
         folder: to write; an older one is replaced.
-        coreset: what to export.
-        pack: what its rows are of.
+        coreset, pack: what to export, and what its rows are of.
         recipe: of the Tobias images; None where there are none.
         source: the folder of the set's files; None where it has none.
         redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.
@@ -113,13 +108,9 @@ def export_coreset(
 def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) -> list[tuple[Path, str]]:
     """The originals that an `ids.csv` names: (file, class) of each row of kind original, in its order.
 
-    Args:
-        ids: `ids.csv` of a coreset.
-        source: the set's folder, wherever it lies now and in whatever order its files are listed.
-        check: compare each file with its checksum.
-
-    Raises:
-        DataError: a file is not there, or is another one; the message counts them and names the first.
+    source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each file
+    with its checksum. Raises DataError where a file is not there, or is another one; it counts them and names the
+    first.
     """
     found, faults = [], []
     with Path(ids).open(newline="", encoding="utf-8") as file:

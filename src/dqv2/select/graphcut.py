@@ -4,8 +4,6 @@ Source: Zhou et al. 2023, Dataset Quantization (section 3.2 and its published co
 GraphCut.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Sequence
@@ -16,21 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.select.batched import batched_ranks, group_bytes, groups, widths_of
+from dqv2.select.batched import batched_ranks, group_bytes, groups
 from dqv2.select.greedy import greedy_ranks
-from dqv2.select.similarity import Features, check_features, cosine, device_of, take, torch_threads
+from dqv2.select.similarity import Features, check_features, cosine, device_of, factors_of, take, torch_threads
 
 MAX_BYTES = 4 * 2**30
 """Most memory for the similarity matrices held at once; a class above it has its rows computed as they are needed."""
 
 
 def graphcut_bins(
-    features: Features,
-    labels: Tensor | None = None,
-    *,
-    n_bins: int = 10,
-    lam: float = 1.0,
-    max_bytes: int = MAX_BYTES,
+    features: Features, labels: Tensor | None = None, *, n_bins: int = 10, lam: float = 1.0, max_bytes: int = MAX_BYTES
 ) -> Tensor:
     """Divide the items into bins by GraphCut, exactly as DQ does: int64[N], bin 0 is chosen first.
 
@@ -149,7 +142,7 @@ def _ranks_in_groups(
     max_bytes: int,
 ) -> list[int]:
     """Write the ranks of the classes that fit into max_bytes, group by group; return the other classes."""
-    widths = widths_of(take(features, classes[0][:1]))
+    widths = [factor.shape[1] for factor in factors_of(take(features, classes[0][:1]))]
     small = [c for c, members in enumerate(classes) if group_bytes([len(members)], widths) <= max_bytes]
     for group in groups([len(classes[c]) for c in small], widths, max_bytes):
         members = [classes[small[k]] for k in group]

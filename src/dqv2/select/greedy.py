@@ -1,7 +1,5 @@
 """The greedy steps of GraphCut, one class at a time on the host; `batched` does many classes at once on a GPU."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

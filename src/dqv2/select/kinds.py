@@ -1,6 +1,7 @@
-"""The selectors of `dqv2.select.table` as functions of one form: candidates and keys in, int64[M] out."""
+"""The selectors of `dqv2.select.table` as functions of one form: candidates and keys in, int64[M] out.
 
-from __future__ import annotations
+The first line of each docstring stands in the docs' table.
+"""
 
 import numpy as np
 import torch
@@ -16,67 +17,70 @@ from dqv2.select.graphcut import graphcut_bins, graphcut_order
 
 
 def one_bin(images: Candidates) -> Tensor:
-    """All images in bin 0."""
+    """Leaves all images in one bin (the control of the paper)."""
     return torch.zeros(len(images), dtype=torch.int64)
 
 
 def graphcut(images: Candidates, *, lam: float, features: str) -> Tensor:
-    """Ranks by `graphcut_order`."""
+    """Ranks greedily by GraphCut gains (Iyer et al. 2021; DeepCore, Guo et al. 2022)."""
     return graphcut_order(images.features(features), images.labels, lam=lam)
 
 
 def graphcut_into_bins(images: Candidates, *, n_bins: int, lam: float, features: str) -> Tensor:
-    """Bins by `graphcut_bins`."""
+    """Fills bin after bin by GraphCut gains, as DQ does (Zhou et al. 2023, Dataset Quantization)."""
     return graphcut_bins(images.features(features), images.labels, n_bins=n_bins, lam=lam)
 
 
 def at_random(images: Candidates, *, n_bins: int) -> Tensor:
-    """Bins by `random_bins`."""
+    """Divides at random (DQ_V2, table 3)."""
     return random_bins(len(images), n_bins=n_bins, generator=images.generator, labels=images.labels)
 
 
 def in_turn(images: Candidates, *, n_bins: int) -> Tensor:
-    """Bins by `uniform_bins`."""
+    """Deals the images over the bins in turn (DQ_V2, table 3)."""
     return uniform_bins(len(images), n_bins=n_bins, labels=images.labels)
 
 
 def by_quantiles(images: Candidates, *, n_bins: int, score: str) -> Tensor:
-    """Bins by `score_bins`, of a score of the pass."""
+    """Divides by quantiles of a score of one pass (DQ_V2, table 3, EarlyTrain)."""
     return score_bins(images.score(score), images.labels, n_bins=n_bins)
 
 
 def by_score(images: Candidates, *, score: str) -> Tensor:
-    """Ranks by `rank_by_score`, of the mean score that the candidates bring."""
+    """Ranks by a score, the highest first (Paul et al. 2021; Toneva et al. 2019; Coleman et al. 2020)."""
     return rank_by_score(images.scores)
 
 
 def into_strata(images: Candidates, *, score: str, n_strata: int, prune_hardest: float) -> Tensor:
-    """Strata by `ccs_strata`, of the mean score that the candidates bring."""
+    """Drops the hardest images and cuts the range of a score into strata (Zheng et al. 2023, CCS)."""
     return ccs_strata(images.scores, n_strata=n_strata, prune_hardest=prune_hardest)
 
 
 def herding(images: Candidates, *, features: str) -> Tensor:
-    """Ranks by `herding_order`."""
+    """Keeps the mean of the chosen near the class mean (Welling 2009; Chen et al. 2010)."""
     return herding_order(images.features(features), images.labels)
 
 
 def k_center(images: Candidates, *, features: str) -> Tensor:
-    """Ranks by `k_center_order`."""
+    """Takes the image farthest from those chosen (Sener & Savarese 2018)."""
     return k_center_order(images.features(features), images.labels)
 
 
 def craig(images: Candidates, *, features: str) -> Tensor:
-    """Ranks by `craig_order`."""
+    """Covers the class by facility location (Mirzasoleiman et al. 2020, CRAIG)."""
     return craig_order(images.features(features), images.labels)
 
 
 def gradmatch(images: Candidates, *, features: str) -> Tensor:
-    """Ranks by `gradmatch_order`."""
+    """Matches the class's mean by orthogonal pursuit (Killamsetty et al. 2021, GRAD-MATCH)."""
     return gradmatch_order(images.features(features), images.labels)
 
 
 def importance_of_bins(images: Candidates, bins: Tensor, *, n_bins: int, lam: float, features: str) -> Tensor:
-    """ADQ's importance of each image's bin: float64[M]; bins that DQ's sizes leave empty do not count."""
+    """Bins of higher importance give more (Li et al. 2025, Adaptive Dataset Quantization).
+
+    Returns the importance of each image's bin, float64[M]; bins that DQ's sizes leave empty do not count.
+    """
     parts = np.array_split(np.arange(len(images)), max(1, len(images) // 1024))
     texture = torch.cat([texture_levels(images.pixels(part)) for part in parts])
     bins = bins.unique(return_inverse=True)[1]

@@ -1,7 +1,5 @@
 """Published coresets: a list of ids with its checksum, used in place of a selection."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path
@@ -14,19 +12,11 @@ from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import logger
 from dqv2.select.coreset import Pool
 
-__all__ = ["fetch_ids", "published_coreset"]
-
 
 def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
-    """Bring a published list of ids to `path`.
+    """Bring a published list of ids, at an http(s) address or in a file, to `path`.
 
-    Args:
-        manifest: an http(s) address, or a file.
-        sha256: of the list, as published.
-        path: where to.
-
-    Raises:
-        DataError: it cannot be had, or is another file than the one published.
+    Raises DataError where it cannot be had, or is another file than the one whose checksum was published.
     """
     path = Path(path)
     if manifest.startswith(("http://", "https://")):
@@ -46,15 +36,10 @@ def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
 def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     """The coreset that a published list names.
 
-    Args:
-        path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class and kind are read where they
-            are), or one id a line.
-        pack: the training images.
-        keep: the keep ratio that it is taken for.
-
-    Raises:
-        DataError: it is more than 2 % off the keep ratio, an id is unknown or comes twice, a class differs, or the list
-            holds Tobias images, which ids alone do not tell.
+    path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class and kind are read where they are),
+    or one id a line. pack: the training images. keep: the keep ratio that it is taken for. Raises DataError where it is
+    more than 2 % off that, an id is unknown or comes twice, a class differs, or the list holds Tobias images, which ids
+    alone do not tell.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

@@ -3,8 +3,6 @@
 Draws are made on the generator's device, so a CPU generator gives the same coreset wherever the data lie.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 

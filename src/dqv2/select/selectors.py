@@ -1,24 +1,20 @@
 """Selectors by name: bins to draw shares of, or ranks to take the first of, from features, logits and labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dqv2.data import Pack
 from dqv2.declared import load
 from dqv2.select.candidates import Candidates, PoolRows, features_by_name, scores_by_name
 from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.scores import Scores
 from dqv2.select.table import KEYS, SELECTORS, Kind
-
-if TYPE_CHECKING:
-    from dqv2.data import Pack
-    from dqv2.semantic.recipe import Recipe
+from dqv2.semantic.recipe import Recipe
 
 __all__ = ["BY_CLASS", "PoolRows", "apply_selector", "divide", "features_by_name", "scores_by_name"]
 
@@ -38,21 +34,10 @@ def apply_selector(
 ) -> tuple[str, Tensor]:
     """Divide or rank M images, class by class (ccs: over all classes, as its source has it).
 
-    Args:
-        kind: a kind of `dqv2.select.table`, but "published".
-        labels: int64[M].
-        embedding, logits: float[M, E] and float[M, C] of one network, for kinds in `BY_CLASS` also as `PoolRows`; what
-            the kind does not read may be None.
-        scores: float64[M], the named `score` as a mean over several trainings, for score and ccs.
-        generator: for random bins.
-        keys: n_bins, lam, features, score, n_strata, prune_hardest, as in the configuration; those that the kind does
-            not take are passed over.
-
-    Returns:
-        ("bin", int64[M], -1: left out) or ("rank", int64[M], 0 is kept first).
-
-    Raises:
-        ValueError: there is no such kind or key, or what the kind reads is not there or not finite.
+    kind: of `dqv2.select.table`, but "published". The fields of `Candidates`; what the kind does not read may be None,
+    and for kinds in `BY_CLASS` features may be `PoolRows`. keys: as in the configuration; those that the kind does not
+    take are passed over. Returns ("bin", int64[M], -1: left out) or ("rank", int64[M], 0 is kept first). Raises
+    ValueError where there is no such kind or key, or what the kind reads is not there or not finite.
     """
     chosen, taken = _kind_and_keys(kind, keys)
     return chosen.gives, load(chosen.function)(Candidates(labels, embedding, logits, scores, None, generator), **taken)
@@ -84,14 +69,10 @@ def divide(
         scores: of the originals, for score and ccs.
         recipe: of the Tobias images, for a selector that looks at the images themselves.
         generator: for a selector that draws.
-        kind, options: the selector, as `apply_selector` takes it; `n_bins` is for a pool of N images. "random" leaves
-            the pool as one bin.
+        kind, options: as `apply_selector` takes them; `n_bins` is for a pool of N images.
 
     Returns:
-        The pool with bins (-1: left out) or ranks.
-
-    Raises:
-        ValueError: as `apply_selector`.
+        The pool with bins (-1: left out) or ranks; raises ValueError as `apply_selector`.
     """
     if "n_bins" in options:
         options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))

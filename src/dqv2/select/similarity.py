@@ -4,8 +4,6 @@ GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are compared within on
 constant 0.5 adds the same amount to every candidate, so cosines are all that is computed here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +120,16 @@ def check_features(features: Features, index: Tensor | None = None) -> int:
     return len(values)
 
 
+def check_finite(features: Tensor | GradientFeatures, name: str = "features") -> int:
+    """Number of items; ValueError for NaN or infinite values. A zero row is an item like others here."""
+    if isinstance(features, GradientFeatures):
+        check_finite(features.residual, "residual")
+        return check_finite(features.embedding, "embedding")
+    check_matrix(features, name)
+    refuse_rows(~features.isfinite().all(1), name, "NaN or infinite values")
+    return len(features)
+
+
 def _largest(values: Tensor) -> Tensor:
     return torch.maximum(values.amax(1), -values.amin(1))
 
@@ -231,13 +239,18 @@ def cosine(features: Features, index: Tensor | None = None, *, threads: int | No
     return Cosine(unit_factors(features), threads)
 
 
-def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
-    """The factors of a `Cosine`: float64[N, D], or of gradients float64[N, C] and float64[N, E + 1]; new memory."""
+def factors_of(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
+    """What inner products are products of: [N, D], or of gradients [N, C] and [N, E + 1]."""
     if isinstance(features, Tensor):
-        return (_unit_rows(features),)
-    # |g|² = |b|²·(1 + |e|²): the bias gradient is one more embedding column of ones.
+        return (features,)
+    # ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩): the bias gradient is one more embedding column of ones.
     embedding = features.embedding
-    return _unit_rows(features.residual), _unit_rows(torch.cat([embedding.new_ones(len(embedding), 1), embedding], 1))
+    return features.residual, torch.cat([embedding.new_ones(len(embedding), 1), embedding], 1)
+
+
+def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
+    """The factors of a `Cosine`, rows of length 1 in float64; new memory."""
+    return tuple(_unit_rows(factor) for factor in factors_of(features))
 
 
 def _unit_rows(values: Tensor) -> Tensor:

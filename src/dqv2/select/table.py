@@ -1,17 +1,13 @@
 """The kinds of selectors: what each reads, how a coreset is drawn from it, which function it is. Imports no torch.
 
 The choices and checks of the configuration, the dispatch, the docs and a test suite that all kinds pass come from
-`SELECTORS`. docs/extend.md says how a kind is added.
+`SELECTORS`; what a kind does says its function's docstring. docs/extend.md says how a kind is added.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from dqv2.declared import markdown
-
-__all__ = ["FEATURES", "KEYS", "SAMPLERS", "SCORES", "SELECTORS", "Kind", "Sampler", "as_markdown", "kinds_with"]
+from dqv2.declared import by_name, markdown, what_it_does
 
 FEATURES = ("embedding", "gradient", "gradient_dq")
 """What images may be compared by."""
@@ -46,14 +42,14 @@ class Sampler:
     """
 
     what: str
-    draws: bool
-    shares: bool
+    draws: bool = True
+    shares: bool = False
 
 
 SAMPLERS = {
-    "bins": Sampler("the same share of every bin", draws=True, shares=True),
-    "adaptive": Sampler("from every bin by its size and importance", draws=True, shares=False),
-    "strata": Sampler("the same number from every stratum", draws=True, shares=False),
+    "bins": Sampler("the same share of every bin", shares=True),
+    "adaptive": Sampler("from every bin by its size and importance"),
+    "strata": Sampler("the same number from every stratum"),
     "rank": Sampler("the first of every class", draws=False, shares=True),
 }
 
@@ -66,191 +62,70 @@ class Kind:
         name: the `kind` of the configuration's selectors.
         function: `module:function`, imported when it is used. It takes `Candidates` and, by their names, the `keys`,
             and returns int64[M]: the bin of each image (-1: left out), or its rank (0 is kept first).
-        gives: "bin" or "rank"; "list" for a coreset that is read from a file, whose function is another.
         sampler: how a coreset is drawn from it, of `SAMPLERS`.
-        what: what it does, one line.
-        source: where it comes from.
         reads: of features (a network's embedding; its logits too where `features` compares gradients), logits, scores
-            (means over several trainings) and pixels.
+            (means over several trainings, which are known of originals alone) and pixels.
         keys: those of `KEYS` that its result depends on.
-        scores: the choices for `score`.
         by_class: whether it needs the features only class by class, so that they need not all fit into memory.
         draws: whether the division draws at random.
-        originals_only: whether it can choose from originals alone, not from Tobias images.
         importance: `module:function` of the importance of each image's bin, float64[M], from `Candidates`, the bins
             and the keys; for the sampler adaptive.
-        depends_on_order: why another order of the images gives another result, where it does.
+        depends_on_order: whether another order of the images gives another result.
     """
 
     name: str
     function: str
-    gives: Literal["bin", "rank", "list"]
     sampler: str
-    what: str
-    source: str
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    scores: tuple[str, ...] = ()
     by_class: bool = False
     draws: bool = False
-    originals_only: bool = False
     importance: str | None = None
-    depends_on_order: str = ""
+    depends_on_order: bool = False
+
+    @property
+    def gives(self) -> str:
+        """ "bin" or "rank"; "list" for a coreset that is read from a file, whose function is another."""
+        return "list" if "manifest" in self.keys else "rank" if self.sampler == "rank" else "bin"
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The choices for `score`."""
+        return SCORES if "scores" in self.reads else OF_A_PASS if "score" in self.keys else ()
+
+    @property
+    def originals_only(self) -> bool:
+        """Whether it can choose from originals alone, not from Tobias images."""
+        return "scores" in self.reads or self.gives == "list"
 
 
-SELECTORS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
-            "random",
-            "dqv2.select.kinds:one_bin",
-            gives="bin",
-            sampler="bins",
-            what="leaves all images in one bin",
-            source="the control of the paper",
-        ),
-        Kind(
-            "graphcut",
-            "dqv2.select.kinds:graphcut",
-            gives="rank",
-            sampler="rank",
-            what="ranks greedily by GraphCut gains",
-            source="Iyer et al. 2021; DeepCore (Guo et al. 2022)",
-            reads=("features",),
-            keys=("lam", "features"),
-            by_class=True,
-        ),
-        Kind(
-            "graphcut_bins",
-            "dqv2.select.kinds:graphcut_into_bins",
-            gives="bin",
-            sampler="bins",
-            what="fills bin after bin by GraphCut gains, as DQ does",
-            source="Zhou et al. 2023, Dataset Quantization",
-            reads=("features",),
-            keys=("n_bins", "lam", "features"),
-            by_class=True,
-        ),
-        Kind(
-            "random_bins",
-            "dqv2.select.kinds:at_random",
-            gives="bin",
-            sampler="bins",
-            what="divides at random",
-            source="DQ_V2, table 3",
-            keys=("n_bins",),
-            draws=True,
-        ),
-        Kind(
-            "uniform_bins",
-            "dqv2.select.kinds:in_turn",
-            gives="bin",
-            sampler="bins",
-            what="deals the images over the bins in turn",
-            source="DQ_V2, table 3",
-            keys=("n_bins",),
-            depends_on_order="images are dealt in their order",
-        ),
-        Kind(
-            "score_bins",
-            "dqv2.select.kinds:by_quantiles",
-            gives="bin",
-            sampler="bins",
-            what="divides by quantiles of a score of one pass",
-            source="DQ_V2, table 3 (EarlyTrain)",
-            reads=("features", "logits"),
-            keys=("n_bins", "score"),
-            scores=OF_A_PASS,
-        ),
-        Kind(
-            "adaptive_bins",
-            "dqv2.select.kinds:graphcut_into_bins",
-            gives="bin",
-            sampler="adaptive",
-            what="DQ's bins, of which the important ones give more",
-            source="Li et al. 2025, Adaptive Dataset Quantization",
-            reads=("features", "pixels"),
-            keys=("n_bins", "lam", "features"),
-            by_class=True,
-            importance="dqv2.select.kinds:importance_of_bins",
-        ),
-        Kind(
-            "score",
-            "dqv2.select.kinds:by_score",
-            gives="rank",
-            sampler="rank",
-            what="ranks by a score, the highest first",
-            source="Paul et al. 2021; Toneva et al. 2019; Coleman et al. 2020",
-            reads=("scores",),
-            keys=("score",),
-            scores=SCORES,
-            originals_only=True,
-        ),
-        Kind(
-            "ccs",
-            "dqv2.select.kinds:into_strata",
-            gives="bin",
-            sampler="strata",
-            what="drops the hardest images and cuts the range of a score into strata",
-            source="Zheng et al. 2023, Coverage-centric Coreset Selection",
-            reads=("scores",),
-            keys=("score", "n_strata", "prune_hardest"),
-            scores=SCORES,
-            originals_only=True,
-        ),
-        Kind(
-            "herding",
-            "dqv2.select.kinds:herding",
-            gives="rank",
-            sampler="rank",
-            what="keeps the mean of the chosen near the class mean",
-            source="Welling 2009; Chen et al. 2010",
-            reads=("features",),
-            keys=("features",),
-        ),
-        Kind(
-            "k_center",
-            "dqv2.select.kinds:k_center",
-            gives="rank",
-            sampler="rank",
-            what="takes the image farthest from those chosen",
-            source="Sener & Savarese 2018",
-            reads=("features",),
-            keys=("features",),
-        ),
-        Kind(
-            "craig",
-            "dqv2.select.kinds:craig",
-            gives="rank",
-            sampler="rank",
-            what="covers the class by facility location",
-            source="Mirzasoleiman et al. 2020, CRAIG",
-            reads=("features",),
-            keys=("features",),
-            depends_on_order="either of two images that are nearest to each other gains the same: the first is taken",
-        ),
-        Kind(
-            "gradmatch",
-            "dqv2.select.kinds:gradmatch",
-            gives="rank",
-            sampler="rank",
-            what="matches the class's mean by orthogonal pursuit",
-            source="Killamsetty et al. 2021, GRAD-MATCH",
-            reads=("features",),
-            keys=("features",),
-        ),
-        Kind(
-            "published",
-            "dqv2.select.published:published_coreset",
-            gives="list",
-            sampler="rank",
-            what="takes a list of ids that was published",
-            source="its `manifest`",
-            keys=("manifest", "sha256"),
-            originals_only=True,
-        ),
-    )
-}
+_DQ = ("n_bins", "lam", "features")
+
+SELECTORS = by_name(
+    Kind("random", "dqv2.select.kinds:one_bin", "bins"),
+    Kind("graphcut", "dqv2.select.kinds:graphcut", "rank", ("features",), ("lam", "features"), by_class=True),
+    Kind("graphcut_bins", "dqv2.select.kinds:graphcut_into_bins", "bins", ("features",), _DQ, by_class=True),
+    Kind("random_bins", "dqv2.select.kinds:at_random", "bins", keys=("n_bins",), draws=True),
+    Kind("uniform_bins", "dqv2.select.kinds:in_turn", "bins", keys=("n_bins",), depends_on_order=True),
+    Kind("score_bins", "dqv2.select.kinds:by_quantiles", "bins", ("features", "logits"), ("n_bins", "score")),
+    Kind(
+        "adaptive_bins",
+        "dqv2.select.kinds:graphcut_into_bins",
+        "adaptive",
+        ("features", "pixels"),
+        _DQ,
+        by_class=True,
+        importance="dqv2.select.kinds:importance_of_bins",
+    ),
+    Kind("score", "dqv2.select.kinds:by_score", "rank", ("scores",), ("score",)),
+    Kind("ccs", "dqv2.select.kinds:into_strata", "strata", ("scores",), ("score", "n_strata", "prune_hardest")),
+    Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",)),
+    Kind("k_center", "dqv2.select.kinds:k_center", "rank", ("features",), ("features",)),
+    # Either of two images that are nearest to each other gains the same, and the first is taken
+    Kind("craig", "dqv2.select.kinds:craig", "rank", ("features",), ("features",), depends_on_order=True),
+    Kind("gradmatch", "dqv2.select.kinds:gradmatch", "rank", ("features",), ("features",)),
+    Kind("published", "dqv2.select.published:published_coreset", "rank", keys=("manifest", "sha256")),
+)
 
 
 def kinds_with(key: str) -> list[str]:
@@ -262,8 +137,8 @@ def as_markdown() -> str:
     """The table for the docs."""
     rows = []
     for kind in SELECTORS.values():
+        what = ". ".join(what_it_does(place) for place in (kind.function, kind.importance) if place)
         drawn = "the list itself" if kind.gives == "list" else SAMPLERS[kind.sampler].what
         keys = ", ".join(f"`{key}`" for key in kind.keys)
-        reads = ", ".join(kind.reads) or "nothing"
-        rows.append([f"`{kind.name}`", kind.what, drawn, reads, keys or "none", kind.source])
-    return markdown(["`kind`", "what it does", "what is drawn", "what it reads", "keys", "source"], rows)
+        rows.append([f"`{kind.name}`", what, drawn, ", ".join(kind.reads) or "nothing", keys or "none"])
+    return markdown(["`kind`", "what it does", "what is drawn", "what it reads", "keys"], rows)

@@ -1,7 +1,5 @@
 """Background replacement: images whose background cells come from a donor image (DQ_V2, appendix A)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Foreground masks from saliency maps, control saliencies without a network, overlap with true objects."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -32,14 +32,9 @@ class Recipe:
         return (self.cells < 0).reshape(-1, side, side)
 
     def images(self, originals: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Compose the Tobias images of some rows.
+        """Compose the Tobias images of the rows int64[K]: uint8[K, 3, H, W].
 
-        Args:
-            originals: uint8[N, 3, H, W]; a memory map will do, only the rows and their donors are read.
-            rows: int64[K].
-
-        Returns:
-            uint8[K, 3, H, W].
+        originals: uint8[N, 3, H, W]; a memory map will do, only the rows and their donors are read.
         """
         own, donor = (torch.from_numpy(np.array(originals[i])) for i in (rows, self.donors[rows]))
         return compose(own, donor, torch.from_numpy(self.cells[rows].astype(np.int64))).numpy()
@@ -82,9 +77,7 @@ class RecipeImages:
 def make_recipe(masks: torch.Tensor, *, generator: torch.Generator) -> Recipe:
     """Donors of any class for every image, their background cells in random order (Cao & Wu 2022).
 
-    Args:
-        masks: bool[N, s, s], the foreground of each image.
-        generator: draws donors and orders.
+    masks: bool[N, s, s], the foreground of each image. The generator draws donors and orders.
     """
     donors = choose_donors(len(masks), generator=generator)
     cells = tobias_cells(masks, donors, generator=generator)

@@ -1,7 +1,5 @@
 """Saliency maps of a CNN: the channel sum of its last feature map (Tobias; DQ_V2, section 4, step 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager

@@ -36,6 +36,7 @@ class Stage:
     """
 
     name: ClassVar[str]
+    log: ClassVar[str]
     title: ClassVar[str]
     version: ClassVar[int] = 1
     writes: ClassVar[dict[str, str]]
@@ -50,6 +51,8 @@ class Stage:
         cls.name = cls.__module__.rpartition(".")[2]
         first = next(iter(cls.writes.values()))
         cls.writes = {"record": f"{first.rpartition('/')[0]}/record.json"} | cls.writes
+        # Each job's log lies below logs/<run>/ as its record does below results/<run>/
+        cls.log = f"{cls.writes['record'].removesuffix('/record.json') or cls.name + '/{root}/{archive}'}.log"
         if cls.writes["record"] == "":  # it leaves none
             del cls.writes["record"]
 

@@ -32,7 +32,7 @@ class Bin(Stage):
 
     def options(self, plan, w):
         s = plan.selection(w)
-        mixture = plan.config.mixtures[s.mixture].model_dump(exclude={"title", "budget"})
+        mixture = plan.config.mixtures[s.mixture].model_dump(include={"originals", "tobias"})
         return {"mixture": mixture, "selector": plan.config.selectors[s.selector].used}
 
     def detail(self, plan, w):

@@ -37,16 +37,11 @@ class Augmentation:
     def draw(
         cls, n: int, size: tuple[int, int], *, crop: str, pad: int, flip: bool, generator: torch.Generator
     ) -> Augmentation:
-        """Random crop and horizontal flip of n images.
+        """Random crop and horizontal flip of n images of this height and width.
 
-        Args:
-            n: how many.
-            size: their height and width.
-            crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
-                aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, as torchvision's RandomResizedCrop).
-            pad: pixels for "pad".
-            flip: mirror half of the images.
-            generator: on the CPU, so that the draws are the same on every device.
+        crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
+        aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, as torchvision's RandomResizedCrop). flip: mirror
+        half of the images. generator: on the CPU, so that the draws are the same on every device.
         """
         offsets = centre = half = None
         if crop == "pad" and pad:
@@ -99,14 +94,10 @@ class Mix:
         cutmix_alpha: float,
         generator: torch.Generator,
     ) -> Mix:
-        """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself.
+        """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch of n images of this size with itself.
 
-        Args:
-            n: images of the batch.
-            size: their height and width.
-            kind: "mixup", "cutmix", or "both" (each batch takes one of the two at even odds, as in timm).
-            mixup_alpha, cutmix_alpha: of the Beta distribution from which the batch's share is drawn.
-            generator: on the CPU.
+        kind: "mixup", "cutmix", or "both" (each batch takes one of the two at even odds, as in timm). mixup_alpha,
+        cutmix_alpha: of the Beta distribution from which the batch's share is drawn. generator: on the CPU.
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         partner = torch.randperm(n, generator=generator)

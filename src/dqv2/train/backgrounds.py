@@ -1,7 +1,5 @@
 """Backgrounds that a training draws anew at every visit of an image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

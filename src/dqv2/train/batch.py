@@ -63,8 +63,7 @@ class Batches:
     """Makes batches; everything random is drawn for the whole batch, whatever part of it is made here.
 
     Args:
-        feed: the images.
-        labels: int64[N], on the CPU.
+        feed, labels: the images, and int64[N].
         hyperparameters: how they are augmented and mixed.
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share of its own, or None.

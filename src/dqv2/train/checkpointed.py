@@ -1,7 +1,5 @@
 """The loop that every training goes through: epochs over a shuffled order, with checkpoints between any two steps."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -101,8 +99,7 @@ class CheckpointedLoop:
     def epochs(self) -> Iterator[tuple[Tensor, ...]]:
         """For each epoch, int64[B] of each batch that is still to do; after each of them call `stepped`.
 
-        Raises:
-            FloatingPointError: the loss is not a number; says in which epoch and step.
+        Raises FloatingPointError where the loss is not a number; says in which epoch and step.
         """
         while self.step < self.total or self._order is not None:
             if self._order is None:
@@ -117,12 +114,8 @@ class CheckpointedLoop:
     def stepped(self, loss: Tensor, drawn: Tensor | None = None) -> None:
         """Count a step.
 
-        Args:
-            loss: of the step; not waited for before the epoch ends.
-            drawn: state of `draws` after the step, where more was drawn ahead since.
-
-        Raises:
-            Stopped: the process was asked to stop; a checkpoint was kept.
+        loss: of the step; not waited for before the epoch ends. drawn: state of `draws` after the step, where more was
+        drawn ahead since. Raises Stopped where the process was asked to stop; a checkpoint was kept.
         """
         self._epoch_losses.append(loss)
         self.step += 1

@@ -1,7 +1,5 @@
 """How often trained weights are right."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -23,19 +21,10 @@ def accuracy(
     precision: str = "float32",
     batch_size: int = 512,
 ) -> float:
-    """Top-1 accuracy in %, of `model` in eval mode.
+    """Top-1 accuracy in %, of `model` in eval mode, moved to `device`; NaN where there are no images.
 
-    Args:
-        model: moved to `device`.
-        images: uint8[N, 3, H, W], a tensor or what is indexed by rows; read batch by batch, each while the one before
-            is worked on.
-        labels: int64[N], a tensor or an array.
-        device: where.
-        precision: as the weights were trained, "float32" or "bfloat16".
-        batch_size: images at once.
-
-    Returns:
-        The accuracy; NaN where there are no images.
+    images: uint8[N, 3, H, W], a tensor or what is indexed by rows; read batch by batch, each while the one before is
+    worked on. labels: int64[N], a tensor or an array. precision: as the weights were trained, "float32" or "bfloat16".
     """
     n = len(images)
     if not n:

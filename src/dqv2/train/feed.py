@@ -1,7 +1,5 @@
 """Images for a training: on the device where they fit there, else read batch by batch while the device works."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,10 +15,9 @@ from dqv2.runtime.logging import logger
 class Feed:
     """Batches of images on a device; the same whether they lie there or are read.
 
-    Args:
-        images: uint8[N, 3, H, W]: a tensor, or what is indexed by rows (a memory map, `StreamedImages`).
-        device: where batches go.
-        keep: whether to put all images there, for those that are seen again and again; False reads them as they come.
+    images: uint8[N, 3, H, W]: a tensor, or what is indexed by rows (a memory map, `StreamedImages`). device: where
+    batches go. keep: whether to put all images there, for those that are seen again and again; False reads them as they
+    come.
     """
 
     def __init__(self, images: Tensor | Any, device: torch.device, *, keep: bool = True):

@@ -1,7 +1,5 @@
 """The processes that share each batch of a training, seen from one of them."""
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
-from dqv2.runtime.weights import save_weights
 from dqv2.train.small import SMALL
 
 
@@ -128,8 +128,7 @@ class Network:
 def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
     """A network with random weights, drawn from `seed` and `purpose`.
 
-    Raises:
-        ValueError: timm has no such model, or not with these arguments, or it has no stem to change.
+    Raises ValueError where timm has no such model, or not with these arguments, or it has no stem to change.
     """
     with seeded(seed, purpose, "weights"):
         if network.name in SMALL:
@@ -143,8 +142,7 @@ def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
 def check_networks(options: dict[str, dict[str, Any]]) -> None:
     """Build each network once, without weights: place in the configuration -> the options of a stage that builds it.
 
-    Raises:
-        ValueError: one cannot be built; the message names its place.
+    Raises ValueError where one cannot be built; the message names its place.
     """
     seen: set[str] = set()
     for place, wanted in options.items():
@@ -152,37 +150,24 @@ def check_networks(options: dict[str, dict[str, Any]]) -> None:
         if repr(network) in seen:
             continue
         try:
-            _try_to_build(network)
+            try:
+                with torch.device("meta"):
+                    build_model(network, seed=0, purpose="check")
+            except Exception:  # what cannot be built without weights is built with them
+                build_model(network, seed=0, purpose="check")
         except Exception as error:  # timm's networks refuse their arguments in many ways
             raise ValueError(f"{place}: {error}") from error
         seen.add(repr(network))
-
-
-def _try_to_build(network: Network) -> None:
-    try:
-        with torch.device("meta"):
-            build_model(network, seed=0, purpose="check")
-    except Exception:  # what cannot be built without weights is built with them
-        build_model(network, seed=0, purpose="check")
-
-
-def _check_name(name: str) -> None:
-    """Raise ValueError for a name that is no model of timm, with the nearest that are."""
-    import timm
-
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(
-            f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm"
-            + (f"; did you mean {', '.join(close)}?" if close else "")
-        )
 
 
 def _timm_model(network: Network) -> nn.Module:
     import timm
 
     name = network.name
-    _check_name(name)
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        meant = f"; did you mean {', '.join(close)}?" if close else ""
+        raise ValueError(f"model {name!r}: neither {', '.join(SMALL)} nor a model of timm{meant}")
     # timm zeroes the last normalisation of each block, which would silence the branches of a random network
     extra: dict[str, Any] = {"zero_init_last": False} if name.startswith(("resnet", "resnext", "wide_resnet")) else {}
     if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
@@ -205,8 +190,7 @@ def _timm_model(network: Network) -> nn.Module:
 
 def save_model(path: Any, model: nn.Module, network: Network) -> None:
     """Weights with what is needed to build the network again."""
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    save_weights(path, {"network": asdict(network), "state": state})
+    save_weights(path, {"network": asdict(network)}, model)
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:

@@ -7,15 +7,11 @@ training is that of one device up to the order of sums, and a checkpoint of one 
 is drawn process by process: a network that has it is trained as well, with other zeros for another number of devices.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +46,8 @@ def fit_on_several(model: nn.Module, *, devices: int, device: torch.device, **jo
         about = {"log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
         torch.save(about | {"model": model, "job": job}, folder / "job.pt")
         code = _launch(folder, devices)
-        if signum := stop.asked() or _signal(folder):
+        told = sorted(folder.glob("stopped-*"))
+        if signum := stop.asked() or (int(told[0].read_text(encoding="utf-8")) if told else None):
             raise stop.Stopped(signum)
         result = folder / "result.pt"
         if code or not result.is_file():
@@ -72,8 +69,8 @@ def _launch(folder: Path, devices: int) -> int:
     environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine, whatever its name resolves to
     with (folder / "torchrun.log").open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
-        with _ended(process):
-            told = False
+        told = False
+        try:
             while True:
                 try:
                     return process.wait(0.1)
@@ -81,26 +78,14 @@ def _launch(folder: Path, devices: int) -> int:
                     if stop.asked() and not told:
                         process.terminate()
                         told = True
-
-
-@contextmanager
-def _ended(process: subprocess.Popen) -> Iterator[None]:
-    """On leaving, the process has ended, and with it those that it started."""
-    try:
-        yield
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(SECONDS_TO_STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _signal(folder: Path) -> int | None:
-    found = sorted(folder.glob("stopped-*"))
-    return int(found[0].read_text(encoding="utf-8")) if found else None
+        finally:  # it has ended, and with it those that it started
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(SECONDS_TO_STOP)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _error(folder: Path, code: int) -> Exception:

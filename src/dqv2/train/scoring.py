@@ -1,7 +1,5 @@
 """Scores by early training: how hard each training image is for a network that has just begun to learn."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -9,13 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.runtime.resume import Resume
-from dqv2.select.baselines.scores import (
-    UNCERTAINTY,
-    el2n_scores,
-    forgetting_scores,
-    grand_scores,
-    uncertainty_scores,
-)
+from dqv2.select.baselines.scores import UNCERTAINTY, el2n_scores, forgetting_scores, grand_scores, uncertainty_scores
 from dqv2.select.scores import Scores
 from dqv2.select.similarity import GradientFeatures, last_layer_residual
 from dqv2.semantic.saliency import forward_pass

@@ -3,8 +3,6 @@
 torch's SyncBatchNorm is the same for GPUs alone. Written with plain operations, so slower than torch's kernels.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

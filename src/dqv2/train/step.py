@@ -10,8 +10,6 @@ statistics once a part. Dropout would draw its zeros part by part. Such a networ
 say `on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -30,11 +28,8 @@ from dqv2.train.hyperparameters import Hyperparameters
 class Stepper:
     """Makes steps.
 
-    Args:
-        model: in train mode, on its device.
-        optimiser: of its parameters.
-        hyperparameters: how.
-        group: the processes that share each batch, or None.
+    model: in train mode, on its device. optimiser: of its parameters. group: the processes that share each batch, or
+    None.
 
     Attributes:
         part: images that go through the network at once; the batch size until memory did not suffice.
@@ -60,8 +55,7 @@ class Stepper:
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step; the loss, not yet read from the device, and the logits, float[B, C].
 
-        Raises:
-            RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
+        Raises RuntimeError where the device's memory does not suffice; names the batch size and the key to change.
         """
         if self.buffers:
             torch._foreach_copy_(self.before, self.buffers)

@@ -1,7 +1,5 @@
 """The sets by name: each lists its samples from its official layout, with the published splits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,6 @@ from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, divide_splits
 from dqv2.declared import load
-
-__all__ = ["open_set"]
 
 
 def open_set(
@@ -24,19 +20,10 @@ def open_set(
     per_class: Mapping[str, int] | None = None,
     **options: Any,
 ) -> ImageSet:
-    """List a set.
+    """List a set of the configuration's datasets, but digits.
 
-    Args:
-        kind: of the configuration's datasets, but digits.
-        folder: the set's own folder, as its archive makes it.
-        validation: share of train that becomes the validation split, where the set has none.
-        test: the same for the test split.
-        seed: of the draws.
-        per_class: at most so many images of each class in these splits.
-        options: of the kind.
-
-    Raises:
-        DataError: the folder is not laid out as the set is published.
+    kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`.
+    Raises DataError where the folder is not laid out as the set is published.
     """
     shares = {"validation": validation, "test": test}
     if kind == "image_folder":

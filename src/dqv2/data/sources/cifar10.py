@@ -1,7 +1,5 @@
 """CIFAR-10 (Krizhevsky 2009) through torchvision's class: the python batches, 32×32."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CUB-200-2011 (Wah et al. 2011): lists of images, labels, splits and boxes by the number of the image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dqv2.data.errors import DataError

@@ -1,7 +1,5 @@
 """Food-101 (Bossard et al. 2014) through torchvision's class: `images/CLASS/*`, splits in `meta/`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dqv2.data.errors import DataError

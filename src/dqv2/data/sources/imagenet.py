@@ -4,8 +4,6 @@ The copy is either unpacked (`train/WNID/*` and `val/WNID/*`, as torchvision's `
 archives as they are, whose images are read in place: nothing of the 150 GB is unpacked.
 """
 
-from __future__ import annotations
-
 import tarfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath

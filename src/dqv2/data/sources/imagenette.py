@@ -1,7 +1,5 @@
 """ImageNette (Howard 2019): ten classes of ImageNet, `train/WNID/*` and `val/WNID/*`; val is the test split."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dqv2.data.folder import scan_classes

@@ -1,7 +1,5 @@
 """Folders of tables with an image and a label a row: parquet or arrow files as Hugging Face's datasets have them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager

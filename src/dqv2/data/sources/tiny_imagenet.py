@@ -1,7 +1,5 @@
 """Tiny-ImageNet (Le & Yang 2015): `train/WNID/images/*` and `val/images/*`; val is the test split."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dqv2.data.sample import ImageSet, Sample

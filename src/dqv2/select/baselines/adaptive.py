@@ -3,8 +3,6 @@
 Source: Li et al. 2025, Adaptive Dataset Quantization (AAAI 2025, arXiv 2412.16895), as its published code computes it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Other divisions into bins than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
 
-from __future__ import annotations
-
 import numbers
 
 import torch
@@ -75,12 +73,7 @@ def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1
 
 
 def ccs_sample(
-    scores: Tensor,
-    keep: float | int,
-    *,
-    n_strata: int = 50,
-    prune_hardest: float = 0.1,
-    generator: torch.Generator,
+    scores: Tensor, keep: float | int, *, n_strata: int = 50, prune_hardest: float = 0.1, generator: torch.Generator
 ) -> Tensor:
     """Coverage-centric coreset selection: sorted indices, int64[K]; `ccs_strata`, then `sample_strata`.
 

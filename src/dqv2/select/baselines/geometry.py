@@ -4,20 +4,24 @@ Both need inner products only, so factored last-layer gradients (`GradientFeatur
 features, and distances between them are exact though the gradients are never built.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
-from dqv2.select.similarity import Cosine, Features, GradientFeatures, check_matrix, device_of, refuse_rows
+from dqv2.select.similarity import Cosine, Features, check_finite, device_of, factors_of, take
 
 
 class Products(Cosine):
     """Inner products ⟨g_i, g_j⟩ in float64: `Cosine`'s arithmetic on rows that keep their lengths."""
+
+    @classmethod
+    def of(cls, features: Features, members: Tensor) -> Self:
+        """Among the items of `members`, int64[n]."""
+        return cls(tuple(factor.double() for factor in factors_of(take(features, members))))
 
     def squares(self) -> np.ndarray:
         """Squared lengths ⟨g_i, g_i⟩, float64[n], on the host."""
@@ -76,29 +80,6 @@ def k_center_order(
     return order_by_class(features, labels, one_class)
 
 
-def check_finite(features: Features) -> int:
-    """Number of items; ValueError for NaN or infinite values. A zero row is an item like others here."""
-    if isinstance(features, GradientFeatures):
-        parts = {"residual": features.residual, "embedding": features.embedding}
-    else:
-        check_matrix(features, "features")
-        parts = {"features": features}
-    for name, values in parts.items():
-        refuse_rows(~values.isfinite().all(1), name, "NaN or infinite values")
-    return len(features)
-
-
-def products(features: Features, members: Tensor) -> Products:
-    """Inner products among the items of `members`, int64[n]."""
-    members = members.to(device_of(features))
-    if isinstance(features, GradientFeatures):
-        embedding = features.embedding[members].double()
-        # ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩): the bias gradient is one more embedding column of ones.
-        ones = embedding.new_ones(len(embedding), 1)
-        return Products((features.residual[members].double(), torch.cat([ones, embedding], 1)))
-    return Products((features[members].double(),))
-
-
 def first_largest(values: np.ndarray, scale: float) -> int:
     """Lowest index whose value is the largest up to rounding, which is 1e-12 of `scale`.
 
@@ -112,7 +93,7 @@ def order_by_class(features: Features, labels: Tensor | None, one_class: Callabl
     n = check_finite(features)
     rank = torch.empty(n, dtype=torch.int64)
     for members in members_of_classes(labels, n):
-        rank[members[torch.from_numpy(one_class(products(features, members)))]] = torch.arange(len(members))
+        rank[members[torch.from_numpy(one_class(Products.of(features, members)))]] = torch.arange(len(members))
     return rank.to(device_of(features))
 
 

@@ -4,8 +4,6 @@ Only inner products of gradients are used, and those factor (see `GradientFeatur
 themselves, C·(E + 1) numbers an item, are never built.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 
@@ -14,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.select.baselines.geometry import Products, check_finite, first_largest, order_by_class, products
+from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.sampling import keep_count
-from dqv2.select.similarity import Features, device_of
+from dqv2.select.similarity import Features, check_finite, device_of
 
 _BATCH = 32
 
@@ -52,7 +50,7 @@ def gradmatch(
     weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
     for members, count in zip(classes, counts.tolist(), strict=True):
         if count:
-            chosen, weight = _pursue(products(features, members), count, float(lam))
+            chosen, weight = _pursue(Products.of(features, members), count, float(lam))
             weights[members[torch.from_numpy(chosen)]] = torch.from_numpy(weight)
     indices = (weights >= 0).nonzero().flatten()
     return indices.to(device_of(features)), weights[indices].to(device_of(features))

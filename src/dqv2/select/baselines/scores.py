@@ -1,11 +1,9 @@
 """Scores of single items: GraNd, EL2N, forgetting, uncertainty. For every one of them higher = kept."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from dqv2.select.similarity import GradientFeatures, check_matrix, last_layer_residual, refuse_rows
+from dqv2.select.similarity import GradientFeatures, check_finite, last_layer_residual
 
 UNCERTAINTY = ("least_confidence", "entropy", "margin")
 
@@ -18,8 +16,7 @@ def grand_scores(features: GradientFeatures) -> Tensor:
     the mean over several is the caller's. The restriction to the last layer is DeepCore's (Guo et al. 2022).
     Raises ValueError for NaN or infinite values.
     """
-    refuse_rows(~features.residual.isfinite().all(1), "residual", "NaN or infinite values")
-    refuse_rows(~features.embedding.isfinite().all(1), "embedding", "NaN or infinite values")
+    check_finite(features)
     b, e = (torch.linalg.vector_norm(x.double(), dim=1) for x in (features.residual, features.embedding))
     return b * torch.hypot(torch.ones_like(e), e)
 
@@ -31,8 +28,7 @@ def el2n_scores(logits: Tensor, labels: Tensor) -> Tensor:
     initialisations is the caller's. logits: float[N, C]; labels: int[N] in 0..C-1. Raises ValueError for
     other shapes, labels, and for NaN or infinite logits.
     """
-    check_matrix(logits, "logits")
-    refuse_rows(~logits.isfinite().all(1), "logits", "NaN or infinite values")
+    check_finite(logits, "logits")
     return torch.linalg.vector_norm(last_layer_residual(logits, labels), dim=1)
 
 
@@ -46,9 +42,7 @@ def forgetting_scores(correct: Tensor) -> Tensor:
     correct: bool[T, N], whether item n was classified rightly at its t-th presentation.
     """
     if not isinstance(correct, Tensor) or correct.dim() != 2 or correct.dtype != torch.bool or 0 in correct.shape:
-        got = (
-            f"{correct.dtype} of shape {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct).__name__
-        )
+        got = f"{correct.dtype} of shape {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct)
         raise ValueError(f"correct must be bool[T, N] with one row a presentation and one column an item, got {got}")
     events = (correct[:-1] & ~correct[1:]).sum(0).double()
     return torch.where(correct.any(0), events, float(len(correct) + 1))
@@ -66,8 +60,7 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
     """
     if kind not in UNCERTAINTY:
         raise ValueError(f"kind must be one of {', '.join(UNCERTAINTY)}, got {kind!r}")
-    check_matrix(logits, "logits")
-    refuse_rows(~logits.isfinite().all(1), "logits", "NaN or infinite values")
+    check_finite(logits, "logits")
     if logits.shape[1] < 2:
         raise ValueError("logits has one column; uncertainty needs at least 2 classes")
     log_p = torch.log_softmax(logits.double(), dim=1).sort(dim=1, descending=True).values
