@@ -52,7 +52,7 @@ def wrap_note(figure: Figure, note: str, width: float) -> str:
 
 def write(figure: Figure, x: float, y: float, text: str, size: float, **look) -> Text:
     """Set a text ``x`` and ``y`` inches from the figure's lower left corner, by default by its own upper left one."""
-    look = {"ha": "left", "va": "top", "linespacing": 1} | look
+    look = {"ha": "left", "va": "top"} | look
     return figure.text(x, y, text, fontsize=size, transform=figure.dpi_scale_trans, **look)
 
 
@@ -68,7 +68,7 @@ def surround(
     beside = text_width(figure, label, SMALL) + 0.3 if label else 0.0  # the badge shares the first row
     if title:
         shown = wrap(figure, title, 9, room - beside) or title
-        write(figure, EDGE, height - EDGE, shown, 9, gid="title")
+        write(figure, EDGE, height - EDGE, shown, 9, linespacing=1, gid="title")
         top += text_height(shown, 9) + 0.04
     if legend:
         top += _legend(figure, *legend, top, room - (0 if title else beside)) + 0.04
@@ -78,7 +78,7 @@ def surround(
         top = max(top, EDGE + 0.2)
     if note:
         shown = wrap_note(figure, note, room)
-        write(figure, EDGE, EDGE, shown, SMALL, va="bottom", color=GREY, gid="note")
+        write(figure, EDGE, EDGE, shown, SMALL, va="bottom", color=GREY, linespacing=1, gid="note")
         bottom += text_height(shown, SMALL) + 0.04
     figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height))
 

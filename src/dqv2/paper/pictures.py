@@ -43,7 +43,7 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Fi
         for j, (title, batch) in enumerate(zip(titles, images.values(), strict=True)):
             x = layout.EDGE + j * (cell + GUTTER)
             level = "bottom" if any("\n" in each for each in titles) else "baseline"  # one line stands on one line
-            look = {"ha": "center", "va": level, "gid": "column"}
+            look = {"ha": "center", "va": level, "linespacing": 1, "gid": "column"}
             layout.write(figure, x + cell / 2, height - top + 0.05, title, 8, **look)
             for i, image in enumerate(batch):
                 y = height - top - cell - i * (cell + GUTTER)
