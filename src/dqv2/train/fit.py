@@ -87,7 +87,7 @@ def fit(
     if devices > 1:
         job: dict[str, Any] = {"images": images, "labels": labels, "hyperparameters": hyperparameters, "seed": seed}
         job |= {"purpose": purpose, "resume": resume, "fresh": fresh, "mixed": mixed, "watch": watch}
-        return fit_on_several(model, devices=devices, device=device, checkpoint_seconds=checkpoint_seconds, **job)
+        return fit_on_several(fit, model, devices=devices, device=device, checkpoint_seconds=checkpoint_seconds, **job)
     total, per_epoch = hyperparameters.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
     feed = Feed(images, device)

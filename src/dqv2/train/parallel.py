@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from dqv2.train import worker
 SECONDS_TO_STOP = 45  # torchrun gives its processes 30 to keep a checkpoint
 
 
-def fit_on_several(model: nn.Module, *, devices: int, device: torch.device, **job: Any) -> Any:
+def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, device: torch.device, **job: Any) -> Any:
     """Train `model` in place, as `train.fit.fit` does, in `devices` processes; returns its history.
 
     Args:
-        model, job: the arguments of `fit`, all of which can be pickled. They go through a file in the temporary
+        fit: what trains in each process, `train.fit.fit`.
+        model, job: its arguments, all of which can be pickled. They go through a file in the temporary
             storage, of the size of the images; images that are read batch by batch are not copied.
         devices: how many.
         device: "cuda": the process of rank r has the r-th device that this one sees. "cpu": all share it.
@@ -44,7 +46,7 @@ def fit_on_several(model: nn.Module, *, devices: int, device: torch.device, **jo
     with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():
         folder = Path(name)
         about = {"log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
-        torch.save(about | {"model": model, "job": job}, folder / "job.pt")
+        torch.save(about | {"fit": fit, "model": model, "job": job}, folder / "job.pt")
         code = _launch(folder, devices)
         told = sorted(folder.glob("stopped-*"))
         if signum := stop.asked() or (int(told[0].read_text(encoding="utf-8")) if told else None):

@@ -56,15 +56,13 @@ def _told(folder: Path) -> int:
 
 
 def _train(folder: Path, job: dict) -> None:
-    from dqv2.train.fit import fit  # which imports what names this module
-
     cuda = job["kind"] == "cuda"
     device = use_device(job["threads"], index=int(os.environ["LOCAL_RANK"])) if cuda else use_device(job["threads"])
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     group = Group(device)
     logger.info("%d processes, each with its part of every batch", group.size)
     model, options = job["model"], job["job"]
-    history = fit(model, device=device, group=group, **options)
+    history = job["fit"](model, device=device, group=group, **options)
     if group.rank == 0:
         state = {key: value.cpu() for key, value in model.state_dict().items()}
         watch = options["watch"]
