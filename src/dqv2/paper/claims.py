@@ -43,7 +43,7 @@ class ClaimTest(Block):
     of: dict[str, Any]
     against: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
-    each: dict[str, list[Any]] = Field(default_factory=dict)
+    each: dict[str, list[Any] | Literal["all"]] = Field(default_factory=dict)  # "all" are those of the table
     datasets: list[str]
     stand_in: bool = True
     y: str = "test_accuracy"
@@ -135,7 +135,7 @@ def _comparisons(test: ClaimTest, table: pd.DataFrame | None) -> Iterator[dict[s
     stand_ins = [name for name in there if name not in test.datasets] if test.stand_in and not datasets else []
     for dataset in stand_ins or test.datasets:
         here = {"dataset": dataset}
-        for at in _product(test.each):
+        for at in _product(_each(test, table)):
             for of in _product(test.of, but=test.pool):
                 for against in _product(test.against, but=test.pool):
                     yield {
@@ -152,6 +152,15 @@ def _comparisons(test: ClaimTest, table: pd.DataFrame | None) -> Iterator[dict[s
                         "margin": test.margin if test.direction == "not lower" else np.nan,
                         **_compare(test, table, here | at | of, here | at | against),
                     }
+
+
+def _each(test: ClaimTest, table: pd.DataFrame | None) -> dict[str, Any]:
+    """The columns of ``each`` with their values; one whose values are the table's is left out where there is none."""
+    known = (
+        {} if table is None else {name: sorted(table[name].dropna().unique()) for name in test.each if name in table}
+    )
+    found = {name: known.get(name) if values == "all" else values for name, values in test.each.items()}
+    return {name: values for name, values in found.items() if values}
 
 
 def _product(block: dict[str, Any], but: str | None = None) -> Iterator[dict[str, Any]]:
