@@ -28,7 +28,8 @@ class ClaimTest(Block):
     of: dict[str, Any]  # a side: {column: value}; a list makes a test of each value
     against: dict[str, Any] = Field(default_factory=dict)  # the other one
     pool: str | None = None  # a column whose lists do not: its arms are pooled (variance)
-    each: dict[str, list[Any]] = Field(default_factory=dict)  # {column: values}: tested at each, on both sides
+    # {column: values}: tested at each, on both sides; "all" are those of the table
+    each: dict[str, list[Any] | Literal["all"]] = Field(default_factory=dict)
     datasets: list[str]  # those that the paper's claim is about
     stand_in: bool = True  # whether other datasets of the table are tested where it has none of these
     y: str = "test_accuracy"  # the column compared
@@ -110,11 +111,20 @@ def _comparisons(test: ClaimTest, table: pd.DataFrame | None) -> Iterator[dict[s
     facts = {name: getattr(test, name) for name in ("experiment", "y", "statistic", "direction")} | {"unit": unit}
     facts["margin"] = test.margin if test.direction == "not lower" else np.nan
     sides = (_product(test.of, but=test.pool), _product(test.against, but=test.pool))
-    for dataset, at, of, against in itertools.product(datasets, _product(test.each), *sides):
+    for dataset, at, of, against in itertools.product(datasets, _product(_each(test, table)), *sides):
         place = ", ".join(f"{name} {printed(value, {})}" for name, value in at.items())
         here = {"dataset": dataset} | at
         compared = _compare(test, table, here | of, here | against)
         yield facts | {"dataset": dataset, "paper_data": dataset in test.datasets, "at": place} | compared
+
+
+def _each(test: ClaimTest, table: pd.DataFrame | None) -> dict[str, Any]:
+    """The columns of ``each`` with their values; one whose values are the table's is left out where there is none."""
+    known = (
+        {} if table is None else {name: sorted(table[name].dropna().unique()) for name in test.each if name in table}
+    )
+    found = {name: known.get(name) if values == "all" else values for name, values in test.each.items()}
+    return {name: values for name, values in found.items() if values}
 
 
 def _product(block: dict[str, Any], but: str | None = None) -> list[dict[str, Any]]:
