@@ -15,6 +15,8 @@ from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import ROOT, make, merged
 
+pytestmark = pytest.mark.workflow
+
 FILES = ["", *sorted(file.name for file in (ROOT / "config").glob("*.yaml"))]
 ASKING = {"all", "coresets"}  # rules that ask for files and make none
 JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.M)

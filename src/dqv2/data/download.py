@@ -52,12 +52,8 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
         _fetch(url, part, tries, pause)
     if checksum:
         try:
-            check_checksum(
-                part,
-                checksum,
-                f"{url} has sent another file than the one published. Nothing of it was kept; try again, or fetch it "
-                f"by hand to {path}",
-            )
+            other = f"{url} has sent another file than the one published"
+            check_checksum(part, checksum, f"{other}. Nothing of it was kept; try again, or fetch it by hand to {path}")
         except DataError:
             part.unlink()
             raise

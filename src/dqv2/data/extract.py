@@ -17,11 +17,9 @@ from dqv2.data.errors import DataError
 def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip archive and put its `folder` into `root`, whole or not at all.
 
-    It is unpacked beside its place first and then renamed, so `root/folder` is whole if it is there.
-
-    Raises:
-        DataError: a member would land outside of the folder (or is a device, or a link that leads out), the archive is
-            damaged or holds no such folder, or the disk is full. Nothing is left then.
+    It is unpacked beside its place first and then renamed, so `root/folder` is whole if it is there. Raises DataError
+    where a member would land outside of the folder (or is a device, or a link that leads out), the archive is damaged
+    or holds no such folder, or the disk is full. Nothing is left then.
     """
     archive, root = Path(archive), Path(root)
     for stale in root.glob(f".tmp-*-{folder}"):  # of a process that was killed

@@ -17,7 +17,6 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,8 +128,8 @@ class Pack:
 
         Raises DataError where some ids are not in the pack; the message names the first and counts them.
         """
-        ids = list(ids)
-        found = [self._rows.get(i, -1) for i in ids]
+        ids, rows = list(ids), {name: row for row, name in enumerate(self.ids)}
+        found = [rows.get(i, -1) for i in ids]
         unknown = [i for i, row in zip(ids, found, strict=True) if row < 0]
         if unknown:
             raise DataError(
@@ -138,10 +137,6 @@ class Pack:
                 f"{unknown[0]!r}: they belong to another dataset or split, or to another packing of it."
             )
         return np.array(found, dtype=np.int64)
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.ids)}
 
     def rows_of_manifest(self) -> list[dict[str, str]]:
         """`manifest.csv`, one dictionary an image."""

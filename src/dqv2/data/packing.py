@@ -117,11 +117,12 @@ def pack_set(
 
 
 def _check_options(images: ImageSet, storage: str, on_bad: str, on_duplicate: str, size: int, workers) -> None:
-    for key, value, known in (
-        ("storage", storage, ("packed", "streamed")),
-        ("on_bad", on_bad, ("error", "skip")),
-        ("on_duplicate", on_duplicate, ("keep", "error", "skip")),
-    ):
+    choices = {
+        "storage": ("packed", "streamed"),
+        "on_bad": ("error", "skip"),
+        "on_duplicate": ("keep", "error", "skip"),
+    }
+    for (key, known), value in zip(choices.items(), (storage, on_bad, on_duplicate), strict=True):
         if value not in known:
             raise DataError(f"{key} must be {' or '.join(known)}, got {value!r}.")
     if size < 1 or (workers is not None and workers < 1):
@@ -161,10 +162,6 @@ def _decoded(
     images: ImageSet, samples: list[Sample], size: int, max_pixels: int, workers: int
 ) -> Iterator[tuple[Sample, tuple[str, Decoded] | str]]:
     """Yield each sample with its source's checksum and its pixels, or with the reason why there are none, in order."""
-    if workers == 1:
-        for sample, read in images.readers(samples, max_pixels):
-            yield sample, _load(read, size, max_pixels)
-        return
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for sample, read in images.readers(samples, max_pixels):

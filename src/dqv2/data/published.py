@@ -105,7 +105,7 @@ KNOWN_SETS: dict[str, KnownSet] = {
         KnownSet(
             "imagenette",
             "ImageNette: full size, or with the shorter side of 320 or 160 pixels.",
-            "dqv2.data.sources.imagenette:load",
+            "dqv2.data.sources.imagenet:load_imagenette",
             sizes=(10, 9_469, 3_925),
             variants={
                 "full": _imagenette("imagenette2", "fe2fc210e6bb7c5664d602c3cd71e612"),

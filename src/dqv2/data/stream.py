@@ -2,6 +2,7 @@
 
 import csv
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,10 @@ class StreamedImages:
                 self._places.append(row.get("source") or None)
                 sums.append(bytes.fromhex(row["sha256"]))
         self._sums = np.array(sums, dtype="V32")
-        self._pool: ThreadPoolExecutor | None = None
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(cores())
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -44,14 +48,8 @@ class StreamedImages:
         rows = np.arange(len(self))[index]
         if rows.ndim == 0:
             return self._read(int(rows))
-        if len(rows) < 2:
-            found = [self._read(int(row)) for row in rows]
-        else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(cores())
-            found = self._pool.map(self._read, rows.tolist())
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for i, image in enumerate(found):
+        for i, image in enumerate(self._pool.map(self._read, rows.tolist())):
             images[i] = image
         return images
 

@@ -60,12 +60,10 @@ def save_autoencoder(path: Any, model: nn.Module) -> None:
 def load_autoencoder(path: str | Path) -> nn.Module:
     """A masked autoencoder with its decoder, in eval mode on the CPU, from any of three formats.
 
-    - the authors' checkpoint, {"model": weights}, such as mae_visualize_vit_large.pth (224 px, 16 px patches);
-    - a folder as the transformers library writes it: config.json and model.safetensors;
-    - a file of `save_autoencoder`.
+    - the authors' checkpoint, {"model": weights}, such as mae_visualize_vit_large.pth (224 px, 16 px patches); - a
+    folder as the transformers library writes it: config.json and model.safetensors; - a file of `save_autoencoder`.
 
-    Raises:
-        WeightsError: the file is missing, cut off, of another kind, or lacks weights (an encoder alone does).
+    Raises WeightsError where the file is missing, cut off, of another kind, or lacks weights (an encoder alone does).
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -79,10 +77,9 @@ def load_autoencoder(path: str | Path) -> nn.Module:
         with torch.serialization.safe_globals([argparse.Namespace]):
             kept = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        unsafe = "Weights only load failed" in str(error) and "Unsupported global" in str(error)
-        why = (
-            "holds more than weights, which is not loaded for safety" if unsafe else "is cut off, or no file of weights"
-        )
+        why = "is cut off, or no file of weights"
+        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
+            why = "holds more than weights, which is not loaded for safety"
         raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
     except Exception as error:  # torch raises whatever a cut-off or foreign file leads it to
         first = str(error).strip().split("\n")[0][:150]

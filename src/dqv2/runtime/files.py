@@ -69,9 +69,8 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Write `obj` as JSON, atomically: UTF-8, keys sorted, two spaces of indent, a final newline.
 
-    Raises:
-        ValueError: a number is NaN or infinite (JSON has neither); the message says where it stands.
-        TypeError: something is no JSON type (tensors and NumPy scalars included: convert them first).
+    Raises ValueError for a number that is NaN or infinite (JSON has neither), and says where it stands; TypeError for
+    what is no JSON type (tensors and NumPy scalars included: convert them first).
     """
     if (bad := _not_finite(obj, "")) is not None:
         raise ValueError(f"{path} was not written: the value at {bad or 'the top'} is not a finite number")
@@ -159,10 +158,7 @@ def _written(path: Path) -> float:
 
 
 def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> int:
-    """Remove what processes that were killed outright left below `folder`: `.tmp-*` older than so many seconds.
-
-    Returns how many files and folders it removed.
-    """
+    """Remove what processes that were killed outright left below `folder`, older than so many seconds; how many."""
     stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - _written(path) > older_than]
     for path in stale:
         _remove(path)

@@ -104,14 +104,8 @@ def take(
     Under SLURM the scheduler's choice is taken as it is; only where an allocation holds more devices than one job asks
     for (a whole node, shared out by Snakemake) are they leased. Where there is no device at all, the lease is empty.
 
-    Args:
-        count: how many; 0 takes none and hides all.
-        jobs_per_device: how many jobs may share one device.
-        job: who is asking, for those who wait behind it.
-        waiting: is told in one line, once, what is waited for.
-
-    Raises:
-        ValueError: more devices are asked for than there are.
+    count: 0 takes none and hides all. job: who is asking, for those who wait behind it. waiting: is told in one line,
+    once, what is waited for. Raises ValueError where more devices are asked for than there are.
     """
     if count == 0:
         with _environment(CUDA_VISIBLE_DEVICES=""):

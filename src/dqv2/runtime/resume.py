@@ -26,7 +26,7 @@ class Resume:
     """
 
     def __init__(self, folder: Path, depends_on: dict[str, Any]):
-        self.folder, self.depends_on = folder, depends_on
+        self.folder, self.depends_on, self._checkpoint = folder, depends_on, folder / "checkpoint.pt"
         text = json.dumps(depends_on, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
@@ -58,10 +58,6 @@ class Resume:
 
     def _record(self, files: Iterable[Path]) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint, "sha256": {file.name: sha256(file) for file in files}}
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep a checkpoint, in the place of the one before."""

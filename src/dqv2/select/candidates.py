@@ -15,13 +15,8 @@ from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last
 class PoolRows:
     """Stands for the rows of a pool's images, float[M, D], which are read from its arrays when they are indexed.
 
-    Args:
-        pool: M images.
-        arrays: float[N, D], tensors or memory-mapped arrays: of the originals where the pool has any, then of the
-            Tobias images where it has any.
-
-    Raises:
-        ValueError: the arrays are not as many as kinds of images.
+    pool: M images. arrays: float[N, D], tensors or memory-mapped arrays: of the originals where the pool has any, then
+    of the Tobias images where it has any; ValueError where they are not as many as kinds of images.
     """
 
     def __init__(self, pool: Pool, arrays: Sequence[Tensor | np.ndarray]):

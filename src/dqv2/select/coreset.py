@@ -70,10 +70,8 @@ def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", g
     ValueError where the pool holds fewer, or there is no such sampler.
     """
     if count > len(pool):
-        raise ValueError(
-            f"the keep ratio asks for {count} images and the pool holds {len(pool)}: lower keep_ratio, or raise the "
-            "shares of the mixture"
-        )
+        asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
+        raise ValueError(f"{asked}: lower keep_ratio, or raise the shares of the mixture")
     own, bins = torch.from_numpy(labels[pool.rows]), torch.from_numpy(pool.bins)
     if sampler == "rank":
         chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)
@@ -140,8 +138,7 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
 def read_pool(path: str | Path, pack: Pack) -> Pool:
     """Resolve the ids of a pool or coreset in a pack.
 
-    Raises:
-        ValueError: other columns, a kind that is neither original nor tobias, an id that the pack does not have.
+    Raises ValueError for other columns, a kind that is neither original nor tobias, an id that the pack does not have.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

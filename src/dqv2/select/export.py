@@ -83,9 +83,8 @@ def export_coreset(
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for k, entry in enumerate(about):
-                known = entry.get("source_sha256", "")
-                row = [entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k], known, names[k]]
-                writer.writerow(row)
+                own = entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k]
+                writer.writerow([*own, entry.get("source_sha256", ""), names[k]])
         present = Counter(entry["class"] for entry in about)
         manifest = {
             "classes": pack.classes,
@@ -130,8 +129,10 @@ def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) ->
 
 def _image_names(coreset: Pool, pack: Pack, kinds: list[str], generated: str, by_link: bool) -> list[str]:
     """Where each image goes: images/CLASS/NAME, made from its id; unique, also where a system ignores case."""
-    folders = _class_folders(pack.classes)
-    names, taken = [], set()
+    folders, names, taken = [], [], set()
+    for i, name in enumerate(pack.classes):
+        safe = re.sub(r"[/\\\0]", "_", name)
+        folders.append(f"{safe}_{i}" if safe in ("", ".", "..") or safe in folders else safe)
     for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
         own = PurePosixPath(pack.ids[row])
         given = by_link and kind == "original"
@@ -147,16 +148,6 @@ def _image_names(coreset: Pool, pack: Pack, kinds: list[str], generated: str, by
         taken.add(name.lower())
         names.append(name)
     return names
-
-
-def _class_folders(classes: list[str]) -> list[str]:
-    """A folder for each class: its name, where that is one."""
-    folders = []
-    for i, name in enumerate(classes):
-        safe = re.sub(r"[/\\\0]", "_", name)
-        safe = f"{safe}_{i}" if safe in ("", ".", "..") or safe in folders else safe
-        folders.append(safe)
-    return folders
 
 
 def _draw(

@@ -55,24 +55,19 @@ def divide(
     kind: str,
     **options: Any,
 ) -> Pool:
-    """Divide the pool into bins, or rank it, class by class.
+    """Divide the pool into bins, or rank it, class by class: the pool with bins (-1: left out) or ranks.
 
-    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ
-    (paper, section 4.3).
+    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ (paper,
+    section 4.3).
 
     Args:
-        pool: what to divide.
-        pack: the N originals.
+        pool, pack: what to divide, and the N originals.
         embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
             empty for a selector that reads none. Of memory-mapped arrays GraphCut reads a class at a time.
         logits: float[N, C], likewise.
         scores: of the originals, for score and ccs.
         recipe: of the Tobias images, for a selector that looks at the images themselves.
-        generator: for a selector that draws.
-        kind, options: as `apply_selector` takes them; `n_bins` is for a pool of N images.
-
-    Returns:
-        The pool with bins (-1: left out) or ranks; raises ValueError as `apply_selector`.
+        kind, options: as `apply_selector` takes them and what it raises; `n_bins` is for a pool of N images.
     """
     if "n_bins" in options:
         options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))

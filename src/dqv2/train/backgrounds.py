@@ -20,11 +20,9 @@ class Backgrounds(NamedTuple):
 
 @dataclass(frozen=True)
 class FreshTobias:
-    """Another image's background for a share of each batch, drawn anew at every visit.
+    """Another image's background for a share of each batch, drawn anew at every visit; donors are others of the batch.
 
-    Attributes:
-        masks: bool[N, s, s], the foreground of each training image.
-        share: of the images of a batch; their donors are other images of the batch.
+    masks: bool[N, s, s], the foreground of each training image.
     """
 
     masks: Tensor

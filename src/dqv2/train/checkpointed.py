@@ -38,11 +38,9 @@ class CheckpointedLoop:
     Args:
         n: images.
         batch_size: of each batch; an epoch's last one may be smaller.
-        per_epoch: batches of an epoch; what is left over then is not trained on.
-        total: steps in all.
+        per_epoch, total: batches of an epoch (what is left over then is not trained on), and steps in all.
         parts: by name, what else has a state: network, optimiser, schedule, ...
-        order_draws: what the order of each epoch is drawn from.
-        draws: what the steps draw from; may be the same generator.
+        order_draws, draws: what the order of each epoch, and the steps, are drawn from; may be the same generator.
         device: where the losses are.
         remedy: what to do where a loss is not a number, in words.
         resume: where checkpoints go, and where the training goes on from; None keeps none.

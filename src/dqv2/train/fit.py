@@ -52,24 +52,23 @@ def fit(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     group: Group | None = None,
 ) -> History:
-    """Train `model` in place.
+    """Train `model` in place, moved to `device`.
 
     Args:
-        model: on any device; moved to `device`.
+        model: on any device.
         images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
             they fit, else read batch by batch (`Feed`).
         labels: int64[N].
-        hyperparameters: how.
+        hyperparameters, device: how and where.
         seed, purpose: what the order of the images and the augmentation are drawn from.
-        device: where.
-        resume: where checkpoints go; a training that was cut off goes on from its last and ends in the same weights.
+        resume: where checkpoints go, one at the first step after `checkpoint_seconds`; a training that was cut off
+            goes on from its last and ends in the same weights.
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
             already (not with the hyperparameters' own `mix`).
         watch: told after each batch which of its images were classified rightly.
         devices: how many devices share each batch; with more than one, a process for each (`train.parallel`), and
             the same weights up to the order of sums.
-        checkpoint_seconds: at the first step after so many seconds a checkpoint is kept.
         group: the processes that share each batch, where this is one of them.
 
     Raises:

@@ -30,17 +30,11 @@ SECONDS_TO_STOP = 45  # torchrun gives its processes 30 to keep a checkpoint
 def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, device: torch.device, **job: Any) -> Any:
     """Train `model` in place, as `train.fit.fit` does, in `devices` processes; returns its history.
 
-    Args:
-        fit: what trains in each process, `train.fit.fit`.
-        model, job: its arguments, all of which can be pickled. They go through a file in the temporary
-            storage, of the size of the images; images that are read batch by batch are not copied.
-        devices: how many.
-        device: "cuda": the process of rank r has the r-th device that this one sees. "cpu": all share it.
-
-    Raises:
-        Stopped: this process or one of those was asked to stop; a checkpoint was kept.
-        RuntimeError: a process ended without saying why.
-        Exception: what one of the processes raised.
+    fit, model, job: `train.fit.fit` and its arguments, which can be pickled. They go through a file in the temporary
+    storage, of the size of the images; images that are read batch by batch are not copied. device: "cuda": the process of rank r
+    has the r-th device that this one sees. "cpu": all share it. Raises Stopped where this process or one of those was
+    asked to stop (a checkpoint was kept); RuntimeError where a process ended without saying why; and what one of the
+    processes raised.
     """
     watch = job["watch"]
     with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():

@@ -80,7 +80,7 @@ def score_by_training(
         "grand": grand_scores(GradientFeatures(last_layer_residual(found.logits, labels), found.embedding)),
         "el2n": el2n_scores(found.logits, labels),
         "forgetting": forgetting_scores(shown.correct),
+        **{name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY},
     }
-    values |= {name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY}
     seconds = history.seconds + time.monotonic() - began
     return Scores({name: value.numpy() for name, value in values.items()}, seconds)

@@ -1,4 +1,4 @@
-"""ImageNet-1k (Russakovsky et al. 2015) from a local copy, and the thirty classes of one-class ImageNet-30.
+"""ImageNet-1k (Russakovsky et al. 2015) from a local copy, the thirty classes of one-class ImageNet-30, ImageNette.
 
 The copy is either unpacked (`train/WNID/*` and `val/WNID/*`, as torchvision's `ImageNet` makes it) or the official
 archives as they are, whose images are read in place: nothing of the 150 GB is unpacked.
@@ -68,6 +68,15 @@ def load(root: Path, *, kind: str) -> ImageSet:
         found.splits["test"] = scan_classes(found, root / "val", found.classes)
     elif (root / VAL).is_file():
         found.splits["test"] = _val_of_archive(root, found.classes)
+    return found
+
+
+def load_imagenette(root: Path, *, kind: str) -> ImageSet:
+    """ImageNette (Howard 2019), as torchvision's `Imagenette`: ten of the classes, always unpacked."""
+    found = ImageSet(root, [], {})
+    found.splits["train"] = scan_classes(found, root / "train")
+    found.classes = list(dict.fromkeys(s.class_name for s in found.splits["train"]))
+    found.splits["test"] = scan_classes(found, root / "val", found.classes)
     return found
 
 

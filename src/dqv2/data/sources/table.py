@@ -50,7 +50,10 @@ def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -
         split: [value for file in of_split for value in _column(file, label)] for split, of_split in files.items()
     }
     if names is None:
-        names = sorted({str(value) for value in values["train"]}, key=_natural)
+        names = sorted(
+            {str(value) for value in values["train"]},
+            key=lambda name: (0, int(name), "") if name.isdigit() else (1, 0, name),
+        )
     place = {name: i for i, name in enumerate(names)}
     splits = {}
     for split, labels in values.items():
@@ -63,10 +66,6 @@ def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -
     found = _Table(root, names, splits)
     found.files, found.image = files, image
     return found
-
-
-def _natural(name: str) -> tuple:
-    return (0, int(name), "") if name.isdigit() else (1, 0, name)
 
 
 @contextmanager
