@@ -31,10 +31,10 @@ def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, d
     """Train `model` in place, as `train.fit.fit` does, in `devices` processes; returns its history.
 
     fit, model, job: `train.fit.fit` and its arguments, which can be pickled. They go through a file in the temporary
-    storage, of the size of the images; images that are read batch by batch are not copied. device: "cuda": the process of rank r
-    has the r-th device that this one sees. "cpu": all share it. Raises Stopped where this process or one of those was
-    asked to stop (a checkpoint was kept); RuntimeError where a process ended without saying why; and what one of the
-    processes raised.
+    storage, of the size of the images; images that are read batch by batch are not copied. device: "cuda": the process
+    of rank r has the r-th device that this one sees. "cpu": all share it. Raises Stopped where this process or one of
+    those was asked to stop (a checkpoint was kept); RuntimeError where a process ended without saying why; and what
+    one of the processes raised.
     """
     watch = job["watch"]
     with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():
