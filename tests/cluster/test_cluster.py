@@ -178,7 +178,7 @@ def test_a_group_asks_for_its_largest_job_and_the_time_of_all_and_for_more_at_ea
     cancelled = next(event.job for event in run.events if event.selection == CANCELLED)
     again = re.search(r"in the SLURM job (\d+)", train_log(run.project, CANCELLED).read_text())[1]
     assert asked(cancelled) == ["32000M", "13:00:00"], "of a training, as the profile has it; 720 and 60 minutes"
-    assert asked(again) == ["64000M", "1-02:00:00"], "both twice"
+    assert asked(again) == ["62.50G", "1-02:00:00"], "both twice"
 
 
 def test_devices_are_disjoint(run):
@@ -209,14 +209,13 @@ def test_a_job_that_ended_before_its_time_went_on(run, selection):
     assert f"goes on from the checkpoint at step {kept} of 900" in text
 
 
-def test_cancelled_is_submitted_again_and_preempted_keeps_its_number(run):
-    by_selection = {event.selection: event.job for event in run.events}
-    assert f"SLURM-job '{by_selection[CANCELLED]}' failed, SLURM status is: 'CANCELLED'" in run.text
-    assert run.text.count("Trying to restart job") == 2, "and the one whose time was over"
-    assert f"SLURM-job '{by_selection[PREEMPTED]}' failed" not in run.text
-    shown = run.shell(f"scontrol show job {by_selection[PREEMPTED]}").stdout
-    assert "Restarts=1" in shown
-    assert "JobState=COMPLETED" in shown
+def test_cancelled_and_late_are_submitted_again_and_preempted_keeps_its_number(run):
+    shown = {event.selection: run.shell(f"scontrol show job {event.job}").stdout for event in run.events}
+    assert "JobState=CANCELLED" in shown[CANCELLED]
+    assert re.search("JobState=(TIMEOUT|FAILED)", shown[LATE]), "FAILED where it ended before SLURM ended it"
+    assert run.text.count("Trying to restart job") == 2
+    assert "Restarts=1" in shown[PREEMPTED]
+    assert "JobState=COMPLETED" in shown[PREEMPTED]
 
 
 def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs):
