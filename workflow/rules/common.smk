@@ -34,9 +34,8 @@ def before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     note_commit()
-    if (
-        workflow.local_exec and not workflow.touch and len(needed) > 2
-    ):  # a cluster's jobs share a start-up by Snakemake's groups
+    # A cluster's jobs share a start-up by Snakemake's groups
+    if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
 
 
