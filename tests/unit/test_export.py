@@ -168,12 +168,14 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
     plain = tmp_path / "ids.txt"
     plain.write_text("\n".join(i for i in chosen if "\n" not in i) + "\n")
     expected = [row for row, name in enumerate(pack.ids) if name in chosen and "\n" not in name]
-    assert published_coreset(plain, pack).rows.tolist() == expected
+    assert published_coreset(plain, pack, keep=len(expected) / len(pack)).rows.tolist() == expected
+    with pytest.raises(DataError, match=r"which is no keep ratio of 0.9: set keep_ratio: 0\."):
+        published_coreset(plain, pack, keep=0.9)
     coreset = mix(len(pack), originals=0.5, tobias=0.0, generator=torch.Generator())
     target = export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(folder[0]))
     with (target / "ids.csv").open("a") as file:
         file.write("\n")
-    again = published_coreset(target / "ids.csv", pack)
+    again = published_coreset(target / "ids.csv", pack, keep=0.5)
     np.testing.assert_array_equal(again.rows, coreset.rows)
     assert not again.tobias.any()
 
@@ -193,4 +195,4 @@ def test_faults_of_a_published_list(folder, tmp_path, text, message):
     pack = packed(folder[0], tmp_path / "out")
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        published_coreset(tmp_path / "ids.csv", pack)
+        published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
