@@ -237,11 +237,12 @@ def test_pictures_are_drawn_pixel_by_pixel_under_their_titles():
         "Tobias, 4 × 4": images[:, :, ::2, ::2],
         "A title of several words": images,
     }
-    figure = picture_grid(columns, NOTE, "demo")
+    figure = picture_grid(columns, NOTE, "demo", ["one", "two"])
     assert len(figure.axes) == 6
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0].transpose(1, 2, 0))
     assert {ax.images[0].get_interpolation() for ax in figure.axes} == {"nearest"}
     inside_and_apart(figure)
+    assert [text.get_text() for text in figure.texts if text.get_gid() == "row"] == ["one", "two"]
     boxes = np.array([ax.get_window_extent().size for ax in figure.axes])
     np.testing.assert_allclose(boxes, boxes[0, 0], rtol=1e-6)
     with pytest.raises(ValueError, match="same number of images"):

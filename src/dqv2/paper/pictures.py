@@ -1,6 +1,6 @@
 """Example images side by side: what an image looks like at every step or Tobias size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from dqv2.paper import layout, style
 
-GUTTER, TALLEST = 0.03, 8.5  # inches
+GUTTER, ROW_TITLE, TALLEST = 0.03, 0.17, 8.5  # inches
 
 
-def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Figure:
+def picture_grid(columns: Mapping[str, Any], note: str, label: str | None, row_titles: Sequence[str] = ()) -> Figure:
     """Draw ``columns`` (title -> uint8[N, 3, H, W], arrays or tensors) next to each other, one row an image.
 
     H and W may differ between columns; every picture is drawn as large as the others, without smoothing.
-    ``note`` stands at the foot, ``label`` (or None) in a badge at the top right.
+    ``note`` stands at the foot, ``label`` (or None) in a badge at the top right, ``row_titles`` (N, or none) left.
 
     Raises:
         ValueError: no column, columns of different N, another shape or dtype.
@@ -27,7 +27,8 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Fi
         raise ValueError(f"a picture grid needs columns of the same number of images, at least 1; got {counts}")
     rows = next(iter(counts.values()))
     width = style.FULL if len(images) > 4 else style.COLUMN
-    taken = 2 * layout.EDGE + GUTTER * (len(images) - 1)
+    left = layout.EDGE + (ROW_TITLE if row_titles else 0)
+    taken = left + layout.EDGE + GUTTER * (len(images) - 1)
     cell = min((width - taken) / len(images), TALLEST / rows - GUTTER)
     width = taken + cell * len(images)
     with style.context():
@@ -41,7 +42,7 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Fi
         layout.surround(figure, label=label, note=note)
         figure.set_layout_engine("none")
         for j, (title, batch) in enumerate(zip(titles, images.values(), strict=True)):
-            x = layout.EDGE + j * (cell + GUTTER)
+            x = left + j * (cell + GUTTER)
             level = "bottom" if any("\n" in each for each in titles) else "baseline"  # one line stands on one line
             look = {"ha": "center", "va": level, "linespacing": 1, "gid": "column"}
             layout.write(figure, x + cell / 2, height - top + 0.05, title, 8, **look)
@@ -50,6 +51,9 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None) -> Fi
                 ax = figure.add_axes((x / width, y / height, cell / width, cell / height))
                 ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
                 ax.set_axis_off()
+        for i, title in enumerate(row_titles):
+            middle = height - top - cell / 2 - i * (cell + GUTTER)
+            layout.write(figure, left - 0.05, middle, title, 8, ha="right", va="center", rotation=90, gid="row")
     return figure
 
 
