@@ -104,6 +104,19 @@ def test_server_killed(alone, number):
     assert alone.gone()
 
 
+def test_server_killed_before_it_could_name_the_job(tmp_path):
+    """Just after the fork: the job is there, and its stand-in hears of it from itself."""
+    (tmp_path / "slow_fork.py").write_text("import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(60))")
+    with owner(tmp_path, preload="slow_fork") as running:
+        client = running.start(CHECKPOINT)
+        word(tmp_path / "began")
+        os.kill(running.server, signal.SIGKILL)
+        client.terminate()
+        assert (client.wait(10), (tmp_path / "kept").read_text()) == (128 + 15, "15")
+        client = running.start("print('done'); code = 4")
+        assert (*client.communicate(timeout=10), client.returncode) == ("done\n", "", 4)
+
+
 def test_server_and_job_killed(alone):
     client = alone.start("import os, time; open('began', 'w').write(str(os.getpid())); time.sleep(60)")
     job = int(word(alone.folder / "began"))
@@ -150,7 +163,7 @@ STRANGE = {
 def test_strange_clients_block_nobody(alone, said):
     strangers = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     for stranger in strangers:
-        stranger.connect(os.path.relpath(warm._socket_in(alone.variable)))
+        stranger.connect(warm._socket_in(alone.variable))
         if said:
             socket.send_fds(stranger, [said], [0, 1, 2] if said[0] == 0 else [])
     assert alone.job("code = 5")[0] == 5

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 FIG4A = ["--config", "targets=[fig4a]", "seeds=[0]"]
 CORESETS = ["--config", "targets=[fig4a]", "seeds=[0]", "--until", "sample"]
-COLD = "jobs start cold"
+COLD = "jobs start"  # cold, or started cold
 
 
 def results(project):

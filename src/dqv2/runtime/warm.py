@@ -5,7 +5,8 @@ stays as its stand-in: it passes signals on and ends as the job ended. The serve
 Only what Snakemake's own preamble of a script imports anyway is imported here: every job would pay for more.
 
 Over the socket go a byte that carries the three standard file descriptors, and a pickle of the job. Back come numbers:
-the job's process, then how it ended (as `os.wait` has it), by its own word and by the server's, which may be gone.
+the job's process (negative), then how it ended (as `os.wait` has it). The job and the server say both: either may be
+killed at any moment, the server even between the fork and its first word.
 """
 
 from __future__ import annotations
@@ -166,14 +167,14 @@ def _hand_over(request: dict[str, Any]) -> int | None:
             link.sendall(pickle.dumps(job))
         except OSError:  # the server is not for us, or gone
             return None
-        pid = _number(link)
-        if pid is None:
-            return None
-        threading.Thread(target=_pass_on, args=[pid], daemon=True).start()
-        status = None
+        pid = status = None
         while (said := _number(link)) is not None:
-            status = said
-    if status is None:
+            if said >= 0:
+                status = said
+            elif pid is None:
+                pid = -said
+                threading.Thread(target=_pass_on, args=[pid], daemon=True).start()
+    if pid is not None and status is None:
         print(f"dqv2: the job's process ({pid}) ended without a word, and so did its server", file=sys.stderr)
         return 1 << 8
     return status

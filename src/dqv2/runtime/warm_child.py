@@ -43,6 +43,7 @@ def run(link: socket.socket, target: str, pools: ThreadpoolController) -> NoRetu
     Only without what takes long in a heavy interpreter: taking every module apart.
     """
     me, code, interrupted = os.getpid(), 1, False
+    tell(link, -me)
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)

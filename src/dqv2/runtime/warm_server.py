@@ -142,7 +142,7 @@ class Server:
             os.close(self.wake)
             os.close(self.wakes)
             warm_child.run(link, self.target, self.pools)  # does not come back
-        tell(link, pid)
+        tell(link, -pid)
         self.jobs[pid] = link
         self.poll.register(link, select.POLLRDHUP)
         self.begun += 1
