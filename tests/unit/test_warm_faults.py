@@ -106,7 +106,8 @@ def test_server_killed(alone, number):
 
 def test_server_killed_before_it_could_name_the_job(tmp_path):
     """Just after the fork: the job is there, and its stand-in hears of it from itself."""
-    (tmp_path / "slow_fork.py").write_text("import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(60))")
+    slow = "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(60))"
+    (tmp_path / "slow_fork.py").write_text(slow)
     with owner(tmp_path, preload="slow_fork") as running:
         client = running.start(CHECKPOINT)
         word(tmp_path / "began")
