@@ -1,6 +1,7 @@
 """From configuration to unique runs: what is shared, what depends on what, what is refused."""
 
 import ast
+from collections import Counter
 
 import pytest
 
@@ -64,6 +65,7 @@ def test_a_mask_is_part_of_the_name_only_where_it_tells_arms_apart(demo):
         "DQ (no pixel step)",
         "DQ_V2",
     }
+    assert "DQ without pre-trained networks" in {title for _, title, _ in plan.rows["controls"]}
     assert "DQ_V2, true mask" in {title for _, title, _ in plan.rows["controls"]}
     assert "Full set" in {title for _, title, _ in plan.rows["controls"]}
 
@@ -265,3 +267,96 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     check_jobs(fetched, [redrawn])
     (tmp_path / "mae.pth").write_bytes(b"x")
     check_jobs(plan, [redrawn])
+    with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights: .*mae\.pth is cut off"):
+        check_jobs(plan, [job_of("weights", block="autoencoders", network="self_mini")])
+
+
+# -- pre-trained networks -------------------------------------------------------------------------------------------------
+
+
+def test_no_arm_is_called_dq_without_a_pre_trained_network(paper):
+    plan = make(paper)
+    for name, rows in plan.rows.items():
+        for run, title, method in rows:
+            words = title.replace("DQ_V2", "").replace("without pre-trained networks", "")
+            if "DQ" not in words or "random cells" in title or run.selection.backbone is None:
+                continue
+            if plan.config.selectors[run.selection.selector].reads_scores:
+                continue  # scores are of trainings
+            assert plan.config.backbones[run.selection.backbone].weights, f"{name}: {title} ({method})"
+            if run.pixels and plan.config.pixels[run.pixels].backbone:
+                assert plan.config.backbones[plan.config.pixels[run.pixels].backbone].weights
+    own = {run.selection.backbone for _, rows in plan.rows.items() for run, title, _ in rows if "DQ_V2" in title}
+    assert not any(plan.config.backbones[name].weights for name in own), "DQ_V2 does without"
+
+
+def test_one_pass_of_a_pre_trained_network_is_for_all_seeds(paper):
+    plan = make(paper)
+    runs = [run for run, _, method in plan.rows["fig2"] if method == "dq_no_pixel" and run.selection.dataset == "cifar10"]
+    assert len(runs) == 5
+    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
+    assert (found["weights"], found["early_train"], found["saliency"]) == (1, 1, 1)
+    assert (found["bin"], found["sample"], found["train"]) == (5, 5, 5)
+
+
+def test_with_a_layer_of_its_own_each_seed_has_its_network(paper):
+    plan = make(paper)
+    runs = [run for run, _, method in plan.rows["baselines"] if method == "dq_gradient"]
+    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
+    assert (found["weights"], found["early_train"], found["saliency"]) == (1, 5, 5)
+
+
+def test_where_a_file_lies_changes_no_result(paper, change):
+    def params(**block):
+        values = paper
+        for key, value in block.items():
+            values = change(values, f"backbones.pretrained.{key}", value)
+        return options_of(make(values), "early_train", dataset="cifar10", backbone="pretrained")
+
+    before = params(weights="here/w.pth")
+    assert before == params(weights="/there/w.pth", url="https://example.org/w.pth", title="another")
+    assert (before["stem"], before["weights"]) == ("standard", "w.pth")
+    for key, value in {"weights": "v.pth", "input_size": 128, "layers": "by_order", "mean": [0.5] * 3}.items():
+        assert before != params(**{"weights": "here/w.pth", "std": [0.5] * 3} | ({"mean": [0.4] * 3} | {key: value}))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("methods.dq.selector", "gradient_bins", "keeps the classes of its weights: set head: fresh"),
+        ("methods.grand.backbone", "pretrained", "scores by training from random weights"),
+    ],
+)
+def test_what_a_pre_trained_network_cannot_do_is_refused(paper, change, path, value, message):
+    values = change(paper, path, value)
+    if path.endswith("grand.backbone"):
+        values = change(change(values, "backbones.pretrained.head", "fresh"), "backbones.pretrained.epochs", 2)
+    with pytest.raises(ConfigError, match=message):
+        make(values)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"model": "resnet18", "stem": "standard"}, "a single point for images of 32 px"),
+        ({"model": "swin_tiny_patch4_window7_224", "input_size": 224}, "channels last"),
+        ({"model": "mixer_s32_224", "input_size": 224}, "no map"),
+        ({"model": "resnet18", "args": {"features_only": True}}, r"backbones\.early on datasets\.digits"),
+        ({"model": "densenet121", "input_size": 24}, r"backbones\.early on datasets\.digits"),
+    ],
+)
+def test_a_map_that_is_no_map_is_refused_before_the_first_job(demo, change, block, message):
+    """Also where the network itself is there from an earlier run."""
+    values = demo
+    for key, value in block.items():
+        values = change(values, f"backbones.early.{key}", value)
+    plan = make(values)
+    masks = job_of("augment", dataset="digits", mask="early", size="8", seed="0")
+    with pytest.raises(ValueError, match=message):
+        check_jobs(plan, [masks])
+
+
+def test_an_embedding_needs_no_map(demo, change):
+    values = change(demo, "backbones.early.model", "swin_tiny_patch4_window7_224")
+    plan = make(change(values, "backbones.early.input_size", 224))
+    check_jobs(plan, [job_of("early_train", dataset="digits", backbone="early", seed="0")])

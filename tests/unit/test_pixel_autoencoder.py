@@ -17,7 +17,6 @@ from dqv2.data.digits import make_digits
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.autoencoder import (
     SIZES,
-    WeightsError,
     _authors_config,
     _build,
     _from_authors,
@@ -25,7 +24,6 @@ from dqv2.pixel.autoencoder import (
     load_autoencoder,
     reconstruct,
     save_autoencoder,
-    weights_sha256,
 )
 from dqv2.pixel.patches import dropped_patches
 from dqv2.pixel.pretrain import Pretraining, pretrain
@@ -33,6 +31,7 @@ from dqv2.pixel.step import mae_step
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import seeded
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.weights import WeightsError, checksum_of
 
 CPU = torch.device("cpu")
 
@@ -143,7 +142,7 @@ def test_a_folder_of_transformers_loads(tmp_path):
     model.save_pretrained(tmp_path / "mae")
     read = load_autoencoder(tmp_path / "mae")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in read.state_dict().items())
-    assert weights_sha256(tmp_path / "mae") != weights_sha256(tmp_path / "mae" / "config.json")
+    assert checksum_of(tmp_path / "mae") != checksum_of(tmp_path / "mae" / "config.json")
 
 
 def test_our_own_file_loads(tmp_path):

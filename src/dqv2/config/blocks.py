@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,8 +10,11 @@ from pydantic import Field, model_validator
 from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
+from dqv2.weights import Place, place_of
 
 Arguments = dict[str, bool | int | float | str]
+PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # what only weights from elsewhere have
+Statistics = Annotated[list[float], Field(min_length=3, max_length=3)]  # of a channel each, of values in 0 to 1
 
 
 class FreshTobias(Block):
@@ -48,10 +52,15 @@ class Trainable(Training):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
+    def stem_for(self, dataset_stem: str) -> str:
+        """The stem of this network on a dataset's images."""
+        return dataset_stem
+
 
 class Trainer(Trainable):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
-    batch; the weights are those of one up to the order of sums, so that no stage has it among its params."""
+    batch; the weights are those of one up to the order of sums, so that no stage has it among its params. `start` names
+    a backbone whose weights the training begins with, under a new last layer; without it they are random."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
@@ -61,6 +70,7 @@ class Trainer(Trainable):
     mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
     cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
     fresh_tobias: FreshTobias | None = None
+    start: Name | None = None
 
     @model_validator(mode="after")
     def _one_length_and_an_image_each(self) -> Trainer:
@@ -72,13 +82,59 @@ class Trainer(Trainable):
 
 
 class Backbone(Trainable):
-    """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0).
+    """A network for masks and features: random (epochs 0), trained for a few epochs on the full set, or pre-trained.
+
+    `weights` are published ones: a name of timm's with its tag (resnet50.tv_in1k), a file in timm's or torchvision's
+    format, or package:NAME/FILE of an installed Python package; fetched from timm's hub, or from `url`, where they are
+    not there. `input_size` is what images are resized to for them; `mean` and `std` are timm's for the model where none
+    are given; `layers: by_order` takes them in their order, whatever their names. `head: own` keeps the classes that
+    the network was trained for, `fresh` gives it a new last layer for the set's; `epochs` go on from there.
 
     Scores (GraNd, forgetting, ...) are means over `initialisations` networks that are trained alike.
     """
 
     initialisations: Annotated[int, Field(ge=1)] = 1
     epochs: Annotated[int, Field(ge=0)]
+    stem: Literal["standard", "small"] | None = None
+    weights: str | None = None
+    url: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    layers: Literal["by_name", "by_order"] = "by_name"
+    head: Literal["own", "fresh"] = "own"
+    mean: Statistics | None = None
+    std: Statistics | None = None
+
+    @model_validator(mode="after")
+    def _weights_where_used(self) -> Backbone:
+        if self.weights is None:
+            own = {"url", *PRETRAINED}
+            if idle := sorted(name for name in self.model_fields_set & own if getattr(self, name) is not None):
+                raise ValueError(f"{', '.join(idle)} is for a backbone with weights")
+            return self
+        place = self.place
+        if place.hub and place.hub.partition(".")[0] != self.model:
+            raise ValueError(f"weights {self.weights} are of another model than {self.model}")
+        if self.input_size is None:
+            raise ValueError("a backbone with weights needs input_size, the pixels a side that it was trained for")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither")
+        if self.epochs and self.head == "own":
+            raise ValueError("head: own keeps the classes of the weights, so epochs can only be 0; or set head: fresh")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """Where its weights lie."""
+        return place_of(self.weights or "")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing of it is drawn or trained: one network for all seeds."""
+        return self.weights is not None and self.epochs == 0 and self.head == "own"
+
+    def stem_for(self, dataset_stem: str) -> str:
+        """Its own stem, else that of a network for the dataset; published weights are for the standard one."""
+        return self.stem or ("standard" if self.weights else dataset_stem)
 
 
 class Mask(Block):
@@ -218,6 +274,11 @@ class Autoencoder(Block):
         if self.weights == "self" and (self.url or self.sha256):
             raise ValueError("url and sha256 are for weights in a file, not for weights: self")
         return self
+
+    @property
+    def place(self) -> Place:
+        """Where its weights lie."""
+        return Place(Path(self.weights).expanduser())
 
 
 class Pixels(Block):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Field, create_model
 
-from dqv2.config.base import Block, Seed, one_of
+from dqv2.config.base import Block, Seed, TobiasSize, one_of
 from dqv2.data.published import KNOWN_SETS, KnownSet
 
 
@@ -26,6 +26,7 @@ class Dataset(Block):
     title: str
     size: Annotated[int, Field(ge=8)]
     stem: Literal["standard", "small"] = "standard"
+    tobias_size: TobiasSize | None = None  # where nothing else names one; None: as `defaults` says
     augment: Augment = Augment()
 
 

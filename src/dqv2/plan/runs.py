@@ -81,6 +81,8 @@ def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
             choices.append(values(axis) or [own if own is not None else default])
         for point in itertools.product(*choices):
             axes = dict(zip(AXES, point, strict=True))
+            if not values("tobias_size") and fixed.tobias_size is None:
+                axes["tobias_size"] = config.datasets[axes["dataset"]].tobias_size or axes["tobias_size"]
             title = (arm.title if arm else None) or experiment.title
             pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
             yield (method, title, _selection(config, axes), axes["keep_ratio"], pixels, axes["trainer"])

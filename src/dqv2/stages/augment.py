@@ -14,7 +14,7 @@ class Augment(Stage):
 
     def reads(self, plan, w):
         backbone = plan.config.masks[w.mask].backbone
-        maps = [plan.file("saliency", "saliency", w, backbone=backbone)] if backbone else []
+        maps = [plan.of_backbone("saliency", "saliency", w, backbone)] if backbone else []
         return {"train": plan.file("pack", "train", w), "saliency": maps}
 
     def options(self, plan, w):
@@ -27,6 +27,10 @@ class Augment(Stage):
     def work(self, reckoning, w):
         n, cells = reckoning.sizes(w.dataset).train, int(w.size) ** 2
         return reckoning.work(units={"masks": n * cells, "recipes": n * cells}, bytes=n * (8 + 4 * cells))
+
+    def maps(self, plan, w):
+        backbone = plan.config.masks[w.mask].backbone
+        return [plan.of_backbone("early_train", "model", w, backbone)] if backbone else []
 
     def run(self, job):
         import numpy as np

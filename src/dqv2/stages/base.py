@@ -81,6 +81,10 @@ class Stage:
         options."""
         return {}
 
+    def maps(self, plan: Plan, w: Wildcards) -> list[str]:
+        """The files of networks whose last feature map a job's result rests on, if only by way of what it reads."""
+        return []
+
     def run(self, job: Job) -> None:
         """Do a job."""
         raise NotImplementedError

@@ -1,14 +1,16 @@
-"""Train a backbone for a few epochs on the full training set, or leave it random."""
+"""Make a backbone: train it for a few epochs on the full training set, leave it random, or take it pre-trained."""
 
 import time
+from pathlib import Path
 
+from dqv2.config.blocks import PRETRAINED
 from dqv2.stages.base import Stage
 
 
 class EarlyTrain(Stage):
-    """The network of masks and features: a few epochs on the full set, or random weights."""
+    """The network of masks and features: a few epochs on the full set, random weights, or weights from elsewhere."""
 
-    title = "early training"
+    title = "network"
     version = 3
     model = True
     account = "early"
@@ -18,19 +20,24 @@ class EarlyTrain(Stage):
     writes = {"model": "{dataset}/early/{backbone}/seed-{seed}/model.pt"}
 
     def reads(self, plan, w):
-        return {"train": plan.file("pack", "train", w)}
+        published = plan.config.backbones[w.backbone].weights
+        note = [plan.file("weights", "json", block="backbones", network=w.backbone)] if published else []
+        return {"train": plan.file("pack", "train", w), "weights": note}
 
     def options(self, plan, w):
         block = plan.config.backbones[w.backbone]
         recipe = plan.hyperparameters(block, "initialisations")
         if not block.epochs:  # random weights depend on nothing else
-            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
-        return recipe | plan.network_options(w.dataset, augment=block.epochs > 0)
+            only = ("model", "args", "input_size", "epochs", *(PRETRAINED if block.weights else ()))
+            recipe = {key: value for key, value in recipe.items() if key in only}
+        return recipe | plan.network_options(w.dataset, block, augment=block.epochs > 0)
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
-        trained = f"{plan.epochs_text(block.epochs)} on the full set" if block.epochs else "random weights"
-        return f"{block.model}, {trained}"
+        begins = f"pre-trained elsewhere ({Path(block.weights).stem})" if block.weights else "random weights"
+        trained = f"{plan.epochs_text(block.epochs)} on the full set"
+        both = f"{begins}, then {trained}" if block.weights else trained
+        return f"{block.model}, {both if block.epochs else begins}"
 
     def work(self, reckoning, w):
         block, n = reckoning.config.backbones[w.backbone], reckoning.sizes(w.dataset)
@@ -55,7 +62,16 @@ class EarlyTrain(Stage):
         pack = Pack.open(job.input.train)
         network = Network.of(job.options, len(pack.classes))
         began = time.monotonic()
-        model = build_model(network, seed=job.seed, purpose="backbone")
+        if job.input.weights:
+            from dqv2.train.pretrained import load_pretrained
+            from dqv2.weights import noted
+
+            path, _ = noted(*job.input.weights)
+            how = {key: job.options[key] for key in ("layers", "mean", "std") if key in job.options}
+            fresh = job.seed if job.options.get("head") == "fresh" else None
+            model, network = load_pretrained(path, network, fresh_head=fresh, **how)
+        else:
+            model = build_model(network, seed=job.seed, purpose="backbone")
         job.seconds = time.monotonic() - began
         line = f"early-train {job.wildcards.backbone} · {job.wildcards.dataset} · seed {job.seed}"
         if job.options["epochs"]:
@@ -66,6 +82,6 @@ class EarlyTrain(Stage):
             epochs = job.options["epochs"]
             say(f"{line}: loss {history.losses[-1]:.3f} after {epochs} epochs ({job.seconds:.0f} s)")
         else:
-            say(f"{line}: random weights")
+            say(f"{line}: {'pre-trained' if job.input.weights else 'random'} weights")
         with atomic_path(job.output.model) as temporary:
             save_model(temporary, model, network)

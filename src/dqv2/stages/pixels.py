@@ -1,6 +1,5 @@
 """DQ's pixel step on a coreset: what matters least is dropped and drawn anew, or CutMix in its place."""
 
-import json
 from pathlib import Path
 
 from dqv2.stages.base import Stage
@@ -20,13 +19,15 @@ class Pixels(Stage):
         block = plan.config.pixels[w.pixels]
         drawn_by = []
         if name := block.autoencoder:
-            own = plan.config.autoencoders[name].weights == "self"
-            drawn_by = [plan.file(*(("autoencoder", "model") if own else ("weights", "json")), w, autoencoder=name)]
+            if plan.config.autoencoders[name].weights == "self":
+                drawn_by = [plan.file("autoencoder", "model", w, autoencoder=name)]
+            else:
+                drawn_by = [plan.file("weights", "json", block="autoencoders", network=name)]
         return {
             "train": plan.file("pack", "train", w),
             "coreset": plan.file("sample", "coreset", w),
             "recipe": plan.recipes(plan.selection(w), w),
-            "model": [plan.file("early_train", "model", w, backbone=block.backbone)] if block.backbone else [],
+            "model": [plan.of_backbone("early_train", "model", w, block.backbone)] if block.backbone else [],
             "autoencoder": drawn_by,
         }
 
@@ -51,6 +52,9 @@ class Pixels(Stage):
             networks += [(important, "forward", kept)]
             networks += [(reckoning.autoencoder(w.dataset, block.autoencoder), "forward", kept)]
         return reckoning.work(networks, bytes=kept * 3 * reckoning.config.datasets[w.dataset].size ** 2)
+
+    def maps(self, plan, w):
+        return self.reads(plan, w)["model"]
 
     def run(self, job):
         from dqv2.data import Pack
@@ -80,13 +84,8 @@ class Pixels(Stage):
     @staticmethod
     def _autoencoder(file):
         """The autoencoder and its checksum, from its file or from the note that published weights were looked at."""
-        from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
+        from dqv2.pixel.autoencoder import load_autoencoder
+        from dqv2.weights import checksum_of, noted
 
-        if file.suffix != ".json":
-            return load_autoencoder(file), weights_sha256(file)
-        seen = json.loads(file.read_text(encoding="utf-8"))
-        if (found := weights_sha256(seen["path"])) != seen["sha256"]:
-            raise WeightsError(
-                f"{seen['path']} has changed since it was looked at: remove {file} to have it looked at anew."
-            )
-        return load_autoencoder(seen["path"]), found
+        path, found = (file, checksum_of(file)) if file.suffix != ".json" else noted(file)
+        return load_autoencoder(path), found

@@ -19,7 +19,8 @@ class Train(Stage):
     }
 
     def reads(self, plan, w):
-        fresh = plan.config.trainers[w.trainer].fresh_tobias
+        block = plan.config.trainers[w.trainer]
+        fresh, start = block.fresh_tobias, block.start
         pixels = w.step.removeprefix("pixels-").rstrip("/")
         return {
             "train": plan.file("pack", "train", w),
@@ -28,17 +29,19 @@ class Train(Stage):
             "recipe": plan.recipes(plan.selection(w), w),
             "pixels": [plan.file("pixels", "pixels", w, pixels=pixels)] if pixels else [],
             "fresh": [plan.file("augment", "recipe", w, mask=fresh.mask, size=fresh.size)] if fresh else [],
+            "start": [plan.of_backbone("early_train", "model", w, start)] if start else [],
         }
 
     def options(self, plan, w):
         block = plan.config.trainers[w.trainer]
-        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset)
+        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset, block)
 
     def detail(self, plan, w):
         block = plan.config.trainers[w.trainer]
         length = plan.epochs_text(block.epochs) if block.epochs else f"{block.iterations} iterations"
         anew = ", backgrounds drawn anew" if block.fresh_tobias else ""
-        return f"{block.title or w.trainer}, {length}, batch {block.batch_size}{anew}"
+        begins = f", from the {plan.title('backbones', block.start)}" if block.start else ""
+        return f"{block.title or w.trainer}{begins}, {length}, batch {block.batch_size}{anew}"
 
     def work(self, reckoning, w):
         dataset, block, kept = w.dataset, reckoning.config.trainers[w.trainer], reckoning.kept(w)
@@ -71,7 +74,8 @@ class Train(Stage):
         from dqv2.train.backgrounds import FreshTobias
         from dqv2.train.fit import fit
         from dqv2.train.hyperparameters import Hyperparameters
-        from dqv2.train.models import Network, build_model, save_model
+        from dqv2.train.models import Network, build_model, load_network, save_model
+        from dqv2.train.pretrained import put_fresh_head
 
         options, w = job.options, job.wildcards
         require_test(job.input.splits, w.dataset)
@@ -84,7 +88,11 @@ class Train(Stage):
         if pixels:
             images = torch.from_numpy(pixels.images)
             mixed = (labels[torch.from_numpy(pixels.partner)], pixels.share) if pixels.share < 1 else None
-        model = build_model(network, seed=job.seed, purpose="train")
+        if job.input.start:
+            model, network = load_network(*job.input.start)
+            network = put_fresh_head(model, network, len(pack.classes), seed=job.seed, purpose="train")
+        else:
+            model = build_model(network, seed=job.seed, purpose="train")
         fresh = None
         if job.input.fresh:
             masks = Recipe.load(*job.input.fresh).masks[coreset.rows]
