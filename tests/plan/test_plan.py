@@ -259,7 +259,7 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     monkeypatch.chdir(tmp_path)
     values = change(demo, "autoencoders.self_mini", {"title": "mine", "weights": "mae.pth"})
     plan = make(values)
-    redrawn, mixed = job_of("pixels", pixels="mae"), job_of("pixels", pixels="cutmix")
+    redrawn, mixed = (job_of("pixels", dataset="digits", seed="0", pixels=name) for name in ("mae_self", "cutmix"))
     with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights = 'mae\.pth': there is no such file"):
         check_jobs(plan, [redrawn])
     check_jobs(plan, [mixed, job_of("train", dataset="digits", trainer="resnet8")])

@@ -8,7 +8,7 @@ from typing import Any
 from dqv2.config import ConfigError
 from dqv2.data import places
 from dqv2.plan.plan import Plan
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.train.small import SMALL
 from dqv2.weights import require_known, why_missing
 
@@ -67,16 +67,13 @@ def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
 
 def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
     """One sentence for each network whose published weights jobs want, and that are not there and cannot be fetched."""
-    found = set()
-    for job in jobs:
-        read = [file for files in plan.reads(job).values() for file in as_list(files) if f"{plan.root}/weights/" in file]
-        for each in [job, *map(plan.job_making, read)]:
-            if each.stage.name == "weights":
-                block = getattr(plan.config, each.w.block)[each.w.network]
-                if missing := why_missing(block.place, block.url):
-                    own = ", or set weights: self to pre-train one on the set itself" if each.w.block != "backbones" else ""
-                    found.add(f"{each.w.block}.{each.w.network}.weights = {block.weights!r}: {missing}{own}.")
-    return sorted(found)
+    found = []
+    for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
+        block = getattr(plan.config, kind)[name]
+        if missing := why_missing(block.place, block.url):
+            own = ", or set weights: self to pre-train one on the set itself" if kind == "autoencoders" else ""
+            found.append(f"{kind}.{name}.weights = {block.weights!r}: {missing}{own}.")
+    return found
 
 
 def _bad_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:

@@ -43,6 +43,7 @@ class Run:
     pixels: str | None  # None: nothing is done to the pixels
     trainer: str
     seed: int
+    drawn: int | None = None  # the seed of the coreset, where it is another
 
 
 class Row(NamedTuple):
@@ -55,14 +56,17 @@ class Row(NamedTuple):
 
 def rows_of(config: Config, experiment: Experiment) -> list[Row]:
     """The runs of an experiment in the order of its block."""
-    seeds = experiment.seeds or config.seeds
+    if experiment.selection_seeds:
+        seeds = list(itertools.product(experiment.training_seeds, experiment.selection_seeds))
+    else:
+        seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
     cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
     titles = _titles(config, cells)
     return [
-        Row(Run(selection, keep, pixels, trainer, seed), titles[cell], method)
+        Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
         for cell in cells
         for (method, _, selection, keep, pixels, trainer) in [cell]
-        for seed in seeds
+        for seed, drawn in seeds
     ]
 
 

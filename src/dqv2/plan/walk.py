@@ -190,6 +190,7 @@ class Walk:
             "keep": paths.ratio(run.keep_ratio),
             "step": f"pixels-{run.pixels}/" if run.pixels else "",
             "pixels": run.pixels,
+            "draw": "" if run.drawn is None else f"coreset-seed-{run.drawn}/",
             "trainer": run.trainer,
             "seed": run.seed,
         }
@@ -226,6 +227,7 @@ class Walk:
             "trainer": run.trainer,
             "mix": config.trainers[run.trainer].mix,
             "seed": run.seed,
+            "selection_seed": run.seed if run.drawn is None else run.drawn,
         }
 
     def drawn_by(self, run: Run) -> str:

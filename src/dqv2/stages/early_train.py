@@ -20,9 +20,8 @@ class EarlyTrain(Stage):
     writes = {"model": "{dataset}/early/{backbone}/seed-{seed}/model.pt"}
 
     def reads(self, plan, w):
-        published = plan.config.backbones[w.backbone].weights
-        note = [plan.file("weights", "json", block="backbones", network=w.backbone)] if published else []
-        return {"train": plan.file("pack", "train", w), "weights": note}
+        notes = [plan.file("weights", "json", block=block, network=name) for block, name in self.published(plan, w)]
+        return {"train": plan.file("pack", "train", w), "weights": notes}
 
     def options(self, plan, w):
         block = plan.config.backbones[w.backbone]
@@ -45,6 +44,9 @@ class EarlyTrain(Stage):
         weights = reckoning.facts(net, n.classes).weights
         trained = [(net, "train", block.epochs * n.train)] if block.epochs else []
         return reckoning.work(trained, bytes=weights, state=reckoning.state(weights, block) if trained else 0)
+
+    def published(self, plan, w):
+        return [("backbones", w.backbone)] if plan.config.backbones[w.backbone].weights else []
 
     def builds(self, plan, w):
         return {f"backbones.{w.backbone} on datasets.{w.dataset}": self.options(plan, w)}

@@ -19,10 +19,8 @@ class Pixels(Stage):
         block = plan.config.pixels[w.pixels]
         drawn_by = []
         if name := block.autoencoder:
-            if plan.config.autoencoders[name].weights == "self":
-                drawn_by = [plan.file("autoencoder", "model", w, autoencoder=name)]
-            else:
-                drawn_by = [plan.file("weights", "json", block="autoencoders", network=name)]
+            notes = [plan.file("weights", "json", block=kind, network=each) for kind, each in self.published(plan, w)]
+            drawn_by = notes or [plan.file("autoencoder", "model", w, autoencoder=name)]
         return {
             "train": plan.file("pack", "train", w),
             "coreset": plan.file("sample", "coreset", w),
@@ -53,8 +51,14 @@ class Pixels(Stage):
             networks += [(reckoning.autoencoder(w.dataset, block.autoencoder), "forward", kept)]
         return reckoning.work(networks, bytes=kept * 3 * reckoning.config.datasets[w.dataset].size ** 2)
 
+    def published(self, plan, w):
+        name = plan.config.pixels[w.pixels].autoencoder
+        own = name is None or plan.config.autoencoders[name].weights == "self"
+        return [] if own else [("autoencoders", name)]
+
     def maps(self, plan, w):
-        return self.reads(plan, w)["model"]
+        backbone = plan.config.pixels[w.pixels].backbone
+        return [plan.of_backbone("early_train", "model", w, backbone)] if backbone else []
 
     def run(self, job):
         from dqv2.data import Pack

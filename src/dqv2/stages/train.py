@@ -14,21 +14,22 @@ class Train(Stage):
     cores = None
     holds = "weights"
     writes = {
-        "model": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/model.pt",
-        "training": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json",
+        "model": "{dataset}/train/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/model.pt",
+        "training": "{dataset}/train/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/training.json",
     }
 
     def reads(self, plan, w):
         block = plan.config.trainers[w.trainer]
         fresh, start = block.fresh_tobias, block.start
         pixels = w.step.removeprefix("pixels-").rstrip("/")
+        of = vars(w) | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
         return {
             "train": plan.file("pack", "train", w),
             "splits": plan.file("pack", "splits", w),
-            "coreset": plan.file("sample", "coreset", w),
-            "recipe": plan.recipes(plan.selection(w), w),
-            "pixels": [plan.file("pixels", "pixels", w, pixels=pixels)] if pixels else [],
-            "fresh": [plan.file("augment", "recipe", w, mask=fresh.mask, size=fresh.size)] if fresh else [],
+            "coreset": plan.file("sample", "coreset", of),
+            "recipe": plan.recipes(plan.selection(w), of),
+            "pixels": [plan.file("pixels", "pixels", of, pixels=pixels)] if pixels else [],
+            "fresh": [plan.file("augment", "recipe", of, mask=fresh.mask, size=fresh.size)] if fresh else [],
             "start": [plan.of_backbone("early_train", "model", w, start)] if start else [],
         }
 
@@ -112,7 +113,7 @@ class Train(Stage):
         )
         with atomic_path(job.output.model) as temporary:
             save_model(temporary, model, network)
-        what = f"{w.step}{w.trainer}".replace("/", " · ")
+        what = f"{w.step}{w.draw}{w.trainer}".replace("/", " · ")
         where = f"{w.dataset} · {w.selection} · keep {w.keep} · {what} · seed {job.seed}"
         facts = {
             "run": where,

@@ -28,6 +28,9 @@ class Weights(Stage):
         block = self._block(plan.config, w)
         return block.title or block.weights
 
+    def published(self, plan, w):
+        return [(w.block, w.network)]
+
     @staticmethod
     def _block(config, w):
         return getattr(config, w.block)[w.network]
