@@ -360,3 +360,31 @@ def test_an_embedding_needs_no_map(demo, change):
     values = change(demo, "backbones.early.model", "swin_tiny_patch4_window7_224")
     plan = make(change(values, "backbones.early.input_size", 224))
     check_jobs(plan, [job_of("early_train", dataset="digits", backbone="early", seed="0")])
+
+
+# -- seeds apart ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_coreset_is_trained_on_with_each_seed(demo, change):
+    block = {"method": "random", "selection_seeds": [0, 1, 2], "training_seeds": [0, 1], "figure": {"kind": "seeds"}}
+    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine", "fig4a"]))
+    runs = [run for run, *_ in plan.rows["mine"]]
+    assert len(runs) == 6
+    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
+    assert (found["sample"], found["train"]) == (3, 6)
+    other = next(run for run in runs if (run.seed, run.drawn) == (1, 2))
+    assert "/coreset-seed-2/resnet8/seed-1/" in plan.metrics_of(other)
+    train = plan.job_making(plan.file("train", "model", plan.axes(other)))
+    assert plan.reads(train)["coreset"].endswith("/seed-2/coreset.csv")
+    assert plan.columns("mine", plan.rows["mine"][runs.index(other)])["selection_seed"] == 2
+    same = {plan.metrics_of(run) for run in runs if run.drawn is None}
+    assert same <= {plan.metrics_of(run) for run, *_ in plan.rows["fig4a"]}, "one seed for both is the run of before"
+
+
+@pytest.mark.parametrize(
+    "keys", [{"selection_seeds": [0]}, {"training_seeds": [0], "selection_seeds": [1], "seeds": [0]},
+             {"training_seeds": [0], "selection_seeds": [1], "export": {}}]
+)  # fmt: skip
+def test_seeds_apart_are_given_in_full_and_for_trainings(demo, change, keys):
+    with pytest.raises(ConfigError, match="selection_seeds and training_seeds"):
+        make(change(demo, "experiments.mine", {"method": "random", "figure": {"kind": "seeds"}} | keys))

@@ -11,7 +11,7 @@ import pandas as pd
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.record import read as read_record
 
-WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "threads", "micro_batch")
+WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "threads", "micro_batch")
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
