@@ -285,11 +285,13 @@ class Pixels(Block):
     """What is done to the pixels of a coreset: nothing, DQ's pixel step, or CutMix in its place.
 
     `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
-    tells the important patches.
+    tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the autoencoder
+    saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again).
     """
 
     title: str = ""
     step: Literal["none", "mae", "cutmix"]
+    visible: Literal["kept", "resampled"] = "kept"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     autoencoder: Name | None = None
     backbone: Name | None = None
@@ -299,6 +301,8 @@ class Pixels(Block):
         for key in ("autoencoder", "backbone"):
             if (self.step == "mae") != (getattr(self, key) is not None):
                 raise ValueError(f"{key} is needed by the step mae, and by no other")
+        if self.step != "mae" and self.visible != "kept":
+            raise ValueError("visible is for the step mae")
         return self
 
 

@@ -90,11 +90,14 @@ def grid_of(model: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def reconstruct(model: nn.Module, images: Tensor, dropped: Tensor, *, batch_size: int = 64) -> Tensor:
+def reconstruct(
+    model: nn.Module, images: Tensor, dropped: Tensor, *, resampled: bool = False, batch_size: int = 64
+) -> Tensor:
     """Let the autoencoder draw the dropped patches from the others: uint8[N, 3, H, W].
 
     The visible patches stay bit for bit; the drawn ones are pasted beside them. Images of another size than the
-    model's are resized for it (bilinear, antialiased), and what it draws is resized back.
+    model's are resized for it (bilinear, antialiased), and what it draws is resized back. With `resampled` the visible
+    patches too are what comes back of the resized image, as in DQ's code; at the model's own size it changes nothing.
 
     model: of this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g], the same number of True in each,
     g the model's patches a side. On the model's device, result on the images'.
@@ -118,14 +121,17 @@ def reconstruct(model: nn.Module, images: Tensor, dropped: Tensor, *, batch_size
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         batch = normalise(images[part].to(device))
-        height = batch.shape[2]
+        height, visible = batch.shape[2], images[part]
         if height != side:
             batch = interpolate(batch, (side, side), mode="bilinear", align_corners=False, antialias=True)
         noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
         drawn = model.unpatchify(model(batch, noise=noise).logits)
         if height != side:
             drawn = interpolate(drawn, (height, height), mode="bilinear", align_corners=False, antialias=True)
-        out[part] = paste(images[part], denormalise(drawn).to(images.device), dropped[part].to(images.device))
+            if resampled:
+                back = interpolate(batch, (height, height), mode="bilinear", align_corners=False, antialias=True)
+                visible = denormalise(back).to(images.device)
+        out[part] = paste(visible, denormalise(drawn).to(images.device), dropped[part].to(images.device))
     return out
 
 

@@ -34,7 +34,8 @@ class Pixels(Stage):
         block = plan.config.pixels[w.pixels]
         drawn_by = plan.config.autoencoders[block.autoencoder].weights if block.autoencoder else None
         autoencoder = drawn_by and {"name": block.autoencoder, "file": Path(drawn_by).name}
-        return {"step": block.step, "share": block.share, "backbone": block.backbone, "autoencoder": autoencoder}
+        options = {"step": block.step, "share": block.share, "backbone": block.backbone, "autoencoder": autoencoder}
+        return options | ({"visible": block.visible} if block.visible != "kept" else {})
 
     def detail(self, plan, w):
         block = plan.config.pixels[w.pixels]
@@ -81,7 +82,8 @@ class Pixels(Stage):
                 step = cutmix_step(images, options["share"], generator=job.generator("cutmix"))
             else:
                 importance = grad_cam_pp(load_model(*job.input.model, job.device), images)
-                step = mae_step(images, importance, options["share"], autoencoder, weights=weights)
+                how = {"resampled": options.get("visible") == "resampled", "weights": weights}
+                step = mae_step(images, importance, options["share"], autoencoder, **how)
             step.save(job.output.pixels, coreset=job.input.coreset)
         logger.info("%d images, %.1f %% of each replaced", len(images), 100 * step.replaced)
 
