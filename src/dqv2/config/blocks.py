@@ -40,13 +40,14 @@ class Training(Block):
 
 class Trainable(Training):
     """A network and its optimiser. `args` go to timm's network; images are resized to `input_size` for it where that
-    is given."""
+    is given. `learning_rate` is the peak of the one-cycle schedule, or where the cosine begins that ends at 0."""
 
     title: str = ""
     model: str
     args: Arguments = Field(default_factory=dict)
     input_size: Annotated[int, Field(ge=8)] | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -287,11 +288,14 @@ class Pixels(Block):
     `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
     tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the autoencoder
     saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again).
+    `counts: pixels` makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are
+    kept, without `share` of their patches (0.125 x 0.8 = 0.1).
     """
 
     title: str = ""
     step: Literal["none", "mae", "cutmix"]
     visible: Literal["kept", "resampled"] = "kept"
+    counts: Literal["images", "pixels"] = "images"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     autoencoder: Name | None = None
     backbone: Name | None = None
@@ -301,9 +305,13 @@ class Pixels(Block):
         for key in ("autoencoder", "backbone"):
             if (self.step == "mae") != (getattr(self, key) is not None):
                 raise ValueError(f"{key} is needed by the step mae, and by no other")
-        if self.step != "mae" and self.visible != "kept":
-            raise ValueError("visible is for the step mae")
+        if self.step != "mae" and (self.visible, self.counts) != ("kept", "images"):
+            raise ValueError("visible and counts are for the step mae")
         return self
+
+    def share_of_images(self, keep_ratio: float) -> float:
+        """The share of the images that are kept where the keep ratio is `keep_ratio`."""
+        return keep_ratio / (1 - self.share) if self.counts == "pixels" else keep_ratio
 
 
 class Axes(Block):
