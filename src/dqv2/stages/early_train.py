@@ -66,10 +66,11 @@ class EarlyTrain(Stage):
         began = time.monotonic()
         if job.input.weights:
             from dqv2.train.pretrained import load_pretrained
-            from dqv2.weights import noted
+            from dqv2.weights import hub_name, noted
 
             path, _ = noted(*job.input.weights)
             how = {key: job.options[key] for key in ("layers", "mean", "std") if key in job.options}
+            how["hub"] = hub_name(job.options["weights"])
             fresh = job.seed if job.options.get("head") == "fresh" else None
             model, network = load_pretrained(path, network, fresh_head=fresh, **how)
         else:

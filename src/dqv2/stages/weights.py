@@ -67,6 +67,7 @@ class Weights(Stage):
 
             asked = {"args": block.args, "input_size": block.input_size}
             network = Network(block.model, 1, block.input_size, block.stem_for("standard"), **asked)
-            model, network = load_pretrained(path, network, layers=block.layers, mean=block.mean, std=block.std)
+            how = {"hub": block.place.hub, "layers": block.layers, "mean": block.mean, "std": block.std}
+            model, network = load_pretrained(path, network, **how)
             facts = {"classes": network.n_classes, "mean": network.mean, "std": network.std}
         return facts | {"parameters": sum(weight.numel() for weight in model.parameters())}
