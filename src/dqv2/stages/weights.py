@@ -16,8 +16,10 @@ class Weights(Stage):
         return w.block in KINDS
 
     def reads(self, plan, w):
-        path = self._block(plan.config, w).place.path
-        return {"file": [str(path)] if path and path.exists() else []}  # one that is replaced is looked at anew
+        block = self._block(plan.config, w)
+        path = block.place.path
+        # A person's own is looked at anew when it is replaced. One that is fetched is no input: it is not there at first
+        return {"file": [str(path)] if path and path.exists() and not (block.url or block.place.hub) else []}
 
     def options(self, plan, w):
         block = self._block(plan.config, w)
