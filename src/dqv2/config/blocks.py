@@ -139,12 +139,14 @@ class Backbone(Trainable):
 
 
 class Mask(Block):
-    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`."""
+    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`. The background of a
+    Tobias image comes from so many `donors`, each cell from one of them."""
 
     title: str = ""
     source: one_of(MASK_SOURCES)
     backbone: Name | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    donors: Annotated[int, Field(ge=1, le=255)] = 1
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
