@@ -412,3 +412,20 @@ def test_a_set_may_have_a_tobias_size_of_its_own(paper, change):
     assert sizes == {"cub200": 40, "tiny_imagenet": 32}
     asked = make(change(paper, "experiments.table2.tobias_size", 8))
     assert {run.selection.tobias_size for run, _, method in asked.rows["table2"] if method == "dq_v2"} == {8}
+
+
+def test_a_set_may_be_normalised_by_its_own_statistics(paper, change):
+    own = {"mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]}
+    values = change(change(paper, "datasets.cifar10.mean", own["mean"]), "datasets.cifar10.std", own["std"])
+    before, after = (
+        {
+            name: options_of(make(v), "early_train", dataset="cifar10", backbone=name)
+            for name in ("early", "untrained", "pretrained")
+        }
+        for v in (paper, values)
+    )
+    for name in ("early", "untrained"):
+        assert after[name] == dict(sorted((before[name] | own).items()))
+    assert after["pretrained"] == before["pretrained"], "published weights bring their own"
+    with pytest.raises(ConfigError, match="both mean and std"):
+        make(change(paper, "datasets.cifar10.mean", own["mean"]))

@@ -7,14 +7,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
+from dqv2.config.base import (
+    Block,
+    KeepRatio,
+    Name,
+    Seed,
+    Share,
+    Statistics,
+    TobiasSize,
+    both_or_neither,
+    listed,
+    one_of,
+)
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 from dqv2.weights import Place, place_of
 
 Arguments = dict[str, bool | int | float | str]
 PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # what only weights from elsewhere have
-Statistics = Annotated[list[float], Field(min_length=3, max_length=3)]  # of a channel each, of values in 0 to 1
 
 
 class FreshTobias(Block):
@@ -117,8 +127,7 @@ class Backbone(Trainable):
             raise ValueError(f"weights {self.weights} are of another model than {self.model}")
         if self.input_size is None:
             raise ValueError("a backbone with weights needs input_size, the pixels a side that it was trained for")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("give both mean and std, or neither")
+        both_or_neither(self.mean, self.std)
         if self.epochs and self.head == "own":
             raise ValueError("head: own keeps the classes of the weights, so epochs can only be 0; or set head: fresh")
         return self

@@ -150,7 +150,9 @@ class Walk:
     def network_options(self, dataset: str, network: Trainable, *, augment: bool = True) -> dict[str, Any]:
         """What a network for a dataset's images depends on."""
         block = self.config.datasets[dataset]
-        options = {"image_size": block.size, "stem": network.stem_for(block.stem)}
+        options: dict[str, Any] = {"image_size": block.size, "stem": network.stem_for(block.stem)}
+        if block.mean and not getattr(network, "weights", None):  # published weights bring their own
+            options |= {"mean": block.mean, "std": block.std}
         return options | ({"augment": block.augment.model_dump()} if augment else {})
 
     def title(self, kind: str, name: str) -> str:
