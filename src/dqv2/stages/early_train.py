@@ -1,7 +1,6 @@
 """Make a backbone: train it for a few epochs on the full training set, leave it random, or take it pre-trained."""
 
 import time
-from pathlib import Path
 
 from dqv2.config.blocks import PRETRAINED
 from dqv2.stages.base import Stage
@@ -33,7 +32,7 @@ class EarlyTrain(Stage):
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
-        begins = f"pre-trained elsewhere ({Path(block.weights).stem})" if block.weights else "random weights"
+        begins = f"pre-trained elsewhere ({block.weights.rpartition('/')[2]})" if block.weights else "random weights"
         trained = f"{plan.epochs_text(block.epochs)} on the full set"
         both = f"{begins}, then {trained}" if block.weights else trained
         return f"{block.model}, {both if block.epochs else begins}"
