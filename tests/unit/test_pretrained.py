@@ -236,6 +236,13 @@ def test_places(tmp_path):
         place_of("resnet50")
 
 
+def point_hub_at(url, monkeypatch):
+    """What HF_ENDPOINT does where it is set before Python begins."""
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A server with timm's hub's layout, that has tiny weights."""
@@ -245,7 +252,7 @@ def hub(tmp_path, monkeypatch):
     save_file(tiny(1000).state_dict(), weights)
     monkeypatch.chdir(tmp_path)
     with HubServer(folder).running() as server:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+        point_hub_at(server.url, monkeypatch)
         server.weights = weights
         yield server
 
@@ -283,7 +290,7 @@ def test_a_mirror_and_a_checksum_of_ones_own(hub):
 def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
     with pytest.raises(WeightsError, match=r"timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
         fetch_weights(place_of("resnet50.nobodys"))
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    point_hub_at("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
         fetch_weights(place_of("test_resnet.r160_in1k"))
 

@@ -210,14 +210,9 @@ class Diagram(Kind):
                 "reads": [keys[read] for read in reads],
             }
             for job, reads in chain.items()
-            if not _left_out(job)
-            for reads in [[read for read in reads if not _left_out(read)]]
+            if job.is_step
+            for reads in [[read for read in reads if read.is_step]]
         ]
-
-
-def _left_out(job: Any) -> bool:
-    """Whether a job is no step of a method's: images are there or not, a backbone says where it comes from."""
-    return job.stage.name == "fetch" or (job.stage.name == "weights" and job.w.block == "backbones")
 
 
 class Storage(Redrawn):

@@ -28,6 +28,14 @@ class PlannedJob(NamedTuple):
         """The wildcards as attributes."""
         return Wildcards(**dict(self.wildcards))
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step of a method: images are there or not, a backbone says where its weights are from."""
+        return self.stage.name != "fetch" and (self.stage.name, self.w.__dict__.get("block")) != (
+            "weights",
+            "backbones",
+        )
+
 
 class Walk:
     """The runs of a configuration, each once however many experiments share it, and the jobs behind any file."""
