@@ -172,7 +172,7 @@ def test_faulty_claims_are_refused():
     block = {"says": "", "experiment": "a", "of": {}, "datasets": [], "direction": "higher"}
     with pytest.raises(ValidationError, match="a trend needs 'over'"):
         ClaimTest(**block, statistic="trend")
-    with pytest.raises(ValidationError, match="needs 'against'"):
+    with pytest.raises(ValidationError, match="all but a trend needs 'against'"):
         ClaimTest(**block)
     with pytest.raises(ValidationError, match="'not lower' is for means"):
         ClaimTest(**block | {"direction": "not lower"}, against={"method": "dq"}, statistic="variance")

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from dqv2.config.base import Block
 from dqv2.paper.arms import match, printed
-from dqv2.paper.compare import Comparison, holm, means, trend, variances
+from dqv2.paper.compare import Comparison, counts, holm, means, trend, variances
 from dqv2.paper.replication import ALPHA, Asked, against_paper
 from dqv2.paper.replication import COLUMNS as PAPER
 from dqv2.paper.stats import require_columns
@@ -20,7 +20,7 @@ from dqv2.paper.stats import require_columns
 FAMILY = 10  # the paper's claims: what is corrected for, whatever was run
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
 UNITS = {"test_accuracy": "points", "iou": "IoU", "selection_seconds": "s", "memory": "MB", "device_memory": "MB"}
-UNITS |= {"megabytes": "MB"}
+UNITS |= {"megabytes": "MB", "tflop": "10¹² operations"}
 
 
 class ClaimTest(Block):
@@ -36,7 +36,7 @@ class ClaimTest(Block):
     stand_in: bool = True  # whether other datasets of the table are tested where it has none of these
     y: str = "test_accuracy"  # the column compared
     minus: str | None = None  # a column that is subtracted from it
-    statistic: Literal["mean", "variance", "trend"] = "mean"
+    statistic: Literal["mean", "variance", "trend", "count"] = "mean"
     over: str | None = None  # of a trend: the column along which it is
     direction: Literal["higher", "lower", "not lower"]  # of `of` against `against`
     margin: float = Field(1.0, gt=0)  # of "not lower", in y's unit
@@ -46,7 +46,7 @@ class ClaimTest(Block):
         if (self.statistic == "trend") != (self.over is not None):
             raise ValueError("a trend needs 'over', and nothing else has it")
         if self.statistic != "trend" and not self.against:
-            raise ValueError("a mean or a variance needs 'against'")
+            raise ValueError("all but a trend needs 'against'")
         if self.direction == "not lower" and self.statistic != "mean":
             raise ValueError("'not lower' is for means")
         return self
@@ -134,11 +134,12 @@ def _comparisons(
     mine = set(test.datasets) & set(there)
     datasets = there if there and test.stand_in and not mine else test.datasets
     unit = UNITS.get(test.y, "")
-    unit = {"mean": unit, "variance": "ratio", "trend": f"{unit} a unit of {test.over}"}[test.statistic]
+    unit = {"variance": "ratio", "trend": f"{unit} a unit of {test.over}"}.get(test.statistic, unit)
     facts = {name: getattr(test, name) for name in ("experiment", "y", "statistic", "direction")} | {"unit": unit}
     facts |= {"minus": test.minus or "", "margin": test.margin if test.direction == "not lower" else np.nan}
     asked = Asked(test.statistic, test.direction, 0.0 if np.isnan(facts["margin"]) else test.margin, ALPHA / FAMILY)
-    entries = entries if (test.y, test.minus) == ("test_accuracy", None) and test.statistic != "trend" else []
+    about_accuracy = (test.y, test.minus) == ("test_accuracy", None) and test.statistic in ("mean", "variance")
+    entries = entries if about_accuracy else []
     sides = (_product(test.of), _product(test.against))
     for dataset, at, of, against in itertools.product(datasets, _product(_each(test, table)), *sides):
         place = ", ".join(f"{name} {printed(value, {})}" for name, value in at.items())
@@ -189,8 +190,8 @@ def _compare(
     found = [rows[rows[measured].notna().all(axis=1)] for rows in found]
     if test.statistic == "trend":
         got = trend(*({place: _arm(part, test) for place, part in rows.groupby(test.over)} for rows in found))
-    elif test.statistic == "variance":
-        got = variances(*(_arm(rows, test) for rows in found))
+    elif test.statistic in ("variance", "count"):
+        got = {"variance": variances, "count": counts}[test.statistic](*(_arm(rows, test) for rows in found))
     else:
         margin = test.margin if test.direction == "not lower" else 0.0
         got = means(*(_arm(rows, test) for rows in found), margin=margin)

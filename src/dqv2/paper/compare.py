@@ -196,6 +196,22 @@ def variances(of: pd.Series, against: pd.Series) -> Comparison:
     return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
 
 
+def counts(of: pd.Series, against: pd.Series) -> Comparison:
+    """Compare numbers that are counted and not measured, as operations are: no seed changes them, and there is no test.
+
+    Args:
+        of, against: the numbers of each arm, by seed; two or more each, as everywhere.
+
+    The effect is the difference of the means; p is 0 for a direction that all of one arm's numbers have against all of
+    the other's, else 1.
+    """
+    a, b = _values(of), _values(against)
+    found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="counted, no test")
+    if min(len(a), len(b)) < 2:
+        return replace(found, lacks="too few seeds")
+    return replace(found, p_higher=float(a.min() <= b.max()), p_lower=float(a.max() >= b.min()))
+
+
 def trend(of: Mapping[float, pd.Series], against: Mapping[float, pd.Series] | None = None) -> Comparison:
     """Whether the values, or their lead over another arm, rise along an axis: the mean of the seeds' own slopes.
 
