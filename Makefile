@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-dev demo paper test-cluster browser test test-fast lint format lock clean
+.PHONY: help setup setup-demo setup-dev demo paper test-cluster browser test test-fast lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.ready  ## .venv with the pinned requirements and the library
+setup-demo: $(VENV)/.ready-demo  ## the same, with the demo's pre-trained network (17 MB)
 setup-dev: $(VENV)/.ready-dev  ## the same, with what tests and linters need
 
 # The package manager lives in the venv too, so that nothing is asked of the machine but Python and make.
@@ -29,11 +30,15 @@ $(VENV)/.ready: envs/requirements.txt pyproject.toml | $(BIN)/uv
 	@$(UV) --no-deps -e .
 	@touch $@
 
-$(VENV)/.ready-dev: envs/requirements-dev.txt $(VENV)/.ready
+$(VENV)/.ready-demo: envs/requirements-demo.txt $(VENV)/.ready
+	@$(UV) --require-hashes --no-deps -r envs/requirements-demo.txt
+	@touch $@
+
+$(VENV)/.ready-dev: envs/requirements-dev.txt $(VENV)/.ready-demo
 	@$(UV) -r envs/requirements-dev.txt
 	@touch $@
 
-demo: setup  ## every figure and table at demo scale, into paper_figures/demo/
+demo: setup-demo  ## every figure and table at demo scale, into paper_figures/demo/
 	@$(SNAKEMAKE) --configfile config/demo.yaml
 	@echo "demo: the figures and tables are in paper_figures/demo/"
 

@@ -173,6 +173,9 @@ class Server:
             def do_GET(self):
                 owner.answer(self)
 
+            def do_HEAD(self):
+                owner.tell(self)
+
             def log_message(self, *_):
                 pass
 
@@ -183,6 +186,9 @@ class Server:
                 yield self
             finally:
                 server.shutdown()
+
+    def tell(self, request):
+        request.send_error(405)
 
     def answer(self, request):
         self.asked.append((request.path, request.headers.get("Range")))
@@ -210,3 +216,18 @@ class Server:
             self.cuts -= 1
             rest = rest[: self.after]
         request.wfile.write(rest)
+
+
+class HubServer(Server):
+    """The same with what Hugging Face's hub says of a file: its commit and, as its tag, its checksum."""
+
+    etag = None  # another than the file's
+
+    def tell(self, request):
+        path = self.folder / request.path.lstrip("/").split("?")[0]
+        request.send_response(200 if path.is_file() else 404)
+        if path.is_file():
+            request.send_header("ETag", f'"{self.etag or hashlib.sha256(path.read_bytes()).hexdigest()}"')
+            request.send_header("X-Repo-Commit", "0" * 40)
+            request.send_header("Content-Length", str(path.stat().st_size))
+        request.end_headers()

@@ -15,6 +15,7 @@ AXES = {
     "keep": r"[0-9.e-]+",
     "selection": r"[^.]+?",
     "step": rf"(?:pixels-{NAME}/)?",  # empty, or the pixel step between a coreset and its training
+    "draw": r"(?:coreset-seed-\d+/)?",  # empty, or the seed of the coreset where the training's is another
     "form": r"[a-z]+(?:-[a-z]+)?",
     "root": r".+?",
     "archive": r"[\w-]+",

@@ -207,8 +207,7 @@ def test_the_ten_claims_name_what_the_configuration_knows(paper):
     blocks["backbone"] = config.backbones
     for claim in CLAIMS:
         for test in claim["tests"]:
-            # ImageNette's bins are an experiment that one adds to the configuration
-            assert test["experiment"] in {*config.experiments, "cost_jobs", "table3_imagenette"}
+            assert test["experiment"] in {*config.experiments, "cost_jobs"}
             assert set(test["datasets"]) <= set(config.datasets)
             for side in (test["of"], test.get("against", {})):
                 for column, known in blocks.items():

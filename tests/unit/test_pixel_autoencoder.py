@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import nn
 
@@ -17,7 +18,6 @@ from dqv2.data.digits import make_digits
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.autoencoder import (
     SIZES,
-    WeightsError,
     _authors_config,
     _build,
     _from_authors,
@@ -25,7 +25,6 @@ from dqv2.pixel.autoencoder import (
     load_autoencoder,
     reconstruct,
     save_autoencoder,
-    weights_sha256,
 )
 from dqv2.pixel.patches import dropped_patches
 from dqv2.pixel.pretrain import Pretraining, pretrain
@@ -33,6 +32,7 @@ from dqv2.pixel.step import mae_step
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import seeded
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.weights import WeightsError, checksum_of
 
 CPU = torch.device("cpu")
 
@@ -143,7 +143,7 @@ def test_a_folder_of_transformers_loads(tmp_path):
     model.save_pretrained(tmp_path / "mae")
     read = load_autoencoder(tmp_path / "mae")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in read.state_dict().items())
-    assert weights_sha256(tmp_path / "mae") != weights_sha256(tmp_path / "mae" / "config.json")
+    assert checksum_of(tmp_path / "mae") != checksum_of(tmp_path / "mae" / "config.json")
 
 
 def test_our_own_file_loads(tmp_path):
@@ -240,6 +240,21 @@ def test_images_of_another_size_are_resized_and_put_back(digits):
     assert out.shape == digits[:4].shape
     changed = (out != digits[:4]).any(1).float().mean()
     assert 0.1 < changed < 0.35
+
+
+def test_visible_patches_are_kept_or_what_comes_back_of_the_resized_image(digits):
+    model = build_autoencoder("mini", image_size=64, grid=8)
+    dropped = torch.zeros(4, 8, 8, dtype=torch.bool)
+    dropped[:, 0] = True
+    kept, resampled = (reconstruct(model, digits[:4], dropped, resampled=how) for how in (False, True))
+    assert torch.equal(kept[..., 4:, :], digits[:4][..., 4:, :])
+    assert torch.equal(kept[..., :4, :], resampled[..., :4, :])
+    there = F.interpolate(digits[:4].float(), (64, 64), mode="bilinear", antialias=True)
+    back = F.interpolate(there, (32, 32), mode="bilinear", antialias=True)[..., 4:, :]
+    assert (resampled[..., 4:, :].float() - back).abs().max() <= 1
+    assert not torch.equal(resampled, kept)
+    own = build_autoencoder("mini", image_size=32, grid=8)
+    assert torch.equal(*(reconstruct(own, digits[:4], dropped, resampled=how) for how in (False, True)))
 
 
 def test_reconstruction_does_not_depend_on_the_batch(digits):

@@ -1,9 +1,10 @@
-# Early training, saliency, scores, Tobias images, bins and coresets.
+# Networks, saliency, scores, Tobias images, bins and coresets.
 
 
 rule early_train:
     input:
         train=reads("early_train", "train"),
+        weights=reads("early_train", "weights"),
     output:
         model=writes("early_train", "model"),
         record=writes("early_train", "record"),

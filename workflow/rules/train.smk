@@ -10,6 +10,7 @@ rule train:
         recipe=reads("train", "recipe"),
         pixels=reads("train", "pixels"),
         fresh=reads("train", "fresh"),
+        start=reads("train", "start"),
     output:
         model=writes("train", "model"),
         training=writes("train", "training"),

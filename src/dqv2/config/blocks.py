@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
+from dqv2.config.base import (
+    Block,
+    KeepRatio,
+    Name,
+    Seed,
+    Share,
+    Statistics,
+    TobiasSize,
+    both_or_neither,
+    listed,
+    one_of,
+)
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
+from dqv2.weights import Place, place_of
 
 Arguments = dict[str, bool | int | float | str]
+PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # what only weights from elsewhere have
 
 
 class FreshTobias(Block):
@@ -36,22 +50,28 @@ class Training(Block):
 
 class Trainable(Training):
     """A network and its optimiser. `args` go to timm's network; images are resized to `input_size` for it where that
-    is given."""
+    is given. `learning_rate` is the peak of the one-cycle schedule, or where the cosine begins that ends at 0."""
 
     title: str = ""
     model: str
     args: Arguments = Field(default_factory=dict)
     input_size: Annotated[int, Field(ge=8)] | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
+    def stem_for(self, dataset_stem: str) -> str:
+        """The stem of this network on a dataset's images."""
+        return dataset_stem
+
 
 class Trainer(Trainable):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
-    batch; the weights are those of one up to the order of sums, so that no stage has it among its params."""
+    batch; the weights are those of one up to the order of sums, so that no stage has it among its params. `start` names
+    a backbone whose weights the training begins with, under a new last layer; without it they are random."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
@@ -61,6 +81,7 @@ class Trainer(Trainable):
     mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
     cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
     fresh_tobias: FreshTobias | None = None
+    start: Name | None = None
 
     @model_validator(mode="after")
     def _one_length_and_an_image_each(self) -> Trainer:
@@ -72,22 +93,69 @@ class Trainer(Trainable):
 
 
 class Backbone(Trainable):
-    """A network for masks and features: trained for a few epochs on the full set, or left random (epochs 0).
+    """A network for masks and features: random (epochs 0), trained for a few epochs on the full set, or pre-trained.
+
+    `weights` are published ones: a name of timm's with its tag (resnet50.tv_in1k), a file in timm's or torchvision's
+    format, or package:NAME/FILE of an installed Python package; fetched from timm's hub, or from `url`, where they are
+    not there. `input_size` is what images are resized to for them; `mean` and `std` are timm's for the model where none
+    are given; `layers: by_order` takes them in their order, whatever their names. `head: own` keeps the classes that
+    the network was trained for, `fresh` gives it a new last layer for the set's; `epochs` go on from there.
 
     Scores (GraNd, forgetting, ...) are means over `initialisations` networks that are trained alike.
     """
 
     initialisations: Annotated[int, Field(ge=1)] = 1
     epochs: Annotated[int, Field(ge=0)]
+    stem: Literal["standard", "small"] | None = None
+    weights: str | None = None
+    url: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    layers: Literal["by_name", "by_order"] = "by_name"
+    head: Literal["own", "fresh"] = "own"
+    mean: Statistics | None = None
+    std: Statistics | None = None
+
+    @model_validator(mode="after")
+    def _weights_where_used(self) -> Backbone:
+        if self.weights is None:
+            own = {"url", *PRETRAINED}
+            if idle := sorted(name for name in self.model_fields_set & own if getattr(self, name) is not None):
+                raise ValueError(f"{', '.join(idle)} is for a backbone with weights")
+            return self
+        place = self.place
+        if place.hub and place.hub.partition(".")[0] != self.model:
+            raise ValueError(f"weights {self.weights} are of another model than {self.model}")
+        if self.input_size is None:
+            raise ValueError("a backbone with weights needs input_size, the pixels a side that it was trained for")
+        both_or_neither(self.mean, self.std)
+        if self.epochs and self.head == "own":
+            raise ValueError("head: own keeps the classes of the weights, so epochs can only be 0; or set head: fresh")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """Where its weights lie."""
+        return place_of(self.weights or "")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing of it is drawn or trained: one network for all seeds."""
+        return self.weights is not None and self.epochs == 0 and self.head == "own"
+
+    def stem_for(self, dataset_stem: str) -> str:
+        """Its own stem, else that of a network for the dataset; published weights are for the standard one."""
+        return self.stem or ("standard" if self.weights else dataset_stem)
 
 
 class Mask(Block):
-    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`."""
+    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`. The background of a
+    Tobias image comes from so many `donors`, each cell from one of them."""
 
     title: str = ""
     source: one_of(MASK_SOURCES)
     backbone: Name | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    donors: Annotated[int, Field(ge=1, le=255)] = 1
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
@@ -219,16 +287,26 @@ class Autoencoder(Block):
             raise ValueError("url and sha256 are for weights in a file, not for weights: self")
         return self
 
+    @property
+    def place(self) -> Place:
+        """Where its weights lie."""
+        return Place(Path(self.weights).expanduser())
+
 
 class Pixels(Block):
     """What is done to the pixels of a coreset: nothing, DQ's pixel step, or CutMix in its place.
 
     `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
-    tells the important patches.
+    tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the autoencoder
+    saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again).
+    `counts: pixels` makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are
+    kept, without `share` of their patches (0.125 x 0.8 = 0.1).
     """
 
     title: str = ""
     step: Literal["none", "mae", "cutmix"]
+    visible: Literal["kept", "resampled"] = "kept"
+    counts: Literal["images", "pixels"] = "images"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     autoencoder: Name | None = None
     backbone: Name | None = None
@@ -238,7 +316,13 @@ class Pixels(Block):
         for key in ("autoencoder", "backbone"):
             if (self.step == "mae") != (getattr(self, key) is not None):
                 raise ValueError(f"{key} is needed by the step mae, and by no other")
+        if self.step != "mae" and (self.visible, self.counts) != ("kept", "images"):
+            raise ValueError("visible and counts are for the step mae")
         return self
+
+    def share_of_images(self, keep_ratio: float) -> float:
+        """The share of the images that are kept where the keep ratio is `keep_ratio`."""
+        return keep_ratio / (1 - self.share) if self.counts == "pixels" else keep_ratio
 
 
 class Axes(Block):

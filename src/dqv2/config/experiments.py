@@ -16,6 +16,8 @@ def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(as_list)] | None
 
 
+_seeds = Annotated[list[Seed], Field(min_length=1)] | None
+
 # Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
 NULLABLE = ("hue", "panel", "column", "better")
 OVERLAP = ("iou", "iou_others", "own_minus_others")
@@ -134,6 +136,8 @@ class Experiment(Arm):
     about: str = ""
     arms: list[Arm] = Field(default_factory=list)
     seeds: list[Seed] | None = None
+    selection_seeds: _seeds = None  # with training_seeds: each coreset's seed with each training's, in place of `seeds`
+    training_seeds: _seeds = None
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
@@ -163,9 +167,18 @@ class Experiment(Arm):
             raise ValueError(f"{' and '.join(drawn)} would be the same file: {apart}")
         if self.cost and (self.overlap or self.storage):
             raise ValueError(f"a cost is of trainings, which overlap and storage have none of: {apart}")
+        if (self.selection_seeds is None) != (self.training_seeds is None) or (self.selection_seeds and self.seeds):
+            raise ValueError("give selection_seeds and training_seeds together, or seeds, which are both")
+        if self.selection_seeds and not (self.figure or self.table) or (self.selection_seeds and self._of_coresets):
+            raise ValueError("selection_seeds and training_seeds are for figures and tables of trainings")
         if self.diagram and self.table:
             raise ValueError(f"a diagram makes no runs that a table could show: {apart}")
         return self
+
+    @property
+    def _of_coresets(self) -> bool:
+        """Whether something is asked for that is made of coresets, and not of trainings alone."""
+        return bool(self.pictures or self.storage or self.export or self.overlap or self.diagram or self.cost)
 
 
 class Config(Block):

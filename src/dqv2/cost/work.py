@@ -47,7 +47,8 @@ class Reckoning:
         """The network of a trainer or backbone on a dataset, as it is trained."""
         images = self.config.datasets[dataset]
         args = tuple(sorted(block.args.items()))
-        return Net(block.model, images.size, images.stem, args, block.input_size, block.precision, block.compile)
+        stem = block.stem_for(images.stem)
+        return Net(block.model, images.size, stem, args, block.input_size, block.precision, block.compile)
 
     def net_of_pass(self, dataset: str, backbone: Any) -> Net:
         """The same as it reads images for maps, features and scores: in float32, however it was trained."""

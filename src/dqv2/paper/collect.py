@@ -11,7 +11,8 @@ import pandas as pd
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.record import read as read_record
 
-WHOLE = ("tobias_size", "seed", "coreset_size", "n_tobias", "n_originals", "n_test", "threads", "micro_batch")
+WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "n_test", "threads")
+WHOLE += ("micro_batch",)
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
@@ -55,8 +56,9 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it and run again") from error
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")
+    planned_ones = run | {"keep_ratio": run.get("share_of_images", run.get("keep_ratio"))}
     for name in ("dataset", "keep_ratio", "seed"):
-        told, planned = metrics.get(name), run.get(name)
+        told, planned = metrics.get(name), planned_ones.get(name)
         both = isinstance(told, int | float) and isinstance(planned, int | float)
         if None not in (told, planned) and told != planned and not (both and math.isclose(told, planned)):
             raise ValueError(f"{file}: {name} is {told!r}, but the plan says {planned!r}: another run's file")

@@ -43,15 +43,19 @@ def macro_name(*parts: Any) -> str:
 def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -> list[Number]:
     """Mean, sd, variance, n and half-width of the 95 % interval of each arm of an experiment, and its coreset size.
 
-    An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do.
+    An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do. Where
+    coresets and trainings have seeds of their own, runs share one of them and their spread is none of independent runs:
+    then mean and n alone.
     """
     axes = arm_axes(frame)
+    crossed = "selection_seed" in frame and (frame["selection_seed"] != frame["seed"]).any()
+    statistics = {name: STATISTICS[name] for name in ("mean", "n")} if crossed else STATISTICS
     found = []
     for arm, rows in frame.groupby(axes, sort=False, dropna=False, observed=True):
         values = [value for value in arm if not pd.isna(value)]
         got = summarise(rows, [], y).iloc[0]
         name, about = macro_name(experiment, *values), f"{experiment}: {', '.join(printed(v, {}) for v in values)}"
-        for statistic, suffix in STATISTICS.items():
+        for statistic, suffix in statistics.items():
             text = f"{got[statistic]:.0f}" if statistic == "n" else number(got[statistic])
             if text:
                 found.append(Number(name + suffix, text, f"{about}, {statistic} of {y}"))

@@ -27,8 +27,9 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
     as printed), ``test_set_error`` (see ``binomial_error``; where the number of test images is known) and, where the
     spec has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ±
-    without saying of what), ``predicted_low`` and ``predicted_high`` (Student's 95 % prediction interval of ours for
-    the mean of five new seeds, in which the paper's should lie).
+    without saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and
+    ``predicted_high`` (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the
+    reported one should lie).
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -58,8 +59,10 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     table["best"] = _best(table, spec)
     if spec.get("reported"):
         theirs = [next(reported(frame[match(frame, arm)], spec), {}) for arm in table[by].to_dict("records")]
-        theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus"]).astype("float64")
-        table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.to_numpy()
+        theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus", "source"])
+        table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.iloc[:, :3].astype("float64").to_numpy()
+        if theirs["source"].notna().any():
+            table["reported_source"] = theirs["source"]
         ours = [predicted(n, mean, sd) for n, mean, sd in table[["n", "mean", "sd"]].itertuples(index=False)]
         table[["predicted_low", "predicted_high"]] = np.array(ours, dtype="float64").reshape(-1, 2)
     return table
@@ -76,6 +79,10 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
+    if "reported_source" in table:
+        for source, rows in table.groupby("reported_source"):
+            names = ", ".join(printed(value, spec, spec["row"]) for value in rows[spec["row"]].unique())
+            spread += f". The paper's values of {names} are those of {source}"
     caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
     write_text(_markdown(head, body, foot, paper, caption), md)
     write_text(_latex(head, body, foot, paper, caption), tex)

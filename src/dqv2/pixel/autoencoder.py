@@ -1,7 +1,5 @@
 """Masked autoencoders (He et al. 2022): built, read from the formats that they are published in, and put to work."""
 
-import argparse
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from torch.nn.functional import interpolate
 
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
-from dqv2.runtime.files import save_weights, sha256
+from dqv2.runtime.files import save_weights
+from dqv2.weights import WeightsError, read_weights
 
 SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
@@ -21,10 +20,6 @@ SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "large": (1024, 24, 16, 512, 8, 16),
     "huge": (1280, 32, 16, 512, 8, 16),
 }
-
-
-class WeightsError(ValueError):
-    """A file of weights is not what it must be; the message says what, where and what to do."""
 
 
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
@@ -72,18 +67,7 @@ def load_autoencoder(path: str | Path) -> nn.Module:
         )
     if path.is_dir():
         return _from_folder(path)
-    try:
-        # The authors' training checkpoints hold their command line beside the weights
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            kept = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        why = "is cut off, or no file of weights"
-        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
-            why = "holds more than weights, which is not loaded for safety"
-        raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
-    except Exception as error:  # torch raises whatever a cut-off or foreign file leads it to
-        first = str(error).strip().split("\n")[0][:150]
-        raise WeightsError(f"{path} is cut off, or no file of PyTorch's weights ({first}).") from error
+    kept = read_weights(path)
     if not isinstance(kept, dict):
         raise WeightsError(f"{path} holds a {type(kept).__name__}, not the weights of a masked autoencoder.")
     if "config" in kept and "state" in kept:
@@ -100,26 +84,20 @@ def load_autoencoder(path: str | Path) -> nn.Module:
     return _filled(_build(_authors_config(state, path)), _from_authors(state), path)
 
 
-def weights_sha256(path: str | Path) -> str:
-    """Checksum of a file of weights, or of a folder's config.json and weights together."""
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        return sha256(path)
-    files = [file for file in sorted(path.iterdir()) if file.suffix in (".json", ".safetensors", ".bin")]
-    return sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode())
-
-
 def grid_of(model: nn.Module) -> int:
     """Patches a side."""
     return model.config.image_size // model.config.patch_size
 
 
 @torch.inference_mode()
-def reconstruct(model: nn.Module, images: Tensor, dropped: Tensor, *, batch_size: int = 64) -> Tensor:
+def reconstruct(
+    model: nn.Module, images: Tensor, dropped: Tensor, *, resampled: bool = False, batch_size: int = 64
+) -> Tensor:
     """Let the autoencoder draw the dropped patches from the others: uint8[N, 3, H, W].
 
     The visible patches stay bit for bit; the drawn ones are pasted beside them. Images of another size than the
-    model's are resized for it (bilinear, antialiased), and what it draws is resized back.
+    model's are resized for it (bilinear, antialiased), and what it draws is resized back. With `resampled` the visible
+    patches too are what comes back of the resized image, as in DQ's code; at the model's own size it changes nothing.
 
     model: of this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g], the same number of True in each,
     g the model's patches a side. On the model's device, result on the images'.
@@ -143,14 +121,17 @@ def reconstruct(model: nn.Module, images: Tensor, dropped: Tensor, *, batch_size
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         batch = normalise(images[part].to(device))
-        height = batch.shape[2]
+        height, visible = batch.shape[2], images[part]
         if height != side:
             batch = interpolate(batch, (side, side), mode="bilinear", align_corners=False, antialias=True)
         noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
         drawn = model.unpatchify(model(batch, noise=noise).logits)
         if height != side:
             drawn = interpolate(drawn, (height, height), mode="bilinear", align_corners=False, antialias=True)
-        out[part] = paste(images[part], denormalise(drawn).to(images.device), dropped[part].to(images.device))
+            if resampled:
+                back = interpolate(batch, (height, height), mode="bilinear", align_corners=False, antialias=True)
+                visible = denormalise(back).to(images.device)
+        out[part] = paste(visible, denormalise(drawn).to(images.device), dropped[part].to(images.device))
     return out
 
 

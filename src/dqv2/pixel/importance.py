@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dqv2.semantic.saliency import Images, as_map, batches, evaluating
+from dqv2.semantic.saliency import Images, as_map, batches, evaluating, require_places
 
 
 def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None, *, batch_size: int = 256) -> Tensor:
@@ -33,17 +33,13 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
                 own = logits.argmax(1) if classes is None else classes[start : start + len(batch)].to(logits.device)
                 (gradient,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), features)
             activation, gradient = as_map(model, features.detach()), as_map(model, gradient)
+            require_places(activation, type(model).__name__, batch.shape[-1])
             rests |= bool(gradient.any())
             maps.append(weigh(activation, gradient).float().cpu())
     if not rests:
         raise ValueError(
             f"{type(model).__name__} does not decide by its last feature map (a transformer that pools by its class "
             "token does not): take a network that pools its map as the pixel step's backbone"
-        )
-    if maps[0].shape[1:] == (1, 1):
-        raise ValueError(
-            f"the last feature map of {type(model).__name__} is a single point for images of this size, which tells no "
-            "patches apart: set stem: small for a ResNet, or input_size of the pixel step's backbone"
         )
     return torch.cat(maps)
 

@@ -54,17 +54,24 @@ class PixelStep:
 
 
 def mae_step(
-    images: Tensor, importance: Tensor, share: float, autoencoder: nn.Module, *, weights: str = ""
+    images: Tensor,
+    importance: Tensor,
+    share: float,
+    autoencoder: nn.Module,
+    *,
+    resampled: bool = False,
+    weights: str = "",
 ) -> PixelStep:
     """Drop the least important patches and have the autoencoder draw them (DQ, its third step).
 
     images: uint8[K, 3, H, W]; importance: float[K, h, w], as from `grad_cam_pp`; share: of the patches to drop, in
-    (0, 1). The number of patches is the autoencoder's. weights: its checksum, kept with the result.
+    (0, 1). The number of patches is the autoencoder's. resampled: as in `reconstruct`. weights: the autoencoder's
+    checksum, kept with the result.
     """
     from dqv2.pixel.autoencoder import grid_of, reconstruct
 
     dropped = dropped_patches(importance, grid_of(autoencoder), share)
-    drawn = reconstruct(autoencoder, images, dropped)
+    drawn = reconstruct(autoencoder, images, dropped, resampled=resampled)
     return PixelStep(drawn.numpy(), dropped.numpy(), np.full(len(images), -1), weights=weights)
 
 

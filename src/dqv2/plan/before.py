@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dqv2.config import Config, ConfigError
+from dqv2.config import ConfigError
 from dqv2.data import places
 from dqv2.plan.plan import Plan
 from dqv2.plan.walk import PlannedJob
+from dqv2.stages import stage
 from dqv2.train.small import SMALL
+from dqv2.weights import noted, require_known, why_missing
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
@@ -21,6 +23,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
             table; the message says where it was looked for and what to do.
     """
     by_stage: dict[str, list[PlannedJob]] = {}
+    jobs = list(jobs)
     for job in jobs:
         by_stage.setdefault(job.stage.name, []).append(job)
     packed = sorted({job.w.dataset for job in by_stage.get("pack", [])})
@@ -30,8 +33,9 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
-    _refuse("weights are missing:", _missing_weights(plan.config, {job.w.pixels for job in by_stage.get("pixels", [])}))
-    _check_networks(plan, [job for jobs in by_stage.values() for job in jobs])
+    _refuse("weights are missing:", _missing_weights(plan, jobs))
+    _check_networks(plan, jobs)
+    _refuse("weights cannot be used:", _bad_weights(plan, jobs))
     made = {
         job.w.experiment
         for job in by_stage.get("collect", []) + by_stage.get("overlap", []) + by_stage.get("storage", [])
@@ -47,24 +51,48 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
+    """Build the networks of jobs, and send images through them."""
     built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
+    mapped = set()
+    for job in jobs:
+        for file in job.stage.maps(plan, job.w):
+            network = plan.job_making(file)
+            places = network.stage.builds(plan, network.w)
+            built |= places
+            mapped |= set(places)
     if asked := {place: options for place, options in built.items() if options["model"] not in SMALL}:
         from dqv2.train.models import check_networks  # with torch
 
-        check_networks(asked)
+        check_networks(asked, mapped)
 
 
-def _missing_weights(config: Config, pixels: Iterable[str]) -> list[str]:
-    """One sentence for each autoencoder of these pixel steps whose weights are not there and have no address."""
-    used = {config.pixels[name].autoencoder for name in pixels} - {None}
-    return [
-        f"autoencoders.{name}.weights = {block.weights!r}: there is no such file (looked for "
-        f"{Path(block.weights).expanduser().absolute()}). Put it there, give its url, or set weights: self to "
-        "pre-train one on the set itself."
-        for name in sorted(used)
-        for block in [config.autoencoders[name]]
-        if block.weights != "self" and not block.url and not Path(block.weights).expanduser().exists()
-    ]
+def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
+    """One sentence for each network whose published weights jobs want, and that are not there and cannot be fetched."""
+    found = []
+    for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
+        block = getattr(plan.config, kind)[name]
+        if missing := why_missing(block.place, block.url):
+            own = ", or set weights: self to pre-train one on the set itself" if kind == "autoencoders" else ""
+            found.append(f"{kind}.{name}.weights = {block.weights!r}: {missing}{own}.")
+    return found
+
+
+def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
+    """One sentence for each file of weights that is not what it must be, and for each that timm's hub has not."""
+    found, looked_at = [], [(job.w.block, job.w.network) for job in jobs if job.stage.name == "weights"]
+    for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
+        block, note = getattr(plan.config, kind)[name], plan.file("weights", "json", block=kind, network=name)
+        try:
+            if (kind, name) not in looked_at:
+                if Path(note).exists():
+                    noted(note)
+            elif block.place.path and block.place.path.exists():
+                stage("weights").look(block, kind, block.place.path)
+            elif block.place.hub and not block.url:
+                require_known(block.place)
+        except ValueError as error:
+            found.append(f"{kind}.{name}.weights: {error}")
+    return found
 
 
 def changed_folders(plan: Plan) -> list[str]:

@@ -51,7 +51,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     if fresh:
         yield from mask_faults(config, selection.dataset, fresh.mask, fresh.size)
     mixture = config.mixtures[selection.mixture]
-    if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
+    if run.keep_ratio > 1:
+        yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the images there are"
+    elif mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
     if selector.declared.gives == "list" and selection.mask:
@@ -64,6 +66,16 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             )
         if not config.backbones[selection.backbone].epochs:
             yield f"selector {selection.selector} scores by training, and backbone {selection.backbone} has no epochs"
+        if config.backbones[selection.backbone].weights:
+            yield (
+                f"selector {selection.selector} scores by training from random weights, and backbone "
+                f"{selection.backbone} has weights: choose one without"
+            )
+    elif selector.reads_logits and (backbone := config.backbones[selection.backbone]).weights and backbone.head == "own":
+        yield (
+            f"selector {selection.selector} reads gradients of the set's classes, and backbone {selection.backbone} keeps "
+            "the classes of its weights: set head: fresh, or choose features: embedding"
+        )
     whole = mixture.originals if mixture.budget == "originals" else 1
     if "prune_hardest" in selector.used and run.keep_ratio > whole * (1 - selector.prune_hardest):
         yield (
@@ -71,6 +83,8 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"{run.keep_ratio:g} is more than there is: lower selectors.{selection.selector}.prune_hardest"
         )
     trainer = config.trainers[run.trainer]
+    if trainer.start and config.backbones[trainer.start].model != trainer.model:
+        yield f"trainer {run.trainer} ({trainer.model}) cannot start from backbone {trainer.start}, another network"
     if run.pixels and config.pixels[run.pixels].step == "cutmix" and (trainer.mix != "none" or fresh):
         yield (
             f"pixels {run.pixels} mixes images and labels once for all, and trainer {run.trainer} would mix them "

@@ -58,7 +58,7 @@ class Kind:
     def note(self) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
         seeds = len({run.seed for run, *_ in self.rows})
-        keeps = sorted({run.keep_ratio for run, *_ in self.rows})
+        keeps = sorted({self.plan.asked_ratio(run) for run, *_ in self.rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in self.rows})
         parts += sorted({self.plan.drawn_by(run) for run, *_ in self.rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
@@ -210,9 +210,14 @@ class Diagram(Kind):
                 "reads": [keys[read] for read in reads],
             }
             for job, reads in chain.items()
-            if job.stage.name != "fetch"  # the images are there or not: it is no step of a method's
-            for reads in [[read for read in reads if read.stage.name != "fetch"]]
+            if not self._left_out(job)
+            for reads in [[read for read in reads if not self._left_out(read)]]
         ]
+
+    @staticmethod
+    def _left_out(job: Any) -> bool:
+        """Whether a job is no step of a method's: images are there or not, and a backbone says where it comes from."""
+        return job.stage.name == "fetch" or (job.stage.name == "weights" and job.w.block == "backbones")
 
 
 class Storage(Redrawn):
@@ -244,7 +249,7 @@ class Storage(Redrawn):
                 "experiment": self.experiment,
                 "dataset": run.selection.dataset,
                 "dataset_title": self.config.datasets[run.selection.dataset].title,
-                "keep_ratio": run.keep_ratio,
+                "keep_ratio": self.plan.asked_ratio(run),
                 "pixels": run.pixels,
                 "seed": run.seed,
             }

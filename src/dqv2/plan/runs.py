@@ -39,10 +39,11 @@ class Run:
     """One training."""
 
     selection: Selection
-    keep_ratio: float
+    keep_ratio: float  # of the images
     pixels: str | None  # None: nothing is done to the pixels
     trainer: str
     seed: int
+    drawn: int | None = None  # the seed of the coreset, where it is another
 
 
 class Row(NamedTuple):
@@ -55,14 +56,17 @@ class Row(NamedTuple):
 
 def rows_of(config: Config, experiment: Experiment) -> list[Row]:
     """The runs of an experiment in the order of its block."""
-    seeds = experiment.seeds or config.seeds
+    if experiment.selection_seeds:
+        seeds = list(itertools.product(experiment.training_seeds, experiment.selection_seeds))
+    else:
+        seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
     cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
     titles = _titles(config, cells)
     return [
-        Row(Run(selection, keep, pixels, trainer, seed), titles[cell], method)
+        Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
         for cell in cells
         for (method, _, selection, keep, pixels, trainer) in [cell]
-        for seed in seeds
+        for seed, drawn in seeds
     ]
 
 
@@ -81,9 +85,12 @@ def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
             choices.append(values(axis) or [own if own is not None else default])
         for point in itertools.product(*choices):
             axes = dict(zip(AXES, point, strict=True))
+            if not values("tobias_size") and fixed.tobias_size is None:
+                axes["tobias_size"] = config.datasets[axes["dataset"]].tobias_size or axes["tobias_size"]
             title = (arm.title if arm else None) or experiment.title
             pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
-            yield (method, title, _selection(config, axes), axes["keep_ratio"], pixels, axes["trainer"])
+            keep = config.pixels[axes["pixels"]].share_of_images(axes["keep_ratio"])
+            yield (method, title, _selection(config, axes), keep, pixels, axes["trainer"])
 
 
 def _selection(config: Config, axes: dict[str, Any]) -> Selection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dqv2 import paths
 from dqv2.config import Config
-from dqv2.config.blocks import Training
+from dqv2.config.blocks import PRETRAINED, Trainable, Training
 from dqv2.plan.runs import Row, Run, Selection, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 
@@ -53,6 +54,13 @@ class Walk:
         values = vars(w) if isinstance(w, Wildcards) else w or {}
         return paths.fill(self.pattern(stage_name, output), values | other)
 
+    def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
+        """An output that depends on a backbone (of `w`, or another): one for all seeds where the seed changes nothing."""
+        values = vars(w) if isinstance(w, Wildcards) else w
+        values = values | ({"backbone": backbone} if backbone else {})
+        seed = {"seed": 0} if self.config.backbones[values["backbone"]].fixed else {}
+        return self.file(stage_name, output, values, **seed)
+
     def file_of(self, job: PlannedJob, output: str) -> str:
         """The path of a job's output."""
         return self.file(job.stage.name, output, job.w)
@@ -89,6 +97,8 @@ class Walk:
         """What a job's paths name that this plan has not, in a sentence; None where it has all of it."""
         config, w = self.config, vars(job.w)
         known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
+        if w.get("block") in ("autoencoders", "backbones"):
+            known["network"] = getattr(config, w["block"])
         known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
         for axis, names in known.items():
             if axis in w and w[axis] not in names:
@@ -130,14 +140,19 @@ class Walk:
 
     def hyperparameters(self, block: Training, *others: str) -> dict[str, Any]:
         """A training's keys; of those that say how it runs, the ones that are not at their default."""
-        found = block.model_dump(exclude={"title", *others})
-        default = {key: field.default for key, field in Training.model_fields.items()}
+        found = block.model_dump(exclude={"title", "stem", "url", *others})
+        often = (*Training.model_fields, *PRETRAINED, "schedule", "start")
+        default = {key: field.default for key, field in type(block).model_fields.items() if key in often}
+        if found.get("weights"):  # where the file lies changes nothing
+            found["weights"] = Path(found["weights"]).name
         return {key: value for key, value in found.items() if key not in default or value != default[key]}
 
-    def network_options(self, dataset: str, *, augment: bool = True) -> dict[str, Any]:
+    def network_options(self, dataset: str, network: Trainable, *, augment: bool = True) -> dict[str, Any]:
         """What a network for a dataset's images depends on."""
         block = self.config.datasets[dataset]
-        options = {"image_size": block.size, "stem": block.stem}
+        options: dict[str, Any] = {"image_size": block.size, "stem": network.stem_for(block.stem)}
+        if block.mean and not getattr(network, "weights", None):  # published weights bring their own
+            options |= {"mean": block.mean, "std": block.std}
         return options | ({"augment": block.augment.model_dump()} if augment else {})
 
     def title(self, kind: str, name: str) -> str:
@@ -177,6 +192,7 @@ class Walk:
             "keep": paths.ratio(run.keep_ratio),
             "step": f"pixels-{run.pixels}/" if run.pixels else "",
             "pixels": run.pixels,
+            "draw": "" if run.drawn is None else f"coreset-seed-{run.drawn}/",
             "trainer": run.trainer,
             "seed": run.seed,
         }
@@ -209,11 +225,18 @@ class Walk:
             "backgrounds": backgrounds,
             "tobias_size": s.tobias_size,
             "pixels": run.pixels or "none",
-            "keep_ratio": run.keep_ratio,
+            "keep_ratio": self.asked_ratio(run),
+            "share_of_images": run.keep_ratio,
             "trainer": run.trainer,
             "mix": config.trainers[run.trainer].mix,
             "seed": run.seed,
+            "selection_seed": run.seed if run.drawn is None else run.drawn,
         }
+
+    def asked_ratio(self, run: Run) -> float:
+        """The keep ratio that was asked for: of images, or of pixels where the run's pixel step counts these."""
+        share = self.config.pixels[run.pixels].share_of_images(1.0) if run.pixels else 1.0
+        return float(f"{run.keep_ratio / share:.9g}")
 
     def drawn_by(self, run: Run) -> str:
         """Which autoencoder redraws the run's pixels, for captions; empty where none does."""

@@ -16,8 +16,8 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
     saliency: float[N, h, w], the unpooled map; it is resized bilinearly (antialiased) where size differs from
     h or w. Exactly round(fraction·size²) cells an image are True, the highest first, ties to the lowest
     index. In float64; values that differ by less than 1e-12 of the image's largest count as tied, so that the
-    resize's rounding decides nothing. Raises ValueError for NaN or infinite saliency and a fraction outside
-    0..1.
+    resize's rounding decides nothing. Raises ValueError for NaN or infinite saliency, maps of a
+    single point, and a fraction outside 0..1.
     """
     _check_maps(saliency)
     if size < 1:
@@ -26,6 +26,9 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
         raise ValueError(f"fraction must lie in 0..1, got {fraction}")
     count = round(fraction * size * size)
     n, h, w = saliency.shape
+    if h * w < 2 and size > 1 and n:
+        what = "are single points, which tell no places apart" if h * w else "are empty: their network has no feature map"
+        raise ValueError(f"the saliency maps {what}; take another network, or more pixels (input_size)")
     masks = torch.zeros(n, size * size, dtype=torch.bool, device=saliency.device)
     step = max(1, _CHUNK_CELLS // max(h * w, size * size))
     for start in range(0, n, step):

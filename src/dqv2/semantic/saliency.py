@@ -25,7 +25,7 @@ class ForwardPass(NamedTuple):
     logits: Tensor
     """float[N, C]."""
     saliency: Tensor
-    """float[N, h, w], as from `saliency`."""
+    """float[N, h, w], as from `saliency`; [N, 0, 0] where the network has no map."""
 
 
 def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
@@ -33,18 +33,19 @@ def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tens
 
     model: one with timm's `forward_features` (a transformer's patch tokens are put back on their grid), else
     one that pools its feature map by a global `AdaptiveAvgPool2d`, as torchvision's ResNets do; anything else
-    is a TypeError.
+    is a TypeError. A map of a single point is a ValueError: it would give every image the same mask.
     images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`) or floats, used as they are;
     what is no tensor is read batch by batch. The model runs in eval mode on its own device; its training flags
     are restored.
     """
     to_map = _feature_map(model)
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
+    maps = []
     with evaluating(model), torch.inference_mode():
-        maps = [
-            to_map(batch.contiguous(memory_format=torch.channels_last)).float().sum(1).to(device)
-            for _, batch in batches(model, images, batch_size)
-        ]
+        for _, batch in batches(model, images, batch_size):
+            found = to_map(batch.contiguous(memory_format=torch.channels_last))
+            require_places(found, type(model).__name__, batch.shape[-1])
+            maps.append(found.float().sum(1).to(device))
     return torch.cat(maps).clone()
 
 
@@ -101,7 +102,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
             features = model.forward_features(batch)
             embedding = model.forward_head(features, pre_logits=True).flatten(1)
             logits = model.forward_head(features)
-            saliency = as_map(model, features).float().sum(1)
+            saliency = map_or_nothing(model, features).float().sum(1)
         outputs = {"embedding": embedding, "logits": logits, "saliency": saliency}
         return {name: values.float().to("cpu", non_blocking=True) for name, values in outputs.items()}
 
@@ -200,8 +201,17 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def as_map(model: nn.Module, features: Tensor) -> Tensor:
-    """Features of `forward_features` as a map [N, C, h, w]: a transformer's patch tokens go back on their grid."""
+    """Features of `forward_features` as a map [N, C, h, w]: a transformer's patch tokens go back on their grid.
+
+    Raises TypeError where they are no such map: lists, tokens without a grid, or maps whose channels come last.
+    """
+    name, channels = type(model).__name__, getattr(model, "num_features", None)
     if isinstance(features, Tensor) and features.dim() == 4:
+        if channels == features.shape[3] != features.shape[1]:
+            raise TypeError(
+                f"the last features of {name} are of shape {list(features.shape)} with their {channels} channels last: "
+                "no map [N, C, h, w]"
+            )
         return features
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if isinstance(features, Tensor) and features.dim() == 3 and grid is not None:
@@ -209,4 +219,21 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
         if patches.shape[1] == grid[0] * grid[1]:
             return patches.transpose(1, 2).unflatten(2, grid)
     got = f"shape {list(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
-    raise TypeError(f"the last features of {type(model).__name__} are no map [N, C, h, w] but of {got}")
+    raise TypeError(f"the last features of {name} are no map [N, C, h, w] but of {got}")
+
+
+def require_places(features: Tensor, name: str, size: int) -> None:
+    """Raise ValueError where a map, [N, C, h, w], is a single point for images of so many pixels a side."""
+    if features.shape[2] * features.shape[3] == 1:
+        raise ValueError(
+            f"the last feature map of {name} is a single point for images of {size} px, which tells no places apart (every "
+            "image would have the same mask): set the backbone's input_size to more pixels, or stem: small for a ResNet"
+        )
+
+
+def map_or_nothing(model: nn.Module, features: Tensor) -> Tensor:
+    """The same, or an empty map, [N, 1, 0, 0], where there is none: of features that only their embedding is wanted of."""
+    try:
+        return as_map(model, features)
+    except TypeError:
+        return torch.empty(len(features), 1, 0, 0)

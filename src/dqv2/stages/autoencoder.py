@@ -24,7 +24,7 @@ class Autoencoder(Stage):
 
     def detail(self, plan, w):
         block = plan.config.autoencoders[w.autoencoder]
-        return f"{block.title}: pre-trained here on the full set, {plan.epochs_text(block.epochs)}"
+        return f"{block.title}: {plan.epochs_text(block.epochs)} on the full set"
 
     def work(self, reckoning, w):
         block, n = reckoning.config.autoencoders[w.autoencoder], reckoning.sizes(w.dataset)

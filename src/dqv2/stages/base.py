@@ -81,6 +81,14 @@ class Stage:
         options."""
         return {}
 
+    def published(self, plan: Plan, w: Wildcards) -> list[tuple[str, str]]:
+        """The published weights that a job wants, each as (block of the configuration, name)."""
+        return []
+
+    def maps(self, plan: Plan, w: Wildcards) -> list[str]:
+        """The files of networks whose last feature map a job's result rests on, if only by way of what it reads."""
+        return []
+
     def run(self, job: Job) -> None:
         """Do a job."""
         raise NotImplementedError

@@ -20,13 +20,17 @@ class Bin(Stage):
         if selector.reads_features:
             passes += ["saliency"] if plan.config.mixtures[s.mixture].originals else []
             passes += ["features"] if s.mask else []
-        axes = {"mask": s.mask, "size": s.tobias_size, "backbone": s.backbone}
+        axes = vars(w) | {"mask": s.mask, "size": s.tobias_size, "backbone": s.backbone}
         logits = passes if selector.reads_logits else []
+
+        def made(each, output):
+            return plan.of_backbone(each, output, axes) if each == "saliency" else plan.file(each, output, axes)
+
         return {
             "train": plan.file("pack", "train", w),
-            "features": [plan.file(each, "embedding", w, **axes) for each in passes],
-            "logits": [plan.file(each, "logits", w, **axes) for each in logits],
-            "scores": [plan.file("score", "scores", w, **axes)] if selector.reads_scores else [],
+            "features": [made(each, "embedding") for each in passes],
+            "logits": [made(each, "logits") for each in logits],
+            "scores": [plan.file("score", "scores", axes)] if selector.reads_scores else [],
             "recipe": plan.recipes(s, w) if selector.reads_pixels else [],
         }
 

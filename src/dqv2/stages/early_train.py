@@ -1,14 +1,15 @@
-"""Train a backbone for a few epochs on the full training set, or leave it random."""
+"""Make a backbone: train it for a few epochs on the full training set, leave it random, or take it pre-trained."""
 
 import time
 
+from dqv2.config.blocks import PRETRAINED
 from dqv2.stages.base import Stage
 
 
 class EarlyTrain(Stage):
-    """The network of masks and features: a few epochs on the full set, or random weights."""
+    """The network of masks and features: a few epochs on the full set, random weights, or weights from elsewhere."""
 
-    title = "early training"
+    title = "network"
     version = 3
     model = True
     account = "early"
@@ -18,19 +19,23 @@ class EarlyTrain(Stage):
     writes = {"model": "{dataset}/early/{backbone}/seed-{seed}/model.pt"}
 
     def reads(self, plan, w):
-        return {"train": plan.file("pack", "train", w)}
+        notes = [plan.file("weights", "json", block=block, network=name) for block, name in self.published(plan, w)]
+        return {"train": plan.file("pack", "train", w), "weights": notes}
 
     def options(self, plan, w):
         block = plan.config.backbones[w.backbone]
         recipe = plan.hyperparameters(block, "initialisations")
         if not block.epochs:  # random weights depend on nothing else
-            recipe = {"model": block.model, "args": block.args, "input_size": block.input_size, "epochs": 0}
-        return recipe | plan.network_options(w.dataset, augment=block.epochs > 0)
+            only = ("model", "args", "input_size", "epochs", *(PRETRAINED if block.weights else ()))
+            recipe = {key: value for key, value in recipe.items() if key in only}
+        return recipe | plan.network_options(w.dataset, block, augment=block.epochs > 0)
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
-        trained = f"{plan.epochs_text(block.epochs)} on the full set" if block.epochs else "random weights"
-        return f"{block.model}, {trained}"
+        begins = f"pre-trained elsewhere ({block.weights.rpartition('/')[2]})" if block.weights else "random weights"
+        trained = f"{plan.epochs_text(block.epochs)} on the full set"
+        both = f"{begins}, then {trained}" if block.weights else trained
+        return f"{block.model}, {both if block.epochs else begins}"
 
     def work(self, reckoning, w):
         block, n = reckoning.config.backbones[w.backbone], reckoning.sizes(w.dataset)
@@ -38,6 +43,9 @@ class EarlyTrain(Stage):
         weights = reckoning.facts(net, n.classes).weights
         trained = [(net, "train", block.epochs * n.train)] if block.epochs else []
         return reckoning.work(trained, bytes=weights, state=reckoning.state(weights, block) if trained else 0)
+
+    def published(self, plan, w):
+        return [("backbones", w.backbone)] if plan.config.backbones[w.backbone].weights else []
 
     def builds(self, plan, w):
         return {f"backbones.{w.backbone} on datasets.{w.dataset}": self.options(plan, w)}
@@ -55,7 +63,17 @@ class EarlyTrain(Stage):
         pack = Pack.open(job.input.train)
         network = Network.of(job.options, len(pack.classes))
         began = time.monotonic()
-        model = build_model(network, seed=job.seed, purpose="backbone")
+        if job.input.weights:
+            from dqv2.train.pretrained import load_pretrained
+            from dqv2.weights import hub_name, noted
+
+            path, _ = noted(*job.input.weights)
+            how = {key: job.options[key] for key in ("layers", "mean", "std") if key in job.options}
+            how["hub"] = hub_name(job.options["weights"])
+            fresh = job.seed if job.options.get("head") == "fresh" else None
+            model, network = load_pretrained(path, network, fresh_head=fresh, **how)
+        else:
+            model = build_model(network, seed=job.seed, purpose="backbone")
         job.seconds = time.monotonic() - began
         line = f"early-train {job.wildcards.backbone} · {job.wildcards.dataset} · seed {job.seed}"
         if job.options["epochs"]:
@@ -66,6 +84,6 @@ class EarlyTrain(Stage):
             epochs = job.options["epochs"]
             say(f"{line}: loss {history.losses[-1]:.3f} after {epochs} epochs ({job.seconds:.0f} s)")
         else:
-            say(f"{line}: random weights")
+            say(f"{line}: {'pre-trained' if job.input.weights else 'random'} weights")
         with atomic_path(job.output.model) as temporary:
             save_model(temporary, model, network)

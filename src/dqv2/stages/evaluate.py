@@ -14,8 +14,8 @@ class Evaluate(Stage):
     model = True
     cores = None
     writes = {
-        "metrics": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/metrics.json",
-        "record": "{dataset}/evaluate/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/record.json",
+        "metrics": "{dataset}/train/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/metrics.json",
+        "record": "{dataset}/evaluate/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/record.json",
     }
 
     def reads(self, plan, w):

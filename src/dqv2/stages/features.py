@@ -21,7 +21,7 @@ class Features(Stage):
         return {
             "train": plan.file("pack", "train", w),
             "recipe": plan.file("augment", "recipe", w),
-            "model": plan.file("early_train", "model", w),
+            "model": plan.of_backbone("early_train", "model", w),
         }
 
     def detail(self, plan, w):

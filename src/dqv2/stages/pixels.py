@@ -1,6 +1,5 @@
 """DQ's pixel step on a coreset: what matters least is dropped and drawn anew, or CutMix in its place."""
 
-import json
 from pathlib import Path
 
 from dqv2.stages.base import Stage
@@ -20,13 +19,13 @@ class Pixels(Stage):
         block = plan.config.pixels[w.pixels]
         drawn_by = []
         if name := block.autoencoder:
-            own = plan.config.autoencoders[name].weights == "self"
-            drawn_by = [plan.file(*(("autoencoder", "model") if own else ("weights", "json")), w, autoencoder=name)]
+            notes = [plan.file("weights", "json", block=kind, network=each) for kind, each in self.published(plan, w)]
+            drawn_by = notes or [plan.file("autoencoder", "model", w, autoencoder=name)]
         return {
             "train": plan.file("pack", "train", w),
             "coreset": plan.file("sample", "coreset", w),
             "recipe": plan.recipes(plan.selection(w), w),
-            "model": [plan.file("early_train", "model", w, backbone=block.backbone)] if block.backbone else [],
+            "model": [plan.of_backbone("early_train", "model", w, block.backbone)] if block.backbone else [],
             "autoencoder": drawn_by,
         }
 
@@ -35,7 +34,8 @@ class Pixels(Stage):
         block = plan.config.pixels[w.pixels]
         drawn_by = plan.config.autoencoders[block.autoencoder].weights if block.autoencoder else None
         autoencoder = drawn_by and {"name": block.autoencoder, "file": Path(drawn_by).name}
-        return {"step": block.step, "share": block.share, "backbone": block.backbone, "autoencoder": autoencoder}
+        options = {"step": block.step, "share": block.share, "backbone": block.backbone, "autoencoder": autoencoder}
+        return options | ({"visible": block.visible} if block.visible != "kept" else {})
 
     def detail(self, plan, w):
         block = plan.config.pixels[w.pixels]
@@ -51,6 +51,15 @@ class Pixels(Stage):
             networks += [(important, "forward", kept)]
             networks += [(reckoning.autoencoder(w.dataset, block.autoencoder), "forward", kept)]
         return reckoning.work(networks, bytes=kept * 3 * reckoning.config.datasets[w.dataset].size ** 2)
+
+    def published(self, plan, w):
+        name = plan.config.pixels[w.pixels].autoencoder
+        own = name is None or plan.config.autoencoders[name].weights == "self"
+        return [] if own else [("autoencoders", name)]
+
+    def maps(self, plan, w):
+        backbone = plan.config.pixels[w.pixels].backbone
+        return [plan.of_backbone("early_train", "model", w, backbone)] if backbone else []
 
     def run(self, job):
         from dqv2.data import Pack
@@ -73,20 +82,16 @@ class Pixels(Stage):
                 step = cutmix_step(images, options["share"], generator=job.generator("cutmix"))
             else:
                 importance = grad_cam_pp(load_model(*job.input.model, job.device), images)
-                step = mae_step(images, importance, options["share"], autoencoder, weights=weights)
+                how = {"resampled": options.get("visible") == "resampled", "weights": weights}
+                step = mae_step(images, importance, options["share"], autoencoder, **how)
             step.save(job.output.pixels, coreset=job.input.coreset)
         logger.info("%d images, %.1f %% of each replaced", len(images), 100 * step.replaced)
 
     @staticmethod
     def _autoencoder(file):
         """The autoencoder and its checksum, from its file or from the note that published weights were looked at."""
-        from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
+        from dqv2.pixel.autoencoder import load_autoencoder
+        from dqv2.weights import checksum_of, noted
 
-        if file.suffix != ".json":
-            return load_autoencoder(file), weights_sha256(file)
-        seen = json.loads(file.read_text(encoding="utf-8"))
-        if (found := weights_sha256(seen["path"])) != seen["sha256"]:
-            raise WeightsError(
-                f"{seen['path']} has changed since it was looked at: remove {file} to have it looked at anew."
-            )
-        return load_autoencoder(seen["path"]), found
+        path, found = (file, checksum_of(file)) if file.suffix != ".json" else noted(file)
+        return load_autoencoder(path), found

@@ -19,7 +19,7 @@ class Saliency(Stage):
     }
 
     def reads(self, plan, w):
-        return {"train": plan.file("pack", "train", w), "model": plan.file("early_train", "model", w)}
+        return {"train": plan.file("pack", "train", w), "model": plan.of_backbone("early_train", "model", w)}
 
     def detail(self, plan, w):
         return "last feature map and embedding of every image"

@@ -19,7 +19,8 @@ class Score(Stage):
         return {"train": plan.file("pack", "train", w)}
 
     def options(self, plan, w):
-        return plan.hyperparameters(plan.config.backbones[w.backbone]) | plan.network_options(w.dataset)
+        block = plan.config.backbones[w.backbone]
+        return plan.hyperparameters(block) | plan.network_options(w.dataset, block)
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]

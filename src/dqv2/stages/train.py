@@ -14,31 +14,35 @@ class Train(Stage):
     cores = None
     holds = "weights"
     writes = {
-        "model": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/model.pt",
-        "training": "{dataset}/train/{selection}/keep-{keep}/{step}{trainer}/seed-{seed}/training.json",
+        "model": "{dataset}/train/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/model.pt",
+        "training": "{dataset}/train/{selection}/keep-{keep}/{step}{draw}{trainer}/seed-{seed}/training.json",
     }
 
     def reads(self, plan, w):
-        fresh = plan.config.trainers[w.trainer].fresh_tobias
+        block = plan.config.trainers[w.trainer]
+        fresh, start = block.fresh_tobias, block.start
         pixels = w.step.removeprefix("pixels-").rstrip("/")
+        of = vars(w) | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
         return {
             "train": plan.file("pack", "train", w),
             "splits": plan.file("pack", "splits", w),
-            "coreset": plan.file("sample", "coreset", w),
-            "recipe": plan.recipes(plan.selection(w), w),
-            "pixels": [plan.file("pixels", "pixels", w, pixels=pixels)] if pixels else [],
-            "fresh": [plan.file("augment", "recipe", w, mask=fresh.mask, size=fresh.size)] if fresh else [],
+            "coreset": plan.file("sample", "coreset", of),
+            "recipe": plan.recipes(plan.selection(w), of),
+            "pixels": [plan.file("pixels", "pixels", of, pixels=pixels)] if pixels else [],
+            "fresh": [plan.file("augment", "recipe", of, mask=fresh.mask, size=fresh.size)] if fresh else [],
+            "start": [plan.of_backbone("early_train", "model", w, start)] if start else [],
         }
 
     def options(self, plan, w):
         block = plan.config.trainers[w.trainer]
-        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset)
+        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset, block)
 
     def detail(self, plan, w):
         block = plan.config.trainers[w.trainer]
         length = plan.epochs_text(block.epochs) if block.epochs else f"{block.iterations} iterations"
         anew = ", backgrounds drawn anew" if block.fresh_tobias else ""
-        return f"{block.title or w.trainer}, {length}, batch {block.batch_size}{anew}"
+        begins = f", from the {plan.title('backbones', block.start)}" if block.start else ""
+        return f"{block.title or w.trainer}{begins}, {length}, batch {block.batch_size}{anew}"
 
     def work(self, reckoning, w):
         dataset, block, kept = w.dataset, reckoning.config.trainers[w.trainer], reckoning.kept(w)
@@ -71,7 +75,8 @@ class Train(Stage):
         from dqv2.train.backgrounds import FreshTobias
         from dqv2.train.fit import fit
         from dqv2.train.hyperparameters import Hyperparameters
-        from dqv2.train.models import Network, build_model, save_model
+        from dqv2.train.models import Network, build_model, load_network, save_model
+        from dqv2.train.pretrained import put_fresh_head
 
         options, w = job.options, job.wildcards
         require_test(job.input.splits, w.dataset)
@@ -84,7 +89,11 @@ class Train(Stage):
         if pixels:
             images = torch.from_numpy(pixels.images)
             mixed = (labels[torch.from_numpy(pixels.partner)], pixels.share) if pixels.share < 1 else None
-        model = build_model(network, seed=job.seed, purpose="train")
+        if job.input.start:
+            model, network = load_network(*job.input.start)
+            network = put_fresh_head(model, network, len(pack.classes), seed=job.seed, purpose="train")
+        else:
+            model = build_model(network, seed=job.seed, purpose="train")
         fresh = None
         if job.input.fresh:
             masks = Recipe.load(*job.input.fresh).masks[coreset.rows]
@@ -104,7 +113,7 @@ class Train(Stage):
         )
         with atomic_path(job.output.model) as temporary:
             save_model(temporary, model, network)
-        what = f"{w.step}{w.trainer}".replace("/", " · ")
+        what = f"{w.step}{w.draw}{w.trainer}".replace("/", " · ")
         where = f"{w.dataset} · {w.selection} · keep {w.keep} · {what} · seed {job.seed}"
         facts = {
             "run": where,

@@ -1,48 +1,75 @@
-"""Published weights of an autoencoder: fetched where they are not there, and looked at before anything needs them."""
-
-from pathlib import Path
+"""Published weights: fetched where they are not there, and looked at before anything needs them."""
 
 from dqv2.stages.base import Stage
+
+KINDS = ("autoencoders", "backbones")
 
 
 class Weights(Stage):
     """Local, as compute nodes have no internet. The file is nobody's output, so that Snakemake never removes it."""
 
-    title = "published autoencoder"
-    writes = {"json": "autoencoders/{autoencoder}.json", "record": "autoencoders/{autoencoder}/record.json"}
+    title = "published weights"
+    version = 2
+    writes = {"json": "weights/{block}/{network}.json", "record": "weights/{block}/{network}/record.json"}
+
+    def makes(self, plan, w):
+        return w.block in KINDS
 
     def reads(self, plan, w):
-        path = Path(plan.config.autoencoders[w.autoencoder].weights).expanduser()
-        return {"file": [str(path)] if path.exists() else []}  # one that is replaced is looked at anew
+        block = self._block(plan.config, w)
+        path = block.place.path
+        # A person's own is looked at anew when it is replaced. One that is fetched is no input: it is not there at first
+        return {"file": [str(path)] if path and path.exists() and not (block.url or block.place.hub) else []}
 
     def options(self, plan, w):
-        block = plan.config.autoencoders[w.autoencoder]
-        return {"file": Path(block.weights).name, "sha256": block.sha256}
+        block = self._block(plan.config, w)
+        path = block.place.path
+        return {"file": path.name if path else block.weights, "sha256": block.sha256}
 
     def detail(self, plan, w):
-        return f"{plan.config.autoencoders[w.autoencoder].title}: pre-trained elsewhere"
+        block = self._block(plan.config, w)
+        return block.title or block.weights
+
+    def published(self, plan, w):
+        return [(w.block, w.network)]
+
+    @staticmethod
+    def _block(config, w):
+        return getattr(config, w.block)[w.network]
 
     def run(self, job):
         from dqv2.config import load_config
-        from dqv2.data.download import download
-        from dqv2.pixel.autoencoder import WeightsError, load_autoencoder, weights_sha256
         from dqv2.runtime.files import write_json
         from dqv2.runtime.logging import say
+        from dqv2.weights import checksum_of, fetch_weights
 
         # From the configuration, not from the options: where a file lies or comes from is no reason to run again
-        block = load_config(job.config).autoencoders[job.wildcards.autoencoder]
-        path, url, expected = Path(block.weights).expanduser(), block.url, block.sha256
-        if url and not path.exists():
-            download(url, path, f"sha256:{expected}" if expected else None)
-        model = load_autoencoder(path)
-        found = weights_sha256(path)
-        if expected and found != expected:
-            raise WeightsError(
-                f"{path} has the sha256 {found}, not {expected}: delete it, and download or copy it again."
-            )
-        numbers = sum(weight.numel() for weight in model.parameters())
-        facts = {"path": block.weights, "sha256": found, "parameters": numbers}
-        facts |= {"image_size": model.config.image_size, "patch_size": model.config.patch_size}
-        write_json(job.output.json, facts)
-        known = "as configured" if expected else "none is configured to compare it with"
-        say(f"{path}: an autoencoder of {numbers / 1e6:.0f} million weights, sha256 {found} ({known})")
+        block = self._block(load_config(job.config), job.wildcards)
+        path = fetch_weights(block.place, url=block.url, sha256=block.sha256)
+        facts = self.look(block, job.wildcards.block, path)
+        found = checksum_of(path)
+        write_json(job.output.json, {"path": str(path), "sha256": found} | facts)
+        known = "as configured" if block.sha256 else "none is configured to compare it with"
+        say(f"{path}: a network of {facts['parameters'] / 1e6:.1f} million weights, sha256 {found} ({known})")
+
+    @staticmethod
+    def look(block, kind, path):
+        """Load the weights of a block of the configuration; what is known of them. Raises WeightsError."""
+        from dqv2.weights import require_checksum
+
+        require_checksum(path, block.sha256)
+        if kind == "autoencoders":
+            from dqv2.pixel.autoencoder import load_autoencoder
+
+            model = load_autoencoder(path)
+            facts = {"image_size": model.config.image_size, "patch_size": model.config.patch_size}
+        else:
+            from dqv2.train.models import Network
+            from dqv2.train.pretrained import load_pretrained
+
+            asked = {"args": block.args, "input_size": block.input_size}
+            network = Network(block.model, 1, block.input_size, block.stem_for("standard"), **asked)
+            how = {"hub": block.place.hub, "layers": block.layers, "mean": block.mean, "std": block.std}
+            model, network = load_pretrained(path, network, **how)
+            facts = {"classes": network.n_classes, "mean": network.mean, "std": network.std}
+        return facts | {"parameters": sum(weight.numel() for weight in model.parameters())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
+from dqv2.semantic.saliency import as_map, require_places
 from dqv2.train.small import SMALL
 
 
@@ -72,19 +75,42 @@ class SmallResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-class Resized(nn.Module):
-    """A network whose images are resized before it sees them (bilinear, antialiased); the interface is timm's."""
+class Adapted(nn.Module):
+    """A network that is given images of its own size and normalisation; the interface is timm's.
 
-    def __init__(self, model: nn.Module, size: int):
+    Args:
+        model: with timm's `forward_features` and `forward_head`.
+        size: pixels a side that images are resized to (antialiased); None: as they are.
+        interpolation: "bilinear" or "bicubic".
+        mean, std: of a channel each, that the network was trained with; None: those of `dqv2.inputs.normalise`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        size: int | None,
+        interpolation: str = "bilinear",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ):
         super().__init__()
-        self.model, self.size = model, size
-        for name in ("patch_embed", "num_prefix_tokens"):  # what tells a transformer's tokens apart
+        self.model, self.size, self.interpolation = model, size, interpolation
+        own = torch.tensor([mean or IMAGENET_MEAN, std or IMAGENET_STD]).view(2, 1, 3, 1, 1)
+        given = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
+        self.renormalised = mean is not None
+        self.register_buffer("scale", given[1] / own[1], persistent=False)
+        self.register_buffer("shift", (given[0] - own[0]) / own[1], persistent=False)
+        for name in ("patch_embed", "num_prefix_tokens", "num_features"):  # what tells a network's features apart
             if hasattr(model, name):
                 object.__setattr__(self, name, getattr(model, name))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """float[N, 3, H, W] -> the network's features of float[N, 3, size, size]."""
-        x = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        """float[N, 3, H, W], normalised by `dqv2.inputs.normalise` -> the network's features of its own input."""
+        if self.size:
+            how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
+            x = F.interpolate(x, (self.size, self.size), **how) if x.shape[2:] != (self.size, self.size) else x
+        if self.renormalised:
+            x = x * self.scale + self.shift
         return self.model.forward_features(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -109,6 +135,8 @@ class Network:
         args: further arguments of timm's model, such as {"patch_size": 4}.
         input_size: what images are resized to before the network sees them, for one that needs more pixels than they
             have; None: as they are.
+        interpolation: how they are resized: "bilinear" or "bicubic".
+        mean, std: of a channel each, what the network's input is normalised by; None: as `dqv2.inputs.normalise` does.
     """
 
     name: str
@@ -117,11 +145,15 @@ class Network:
     stem: str = "standard"
     args: dict[str, Any] = field(default_factory=dict)
     input_size: int | None = None
+    interpolation: str = "bilinear"
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
 
     @classmethod
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:
         """The network that a stage's options name."""
         more = {"args": dict(options["args"]), "input_size": options["input_size"]}
+        more |= {key: options[key] for key in ("mean", "std") if key in options}
         return cls(options["model"], n_classes, options["image_size"], options["stem"], **more)
 
 
@@ -136,28 +168,55 @@ def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
             model: nn.Module = SmallResNet(SMALL[network.name], network.n_classes, stride=1 if small else 2)
         else:
             model = _timm_model(network)
-        return Resized(model, network.input_size) if network.input_size else model
+        return adapted(model, network)
 
 
-def check_networks(options: dict[str, dict[str, Any]]) -> None:
-    """Build each network once, without weights: place in the configuration -> the options of a stage that builds it.
+def adapted(model: nn.Module, network: Network) -> nn.Module:
+    """The model with images prepared for it, where they have to be."""
+    if not network.input_size and network.mean is None:
+        return model
+    return Adapted(model, network.input_size, network.interpolation, network.mean, network.std)
 
-    Raises ValueError where one cannot be built; the message names its place.
+
+def check_networks(options: dict[str, dict[str, Any]], mapped: Iterable[str] = ()) -> None:
+    """Build each network once and send images through it, without weights: place in the configuration -> the options
+    of a stage that builds it.
+
+    mapped: the places whose networks' last feature map is used, for masks or the importance of patches.
+
+    Raises ValueError where one cannot be built or run, or has no map that tells places apart; the message names its
+    place.
     """
+    mapped = set(mapped)
     seen: set[str] = set()
     for place, wanted in options.items():
         network = Network.of(wanted, n_classes=10)
-        if repr(network) in seen:
+        key = f"{network!r} {place in mapped}"
+        if key in seen:
             continue
         try:
             try:
-                with torch.device("meta"):
-                    build_model(network, seed=0, purpose="check")
+                check_network(network, "meta", maps=place in mapped)
             except Exception:  # what cannot be built without weights is built with them
-                build_model(network, seed=0, purpose="check")
-        except Exception as error:  # timm's networks refuse their arguments in many ways
-            raise ValueError(f"{place}: {error}") from error
-        seen.add(repr(network))
+                check_network(network, "cpu", maps=place in mapped)
+        except Exception as error:  # timm's networks refuse their arguments and images in many ways
+            raise ValueError(f"{place}: {str(error).strip() or type(error).__name__}") from error
+        seen.add(key)
+
+
+def check_network(network: Network, device: str, *, maps: bool) -> None:
+    """Build a network on a device and send two images through it; raises whatever is in the way."""
+    size = network.image_size
+    with torch.device(device), torch.inference_mode():
+        model = build_model(network, seed=0, purpose="check").eval()
+        features = model.forward_features(torch.zeros(2, 3, size, size))
+        if not isinstance(features, Tensor):
+            raise TypeError(f"{network.name} gives {type(features).__name__} of features: it has no last layer")
+        embedding, logits = model.forward_head(features, pre_logits=True), model.forward_head(features)
+        if logits.shape != (2, network.n_classes) or embedding.flatten(1).shape[0] != 2:
+            raise TypeError(f"{network.name} gives logits of shape {list(logits.shape)} for two images")
+        if maps:
+            require_places(as_map(model, features), network.name, size)
 
 
 def _timm_model(network: Network) -> nn.Module:
@@ -195,7 +254,13 @@ def save_model(path: Any, model: nn.Module, network: Network) -> None:
 
 def load_model(path: Any, device: torch.device) -> nn.Module:
     """A network that `save_model` wrote, in eval mode on `device`."""
+    return load_network(path)[0].eval().to(device)
+
+
+def load_network(path: Any) -> tuple[nn.Module, Network]:
+    """The same on the CPU, with what it is."""
     kept = torch.load(path, map_location="cpu", weights_only=True)
-    model = build_model(Network(**kept["network"]), seed=0, purpose="load")
+    network = Network(**kept["network"])
+    model = build_model(network, seed=0, purpose="load")
     model.load_state_dict(kept["state"])
-    return model.eval().to(device)
+    return model, network

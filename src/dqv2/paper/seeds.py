@@ -1,0 +1,87 @@
+"""The variance of a method, split into what the draw of its coreset adds and what its training adds.
+
+Each of I coresets (all that a seed decides before the training) is trained on with each of J seeds of the training. The
+accuracies follow the crossed random-effects model y_ij = mu + a_i + b_j + e_ij, whose variances are estimated from the
+mean squares (Searle, Casella and McCulloch 1992, section 4.7; Henderson's first method): var(a) = (MS_a - MS_e) / J,
+var(b) = (MS_b - MS_e) / I, var(e) = MS_e. An estimate below zero is printed as zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from dqv2.paper import style
+from dqv2.paper.arms import NothingYet, Spec, match
+from dqv2.paper.stats import require_columns
+
+PARTS = {"coreset": "draw of the coreset", "training": "training", "rest": "both together"}
+COLOURS = dict(zip(PARTS.values(), ("#0072B2", "#E69F00", "#9A9A9A"), strict=True))
+
+
+class Parts(NamedTuple):
+    """Variances, in the square of the values' unit."""
+
+    coreset: float
+    training: float
+    rest: float
+
+
+def components(values: pd.DataFrame) -> Parts:
+    """The variance components of a table with a row a coreset and a column a training.
+
+    Raises:
+        ValueError: fewer than two rows or columns, or a cell is missing.
+    """
+    table = values.to_numpy("float64")
+    coresets, trainings = table.shape
+    if min(table.shape) < 2 or not np.isfinite(table).all():
+        raise ValueError(
+            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: splitting the "
+            "variance takes two of each, and every pair"
+        )
+    rows, columns = table.mean(1), table.mean(0)
+    left = table - rows[:, None] - columns + table.mean()
+    rest = (left**2).sum() / ((coresets - 1) * (trainings - 1))
+    of_coresets = (trainings * rows.var(ddof=1) - rest) / trainings
+    of_trainings = (coresets * columns.var(ddof=1) - rest) / coresets
+    return Parts(*(max(float(part), 0.0) for part in (of_coresets, of_trainings, rest)))
+
+
+def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
+    """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
+    y, panel = spec.get("y", "test_accuracy"), spec.get("panel")
+    require_columns(frame, [y, "label", "seed", "selection_seed"])
+    found = []
+    for keys, rows in frame.groupby(["label", *([panel] if panel else [])], sort=False):
+        if rows.duplicated(["seed", "selection_seed"]).any():
+            raise ValueError(f"{keys[0]} has several runs of the same two seeds: it mixes different arms")
+        try:
+            parts = components(rows.pivot(index="selection_seed", columns="seed", values=y))
+        except ValueError as error:
+            if spec.get("partial"):
+                continue
+            raise ValueError(f"{keys[0]}: {error}") from error
+        for name, variance in parts._asdict().items():
+            about = rows.iloc[0].to_dict() | {"part": PARTS[name], "sd": variance**0.5, "seed": 0, "selection_seed": 0}
+            found.append(about)
+    if not found:
+        raise NothingYet
+    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by"}
+    return pd.DataFrame(found), more | {"ylabel": "Standard deviation (points)"} | spec | {"y": "sd"}
+
+
+def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
+    """A bar for each part of each method, with its value above."""
+    handles, step = [], 0.8 / len(hues)
+    for j, part in enumerate(hues):
+        rows = [frame[match(frame, {spec["x"]: x, spec["hue"]: part})] for x in xs]
+        heights = [float(found["sd"].iloc[0]) if len(found) else np.nan for found in rows]
+        at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
+        bars = ax.bar(at, heights, step * 0.9, color=COLOURS[part], label=part, gid="part", zorder=2)
+        ax.bar_label(bars, fmt="%.1f", fontsize=style.SMALL, padding=2)
+        handles.append(bars)
+    return handles

@@ -1,0 +1,143 @@
+"""Networks with published weights: files in timm's or torchvision's format, read whole or refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dqv2.runtime.seeding import seeded
+from dqv2.train.models import Network, adapted, build_model
+from dqv2.train.small import SMALL
+from dqv2.weights import WeightsError, read_weights
+
+State = dict[str, Tensor]
+
+
+def load_pretrained(
+    path: Path,
+    network: Network,
+    *,
+    hub: str = "",
+    layers: str = "by_name",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    fresh_head: int | None = None,
+) -> tuple[nn.Module, Network]:
+    """A network with the weights of a file, in eval mode on the CPU, and what it now is.
+
+    Args:
+        path: safetensors, or a file of torch: a state_dict, alone or under the names that training checkpoints give it.
+        network: which; how many classes it has, the file says.
+        hub: name and tag of the weights on timm's hub, if they are from there.
+        layers: "by_name" as timm names them (torchvision's ResNets are named alike); "by_order" takes them one after
+            the other, whatever their names, where all shapes agree.
+        mean, std: what its input is normalised by, of a channel each; without them what timm knows of these weights, or
+            of the model's usual ones. So is the way in which images are resized.
+        fresh_head: the seed of a new last layer for `network.n_classes`; without it the file's own stays.
+
+    Raises:
+        WeightsError: the file is cut off, of another kind or network, or lacks weights.
+    """
+    from timm import get_pretrained_cfg
+
+    known = None if network.name in SMALL else get_pretrained_cfg(hub or network.name, allow_unregistered=True)
+    classifier = known.classifier if known else "fc"
+    classifier = classifier if isinstance(classifier, str) else classifier[0]
+    state = _state_of(path)
+    own = replace(network, n_classes=_classes(state, classifier, layers, path), input_size=None)
+    # Sized and normalised outside, below: what a file has names for is the network alone
+    fixed = {"img_size": network.input_size} if known and known.fixed_input_size else {}
+    model = build_model(replace(own, args=fixed | own.args), seed=0, purpose="pretrained")
+    _fill(model, _in_order(state, model, path) if layers == "by_order" else _named(state, model), path, network.name)
+    if fresh_head is not None:
+        own = put_fresh_head(model, own, network.n_classes, seed=fresh_head, purpose="backbone")
+    if mean is None and known:
+        mean, std = list(known.mean), list(known.std)
+    interpolation = "bicubic" if known and known.interpolation == "bicubic" else "bilinear"
+    found = replace(own, input_size=network.input_size, interpolation=interpolation, mean=mean, std=std)
+    return adapted(model, found).eval(), found
+
+
+def put_fresh_head(model: nn.Module, network: Network, n_classes: int, *, seed: int, purpose: str) -> Network:
+    """Give a network a new last layer, drawn from `seed` and `purpose`; what it is then."""
+    model = getattr(model, "model", model)
+    with seeded(seed, purpose, "head"):
+        if network.name in SMALL:
+            model.fc = nn.Linear(model.fc.in_features, n_classes)  # type: ignore[union-attr, arg-type]
+        else:
+            model.reset_classifier(n_classes)  # type: ignore[operator]
+    return replace(network, n_classes=n_classes)
+
+
+def _state_of(path: Path) -> State:
+    """The weights of a file by name, without what training checkpoints and wrappers add."""
+    from timm.models import clean_state_dict
+
+    kept = read_weights(path)
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):  # in timm's order
+        if isinstance(kept, dict) and isinstance(kept.get(key), dict):
+            kept = kept[key]
+            break
+    if not isinstance(kept, dict) or not kept or not all(isinstance(value, Tensor) for value in kept.values()):
+        raise WeightsError(f"{path} holds a {type(kept).__name__} that is no state_dict (layers by name).")
+    return clean_state_dict(kept)
+
+
+def _classes(state: State, classifier: str, layers: str, path: Path) -> int:
+    """How many classes the last layer in a file has."""
+    if layers == "by_order":
+        heads = [weight for weight in state.values() if weight.dim() == 2]
+    else:
+        heads = [state[name] for name in (f"{classifier}.weight", f"{classifier}.fc.weight") if name in state]
+    if not heads:
+        some = ", ".join(list(state)[:3])
+        raise WeightsError(
+            f"{path} has no last layer {classifier}.weight (it begins with {some}): it is of another network, or named "
+            "in another way; layers: by_order takes them in their order."
+        )
+    return len(heads[-1])
+
+
+def _named(state: State, model: nn.Module) -> State:
+    """The weights under the model's own names, where timm knows of others that they may have."""
+    rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return rename(state, model) if rename else state
+
+
+def _in_order(state: State, model: nn.Module, path: Path) -> State:
+    """The weights under the model's own names, one after the other; counters of batches are no weights."""
+    theirs = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    ours = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    for (name, value), (other, given) in zip(ours.items(), theirs.items(), strict=False):
+        if value.shape != given.shape:
+            raise WeightsError(
+                f"{path} is of another network: where {name} is {list(value.shape)}, it has {other} of "
+                f"{list(given.shape)}."
+            )
+    if len(ours) != len(theirs):
+        raise WeightsError(f"{path} is of another network: it has {len(theirs)} weights, the network {len(ours)}.")
+    return dict(zip(ours, theirs.values(), strict=True))
+
+
+def _fill(model: nn.Module, state: State, path: Path, name: str) -> None:
+    """Load every weight, or say what is in the way."""
+    ours = model.state_dict()
+    counters = {key: value for key, value in ours.items() if key.endswith("num_batches_tracked")}
+    state = counters | state  # old files have none, and they change nothing
+    lacks, more = [key for key in ours if key not in state], [key for key in state if key not in ours]
+    other = [
+        f"{key} is {list(state[key].shape)} in place of {list(ours[key].shape)}"
+        for key in ours
+        if key in state and state[key].shape != ours[key].shape
+    ]
+    faults = [f"it lacks {', '.join(lacks[:3])}" + (f" and {len(lacks) - 3} more" if lacks[3:] else "")] if lacks else []
+    faults += [f"has {', '.join(more[:3])}" + (f" and {len(more) - 3} more" if more[3:] else "")] if more else []
+    faults += other[:2]
+    if faults:
+        raise WeightsError(f"{path} does not fit {name}: {'; '.join(faults)}.")
+    model.load_state_dict(state)

