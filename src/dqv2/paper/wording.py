@@ -22,25 +22,25 @@ RULES = (
     "supported."
 )
 CLAIMED = {
-    "compared": "compared",
-    "data": "data",
-    "claimed": "claimed",
+    "compared": "Compared",
+    "data": "Data",
+    "claimed": "Claimed",
     "counts": "n",
-    "effect_text": "effect [95 %]",
+    "effect_text": "Effect [95 %]",
     "p_text": "p",
     "p_holm_text": "p, Holm",
-    "beside_text": "beside it [95 %]",
-    "outcome": "verdict",
+    "beside_text": "Beside it [95 %]",
+    "outcome": "Verdict",
 }
 PAPER = {
-    "compared": "compared",
-    "data": "data",
-    "reported_text": "the paper's effect",
-    "predicted_text": "predicted by ours [95 %]",
-    "replicated": "in it",
-    "spread_text": "spread",
-    "power_text": "power of our n",
-    "seeds_text": "seeds for 80 %",
+    "compared": "Compared",
+    "data": "Data",
+    "reported_text": "The paper's effect",
+    "predicted_text": "Predicted by ours [95 %]",
+    "replicated": "In it",
+    "spread_text": "Spread",
+    "power_text": "Power of our n",
+    "seeds_text": "Seeds for 80 %",
 }
 PAPER_RULES = (
     "The paper's effects: whether each lies in Student's prediction interval of ours for five new seeds; the power to "
@@ -91,7 +91,7 @@ def data_text(row: dict[str, Any]) -> str:
 def told(row: dict[str, Any]) -> dict[str, str]:
     """A comparison as people read it, in the order of `CLAIMED`."""
     row = row | {name: "" for name in TEXTS if not isinstance(row[name], str)}
-    counts = f"{row['n_paired']:.0f} pairs" if row["n_paired"] > 0 else f"{row['n']:.0f} / {row['n_against']:.0f}"
+    counts = f"{row['n_paired']:.0f} seeds" if row["n_paired"] > 0 else f"{row['n']:.0f} / {row['n_against']:.0f}"
     return {
         "compared": comparison_text(row),
         "data": data_text(row),
