@@ -5,7 +5,7 @@
 Size: how often a test finds what is not there, of so many samples of normal values at the edge of its hypothesis (equal
 means or variances; of "not lower", a loss of the margin), at level 0.05 and at 0.005, the first of Holm's ten steps. It
 should be at most the level, within what so many draws tell: the standard error is printed. Below, the same tests for
-values of a t distribution with 5 degrees of freedom, which is not what they assume. Power: at the paper's own ratios and
+values of a t distribution with 5 degrees of freedom, which is not what they assume. Power: at the paper's ratios and
 differences, simulated and reckoned.
 """
 
@@ -88,7 +88,9 @@ def power_rows(draw: Draw, draws: int, n: int) -> list[list[str]]:
         found = powers(variance_f(x, y, "greater"), n, partial(power_of_variances, ratio, correlation=None))
         rows.append([name, "F, independent arms", *found])
         p = brown_forsythe(x, y)
-        rows.append([name, "Brown-Forsythe, two-sided", *(f"{100 * (p < level).mean():.1f}" for level in LEVELS), "", ""])
+        rows.append(
+            [name, "Brown-Forsythe, two-sided", *(f"{100 * (p < level).mean():.1f}" for level in LEVELS), "", ""]
+        )
     return rows
 
 

@@ -37,6 +37,8 @@ def test_operations_are_counted_in_the_networks_themselves(demo):
 
 def test_a_set_whose_size_nobody_states_has_none(demo, change):
     block = {"title": "mine", "kind": "image_folder", "path": "images", "size": 32}
-    values = change(change(demo, "datasets.mine", block), "experiments.mine", {"dataset": "mine", "method": "gc", "cost": {}})
+    values = change(
+        change(demo, "datasets.mine", block), "experiments.mine", {"dataset": "mine", "method": "gc", "cost": {}}
+    )
     plan = make(change(values, "targets", ["mine"]))
     assert options_of(plan, "cost", experiment="mine")["networks"] == {}

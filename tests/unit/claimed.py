@@ -1,4 +1,4 @@
-"""Made-up tables for the claims as they are written: every comparison holds by far, or its opposite does, or neither."""
+"""Made-up tables for the claims as written: every comparison holds by far, or its opposite does, or neither."""
 
 import itertools
 import zlib
@@ -14,7 +14,7 @@ ANY = {"tobias_size": [4, 32]}  # what `each: all` finds in a table
 
 
 def tables_for(claims, sign, seeds=12, datasets=None):
-    """Experiment -> its table. ``sign`` 1: each comparison holds; -1: its opposite does; 0: no arm differs from another.
+    """Experiment -> its table. ``sign`` 1: each comparison holds; -1: its opposite does; 0: no arm differs from any.
 
     ``datasets`` replaces those of every experiment, as a smaller scale does.
     """

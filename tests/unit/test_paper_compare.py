@@ -97,7 +97,9 @@ def test_variances_of_independent_arms_are_compared_by_f():
     ratio = a.var(ddof=1) / b.var(ddof=1)
     assert (got.test, got.n_paired) == ("F (normal values)", 0)
     assert got.p_lower == pytest.approx(stats.f.cdf(ratio, 19, 14))
-    assert (got.low, got.high) == pytest.approx((ratio / stats.f.ppf(0.975, 19, 14), ratio / stats.f.ppf(0.025, 19, 14)))
+    assert (got.low, got.high) == pytest.approx(
+        (ratio / stats.f.ppf(0.975, 19, 14), ratio / stats.f.ppf(0.025, 19, 14))
+    )
     assert variance_f(a.to_numpy(), b.to_numpy(), "greater") == pytest.approx(1 - got.p_lower)
 
 

@@ -54,8 +54,7 @@ def made(tmp_path_factory):
     for name in ("fig4b", "table2"):
         runs = tables[name]
         runs = runs.assign(
-            n_test=400,
-            metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json"
+            n_test=400, metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json"
         )
         png, md = folder / f"{name}.png", folder / f"{name}.md"
         if name == "fig4b":

@@ -78,7 +78,9 @@ def test_the_test_sets_error_is_the_binomials():
 
 
 def test_a_reported_value_is_of_the_arm_that_it_names():
-    assert value_of(REPORTED["table2"], {"dataset": "tiny_imagenet", "keep_ratio": 0.3, "method": "gc"}, "mean") == 53.75
+    assert (
+        value_of(REPORTED["table2"], {"dataset": "tiny_imagenet", "keep_ratio": 0.3, "method": "gc"}, "mean") == 53.75
+    )
     assert np.isnan(value_of(REPORTED["table2"], {"dataset": "tiny_imagenet", "method": "gc"}, "mean")), "four of them"
     assert value_of(REPORTED["tableC"], {"dataset": "imagenet30", "mix": "both"}, "mean") == 73.87
     assert np.isnan(value_of(REPORTED["fig4a"], {"dataset": "cub200", "method": "dq"}, "mean"))

@@ -25,9 +25,7 @@ class Sizes(NamedTuple):
     source: str
 
 
-def sizes_of(
-    plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *, packed: bool = True
-) -> Sizes:
+def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *, packed: bool = True) -> Sizes:
     """The sizes of a dataset: as given, of its pack, as published, or counted in its folder.
 
     Args:

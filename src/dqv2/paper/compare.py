@@ -74,7 +74,7 @@ def paired_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np
 
 
 def welch_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np.ndarray:
-    """p of Welch's t, float64[...] of float64[..., N] and float64[..., M], both at least 2; ``side`` as `paired_t`'s."""
+    """p of Welch's t, float64[...] of float64[..., N] and float64[..., M], both at least 2; ``side`` as above."""
     from scipy import stats
 
     return stats.ttest_ind(x + shift, y, axis=-1, equal_var=False, alternative=side).pvalue

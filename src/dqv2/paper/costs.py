@@ -1,4 +1,4 @@
-"""What coresets and trainings cost: seconds and peak memory, by the records of the jobs behind each run, and operations."""
+"""What coresets and trainings cost: seconds and peak memory by the records of their jobs, operations as counted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def job_costs(
 
     Returns:
         One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory``
-        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``tflop`` (10¹² operations of its networks, missing where
-        they are not known), ``selects`` (whether it is a part of the selection); and for every run a row of stage "whole
+        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``tflop`` (10¹² operations of its networks, missing
+        where not known), ``selects`` (whether it is a part of the selection); and for every run a row of stage "whole
         selection": the sum of the seconds and operations and the largest memory over those.
     """
     found = []

@@ -1,7 +1,7 @@
 """How likely a comparison is to find an effect that is there, and how many seeds it takes.
 
 For normal values, as the tests take them: the noncentral t distribution for means, the F distribution for variances of
-independent arms, and for Pitman and Morgan's test the exact distribution of a correlation from a bivariate normal sample.
+independent arms, and for Pitman and Morgan's test the distribution of a correlation in a bivariate normal sample.
 All tests are one-sided.
 """
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dqv2.paper.arms import NUMBERS
 from dqv2.paper.compare import Comparison
 from dqv2.paper.power import power_of_means, power_of_variances, seeds_for
-from dqv2.paper.stats import PAPER_SEEDS, predicted
+from dqv2.paper.stats import predicted
 
 ALPHA = 0.05  # of every test; its level after Holm's correction lies between this over the number of claims and this
 MISSING = float("nan")
@@ -57,7 +56,7 @@ def against_paper(
     Returns:
         ``reported``, ``reported_against`` and ``reported_effect`` (difference of the means, ratio of the variances);
         ``predicted_low``, ``predicted_high`` and ``replicated``: Student's 95 % prediction interval of ours for the
-        difference of the means of `PAPER_SEEDS` new seeds, and whether ("yes", "no") the paper's lies in it;
+        difference of the means of five new seeds, and whether ("yes", "no") the paper's lies in it;
         ``power_spread`` and ``spread_from`` ("ours", "the paper"): the spread that the power is reckoned with;
         ``power``, ``power_first``: of the run's own number of seeds at the reported effect, at level 0.05 and at that
         of Holm's first step; ``seeds_80``, ``seeds_80_first``: the seeds that 80 % power takes, infinite where no
