@@ -57,8 +57,9 @@ def size_rows(draw: Draw, draws: int, n: int) -> list[list[str]]:
         x, y = pairs(draw, draws, n, correlation=correlation)
         about = f"seeds correlated {correlation:g}"
         add(f"Student's t, paired, {about}", paired_t(x, y, "greater"))
-        add(f"Student's t, paired, margin 1, {about}", paired_t(x - 1, y, "greater", 1.0))
         add(f"Pitman-Morgan, {about}", pitman_morgan(x, y, "greater"))
+        x, y = pairs(draw, draws, n, correlation=correlation)
+        add(f"Student's t, paired, margin 1, {about}", paired_t(x - 1, y, "greater", 1.0))
     for ratio in (1.0, 10.0):
         x, y = pairs(draw, draws, n, ratio=ratio)
         add(f"Welch's t, independent arms, variances 1 : {ratio:g}", welch_t(x, y, "greater"))
