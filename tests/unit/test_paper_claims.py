@@ -118,6 +118,8 @@ def test_not_tested_says_what_is_missing():
     assert [claim for claim, verdict in verdicts(rows).items() if verdict == "not tested"] == [1, 3, 4, 5, 10]
     assert "there are no runs of dataset imagenette, method dq_cutmix" in set(rows["why"])
     assert "there are no runs of dataset imagenette, method dq_v2, tobias_size 40" in set(rows["why"])
+    missing = rows[rows["why"].str.endswith("tobias_size 40")].iloc[0]
+    assert (missing["of"], missing["against"]) == ("dq_v2, 40", "dq_v2, 4"), "which is which is said of both"
     why = rows[rows["y"] == "device_memory"]["why"].iloc[0]
     assert why == "device_memory of dataset imagenette, method dq_v2, stage whole selection were not measured"
     assert (rows["verdict"][rows["claim"] == 4] == "supported").sum() == 16, "three keep ratios of four, and the trend"

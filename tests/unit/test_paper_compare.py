@@ -161,3 +161,10 @@ def test_holm_by_hand():
 def test_missing_values_are_refused():
     with pytest.raises(ValueError, match="1 of 2 values"):
         means(arm([1, np.nan]), arm([2, 3]))
+
+
+def test_an_arm_that_does_not_vary_is_compared_without_a_warning(recwarn):
+    got = means(arm([3.1, 3.1, 3.1, 3.1]), arm([1.0, 2.0, 1.5, 1.2]))
+    assert got.p_higher < 0.01
+    assert got.beside_p < 0.01
+    assert not recwarn.list

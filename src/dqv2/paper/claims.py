@@ -176,7 +176,8 @@ def _compare(
     measured = [test.y, *filter(None, [test.minus])]
     require_columns(table, [*of, *against, *measured, "seed", *filter(None, [test.over])])
     found = [table[match(table, side)] for side in sides]
-    names = [_text(rows, side, test) for rows, side in zip(found, sides, strict=True)]
+    whole = not any(rows.empty for rows in found)
+    names = [_text(rows if whole else None, side, test) for rows, side in zip(found, sides, strict=True)]
     if len(names) == 2 and names[0] == names[1]:
         apart = [name for name in of if name in against and of[name] != against[name]]
         names = [f"{name}, {_named(side, apart)}" for name, side in zip(names, sides, strict=True)]

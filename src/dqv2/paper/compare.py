@@ -8,6 +8,7 @@ names one; Holm (1979) corrects for their number.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -149,8 +150,10 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
         return replace(found, lacks="too few seeds")
     if not (_vary(a) or _vary(b)):
         return replace(found, lacks="the values do not vary")
-    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
-    p = (float(welch_t(a, b, side, shift)) for side, shift in (("greater", margin), ("less", 0.0)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss")  # of an arm that does not vary, whose variance is 0
+        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
+        p = [float(welch_t(a, b, side, shift)) for side, shift in (("greater", margin), ("less", 0.0))]
     spread = float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
     names = ("low", "high", "p_higher", "p_lower", "spread")
     return replace(found, **dict(zip(names, (float(low), float(high), *p, spread), strict=True)))
