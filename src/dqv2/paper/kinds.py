@@ -23,7 +23,9 @@ PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.fig
 KINDS = (
     FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column for each method", columns=True),
     FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number"),
-    FigureKind("seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what the coreset's and the training's seed add"),
+    FigureKind(
+        "seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what the coreset's and the training's seed add"
+    ),
     FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals"),
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

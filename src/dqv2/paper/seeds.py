@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from dqv2.paper import style
 from dqv2.paper.arms import NothingYet, Spec, match
@@ -40,8 +41,8 @@ def components(values: pd.DataFrame) -> Parts:
     coresets, trainings = table.shape
     if min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(
-            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: splitting the "
-            "variance takes two of each, and every pair"
+            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: to "
+            "split the variance takes two of each, and every pair"
         )
     rows, columns = table.mean(1), table.mean(0)
     left = table - rows[:, None] - columns + table.mean()
@@ -81,7 +82,7 @@ def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> li
         rows = [frame[match(frame, {spec["x"]: x, spec["hue"]: part})] for x in xs]
         heights = [float(found["sd"].iloc[0]) if len(found) else np.nan for found in rows]
         at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
-        bars = ax.bar(at, heights, step * 0.9, color=COLOURS[part], label=part, gid="part", zorder=2)
+        bars = ax.bar(at, heights, step * 0.9, color=COLOURS[part], gid="part", zorder=2)
         ax.bar_label(bars, fmt="%.1f", fontsize=style.SMALL, padding=2)
-        handles.append(bars)
+        handles.append(Line2D([], [], color=COLOURS[part], marker="s", ms=5.5, ls="none", label=part))
     return handles
