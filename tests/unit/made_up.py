@@ -125,30 +125,5 @@ def world(sign=1.0, seeds=5, datasets=None):
             for d in on("imagenette")
             for mask in ("cells", "shuffled", "centre", "untrained", "early")
         ),
-        "mask_overlap": join(
-            runs(
-                d,
-                0.4 + (0.2 * sign if mask in ("early", "untrained") else 0),
-                0.01,
-                y="iou",
-                mask=mask,
-                label=mask,
-                seeds=seeds,
-            )
-            for d in on("imagenette")
-            for mask in ("cells", "shuffled", "centre", "untrained", "early")
-        ),
-        "cost": join(
-            method(d, name, 900 - 600 * sign * (name == "dq_v2"), 10, y="selection_seconds", seeds=seeds)
-            for d in on(*LARGE)
-            for name in ("dq", "dq_v2")
-        ),
-        "cost_jobs": join(
-            method(
-                d, name, 9000 - 4000 * sign * (name == "dq_v2"), 50, y="memory", seeds=seeds, stage="whole selection"
-            )
-            for d in on(*LARGE)
-            for name in ("dq", "dq_v2")
-        ),
     }
     return tables

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import datetime
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,3 +117,14 @@ def test_both_forms_of_tobias_images_are_the_same_pixels(load):
     row = load("tobias").row(20, 8, 6, 4, 1, torch.device("cpu"))
     assert row[0] == "20 px, 8 × 8 cells"
     assert row[-1] == "yes"
+
+
+def test_size_and_power_of_the_claims_tests_are_simulated(load):
+    sizes, rng = load("claims_size"), np.random.default_rng(1)
+    found = {row[0]: float(row[1].split(" ")[0]) for row in sizes.size_rows(rng.normal, 2000, 5)}
+    assert len(found) == 14
+    assert max(found.values()) < 7, "in %, of a level of 5: four standard errors"
+    rows = sizes.power_rows(rng.normal, 2000, 5)
+    assert len(rows) == 8
+    simulated, reckoned = (float(text.strip("()")) for text in rows[0][2].split(" "))
+    assert simulated == pytest.approx(reckoned, abs=4)

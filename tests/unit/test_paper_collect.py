@@ -23,7 +23,7 @@ def grid(tmp_path):
             }  # fmt: skip
             file = tmp_path / f"{label}-{seed}" / "metrics.json"
             file.parent.mkdir()
-            metrics = {"test_accuracy": 50.0 + seed, "coreset_size": 120, "device": "cpu", "seed": seed}
+            metrics = {"test_accuracy": 50.0 + seed, "coreset_size": 120, "n_test": 400, "device": "cpu", "seed": seed}
             file.write_text(json.dumps(metrics | {"history": [1, 2], "keep_ratio": 0.1, "dataset": "digits"}))
             rows.append({"columns": columns, "metrics": str(file), "records": []})
     return rows
@@ -38,7 +38,7 @@ def test_one_tidy_row_a_run_with_whole_numbers_that_may_be_missing(grid):
     assert frame.columns[:7].tolist() == list(grid[0]["columns"])
     assert {"test_accuracy", "coreset_size", "device"} <= set(frame.columns)
     assert "history" not in frame
-    assert frame["tobias_size"].dtype == "Int64"
+    assert frame["tobias_size"].dtype == frame["n_test"].dtype == "Int64"
     assert frame["tobias_size"].isna().tolist() == [True] * 3 + [False] * 3
     assert frame["test_accuracy"].tolist() == [50.0, 51.0, 52.0] * 2
 

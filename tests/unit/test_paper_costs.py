@@ -77,6 +77,16 @@ def test_the_whole_is_the_sum_of_seconds_and_the_largest_memory_without_training
     assert not whole["selects"].any()
 
 
+def test_operations_of_the_whole_are_known_where_those_of_all_its_jobs_are(jobs):
+    flop = {file: 2.0 for row in jobs for *_, file in row["records"]}
+    del flop[jobs[0]["records"][1][2]]
+    table = job_costs(jobs, flop)
+    whole = table[table["stage"] == WHOLE].set_index(["method", "seed"])["tflop"]
+    assert np.isnan(whole["dq", 0])
+    assert whole.drop(("dq", 0)).tolist() == [6.0] * 5
+    assert job_costs(jobs)["tflop"].isna().all()
+
+
 def test_memory_of_a_device_is_missing_where_there_was_none(jobs):
     table = job_costs(jobs).set_index(["stage", "method", "seed"])
     assert np.isnan(table.loc[("bin", "dq", 0), "device_memory"])

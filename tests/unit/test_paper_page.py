@@ -11,7 +11,7 @@ from dqv2.paper.claims import judge
 from dqv2.paper.figures import draw
 from dqv2.paper.numbers import text_numbers
 from dqv2.paper.page import build_page, heading
-from dqv2.paper.reported import read_claims, reported_text, reported_values
+from dqv2.paper.reported import read_claims, reported_experiments, reported_text, reported_values
 from dqv2.paper.style import save
 from dqv2.paper.tables import write_table
 from tests.unit.made_up import world
@@ -54,7 +54,7 @@ def made(tmp_path_factory):
     for name in ("fig4b", "table2"):
         runs = tables[name]
         runs = runs.assign(
-            metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json"
+            n_test=400, metrics="results/demo/" + runs["label"] + "/seed-" + runs["seed"].astype(str) + "/metrics.json"
         )
         png, md = folder / f"{name}.png", folder / f"{name}.md"
         if name == "fig4b":
@@ -70,7 +70,8 @@ def made(tmp_path_factory):
             "pictures": [png] if name == "fig4b" else [], "printed": md if name == "table2" else None,
             "frame": runs, "reported": reported_values(name),
         })  # fmt: skip
-    rows = judge(read_claims(), tables, "demo")
+    reported = {name: reported_values(name) for name in reported_experiments()}
+    rows = judge(read_claims(), tables, "demo", reported)
     page = folder / "results/demo/report/index.html"
     head = {
         "run": "demo",
@@ -110,6 +111,9 @@ def test_numbers_verdicts_and_the_papers_values_are_on_it(made):
     text = " ".join(" ".join(Page(made[0]()).texts).split())
     assert "75.00 ± 0.50" in text
     assert "72.14" in text, "as the paper reports of DQ on ImageNette"
+    assert "± 2.17" in text, "the error from 400 test images"
+    assert "74.12 to 75.88: the paper's is not" in text
+    assert "Seeds for 80 %" in text
     assert "52.77 ± 1.50" in text, "in the printed table"
     assert "methods & <others>".capitalize() in text
     assert "not tested" in text

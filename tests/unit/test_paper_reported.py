@@ -95,3 +95,13 @@ def test_what_the_paper_prints_after_plus_minus_is_printed_and_not_called_a_devi
     assert "does not say of what" in text
     write_table(frame, spec | {"reported": []}, "", *(tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")))
     assert "does not say of what" not in (tmp_path / "t.md").read_text()
+
+
+def test_a_tables_numbers_have_the_interval_for_the_papers_mean_and_the_test_sets_error():
+    spec = {"row": "method", "column": "keep_ratio", "reported": reported_values("table2")}
+    table = results_table(world()["table2"].assign(n_test=pd.array([10_000], dtype="Int64")[0]), spec)
+    row = table.set_index(["method", "keep_ratio"]).loc["dq", 0.2]
+    half = 2.7764451 * row["sd"] * (1 / 5 + 1 / 5) ** 0.5
+    assert (row["predicted_low"], row["predicted_high"]) == pytest.approx((row["mean"] - half, row["mean"] + half))
+    assert row["test_set_error"] == pytest.approx((row["mean"] * (100 - row["mean"]) / 10_000) ** 0.5)
+    assert "test_set_error" not in results_table(world()["table2"], spec), "nobody knows how many images"

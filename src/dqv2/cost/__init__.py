@@ -1,1 +1,1 @@
-"""What a run will cost, before it runs: `dqv2 plan --cost`. The Snakefile imports nothing of this."""
+"""What a run will cost, before it runs: `dqv2 plan --cost`; and what the networks of its methods compute."""

@@ -25,13 +25,14 @@ class Sizes(NamedTuple):
     source: str
 
 
-def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -> Sizes:
+def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *, packed: bool = True) -> Sizes:
     """The sizes of a dataset: as given, of its pack, as published, or counted in its folder.
 
     Args:
         plan: the plan.
         dataset: the block's name.
         given: dataset -> number of training images, where a person says it.
+        packed: whether a pack that is there says it better than its authors.
 
     Raises:
         ConfigError: nothing says how many images there are.
@@ -42,8 +43,8 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None) -
     classes, train, test = KNOWN_SETS[block.kind].sizes if block.kind in KNOWN_SETS else (0, 0, 0)
     if given and dataset in given:
         return Sizes(given[dataset], 0, test or given[dataset] // 5, classes or 10, "as given")
-    if packed := _packed(plan, dataset):
-        return packed
+    if packed and (found := _packed(plan, dataset)):
+        return found
     if train:
         sizes, source = {"train": train, "test": test}, "published"
     elif block.kind == "image_folder" and (found := _counted(folder_of(plan.config, dataset))):

@@ -11,7 +11,8 @@ import pandas as pd
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.record import read as read_record
 
-WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "threads", "micro_batch")
+WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "n_test", "threads")
+WHOLE += ("micro_batch",)
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
 WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
@@ -88,8 +89,8 @@ def _seconds(behind: Sequence[Sequence[str]], *, partial: bool) -> dict[str, Any
     return seconds | {"selection_device": " + ".join(devices)}
 
 
-NUMBERS = ("coreset_size", "micro_batch", "n_originals", "n_tobias", "test_accuracy", "threads", "train_loss")
-NUMBERS += ("validation_accuracy",)
+NUMBERS = ("coreset_size", "micro_batch", "n_originals", "n_test", "n_tobias", "test_accuracy", "threads")
+NUMBERS += ("train_loss", "validation_accuracy")
 TEXTS = ("device", "metrics", "precision", "run", "selection", "torch", "weights")
 
 

@@ -1,20 +1,24 @@
 """Two arms compared: effect, interval and p, as every claim is tested.
 
-Means by Welch's t (Welch 1947), spread by Brown and Forsythe's test (1974: Levene's with medians), corrections by Holm
-(1979). Values of one seed pair off where both arms have it: the paired interval stands beside Welch's and decides
-nothing.
+Arms that share seeds are paired by seed: means by Student's t on the differences (Student 1908), variances by the test
+of Pitman (1939) and Morgan (1939). Others are independent samples: Welch's t (1947), the F test of two variances
+(Fisher 1924). All take the values of an arm to be normal. p-values are one-sided, one for each direction, as a claim
+names one; Holm (1979) corrects for their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 LEVEL = 0.95  # of every interval
 MISSING = float("nan")
+Side = Literal["greater", "less"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,19 @@ class Comparison:
     """An arm against another, in the unit of the values unless said.
 
     Attributes:
-        n, n_against: values of each arm.
+        n, n_against: values of each arm that the test uses.
         value, value_against: the statistic of each arm (mean, variance), or missing for a trend.
-        effect: difference of the means; ratio of the variances; for a trend, the rise a step of its axis.
-        low, high: 95 % interval of the effect, by ``interval``.
-        p: of no effect, two-sided; with a margin, one-sided, of a loss as large as the margin.
-        n_paired, paired_low, paired_high, paired_p: the same means by seed (Student's t on the differences).
-        test, interval: which they are.
+        effect: difference of the means; ratio of the variances; for a trend, the rise a unit of its axis.
+        low, high: two-sided 95 % interval of the effect.
+        p_higher, p_lower: one-sided, for an effect that is higher and for one that is lower than none; with a margin,
+            `p_higher` is for one that is higher than minus the margin.
+        test: which it is, of p and interval.
+        n_paired: seeds that both arms have and the test pairs; 0 where it does not.
+        spread: for means, the standard deviation of the differences of the pairs, or sqrt(s² + s²) of arms that are
+            not paired.
+        correlation: of the pairs (Pearson's); missing where there are none.
+        beside, beside_low, beside_high, beside_p: another test of the same, which decides nothing.
+        lacks: why there is no p, in words; empty where there is one.
     """
 
     n: int
@@ -38,109 +48,234 @@ class Comparison:
     effect: float = MISSING
     low: float = MISSING
     high: float = MISSING
-    p: float = MISSING
+    p_higher: float = MISSING
+    p_lower: float = MISSING
     test: str = ""
-    interval: str = ""
     n_paired: int = 0
-    paired_low: float = MISSING
-    paired_high: float = MISSING
-    paired_p: float = MISSING
+    spread: float = MISSING
+    correlation: float = MISSING
+    beside: str = ""
+    beside_low: float = MISSING
+    beside_high: float = MISSING
+    beside_p: float = MISSING
+    lacks: str = ""
+
+
+# The tests themselves: on arrays whose last axis is the seeds, so that a benchmark draws thousands of samples at once.
+
+
+def paired_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np.ndarray:
+    """p of Student's t on the differences of pairs, float64[...] of two float64[..., N], N at least 2.
+
+    ``side``: the alternative, of the mean of x − y + shift.
+    """
+    from scipy import stats
+
+    return stats.ttest_1samp(x - y + shift, 0.0, axis=-1, alternative=side).pvalue
+
+
+def welch_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np.ndarray:
+    """p of Welch's t, float64[...] of float64[..., N] and float64[..., M], both at least 2; ``side`` as above."""
+    from scipy import stats
+
+    return stats.ttest_ind(x + shift, y, axis=-1, equal_var=False, alternative=side).pvalue
+
+
+def pitman_morgan(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
+    """p of Pitman and Morgan's test, float64[...] of two float64[..., N] of pairs, N at least 3.
+
+    The variance of x is greater than y's just where x − y and x + y are correlated above 0; their correlation is tested
+    by t, which is exact for pairs from a bivariate normal distribution.
+    """
+    from scipy import stats
+
+    return stats.pearsonr(x - y, x + y, axis=-1, alternative=side).pvalue
+
+
+def variance_f(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
+    """p of the F test of two independent normal samples, float64[...] of float64[..., N] and float64[..., M], both at
+    least 2."""
+    from scipy import special
+
+    ratio = x.var(axis=-1, ddof=1) / y.var(axis=-1, ddof=1)
+    tail = special.fdtrc if side == "greater" else special.fdtr
+    return tail(x.shape[-1] - 1, y.shape[-1] - 1, ratio)
+
+
+def slopes(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Least-squares slope of each seed's values, float64[...] of float64[..., K], over the K places ``axis``."""
+    apart = axis - axis.mean()
+    return values @ apart / (apart**2).sum()
+
+
+# Arms of a table.
 
 
 def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
-    """Compare the means of two arms by Welch's t.
+    """Compare the means of two arms: paired by seed where two seeds at least are shared, else by Welch's t.
 
     Args:
-        of, against: the values of each arm, by seed (the index); two or more each for a p.
-        margin: 0 tests for a difference, two-sided. Above 0 it tests one-sided that ``of`` is not lower by ``margin``
-            (in the unit of the values) or more.
+        of, against: the values of each arm, by seed (the index).
+        margin: in the unit of the values; above 0, `p_higher` is for ``of`` not being lower by as much or more.
 
-    Where neither arm varies there is no test: p and interval are missing.
+    Pairs leave out the seeds that one arm lacks; Welch's t stands beside them and uses all. Where nothing varies there
+    is no test.
     """
-    from scipy import stats
-
     a, b = _values(of), _values(against)
-    test = f"Welch's t, one-sided, margin {margin:g}" if margin else "Welch's t"
-    effect = _mean(a) - _mean(b)
-    low = high = p = MISSING
-    if min(len(a), len(b)) > 1 and (np.ptp(a) > 0 or np.ptp(b) > 0):
-        found = stats.ttest_ind(a, b, equal_var=False)
-        low, high = found.confidence_interval(LEVEL)
-        p = found.pvalue
-        if margin:
-            p = stats.ttest_ind(a + margin, b, equal_var=False, alternative="greater").pvalue
     both = of.index.intersection(against.index)
-    paired = _paired((of.loc[both] - against.loc[both]).to_numpy("float64"))
-    numbers = map(float, (_mean(a), _mean(b), effect, low, high, p))
-    return Comparison(len(a), len(b), *numbers, test, "Welch's t", *paired)
+    welch = _welch(a, b, margin)
+    if len(both) < 2:
+        return welch
+    x, y = _values(of.loc[both]), _values(against.loc[both])
+    differences = x - y
+    found = Comparison(
+        len(x), len(y), float(x.mean()), float(y.mean()), float(differences.mean()),
+        test="Student's t, paired by seed" + _said(margin), n_paired=len(x), beside=welch.test,
+        beside_low=welch.low, beside_high=welch.high, beside_p=welch.p_higher,
+    )  # fmt: skip
+    if not _vary(differences, x, y):
+        return replace(found, lacks="the differences of the seeds do not vary")
+    low, high = _interval(differences)
+    p = (float(paired_t(x, y, side, shift)) for side, shift in (("greater", margin), ("less", 0.0)))
+    spread = float(differences.std(ddof=1))
+    names = ("low", "high", "p_higher", "p_lower", "spread", "correlation")
+    return replace(found, **dict(zip(names, (low, high, *p, spread, _correlation(x, y)), strict=True)))
 
 
-def variances(of: Sequence[pd.Series], against: Sequence[pd.Series]) -> Comparison:
-    """Compare the variances of two arms by Brown and Forsythe's test, their ratio by the F distribution.
-
-    Each side is one arm or several that are pooled: every arm spreads about its own centre (its mean for the variance,
-    its median for the test), so that what sets the arms apart is no spread. Three values an arm are the least: of two,
-    both are as far from their median, and the test would take that for certainty. Smaller arms are left out.
-    """
+def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
     from scipy import stats
 
-    sides = [[values for arm in side if len(values := _values(arm)) > 2] for side in (of, against)]
-    names = {"test": "Brown-Forsythe", "interval": "F (normal values)"}
-    counts = [sum(map(len, side)) for side in sides]
-    if not all(sides):
-        return Comparison(*counts, **names)
-    free = [sum(len(values) - 1 for values in side) for side in sides]
-    squares = [sum(((values - values.mean()) ** 2).sum() for values in side) for side in sides]
-    pooled = [total / n for total, n in zip(squares, free, strict=True)]
-    p = ratio = low = high = MISSING
-    if max(pooled) > 0:
-        p = stats.levene(*(np.concatenate([v - np.median(v) for v in side]) for side in sides)).pvalue
-    if pooled[1] > 0:
-        ratio = pooled[0] / pooled[1]
-        tail = (1 - LEVEL) / 2
-        low, high = (ratio / stats.f.ppf(share, *free) for share in (1 - tail, tail))
-    elif pooled[0] > 0:
-        ratio = np.inf  # against arms that do not vary at all
-    return Comparison(*counts, *map(float, (*pooled, ratio, low, high, p)), **names)
+    found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="Welch's t" + _said(margin))
+    if min(len(a), len(b)) < 2:
+        return replace(found, lacks="too few seeds")
+    if not (_vary(a) or _vary(b)):
+        return replace(found, lacks="the values do not vary")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss")  # of an arm that does not vary, whose variance is 0
+        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
+        p = [float(welch_t(a, b, side, shift)) for side, shift in (("greater", margin), ("less", 0.0))]
+    spread = float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
+    names = ("low", "high", "p_higher", "p_lower", "spread")
+    return replace(found, **dict(zip(names, (float(low), float(high), *p, spread), strict=True)))
 
 
-def trend(steps: Sequence[pd.Series]) -> Comparison:
-    """Whether the values rise along an ordered axis: the mean over seeds of each seed's own slope.
+def variances(of: pd.Series, against: pd.Series) -> Comparison:
+    """Compare the variances of two arms: by Pitman and Morgan's test where three seeds at least are shared, else by F.
 
     Args:
-        steps: the values at each step of the axis, in its order, by seed. Steps count alike, however far apart.
+        of, against: the values of each arm, by seed (the index), three or more each.
 
-    A seed that a step lacks is left out; two seeds and two steps are the least. Student's t on the slopes.
+    The interval is of the same kind as the test (Morgan 1939 for pairs). Both rest on normal values, and neither test
+    is robust against others: Brown and Forsythe's (1974; Levene's with medians, two-sided, of independent arms), which
+    is, stands beside them. An arm that does not vary at all is no normal sample: there is no test.
     """
-    table = pd.concat([step.astype("float64") for step in steps], axis=1).dropna() if len(steps) > 1 else pd.DataFrame()
-    at = np.arange(len(steps)) - (len(steps) - 1) / 2
-    slopes = table.to_numpy() @ at / (at**2).sum() if len(table) else np.array([])
-    _, low, high, p = _paired(slopes)
-    name = "t on the seeds' slopes"
-    return Comparison(table.size, 0, effect=_mean(slopes), low=low, high=high, p=p, test=name, interval=name)
+    from scipy import special, stats
+
+    both = of.index.intersection(against.index)
+    paired = len(both) >= 3
+    x, y = (_values(arm.loc[both]) if paired else _values(arm) for arm in (of, against))
+    name = "Pitman-Morgan, paired by seed (normal values)" if paired else "F (normal values)"
+    found = Comparison(len(x), len(y), test=name, n_paired=len(both) if paired else 0)
+    if min(len(x), len(y)) < 3:
+        return replace(found, lacks="too few seeds")
+    var_x, var_y = float(x.var(ddof=1)), float(y.var(ddof=1))
+    found = replace(found, value=var_x, value_against=var_y)
+    if not (_vary(x) and _vary(y)):
+        return replace(found, lacks="the values of an arm do not vary")
+    ratio, tail = var_x / var_y, (1 - LEVEL) / 2
+    if paired:
+        r, free = _correlation(x, y), len(x) - 2
+        k = 1 + 2 * (1 - r**2) * special.stdtrit(free, 1 - tail) ** 2 / free
+        wide = k + np.sqrt(k**2 - 1)
+        low, high, test = ratio / wide, ratio * wide, pitman_morgan
+        found = replace(found, correlation=r)
+    else:
+        free = (len(x) - 1, len(y) - 1)
+        low, high = (ratio / special.fdtri(*free, share) for share in (1 - tail, tail))
+        test = variance_f
+    p = (float(test(x, y, side)) for side in ("greater", "less"))
+    names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p")
+    beside = ("Brown-Forsythe, two-sided", float(stats.levene(x, y, center="median").pvalue))
+    return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p-values for their number, as Holm does: float64[N]; a missing one stays so and counts for nothing."""
+def counts(of: pd.Series, against: pd.Series) -> Comparison:
+    """Compare numbers that are counted and not measured, as operations are: no seed changes them, and there is no test.
+
+    Args:
+        of, against: the numbers of each arm, by seed; two or more each, as everywhere.
+
+    The effect is the difference of the means; p is 0 for a direction that all of one arm's numbers have against all of
+    the other's, else 1.
+    """
+    a, b = _values(of), _values(against)
+    found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="counted, no test")
+    if min(len(a), len(b)) < 2:
+        return replace(found, lacks="too few seeds")
+    return replace(found, p_higher=float(a.min() <= b.max()), p_lower=float(a.max() >= b.min()))
+
+
+def trend(of: Mapping[float, pd.Series], against: Mapping[float, pd.Series] | None = None) -> Comparison:
+    """Whether the values, or their lead over another arm, rise along an axis: the mean of the seeds' own slopes.
+
+    Args:
+        of: place on the axis -> the values there, by seed. Slopes are over the places as they are, in the values' unit
+            a unit of the axis.
+        against: the same of another arm, whose values are subtracted seed by seed.
+
+    A seed that a place lacks is left out; two seeds and two places are the least. Student's t on the slopes.
+    """
+    places = [place for place in sorted(of) if against is None or place in against]
+    led = [of[place] - against[place] if against is not None else of[place] for place in places]
+    table = pd.concat([values.astype("float64") for values in led], axis=1).dropna() if len(led) > 1 else pd.DataFrame()
+    found = Comparison(table.size, table.size if against is not None else 0, test="Student's t on the seeds' slopes")
+    if len(table) < 2:
+        return replace(found, lacks="too few seeds" if len(places) > 1 else "too few places on the axis")
+    rises = slopes(table.to_numpy("float64"), np.asarray(places, "float64"))
+    found = replace(found, effect=float(rises.mean()), n_paired=len(rises))
+    if not _vary(rises, table.to_numpy("float64") / np.ptp(places)):
+        return replace(found, lacks="the slopes of the seeds do not vary")
+    low, high = _interval(rises)
+    p = (float(paired_t(rises, np.zeros_like(rises), side)) for side in ("greater", "less"))
+    names = ("low", "high", "p_higher", "p_lower", "spread")
+    return replace(found, **dict(zip(names, (low, high, *p, float(rises.std(ddof=1))), strict=True)))
+
+
+def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
+    """Correct p-values for the number of hypotheses, as Holm (1979) does: float64[N].
+
+    Args:
+        p: of the hypotheses; a missing one stays missing and counts as 1, as do those of the family that are not here.
+        family: how many hypotheses there are in all; at least as many as are given are counted.
+    """
     p = np.asarray(p, dtype="float64")
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
+    steps = p[order] * (max(family, len(p)) - np.arange(len(order)))
     out = np.full_like(p, np.nan)
     out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return out
 
 
-def _paired(differences: np.ndarray) -> tuple[int, float, float, float]:
-    """n, 95 % interval and two-sided p of a mean of 0, by Student's t."""
+def _interval(differences: np.ndarray) -> tuple[float, float]:
     from scipy import stats
 
-    n = len(differences)
-    if n < 2 or np.ptp(differences) == 0:
-        return n, MISSING, MISSING, MISSING
-    found = stats.ttest_1samp(differences, 0.0)
-    low, high = found.confidence_interval(LEVEL)
-    return n, float(low), float(high), float(found.pvalue)
+    low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(LEVEL)
+    return float(low), float(high)
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.corrcoef(x, y)[0, 1]) if _vary(x) and _vary(y) else MISSING
+
+
+def _said(margin: float) -> str:
+    return f", margin {margin:g}" if margin else ""
+
+
+def _vary(values: np.ndarray, *scale: np.ndarray) -> bool:
+    """Whether values differ by more than the rounding of what they were computed from."""
+    size = max(float(np.abs(each).max()) for each in (values, *scale))
+    return bool(np.ptp(values) > 1e-9 * size)
 
 
 def _values(arm: pd.Series) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What coresets and trainings cost: seconds and peak memory, by the records of the jobs behind each run."""
+"""What coresets and trainings cost: seconds and peak memory by the records of their jobs, operations as counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,25 @@ from dqv2.runtime.record import read as read_record
 
 WHOLE = "whole selection"  # a row of the table: all stages of a coreset together
 ARM = ["dataset", "dataset_title", "method", "label", "seed"]
-COLUMNS = [*ARM, "stage", "selects", "seconds", "wall", "memory", "device_memory"]
+COLUMNS = [*ARM, "stage", "selects", "seconds", "wall", "memory", "device_memory", "tflop"]
 
 
-def job_costs(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.DataFrame:
+def job_costs(
+    rows: Sequence[dict[str, Any]], flop: Mapping[str, float] | None = None, *, partial: bool = False
+) -> pd.DataFrame:
     """The cost of every job that each method's coreset, and training, needs.
 
     Args:
         rows: of each run its ``columns`` and ``records``, as in ``collect``. A job that several methods share stands at
             each of them: it is what the method costs alone.
+        flop: record -> 10¹² floating-point operations of its job's networks, where they are known.
         partial: leave out runs of which a record is missing.
 
     Returns:
         One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory``
-        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``selects`` (whether it is a part of the selection);
-        and for every run a row of stage "whole selection": the sum of the seconds and the largest memory over those.
+        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``tflop`` (10¹² operations of its networks, missing
+        where not known), ``selects`` (whether it is a part of the selection); and for every run a row of stage "whole
+        selection": the sum of the seconds and operations and the largest memory over those.
     """
     found = []
     for row in rows:
@@ -37,11 +41,12 @@ def job_costs(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Da
         for stage, account, file in row["records"]:
             kept = read_record(file)
             measured = {"seconds": kept["seconds"], "wall": kept["wall_seconds"], "memory": kept["memory_mb"]}
-            measured |= {"device_memory": kept["device_memory_mb"]}
+            measured |= {"device_memory": kept["device_memory_mb"], "tflop": (flop or {}).get(file, float("nan"))}
             found.append(arm | {"stage": stage, "selects": account != "training"} | measured)
     if not found:  # of a partial experiment
         return pd.DataFrame(columns=COLUMNS)
     frame = pd.DataFrame(found, columns=COLUMNS).astype({"device_memory": "float64"})
-    together = {"seconds": "sum", "wall": "sum", "memory": "max", "device_memory": "max"}
+    together: dict[str, Any] = {"seconds": "sum", "wall": "sum", "memory": "max", "device_memory": "max"}
+    together |= {"tflop": lambda each: each.sum(skipna=False)}
     total = frame[frame["selects"]].groupby(ARM, sort=False, as_index=False).agg(together)
     return pd.concat([frame, total.assign(stage=WHOLE, selects=False)], ignore_index=True)

@@ -132,7 +132,7 @@ def all_numbers(
         macro = macro_name("claim", claim["claim"])
         found.append(Number(macro, claim["verdict"], claim["statement"]))
         if tested := [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]:
-            found.append(Number(f"{macro}P", p_text(max(tested)), "largest corrected p of its comparisons"))
+            found.append(Number(f"{macro}P", p_text(max(tested)), "largest corrected p of its comparisons made"))
     seen: dict[str, Number] = {}
     for one in found:
         if seen.setdefault(one.macro, one) != one:

@@ -15,9 +15,9 @@ import pandas as pd
 from dqv2.paper.arms import printed, reported
 from dqv2.paper.claims import summary
 from dqv2.paper.numbers import arm_axes
-from dqv2.paper.stats import summarise
+from dqv2.paper.stats import binomial_error, predicted, summarise
 from dqv2.paper.style import COLUMN, DPI
-from dqv2.paper.wording import RULES, number, told
+from dqv2.paper.wording import CLAIMED, PAPER, PAPER_RULES, RULES, number, told, told_paper, with_effect
 
 NAMES = {"tobias_size": "Tobias size", "mix": "Mixup/CutMix", "trainer": "training"}  # else the column's own
 
@@ -64,10 +64,19 @@ def build_page(
     for claim in found:
         for row in claim["rows"]:
             place = row["experiment"].removesuffix("_jobs")
-            row |= told(row) | {"section": place if place in shown else None}
+            row |= {"told": told(row), "section": place if place in shown else None}
+        claim["reported"] = [told_paper(row) for row in with_effect(claim["rows"])]
     sections = [_section(experiment, found) for experiment in experiments]
     return environment.get_template("page.html.j2").render(
-        head=head, sections=sections, claims=found, rules=RULES, text=text.to_dict("records"), heading=heading
+        head=head,
+        sections=sections,
+        claims=found,
+        rules=RULES,
+        paper_rules=PAPER_RULES,
+        columns=CLAIMED,
+        paper_columns=PAPER,
+        text=text.to_dict("records"),
+        heading=heading,
     )
 
 
@@ -92,6 +101,9 @@ def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[s
         data = str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0])
         arm = {"name": _arm_name(rows, keys, frame), "data": data, "runs": rows.sort_values("seed").to_dict("records")}
         numbers = summarise(rows, [], "test_accuracy").iloc[0].to_dict()
+        numbers |= dict(zip(("low", "high"), predicted(numbers["n"], numbers["mean"], numbers["sd"]), strict=True))
+        images = float(rows["n_test"].astype("float64").mean()) if "n_test" in rows else float("nan")
+        numbers["test_set_error"] = binomial_error(numbers["mean"], images)
         found.append(arm | numbers | {"paper": next(reported(rows, {"reported": entries}), {})})
     return found
 

@@ -24,6 +24,11 @@ def reported_values(experiment: str) -> list[dict[str, Any]]:
     return list(_read("reported.yaml").get(experiment, []))
 
 
+def reported_experiments() -> list[str]:
+    """The experiments of whose arms the paper reports values."""
+    return [name for name in _read("reported.yaml") if name != "text"]
+
+
 def reported_text() -> list[dict[str, Any]]:
     """The numbers of the paper's text that compare arms: gains in points."""
     return list(_read("reported.yaml")["text"])

@@ -8,6 +8,8 @@ import pandas as pd
 AXES = ("experiment", "dataset", "method", "label", "selector", "mask", "tobias_size", "originals", "tobias", "mixture")
 AXES += ("backgrounds", "backbone", "keep_ratio", "trainer")
 COLUMNS = ("n", "mean", "sd", "variance", "ci95", "min", "max")
+PAPER_SEEDS = 5  # behind each mean that the paper reports
+Numbers = float | np.ndarray
 
 
 def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFrame:
@@ -64,3 +66,31 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
         f"{len(clash)} rows share seed {first['seed']} at {where}, so a mean would mix different arms; "
         + (hint if differ else "the same run is listed twice")
     )
+
+
+def predicted(n: int, mean: float, sd: float, *, new: int = PAPER_SEEDS, paired: bool = True) -> tuple[float, float]:
+    """Student's 95 % prediction interval for the mean of ``new`` further values, in the unit of ``mean``.
+
+    Args:
+        n: values behind ``mean`` and ``sd``; of a difference of two independent arms, of each.
+        mean, sd: theirs, ddof 1; of two independent arms the difference, and sqrt(s² + s²).
+        new: values of the mean that is predicted.
+        paired: False of two independent arms of n values each: 2n − 2 degrees of freedom.
+
+    Both ends are missing where n is below 2.
+    """
+    from scipy.special import stdtrit
+
+    if n < 2:
+        return float("nan"), float("nan")
+    half = float(stdtrit(n - 1 if paired else 2 * n - 2, 0.975)) * sd * (1 / n + 1 / new) ** 0.5
+    return mean - half, mean + half
+
+
+def binomial_error(accuracy: Numbers, images: Numbers) -> Numbers:
+    """Standard error in points that an accuracy (in %) has from the number of test images: the binomial's.
+
+    It is of the accuracy of one network on other test images of the same kind; the spread of the seeds, on the same
+    ones, has none of it.
+    """
+    return (accuracy * (100 - accuracy) / images) ** 0.5

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.stats import require_columns, require_one_row_per_seed, summarise
+from dqv2.paper.stats import binomial_error, predicted, require_columns, require_one_row_per_seed, summarise
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
@@ -25,8 +25,11 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
-    as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus``
-    (what the paper prints after ± without saying of what), and ``reported_source`` where it copies another paper's.
+    as printed), ``test_set_error`` (see ``binomial_error``; where the number of test images is known) and, where the
+    spec has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ±
+    without saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and
+    ``predicted_high`` (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the
+    reported one should lie).
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -47,6 +50,9 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     for name in spec.get("beside", []):
         require_columns(frame, [name])
         table[name] = arms[name].mean().to_numpy()
+    if spec["y"] == "test_accuracy" and "n_test" in frame:
+        images = arms["n_test"].mean().to_numpy("float64", na_value=np.nan)
+        table["test_set_error"] = binomial_error(table["mean"].to_numpy(), images)
     orders = {name: ordered(frame, name, spec.get("order") if name == spec["row"] else None) for name in by}
     places = {name: {value: i for i, value in enumerate(order)} for name, order in orders.items()}
     table = table.sort_values(by, key=lambda column: column.map(places[column.name]), ignore_index=True)
@@ -57,6 +63,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.iloc[:, :3].astype("float64").to_numpy()
         if theirs["source"].notna().any():
             table["reported_source"] = theirs["source"]
+        ours = [predicted(n, mean, sd) for n, mean, sd in table[["n", "mean", "sd"]].itertuples(index=False)]
+        table[["predicted_low", "predicted_high"]] = np.array(ours, dtype="float64").reshape(-1, 2)
     return table
 
 

@@ -14,11 +14,38 @@ from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.tables import md_escape
 
 RULES = (
-    "A comparison is supported where the effect has the claimed direction and p, corrected by Holm for the number of "
-    'claims, is below 0.05; "not lower" where a loss of the margin is ruled out that way. Not supported is every other '
-    'comparison that was made; "contradicted" says that the opposite is significant. Not tested: no such runs, fewer '
-    "than two seeds (three for a variance), or values that do not vary. A claim is supported if all its comparisons "
-    "are, not supported if one made is not, else not tested."
+    "A comparison is supported where its test finds the claimed direction: p, one-sided and corrected by Holm for the "
+    'ten claims, is below 0.05; of "at least", where a loss of the margin is ruled out that way. It is contradicted '
+    "where the opposite is found at that level, also corrected for the claim's comparisons; inconclusive where neither "
+    "is; not tested where there are no such runs, fewer than two seeds (three for a variance) or no variation. A claim "
+    "is contradicted if one of its comparisons is, else inconclusive if one is, else not tested if one is, else "
+    "supported."
+)
+CLAIMED = {
+    "compared": "Compared",
+    "data": "Data",
+    "claimed": "Claimed",
+    "counts": "n",
+    "effect_text": "Effect [95 %]",
+    "p_text": "p",
+    "p_holm_text": "p, Holm",
+    "beside_text": "Beside it [95 %]",
+    "outcome": "Verdict",
+}
+PAPER = {
+    "compared": "Compared",
+    "data": "Data",
+    "reported_text": "The paper's effect",
+    "predicted_text": "Predicted by ours [95 %]",
+    "replicated": "In it",
+    "spread_text": "Spread",
+    "power_text": "Power of our n",
+    "seeds_text": "Seeds for 80 %",
+}
+PAPER_RULES = (
+    "The paper's effects: whether each lies in Student's prediction interval of ours for five new seeds; the power to "
+    "find it, and the seeds that 80 % power takes, at level 0.05 (at 0.005, the first of Holm's ten steps), given the "
+    "spread of ours or else the paper's."
 )
 
 
@@ -37,7 +64,7 @@ def effect_text(row: dict[str, Any]) -> str:
         return ""
     ratio = row["statistic"] == "variance"
     text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+.2f} {row['unit']}".rstrip()
-    return text + (f" [{number(row['low'])}, {number(row['high'])}]" if np.isfinite(row["low"]) else "")
+    return text + (f" {_interval(row['low'], row['high'])}" if np.isfinite(row["low"]) else "")
 
 
 def p_text(value: float) -> str:
@@ -48,8 +75,9 @@ def p_text(value: float) -> str:
 
 
 def comparison_text(row: dict[str, Any]) -> str:
-    """What is compared: "DQ_V2 against DQ, keep_ratio 0.1"."""
-    text = row["of"] + (f" against {row['against']}" if row["against"] else f" over {row.get('unit', '').split()[-1]}")
+    """What is compared: "DQ_V2 against DQ, keep_ratio 0.1"; of a trend also over what."""
+    text = row["of"] + (f" against {row['against']}" if row["against"] else "")
+    text += f" over {row['unit'].split()[-1]}" if row["statistic"] == "trend" else ""
     return text + (f", {row['at']}" if row["at"] else "")
 
 
@@ -61,20 +89,66 @@ def data_text(row: dict[str, Any]) -> str:
 
 
 def told(row: dict[str, Any]) -> dict[str, str]:
-    """A comparison as people read it, in the order of a table's columns."""
+    """A comparison as people read it, in the order of `CLAIMED`."""
+    row = row | {name: "" for name in TEXTS if not isinstance(row[name], str)}
+    counts = f"{row['n_paired']:.0f} seeds" if row["n_paired"] > 0 else f"{row['n']:.0f} / {row['n_against']:.0f}"
     return {
         "compared": comparison_text(row),
         "data": data_text(row),
-        "claimed": f"{row['statistic']} {row['direction']}",
-        "counts": f"{row['n']:.0f} / {row['n_against']:.0f}" if np.isfinite(row["n"]) else "",
+        "claimed": row["says"],
+        "counts": counts if np.isfinite(row["n"]) else "",
         "effect_text": effect_text(row),
         "p_text": p_text(row["p"]),
         "p_holm_text": p_text(row["p_holm"]),
-        "paired": f"[{number(row['paired_low'])}, {number(row['paired_high'])}]"
-        if np.isfinite(row["paired_low"])
-        else "",
+        "beside_text": _beside(row),
         "outcome": f"{row['verdict']}: {row['why']}",
     }
+
+
+TEXTS = ("of", "against", "at", "beside", "unit", "minus", "replicated", "spread_from")  # empty cells of a CSV are ""
+
+
+def told_paper(row: dict[str, Any]) -> dict[str, str]:
+    """The paper's effect beside a comparison, with power, in the order of `PAPER`."""
+    ratio = row["statistic"] == "variance"
+    unit, known = row["unit"], np.isfinite(row["power_spread"])
+    effect = f"× {number(row['reported_effect'])}" if ratio else f"{row['reported_effect']:+.2f} {unit}"
+    low, high = row["predicted_low"], row["predicted_high"]
+    seeds = [_seeds(row[name]) for name in ("seeds_80", "seeds_80_first")]
+    powers = [f"{100 * row[name]:.0f} %" if np.isfinite(row[name]) else "" for name in ("power", "power_first")]
+    said = told(row)
+    return {
+        "compared": said["compared"],
+        "data": said["data"],
+        "reported_text": effect,
+        "predicted_text": _interval(low, high) if np.isfinite(low) else "",
+        "replicated": row["replicated"] if isinstance(row["replicated"], str) else "",
+        "spread_text": f"{number(row['power_spread'])} {unit} ({row['spread_from']})" if known else "",
+        "power_text": f"{powers[0]} ({powers[1]})" if powers[0] else "",
+        "seeds_text": f"{seeds[0]} ({seeds[1]})" if seeds[0] else "",
+    }
+
+
+def with_effect(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The comparisons whose effect the paper reports."""
+    return [row for row in rows if np.isfinite(row["reported_effect"])]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{number(low)}, {number(high)}]"
+
+
+def _beside(row: dict[str, Any]) -> str:
+    """The test that stands beside: "Welch's t [0.20, 3.12], p 0.020"."""
+    if not np.isfinite(row["beside_p"]):
+        return ""
+    interval = f" {_interval(row['beside_low'], row['beside_high'])}" if np.isfinite(row["beside_low"]) else ""
+    return f"{row['beside']}{interval}, p {p_text(row['beside_p'])}"
+
+
+def _seeds(value: float) -> str:
+    """A number of seeds; "none" where no number is enough."""
+    return "" if np.isnan(value) else f"{value:,.0f}" if np.isfinite(value) else "none"
 
 
 def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str, csv: Path, md: Path) -> None:
@@ -85,13 +159,17 @@ def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str
     lines += [
         f"| {c['claim']} | {md_escape(c['statement'])} | **{c['verdict']}** | {md_escape(c['counts'])} |" for c in found
     ]
-    lines += ["", md_escape(RULES), ""]
+    lines += ["", md_escape(RULES), "", md_escape(PAPER_RULES), ""]
     for claim in found:
         lines += [f"## {claim['claim']}. {md_escape(claim['statement'])}", ""]
         place = claim["place"][0].upper() + claim["place"][1:]
         lines += [f"{md_escape(place)} of the paper. **{claim['verdict']}**: {md_escape(claim['counts'])}.", ""]
-        lines += ["| compared | data | claimed | n | effect [95 %] | p | p, Holm | by seed [95 %] | verdict |"]
-        lines += ["|:--|:--|:--|--:|--:|--:|--:|--:|:--|"]
-        lines += ["| " + " | ".join(map(md_escape, told(row).values())) + " |" for row in claim["rows"]]
-        lines += [""]
+        lines += _grid(list(CLAIMED.values()), [told(row) for row in claim["rows"]])
+        if reported := with_effect(claim["rows"]):
+            lines += _grid(list(PAPER.values()), [told_paper(row) for row in reported])
     write_text("\n".join(lines), md)
+
+
+def _grid(head: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:
+    lines = ["| " + " | ".join(map(md_escape, head)) + " |", "|" + ":--|" * len(head)]
+    return [*lines, *("| " + " | ".join(map(md_escape, row.values())) + " |" for row in rows), ""]

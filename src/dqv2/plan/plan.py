@@ -46,9 +46,8 @@ class Plan(Walk):
         return self.file("collect", "csv", experiment=experiment)
 
     def tables(self) -> dict[str, str]:
-        """Experiment -> its tidy table of runs (or of masks), for those that make one."""
-        names = [name for name in self.rows if self.kind(name, "runs") or self.kind(name, "overlap")]
-        return {name: self.table(name) for name in names}
+        """Experiment -> its tidy table of runs (or of masks, or of stored images), for those that make one."""
+        return {name: self.table(name) for name in self.rows if self.tabled(name)}
 
     def planned(self, experiment: str) -> int:
         """How many rows an experiment's table has when it is whole."""

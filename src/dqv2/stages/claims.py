@@ -7,34 +7,37 @@ class Claims(Stage):
     """The paper's claims, tested on this run's tables."""
 
     title = "claims"
-    version = 4
+    version = 5
     shows = ("csv", "md")
     writes = {"csv": "claims.csv", "md": "claims.md", "record": "claims/record.json"}
 
     def makes(self, plan, w):
-        from dqv2.paper.reported import read_claims
-
-        wanted = {test["experiment"] for claim in read_claims() for test in claim["tests"]}
-        return bool(wanted & set(plan.tables()))
+        return bool(self._experiments() & set(plan.tables()))
 
     def reads(self, plan, w):
         return {"tables": list(plan.readable(self._tables(plan)).values())}
 
     def options(self, plan, w):
-        from dqv2.paper.reported import read_claims
+        from dqv2.paper.reported import read_claims, reported_experiments, reported_values
 
         config = plan.config
-        facts = {"names": list(plan.readable(self._tables(plan))), "claims": read_claims()}
+        reported = {name: reported_values(name) for name in reported_experiments()}
+        facts = {"names": list(plan.readable(self._tables(plan))), "claims": read_claims(), "reported": reported}
         return facts | {"scale": config.label or config.run, "note": plan.run_note()}
 
     @staticmethod
-    def _tables(plan):
+    def _experiments():
+        """The experiments that claims are tested on, as they call them."""
+        from dqv2.paper.reported import read_claims
+
+        return {test["experiment"] for claim in read_claims() for test in claim["tests"]}
+
+    def _tables(self, plan):
         """The tables that claims and the paper's text are held against, by the name that they call them."""
-        from dqv2.paper.reported import read_claims, reported_text
+        from dqv2.paper.reported import reported_text
 
         tables = plan.tables()
-        wanted = [test["experiment"] for claim in read_claims() for test in claim["tests"]]
-        wanted += [entry["experiment"] for entry in reported_text()]
+        wanted = sorted(self._experiments()) + [entry["experiment"] for entry in reported_text()]
         found = {name: tables[name] for name in dict.fromkeys(wanted) if name in tables}
         costed = [name for name in plan.config.targets if plan.config.experiments[name].cost]
         return found | {f"{name}_jobs": plan.file("cost", "csv", experiment=name) for name in costed}
@@ -46,5 +49,5 @@ class Claims(Stage):
 
         options = job.options
         tables = {name: read_csv(file) for name, file in zip(options["names"], job.input.tables, strict=True)}
-        rows = judge(options["claims"], tables, options["scale"])
+        rows = judge(options["claims"], tables, options["scale"], options["reported"])
         write_claims(options["claims"], rows, options["note"], job.output.csv, job.output.md)

@@ -7,7 +7,7 @@ class Collect(Stage):
     """The table of runs that an experiment's figure and table are drawn from."""
 
     title = "table of runs"
-    version = 3
+    version = 4
     writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
 
     def makes(self, plan, w):

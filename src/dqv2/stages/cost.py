@@ -7,7 +7,7 @@ class Cost(Stage):
     """Seconds and memory by the records of the stages behind each run."""
 
     title = "cost of the methods"
-    version = 3
+    version = 4
     shows = ("pdf", "png")
     writes = {
         "csv": "experiments/costs/{experiment}.csv",
@@ -28,10 +28,14 @@ class Cost(Stage):
         }
 
     def options(self, plan, w):
+        from dqv2.cost.flop import networks_behind
+
         rows = plan.kind(w.experiment, "runs").rows_with_files()
-        return {"partial": plan.config.partial, "rows": rows} | plan.caption(w.experiment)
+        networks = networks_behind(plan, [file for row in rows for _, _, file in row["records"]])
+        return {"partial": plan.config.partial, "rows": rows, "networks": networks} | plan.caption(w.experiment)
 
     def run(self, job):
+        from dqv2.cost.flop import tera_flop
         from dqv2.paper.captions import write_caption
         from dqv2.paper.collect import device_note, read_csv, write_csv
         from dqv2.paper.cost_figure import draw_costs
@@ -40,7 +44,7 @@ class Cost(Stage):
 
         options, out = job.options, job.output
         runs = read_csv(job.input.runs)
-        costs = job_costs(options["rows"], partial=options["partial"])
+        costs = job_costs(options["rows"], tera_flop(options["networks"]), partial=options["partial"])
         write_csv(costs, out.csv)
         note = device_note(options["note"], runs, options["planned"])
         save(draw_costs(costs, runs, note, options["label"]), out.pdf, out.png)

@@ -10,7 +10,7 @@ class Evaluate(Stage):
     """Accuracy of the last weights."""
 
     title = "evaluation"
-    version = 2
+    version = 3
     model = True
     cores = None
     writes = {
@@ -39,12 +39,13 @@ class Evaluate(Stage):
 
         facts = json.loads(Path(job.input.training).read_text(encoding="utf-8"))
         how = {"device": job.device, "precision": facts.get("precision", "float32")}
-        scores = {}
+        scores, sizes = {}, {}
         with job.clock():
             model = load_model(job.input.model, job.device)
             for split in ("validation", "test"):
                 pack = Pack.open(job.input[split])
+                sizes[split] = len(pack)
                 found = accuracy(model, pack.images, pack.labels, **how) if len(pack) else None
                 scores[f"{split}_accuracy"] = found
-        write_json(job.output.metrics, facts | scores)
+        write_json(job.output.metrics, facts | scores | {"n_test": sizes["test"]})
         say(f"{facts['run']}: {scores['test_accuracy']:.1f} % on test")

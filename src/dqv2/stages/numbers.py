@@ -7,6 +7,7 @@ class Numbers(Stage):
     """Every number of the run, for a text."""
 
     title = "numbers"
+    version = 2
     shows = ("tex",)
     writes = {
         "tex": "{figures}/numbers.tex",
