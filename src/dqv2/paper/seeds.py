@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from dqv2.paper import style
-from dqv2.paper.arms import NothingYet, Spec, match
-from dqv2.paper.stats import require_columns
+from dqv2.paper.arms import NothingYet, Spec
+from dqv2.paper.stats import decimals_of, require_columns
 
 PARTS = {"coreset": "draw of the coreset", "training": "training", "rest": "both together"}
 COLOURS = dict(zip(PARTS.values(), ("#0072B2", "#E69F00", "#9A9A9A"), strict=True))
@@ -55,33 +56,34 @@ def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
     y, panel = spec.get("y", "test_accuracy"), spec.get("panel")
     require_columns(frame, [y, "label", "seed", "selection_seed"])
-    found = []
+    found, shapes = [], {}
     for keys, rows in frame.groupby(["label", *([panel] if panel else [])], sort=False):
         if rows.duplicated(["seed", "selection_seed"]).any():
             raise ValueError(f"{keys[0]} has several runs of the same two seeds: it mixes different arms")
         try:
-            parts = components(rows.pivot(index="selection_seed", columns="seed", values=y))
+            table = rows.pivot(index="selection_seed", columns="seed", values=y)
+            parts = components(table)
         except ValueError as error:
             if spec.get("partial"):
                 continue
             raise ValueError(f"{keys[0]}: {error}") from error
+        shapes["{} coresets × {} trainings".format(*table.shape)] = None
         for name, variance in parts._asdict().items():
             about = rows.iloc[0].to_dict() | {"part": PARTS[name], "sd": variance**0.5, "seed": 0, "selection_seed": 0}
             found.append(about)
     if not found:
         raise NothingYet
     more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by"}
-    return pd.DataFrame(found), more | {"ylabel": "Standard deviation (points)"} | spec | {"y": "sd"}
+    more |= {"ylabel": "Standard deviation (points)", "of": " or ".join(shapes)}
+    return pd.DataFrame(found), more | spec | {"y": "sd"}
 
 
 def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
     """A bar for each part of each method, with its value above."""
-    handles, step = [], 0.8 / len(hues)
-    for j, part in enumerate(hues):
-        rows = [frame[match(frame, {spec["x"]: x, spec["hue"]: part})] for x in xs]
-        heights = [float(found["sd"].iloc[0]) if len(found) else np.nan for found in rows]
-        at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
-        bars = ax.bar(at, heights, step * 0.9, color=COLOURS[part], label=part, gid="part", zorder=2)
-        ax.bar_label(bars, fmt="%.1f", fontsize=style.SMALL, padding=2)
-        handles.append(bars)
-    return handles
+    import seaborn as sns
+
+    axes = {"x": spec["x"], "y": spec["y"], "order": xs, "hue": spec["hue"], "hue_order": hues, "palette": COLOURS}
+    sns.barplot(frame, errorbar=None, saturation=1, gap=0.1, legend=False, zorder=2, gid="part", ax=ax, **axes)
+    for bars in ax.containers:
+        ax.bar_label(bars, fmt=lambda sd: f"{sd:.{spec.get('decimals', decimals_of(sd))}f}", fontsize=style.SMALL, padding=2)
+    return [Patch(color=COLOURS[part], label=part) for part in hues]
