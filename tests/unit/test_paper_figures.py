@@ -191,9 +191,17 @@ REFERENCE = {"reference": [{"label": "no Tobias", "tobias_size": None}]}
     ("frame", "spec", "said"),
     [
         (table(seeds=3), {"kind": "methods"}, ["points: seeds", "dash: mean", "whiskers: ± 1 SD over n = 3 seeds"]),
-        (pd.concat([table(("GC",), 3), table(("DQ",), 1)]), {"kind": "methods"}, ["whiskers: ± 1 SD over n = 1–3 seeds"]),
+        (
+            pd.concat([table(("GC",), 3), table(("DQ",), 1)]),
+            {"kind": "methods"},
+            ["whiskers: ± 1 SD over n = 1–3 seeds"],
+        ),
         (mixtures(), {"kind": "mixing"}, ["line: mean", "whiskers: ± 1 SD over n = 3 seeds"]),
-        (sizes(3), {"kind": "line", **REFERENCE}, ["band: ± 1 SD over n = 3 seeds", "grey band: ± 1 SD of the reference"]),
+        (
+            sizes(3),
+            {"kind": "line", **REFERENCE},
+            ["band: ± 1 SD over n = 3 seeds", "grey band: ± 1 SD of the reference"],
+        ),
         (table(seeds=1), {"kind": "methods"}, ["each point: n = 1 seed"]),
     ],
 )
@@ -208,7 +216,10 @@ def test_how_many_seeds_there_are_is_said_once():
 
 
 def test_the_spread_that_the_paper_reports_is_said_to_be_one():
-    spec = {"kind": "methods", "reported": [{"label": "DQ", "mean": 58.0, "variance": 4.0}, {"label": "GC", "mean": 57}]}
+    spec = {
+        "kind": "methods",
+        "reported": [{"label": "DQ", "mean": 58.0, "variance": 4.0}, {"label": "GC", "mean": 57}],
+    }
     figure = draw(table(), spec, NOTE)
     ends = [bar.get_segments()[0][:, 1] for drawn in figure.axes[0].containers for bar in drawn[2]]
     assert any(np.allclose(end, [56, 60]) for end in ends)

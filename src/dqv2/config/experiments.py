@@ -46,7 +46,9 @@ class Drawn(Block):
     where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
     order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
     names: dict[str, str] | None = None  # {value: printed name}
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # else 1 where seeds spread by 1 point or more, 2 elsewhere
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = (
+        None  # else 1 where seeds spread by a point, 2 elsewhere
+    )
 
     def spec(self, *, partial: bool = False) -> dict[str, Any]:
         """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""

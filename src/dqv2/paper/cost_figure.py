@@ -61,10 +61,10 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], x: str, looks: di
     import seaborn as sns
 
     marks = {"palette": [look.colour for look in looks.values()], "markers": [look.marker for look in looks.values()]}
-    marks |= {"markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.3, "linestyle": "none", "gid": "stage"}
+    marks |= {"markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.3, "linestyle": "none"}
     dodge = 0.7 * (len(looks) - 1) / len(looks)  # from the first method to the last
     axes = {"x": x, "y": "stage", "order": stages, "hue": "label", "hue_order": list(looks), "orient": "y"}
-    sns.pointplot(jobs, errorbar=None, dodge=dodge, legend=False, clip_on=False, ax=ax, **axes, **marks)
+    sns.pointplot(jobs, errorbar=None, dodge=dodge, legend=False, clip_on=False, gid="stage", ax=ax, **axes, **marks)
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
     ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
     ax.set(ylim=(len(stages) - 0.5, -0.5), xlabel="", ylabel="")

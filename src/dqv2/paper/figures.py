@@ -11,6 +11,8 @@ A spec has the keys of ``dqv2.config.experiments.Figure`` that were set, and bes
     partial     runs may be missing: a reference without one is left out, a figure without one says so
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -131,7 +133,7 @@ def _paint(arranged: Arranged, note: str) -> Figure:
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:
     """The note, and what points, whiskers, bars and bands are; how many seeds there are is said once."""
-    by = [name for name in (spec["panel"], spec["hue"], spec["x"]) if name]
+    by = list({spec[name] for name in ("panel", "hue", "x")} - {None})
     seeds = frame.groupby(by, observed=True).size()
     of = spec.get("of", f"n = {span(seeds)} seeds")
     said = FIGURES[spec["kind"]].marks.format(of=of, spread="whiskers" if spec["hue"] else "band")

@@ -22,12 +22,12 @@ class FigureKind:
 
 PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"
 COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over {of}"
-LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or without hue a band
+LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
 BARS = "bars: the standard deviation that each adds, of {of}"
 KINDS = (
-    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column for each method", COLUMNS, columns=True),
+    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
     FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number", LINES),
-    FigureKind("seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what coreset's and training's seed add", BARS),
+    FigureKind("seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS),
     FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals", LINES),
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

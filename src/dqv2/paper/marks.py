@@ -27,6 +27,7 @@ def paint_arms(
         more: what seaborn's line plot takes beside; ``BAND``, or by default ``WHISKERS``.
     """
     import seaborn as sns  # here, as the plan imports this module
+
     y, of = y.astype("float64"), of.astype(object)
 
     palette = {name: look.colour for name, look in looks.items()}

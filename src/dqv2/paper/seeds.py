@@ -41,8 +41,8 @@ def components(values: pd.DataFrame) -> Parts:
     coresets, trainings = table.shape
     if min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(
-            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: splitting the "
-            "variance takes two of each, and every pair"
+            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: splitting "
+            "the variance takes two of each, and every pair"
         )
     rows, columns = table.mean(1), table.mean(0)
     left = table - rows[:, None] - columns + table.mean()
@@ -85,5 +85,6 @@ def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> li
     axes = {"x": spec["x"], "y": spec["y"], "order": xs, "hue": spec["hue"], "hue_order": hues, "palette": COLOURS}
     sns.barplot(frame, errorbar=None, saturation=1, gap=0.1, legend=False, zorder=2, gid="part", ax=ax, **axes)
     for bars in ax.containers:
-        ax.bar_label(bars, fmt=lambda sd: f"{sd:.{spec.get('decimals', decimals_of(sd))}f}", fontsize=style.SMALL, padding=2)
+        values = [f"{sd:.{spec.get('decimals', decimals_of(sd))}f}" for sd in bars.datavalues]
+        ax.bar_label(bars, values, fontsize=style.SMALL, padding=2)
     return [Patch(color=COLOURS[part], label=part) for part in hues]
