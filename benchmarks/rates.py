@@ -6,8 +6,8 @@
 
 Measured: images a second of every network that the configuration uses, in training (dqv2.train.fit.fit, augmentation
 included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
-composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds until a job's imports are
-done. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
+composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds to start a job from the
+run's warm server. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
 count; on a GPU those of the wall clock.
 """
 
@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 import yaml
 from common import machine, median_work, work
@@ -33,6 +35,7 @@ from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
 from dqv2.plan.count import jobs_behind
+from dqv2.runtime import warm
 from dqv2.runtime.device import use_device
 from dqv2.select.selectors import apply_selector
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
@@ -149,9 +152,25 @@ def host_rates(repeats: int) -> dict:
             apply_selector(kind, labels, embedding, logits, generator=draws, **options)
 
         select[kind] = size**2 * length / median_work(run, repeats, CPU)
-    code = "import dqv2.train.fit, dqv2.train.models, dqv2.data, timm"
-    start = median_work(lambda: subprocess.run([sys.executable, "-c", code], check=True), repeats, CPU)
-    return {"start_up": start, **rates, "select": select}
+    return {"start_up": warm_start(max(repeats, 10)), **rates, "select": select}
+
+
+def warm_start(repeats: int) -> float:
+    """CPU seconds to start a job that is forked from the run's server and does nothing, its script's Python included."""
+    server = warm.start(["dqv2.runtime.warmed"], "builtins:callable")
+    script = [sys.executable, "-c", "import sys; from dqv2.runtime import warm; sys.exit(warm.run({}))"]
+    try:
+        subprocess.run(script, check=True)  # waits for the server's imports
+
+        def used() -> float:
+            return sum(sum(psutil.Process(pid).cpu_times()[:4]) for pid in (server.pid, os.getpid()))
+
+        before = used()
+        for _ in range(repeats):
+            subprocess.run(script, check=True)
+        return (used() - before) / repeats
+    finally:
+        server.stop()
 
 
 def _decoding(times: int):

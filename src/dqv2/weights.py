@@ -49,12 +49,17 @@ def place_of(weights: str) -> Place:
         return Place(Path(places[0]) / file if places else None, package=name)
     if weights.endswith(SUFFIXES) or "/" in weights:
         return Place(Path(weights).expanduser())
-    if HUB_NAME.fullmatch(weights):
+    if hub_name(weights):
         return Place(FOLDER / f"{weights}.safetensors", hub=weights)
     raise ValueError(
         f"weights {weights!r} is neither a file ({', '.join(SUFFIXES)}) nor a model of timm with its tag, such as "
         "resnet50.tv_in1k"
     )
+
+
+def hub_name(weights: str) -> str:
+    """Name and tag of a model on timm's hub, or empty where it is no such name."""
+    return weights if HUB_NAME.fullmatch(weights) and not weights.endswith(SUFFIXES) else ""
 
 
 def why_missing(place: Place, url: str | None) -> str | None:

@@ -25,7 +25,7 @@ CONFIG = [
     "targets=[pair]",
     "seeds=[0]",
     "trainers={resnet8: {iterations: 900}}",
-    "experiments={pair: {method: [random, gc, dq_no_pixel], table: {}}}",
+    "experiments={pair: {method: [random, control_gc, control_bins], table: {}}}",
 ]
 QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "6"]
 QUICK += ["--seconds-between-status-checks", "3", "--latency-wait", "10"]

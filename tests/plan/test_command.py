@@ -39,6 +39,19 @@ def test_a_module_of_its_own():
     assert 0 < shared < apart
 
 
+def test_an_arm_is_shown_with_its_backbone_and_what_the_paper_reports_with_its_source(plan):
+    code, out, _ = plan("show", "table2")
+    assert code == 0
+    arms = {block.splitlines()[0]: block for block in out.split("\n\n")}
+    for name in ("GraphCut (method gc)", "DQ (method dq)"):
+        assert "backbone pre-trained ResNet-50 (resnet50.tv_in1k)" in arms[name]
+    assert "importance by pre-trained ResNet-18 (resnet18.tv_in1k)" in arms["DQ (method dq)"]
+    assert "the paper: 52.77 (table 2, which has it from Zhao et al. 2024)" in out
+    assert "the paper: 53.12 (table 2)" in out
+    assert "backbone early-trained ResNet-50," not in arms["DQ (method dq)"]
+    assert "backbone early-trained ResNet-50" in arms["DQ_V2 (method dq_v2)"]
+
+
 def test_an_experiment_is_shown_with_its_arms_runs_paths_and_jobs(plan, demo):
     code, out, _ = plan("show", "fig5b", "config/demo.yaml")
     assert code == 0

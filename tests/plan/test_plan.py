@@ -388,3 +388,44 @@ def test_each_coreset_is_trained_on_with_each_seed(demo, change):
 def test_seeds_apart_are_given_in_full_and_for_trainings(demo, change, keys):
     with pytest.raises(ConfigError, match="selection_seeds and training_seeds"):
         make(change(demo, "experiments.mine", {"method": "random", "figure": {"kind": "seeds"}} | keys))
+
+
+# -- readings that are keys -----------------------------------------------------------------------------------------------
+
+
+def test_a_keep_ratio_may_count_pixels(paper, change):
+    """DQ's own: 0.125 of the images without a fifth of their patches are 0.1 of the pixels."""
+    values = change(change(paper, "pixels.mae.counts", "pixels"), "pixels.mae.share", 0.2)
+    plan = make(values)
+    for row in plan.rows["fig4a"]:
+        run, _, method = row
+        assert f"/keep-{'0.125' if method == 'dq' else '0.1'}/" in plan.metrics_of(run)
+        assert plan.columns("fig4a", row)["keep_ratio"] == 0.1
+    assert "keep ratio 0.1" in plan.note("fig4a")
+    with pytest.raises(ConfigError, match="counts pixels, so keep_ratio asks for 1.25 times"):
+        make(change(values, "experiments.fig4a.keep_ratio", 1.0))
+
+
+def test_a_set_may_have_a_tobias_size_of_its_own(paper, change):
+    plan = make(paper)
+    sizes = {run.selection.dataset: run.selection.tobias_size for run, *_ in plan.rows["mask_overlap"]}
+    assert sizes == {"cub200": 40, "tiny_imagenet": 32}
+    asked = make(change(paper, "experiments.table2.tobias_size", 8))
+    assert {run.selection.tobias_size for run, _, method in asked.rows["table2"] if method == "dq_v2"} == {8}
+
+
+def test_a_set_may_be_normalised_by_its_own_statistics(paper, change):
+    own = {"mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]}
+    values = change(change(paper, "datasets.cifar10.mean", own["mean"]), "datasets.cifar10.std", own["std"])
+    before, after = (
+        {
+            name: options_of(make(v), "early_train", dataset="cifar10", backbone=name)
+            for name in ("early", "untrained", "pretrained")
+        }
+        for v in (paper, values)
+    )
+    for name in ("early", "untrained"):
+        assert after[name] == dict(sorted((before[name] | own).items()))
+    assert after["pretrained"] == before["pretrained"], "published weights bring their own"
+    with pytest.raises(ConfigError, match="both mean and std"):
+        make(change(paper, "datasets.cifar10.mean", own["mean"]))

@@ -69,6 +69,13 @@ def test_its_own_normalisation_counts(file):
     assert (first - second).abs().max() > 1e-3
 
 
+def test_what_timm_knows_of_the_weights_counts(tmp_path):
+    """Of ResNet-50 it knows several, which were trained on images that were resized in different ways."""
+    torch.save(tiny(name="resnet50", classes=1000).state_dict(), tmp_path / "w.pth")
+    found = {tag: load_pretrained(tmp_path / "w.pth", network("resnet50"), hub=f"resnet50.{tag}")[1] for tag in ("tv_in1k", "a1_in1k")}
+    assert (found["tv_in1k"].interpolation, found["a1_in1k"].interpolation) == ("bilinear", "bicubic")
+
+
 def test_images_are_resized_for_it(file):
     model, _ = load_pretrained(file, network(size=40))
     got = forward_pass(model, images())

@@ -20,6 +20,7 @@ from dqv2 import (
     tobias,
     tobias_cells,
 )
+from dqv2.semantic.recipe import Recipe, make_recipe
 
 
 def rng(seed=0):
@@ -149,6 +150,32 @@ def test_donors_are_uniform_over_the_others():
 
 @pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 20])
 @pytest.mark.parametrize("fraction", [0.5, 0.3, 0.0, 1.0])
+def test_several_donors_each_fill_cells_of_their_own(tmp_path):
+    draws = torch.Generator().manual_seed(3)
+    pictures = torch.randint(256, (12, 3, 16, 16), dtype=torch.uint8, generator=draws)
+    masks = foreground(torch.rand(12, 4, 4, generator=draws), 4)
+    made = make_recipe(masks, donors=3, generator=draws)
+    made.save(tmp_path / "recipe.npz")
+    recipe = Recipe.load(tmp_path / "recipe.npz")
+    assert recipe.donors.shape == (12, 3)
+    assert set(np.unique(recipe.which)) == {0, 1, 2}
+    rows = np.array([5, 2, 11])
+    found = recipe.images(pictures.numpy(), rows)
+    for image, row in zip(found, rows, strict=True):
+        for cell in range(16):
+            y, x = 4 * (cell // 4), 4 * (cell % 4)
+            taken, donor = recipe.cells[row, cell], recipe.donors[row, recipe.which[row, cell]]
+            assert donor != row
+            if taken < 0:
+                wanted = pictures[row, :, y : y + 4, x : x + 4]
+            else:
+                assert not masks[donor].flatten()[taken], "of the donor's background"
+                wanted = pictures[donor, :, 4 * (taken // 4) :, 4 * (taken % 4) :][:, :4, :4]
+            assert np.array_equal(image[:, y : y + 4, x : x + 4], wanted.numpy())
+    one = make_recipe(masks, generator=torch.Generator().manual_seed(3))
+    assert one.which is None and one.donors.shape == (12,)
+
+
 def test_foreground_has_exactly_its_share(size, fraction):
     maps = torch.randn(5, 7, 7, generator=rng())
     masks = foreground(maps, size, fraction=fraction)

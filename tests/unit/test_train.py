@@ -176,6 +176,29 @@ def test_adamw_is_another_training(data):
     assert not torch.allclose(*weights)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [
+        ("cosine", lambda i, total: 0.05 * (1 + math.cos(math.pi * i / total)) / 2),
+        ("one_cycle", None),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(data, monkeypatch, schedule, wanted):
+    rates, step = [], torch.optim.SGD.step
+
+    def noted(self, *args, **more):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    fit(model(), *data, hyperparameters(schedule=schedule), seed=0, purpose="t", device=CPU)
+    assert len(rates) == 16
+    if wanted:
+        assert rates == pytest.approx([wanted(i, 16) for i in range(16)])
+    else:
+        assert max(rates) == pytest.approx(0.05, rel=0.05) and rates.index(max(rates)) not in (0, 15)
+
+
 def test_labels_of_mixed_images_are_shared(data):
     """With the own share 1 it is the plain loss; with 0 it is the loss of the partners' labels."""
     images, labels = data

@@ -55,6 +55,15 @@ def test_unknown_models_are_refused():
         build_model(Network("vit_tiny_patch16_224", 3, 32, "small"), seed=0, purpose="x")
 
 
+def test_a_network_with_a_normalisation_of_its_own_sees_what_it_says():
+    own = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+    pixels = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8, generator=generator(0))
+    plain, renormalised = (build_model(Network("resnet8", 3, 16, **more), seed=0, purpose="x") for more in ({}, own))
+    mean, std = (torch.tensor(own[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    wanted = forward_pass(plain, (pixels / 255 - mean) / std).logits
+    assert torch.allclose(forward_pass(renormalised, pixels).logits, wanted, atol=1e-5)
+
+
 def test_a_saved_model_is_the_same(tmp_path):
     network = build_model(Network("resnet8", 3, 16), seed=0, purpose="x")
     save_model(tmp_path / "m.pt", network, Network("resnet8", 3, 16))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dqv2.select.export import coreset_files
-from tests.miniatures import Server, archive, save
+from tests.miniatures import HubServer, Server, archive, save
 from tests.unit.messy import messy
 
 pytestmark = pytest.mark.workflow
@@ -159,6 +159,60 @@ def test_training_without_a_test_split_is_refused_before_it_starts(project, own)
     assert "export" in project.waiting("coresets", "--configfile", *config, trains, config=None)
     done = run(project, [*config, trains], "coresets", check=False)
     assert done.returncode == 0, done.stderr
+
+
+PRETRAINED = "results/smoke/digits/train/o100/backbone-pretrained/bins/keep-0.1/resnet8/seed-0/metrics.json"
+
+
+def test_published_weights_are_fetched_by_one_rule_and_jobs_ask_no_hub(project, tmp_path_factory):
+    import timm
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("hub")
+    weights = folder / "timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), weights)
+    block = {"model": "test_resnet", "weights": "test_resnet.r160_in1k", "layers": "by_name", "sha256": None}
+    mine = ["config/smoke.yaml", overlay(project, "mine", backbones={"pretrained": block})]
+    with HubServer(folder).running() as hub:
+        hub.cuts, hub.after = 1, 2**18
+        fetched = project.snakemake(
+            PRETRAINED, "--until", "weights", "--configfile", *mine, config=None, env={"HF_ENDPOINT": hub.url}
+        )
+    assert "rule weights" in fetched.stdout + fetched.stderr
+    note = json.loads((project.folder / "results/smoke/weights/backbones/pretrained.json").read_text())
+    assert note["path"] == "data/weights/test_resnet.r160_in1k.safetensors"
+    assert note["classes"] == 1000
+    assert (project.folder / note["path"]).read_bytes() == weights.read_bytes()
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    project.snakemake(PRETRAINED, "--configfile", *mine, config=None, env=nobody)
+    assert (project.folder / PRETRAINED).exists()
+    assert project.waiting(PRETRAINED, "--configfile", *mine, config=None) == {}
+    # Weights that are damaged afterwards are never used, which is said before any job
+    (project.folder / PRETRAINED).unlink()
+    shutil.rmtree(project.folder / "results/smoke/digits/early")
+    with (project.folder / note["path"]).open("r+b") as file:
+        file.truncate(100_000)
+    damaged = project.snakemake(PRETRAINED, "--configfile", *mine, config=None, env=nobody, check=False)
+    said = damaged.stdout + damaged.stderr
+    assert damaged.returncode
+    assert "backbones.pretrained.weights" in said
+    assert "has changed since it was looked at" in said
+    assert "Traceback" not in said
+
+
+def test_a_package_of_weights_that_is_not_installed_is_named_and_never_replaced(project):
+    missing = {"weights": "package:nobody_has_this/w.pth", "sha256": None}
+    mine = ["config/smoke.yaml", overlay(project, "mine", backbones={"pretrained": missing})]
+    refused = project.snakemake(PRETRAINED, "--configfile", *mine, config=None, check=False)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode
+    assert "backbones.pretrained.weights" in said
+    assert "nobody-has-this is not installed" in said
+    assert not (project.folder / "results/smoke/digits").exists()
+    other = PRETRAINED.replace("backbone-pretrained/bins", "random")
+    project.snakemake(other, "--configfile", *mine, config=None)
+    assert (project.folder / other).exists(), "arms that want no such weights are made"
 
 
 @pytest.mark.parametrize("where", ["file", "address"])

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
 from dqv2.plan.count import chains, jobs_apart, jobs_behind
+from dqv2.plan.runs import Row
 from dqv2.plan.walk import as_list
 
 
@@ -90,8 +92,12 @@ def _show(plan: Plan, name: str) -> None:
         print(f"\n{title}" + (f" (method {method})" if method else ""))
         facts = {"dataset": s.dataset, "selection": s.path, "keep ratio": f"{keep:g}", "pixels": pixels}
         facts |= {"trainer": trainer, "mask": s.mask}
-        facts |= {"features of": s.backbone and plan.title("backbones", s.backbone)}
+        facts |= {"backbone": s.backbone and _network(plan, s.backbone)}
+        importance = plan.config.pixels[pixels].backbone if pixels else None
+        facts |= {"importance by": importance and _network(plan, importance)}
         print("  " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
+        for said in _in_the_paper(plan, name, Row(runs[0], title, method)):
+            print(f"  the paper: {said}")
         print(f"  seeds {', '.join(str(run.seed) for run in runs)}: {plan.metrics_of(runs[0])}")
         for job, reads in plan.jobs([plan.metrics_of(runs[0])]).items():
             before = dict.fromkeys(read.stage.name for read in reads)
@@ -99,6 +105,25 @@ def _show(plan: Plan, name: str) -> None:
             print(f"    {job.stage.name:<12}{detail}" + (f"   <- {', '.join(before)}" if before else ""))
     counted = Counter(job.stage.name for job in dict.fromkeys(job for chain in chains(plan, name) for job in chain))
     print(f"\n{counted.total()} jobs: " + ", ".join(f"{count} {stage}" for stage, count in counted.items()))
+
+
+def _network(plan: Plan, name: str) -> str:
+    """A backbone and where its weights are from."""
+    weights = plan.config.backbones[name].weights
+    return plan.title("backbones", name) + (f" ({weights.rpartition('/')[2]})" if weights else "")
+
+
+def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
+    """What the paper reports of an arm, each value with its place and, where it is copied, its source."""
+    from dqv2.paper.reported import ABOUT, reported_values
+
+    columns = plan.columns(experiment, row)
+    for entry in reported_values(experiment):
+        if all(columns.get(name) == value for name, value in entry.items() if name not in ABOUT):
+            value = f"{entry['mean']:.2f}" if "mean" in entry else f"variance {entry['variance']:g}"
+            spread = f" ± {entry['plus_minus']:g}" if "plus_minus" in entry else ""
+            source = f", which has it from {entry['source']}" if "source" in entry else ""
+            yield f"{value}{spread} ({entry['place']}{source})"
 
 
 def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:

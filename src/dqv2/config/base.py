@@ -46,4 +46,13 @@ Name = Annotated[str, BeforeValidator(_name)]
 KeepRatio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TobiasSize = Annotated[int, Field(ge=1)]
+Statistics = Annotated[list[float], Field(min_length=3, max_length=3)]  # of a channel each, of values in 0 to 1
 Seed = Annotated[int, Field(ge=0)]
+
+
+def both_or_neither(mean: list[float] | None, std: list[float] | None) -> None:
+    """Raise ValueError where only one of the two is given, or a spread is none."""
+    if (mean is None) != (std is None):
+        raise ValueError("give both mean and std, or neither")
+    if std and min(std) <= 0:
+        raise ValueError("std must be above 0 in every channel")

@@ -7,14 +7,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, Share, TobiasSize, listed, one_of
+from dqv2.config.base import (
+    Block,
+    KeepRatio,
+    Name,
+    Seed,
+    Share,
+    Statistics,
+    TobiasSize,
+    both_or_neither,
+    listed,
+    one_of,
+)
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 from dqv2.weights import Place, place_of
 
 Arguments = dict[str, bool | int | float | str]
 PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # what only weights from elsewhere have
-Statistics = Annotated[list[float], Field(min_length=3, max_length=3)]  # of a channel each, of values in 0 to 1
 
 
 class FreshTobias(Block):
@@ -40,13 +50,14 @@ class Training(Block):
 
 class Trainable(Training):
     """A network and its optimiser. `args` go to timm's network; images are resized to `input_size` for it where that
-    is given."""
+    is given. `learning_rate` is the peak of the one-cycle schedule, or where the cosine begins that ends at 0."""
 
     title: str = ""
     model: str
     args: Arguments = Field(default_factory=dict)
     input_size: Annotated[int, Field(ge=8)] | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -116,8 +127,7 @@ class Backbone(Trainable):
             raise ValueError(f"weights {self.weights} are of another model than {self.model}")
         if self.input_size is None:
             raise ValueError("a backbone with weights needs input_size, the pixels a side that it was trained for")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("give both mean and std, or neither")
+        both_or_neither(self.mean, self.std)
         if self.epochs and self.head == "own":
             raise ValueError("head: own keeps the classes of the weights, so epochs can only be 0; or set head: fresh")
         return self
@@ -138,12 +148,14 @@ class Backbone(Trainable):
 
 
 class Mask(Block):
-    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`."""
+    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`. The background of a
+    Tobias image comes from so many `donors`, each cell from one of them."""
 
     title: str = ""
     source: one_of(MASK_SOURCES)
     backbone: Name | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    donors: Annotated[int, Field(ge=1, le=255)] = 1
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
@@ -287,11 +299,14 @@ class Pixels(Block):
     `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
     tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the autoencoder
     saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again).
+    `counts: pixels` makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are
+    kept, without `share` of their patches (0.125 x 0.8 = 0.1).
     """
 
     title: str = ""
     step: Literal["none", "mae", "cutmix"]
     visible: Literal["kept", "resampled"] = "kept"
+    counts: Literal["images", "pixels"] = "images"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     autoencoder: Name | None = None
     backbone: Name | None = None
@@ -301,9 +316,13 @@ class Pixels(Block):
         for key in ("autoencoder", "backbone"):
             if (self.step == "mae") != (getattr(self, key) is not None):
                 raise ValueError(f"{key} is needed by the step mae, and by no other")
-        if self.step != "mae" and self.visible != "kept":
-            raise ValueError("visible is for the step mae")
+        if self.step != "mae" and (self.visible, self.counts) != ("kept", "images"):
+            raise ValueError("visible and counts are for the step mae")
         return self
+
+    def share_of_images(self, keep_ratio: float) -> float:
+        """The share of the images that are kept where the keep ratio is `keep_ratio`."""
+        return keep_ratio / (1 - self.share) if self.counts == "pixels" else keep_ratio
 
 
 class Axes(Block):

@@ -6,9 +6,9 @@ from copy import copy
 from functools import partial
 from typing import Annotated, Literal, Union, get_args
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from dqv2.config.base import Block, Seed, TobiasSize, one_of
+from dqv2.config.base import Block, Seed, Statistics, TobiasSize, both_or_neither, one_of
 from dqv2.data.published import KNOWN_SETS, KnownSet
 
 
@@ -28,6 +28,13 @@ class Dataset(Block):
     stem: Literal["standard", "small"] = "standard"
     tobias_size: TobiasSize | None = None  # where nothing else names one; None: as `defaults` says
     augment: Augment = Augment()
+    mean: Statistics | None = None  # what networks' input is normalised by; None: ImageNet's
+    std: Statistics | None = None
+
+    @model_validator(mode="after")
+    def _normalised(self) -> Dataset:
+        both_or_neither(self.mean, self.std)
+        return self
 
 
 class Digits(Dataset):

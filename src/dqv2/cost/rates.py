@@ -98,7 +98,8 @@ class Device:
 
 @dataclass(frozen=True)
 class Host:
-    """The CPU work beside the devices: units a second of one thread, and seconds to start a job.
+    """The CPU work beside the devices: units a second of one thread, and seconds to start a job
+    from the run's warm server (on a cluster, where jobs share a start by Snakemake's groups, it is 3 s a group).
 
     `masks` and `recipes`: cells/s; `compose`: pixels/s; `decode`: images/s; `select`: kind of selector ->
     (images of a class)² × numbers of a feature, a second.

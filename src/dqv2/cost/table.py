@@ -58,7 +58,7 @@ def _rates(rates: Rates, found: Estimate, guessed: float) -> Iterator[str]:
             f"{device.peak / 1e12:,.0f} TFLOP/s in bfloat16 and of {device.peak * device.float32_share / 1e12:,.0f} "
             f"TFLOP/s in float32. {device.note}".strip()
         )
-    yield f"Beside it: {host.title} ({host.measured}); {host.start_up:.1f} s to start a job."
+    yield f"Beside it: {host.title} ({host.measured}); {host.start_up:.2f} s to start a job."
     parts = [f"{name} {n.train:,} + {n.validation + n.test:,} ({n.source})" for name, n in found.sizes.items()]
     yield f"Images to train + to evaluate: {', '.join(parts)}."
 

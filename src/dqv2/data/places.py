@@ -12,7 +12,7 @@ from dqv2.data.layout import no_test, table_files
 from dqv2.data.published import ARCHIVES
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
-NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant"}
+NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
 
 
 def folder_of(config: Config, dataset: str) -> str | None:

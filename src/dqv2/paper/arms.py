@@ -7,12 +7,10 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper import style
+from dqv2.paper.reported import ABOUT
 from dqv2.paper.stats import require_columns
 
 Spec = dict[str, Any]
-# Of a reported value; all else of it says of which arm. `plus_minus` is what the paper prints after ± without saying
-# what it is.
-NUMBERS = ("mean", "sd", "variance", "plus_minus", "place")
 
 
 class NothingYet(ValueError):
@@ -35,7 +33,7 @@ def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
     theirs; with ``sd``, the root of a variance where the paper gives that."""
     here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
     for entry in spec.get("reported") or []:
-        if all(here.get(name) == value for name, value in entry.items() if name not in NUMBERS):
+        if all(here.get(name) == value for name, value in entry.items() if name not in ABOUT):
             yield entry if entry.get("variance") is None else entry | {"sd": entry["variance"] ** 0.5}
 
 

@@ -55,8 +55,9 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it and run again") from error
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")
+    planned_ones = run | {"keep_ratio": run.get("share_of_images", run.get("keep_ratio"))}
     for name in ("dataset", "keep_ratio", "seed"):
-        told, planned = metrics.get(name), run.get(name)
+        told, planned = metrics.get(name), planned_ones.get(name)
         both = isinstance(told, int | float) and isinstance(planned, int | float)
         if None not in (told, planned) and told != planned and not (both and math.isclose(told, planned)):
             raise ValueError(f"{file}: {name} is {told!r}, but the plan says {planned!r}: another run's file")

@@ -76,7 +76,7 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], x: str, looks: di
 def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     total = (runs["selection_seconds"] + runs["train_seconds"]).astype("float64")
     means = total.groupby(runs["label"]).transform("mean")
-    paint_arms(ax, runs["test_accuracy"], runs["label"], looks, seeds=total, means=means, linestyle="none")
+    paint_arms(ax, runs["test_accuracy"], runs["label"], looks, seeds=total, means=means, linestyle="none", zorder=4)
     ax.set(xlabel="", ylabel="Top-1 accuracy (%)")
     _log(ax, total)
 
@@ -92,5 +92,5 @@ def _log(ax: Axes, values: pd.Series) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 12 else (1.0, 2.0, 5.0)
     ticks = [t for t in LogLocator(subs=subs, numticks=30).tick_values(low, high) if low <= t <= high]
-    ticks = ticks[:: max(1, -(-len(ticks) // 5))]
+    ticks = ticks[:: max(1, -(-len(ticks) // 4))]
     ax.set_xticks(ticks, [f"{t:,.0f}" if t >= 1 else f"{t:g}" for t in ticks])

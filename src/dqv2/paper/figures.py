@@ -21,9 +21,10 @@ from matplotlib.patheffects import withStroke
 
 from dqv2.declared import load
 from dqv2.paper import layout, style
-from dqv2.paper.arms import NUMBERS, NothingYet, Spec, looks_of, match, ordered, printed, reported, select
+from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, printed, reported, select
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
+from dqv2.paper.reported import ABOUT
 from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
@@ -217,9 +218,9 @@ def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: pd.Series) -> list:
 def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
     """Refuse a reported value that several arms of the figure would show."""
     for entry in spec.get("reported") or []:
-        if entry.get("mean") is None or not set(entry) - set(NUMBERS) <= set(frame.columns):
+        if entry.get("mean") is None or not set(entry) - set(ABOUT) <= set(frame.columns):
             continue
-        rows = frame[match(frame, {name: value for name, value in entry.items() if name not in NUMBERS})]
+        rows = frame[match(frame, {name: value for name, value in entry.items() if name not in ABOUT})]
         if len(rows[by].drop_duplicates()) > 1:
             raise ValueError(
                 f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
+ABOUT = ("mean", "sd", "variance", "plus_minus", "place", "source")  # of an entry; its other keys name the arm
 
 
 @cache
@@ -18,7 +19,8 @@ def _read(name: str) -> Any:
 
 def reported_values(experiment: str) -> list[dict[str, Any]]:
     """What the paper reports of an experiment's arms: the columns that name an arm, then ``mean`` (top-1, %),
-    ``variance`` or ``plus_minus`` (after "±", which the paper does not explain) and ``place``."""
+    ``variance`` or ``plus_minus`` (after "±", which the paper does not explain), ``place``, and ``source`` where the
+    paper copies the value of another."""
     return list(_read("reported.yaml").get(experiment, []))
 
 

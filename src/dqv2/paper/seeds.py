@@ -73,7 +73,7 @@ def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
             found.append(about)
     if not found:
         raise NothingYet
-    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by"}
+    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by:"}
     more |= {"ylabel": "Standard deviation (points)", "of": " or ".join(shapes)}
     return pd.DataFrame(found), more | spec | {"y": "sd"}
 

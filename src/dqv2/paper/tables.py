@@ -26,7 +26,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
     as printed) and, where the spec has reported values, ``reported``, ``reported_sd`` and ``reported_plus_minus``
-    (what the paper prints after ± without saying of what).
+    (what the paper prints after ± without saying of what), and ``reported_source`` where it copies another paper's.
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -53,8 +53,10 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     table["best"] = _best(table, spec)
     if spec.get("reported"):
         theirs = [next(reported(frame[match(frame, arm)], spec), {}) for arm in table[by].to_dict("records")]
-        theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus"]).astype("float64")
-        table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.to_numpy()
+        theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus", "source"])
+        table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.iloc[:, :3].astype("float64").to_numpy()
+        if theirs["source"].notna().any():
+            table["reported_source"] = theirs["source"]
     return table
 
 
@@ -69,6 +71,10 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
+    if "reported_source" in table:
+        for source, rows in table.groupby("reported_source"):
+            names = ", ".join(printed(value, spec, spec["row"]) for value in rows[spec["row"]].unique())
+            spread += f". The paper's values of {names} are those of {source}"
     caption = lead + ". ".join(part.rstrip(".") for part in (spec.get("caption", ""), spread, note) if part) + "."
     write_text(_markdown(head, body, foot, paper, caption), md)
     write_text(_latex(head, body, foot, paper, caption), tex)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from dqv2.config import ConfigError
 from dqv2.data import places
 from dqv2.plan.plan import Plan
 from dqv2.plan.walk import PlannedJob
+from dqv2.stages import stage
 from dqv2.train.small import SMALL
-from dqv2.weights import require_known, why_missing
+from dqv2.weights import noted, require_known, why_missing
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
@@ -21,6 +23,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
             table; the message says where it was looked for and what to do.
     """
     by_stage: dict[str, list[PlannedJob]] = {}
+    jobs = list(jobs)
     for job in jobs:
         by_stage.setdefault(job.stage.name, []).append(job)
     packed = sorted({job.w.dataset for job in by_stage.get("pack", [])})
@@ -30,10 +33,9 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
-    every = [job for jobs in by_stage.values() for job in jobs]
-    _refuse("weights are missing:", _missing_weights(plan, every))
-    _check_networks(plan, every)
-    _refuse("weights cannot be used:", _bad_weights(plan, by_stage.get("weights", [])))
+    _refuse("weights are missing:", _missing_weights(plan, jobs))
+    _check_networks(plan, jobs)
+    _refuse("weights cannot be used:", _bad_weights(plan, jobs))
     made = {
         job.w.experiment
         for job in by_stage.get("collect", []) + by_stage.get("overlap", []) + by_stage.get("storage", [])
@@ -51,11 +53,10 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
     """Build the networks of jobs, and send images through them."""
     built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
-    made = {plan.file_of(job, "model"): job for job in jobs if job.stage.name == "early_train"}
     mapped = set()
     for job in jobs:
         for file in job.stage.maps(plan, job.w):
-            network = made.get(file) or plan.job_making(file)
+            network = plan.job_making(file)
             places = network.stage.builds(plan, network.w)
             built |= places
             mapped |= set(places)
@@ -76,18 +77,21 @@ def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
     return found
 
 
-def _bad_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
+def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
     """One sentence for each file of weights that is not what it must be, and for each that timm's hub has not."""
-    found = []
-    for job in jobs:
-        block = getattr(plan.config, job.w.block)[job.w.network]
+    found, looked_at = [], [(job.w.block, job.w.network) for job in jobs if job.stage.name == "weights"]
+    for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
+        block, note = getattr(plan.config, kind)[name], plan.file("weights", "json", block=kind, network=name)
         try:
-            if block.place.path and block.place.path.exists():
-                job.stage.look(block, job.w.block, block.place.path)
+            if (kind, name) not in looked_at:
+                if Path(note).exists():
+                    noted(note)
+            elif block.place.path and block.place.path.exists():
+                stage("weights").look(block, kind, block.place.path)
             elif block.place.hub and not block.url:
                 require_known(block.place)
         except ValueError as error:
-            found.append(f"{job.w.block}.{job.w.network}.weights: {error}")
+            found.append(f"{kind}.{name}.weights: {error}")
     return found
 
 

@@ -51,7 +51,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     if fresh:
         yield from mask_faults(config, selection.dataset, fresh.mask, fresh.size)
     mixture = config.mixtures[selection.mixture]
-    if mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
+    if run.keep_ratio > 1:
+        yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the images there are"
+    elif mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
     if selector.declared.gives == "list" and selection.mask:

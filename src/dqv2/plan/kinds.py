@@ -58,7 +58,7 @@ class Kind:
     def note(self) -> str:
         """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
         seeds = len({run.seed for run, *_ in self.rows})
-        keeps = sorted({run.keep_ratio for run, *_ in self.rows})
+        keeps = sorted({self.plan.asked_ratio(run) for run, *_ in self.rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in self.rows})
         parts += sorted({self.plan.drawn_by(run) for run, *_ in self.rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
@@ -249,7 +249,7 @@ class Storage(Redrawn):
                 "experiment": self.experiment,
                 "dataset": run.selection.dataset,
                 "dataset_title": self.config.datasets[run.selection.dataset].title,
-                "keep_ratio": run.keep_ratio,
+                "keep_ratio": self.plan.asked_ratio(run),
                 "pixels": run.pixels,
                 "seed": run.seed,
             }

@@ -39,7 +39,7 @@ class Run:
     """One training."""
 
     selection: Selection
-    keep_ratio: float
+    keep_ratio: float  # of the images
     pixels: str | None  # None: nothing is done to the pixels
     trainer: str
     seed: int
@@ -89,7 +89,8 @@ def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
                 axes["tobias_size"] = config.datasets[axes["dataset"]].tobias_size or axes["tobias_size"]
             title = (arm.title if arm else None) or experiment.title
             pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
-            yield (method, title, _selection(config, axes), axes["keep_ratio"], pixels, axes["trainer"])
+            keep = config.pixels[axes["pixels"]].share_of_images(axes["keep_ratio"])
+            yield (method, title, _selection(config, axes), keep, pixels, axes["trainer"])
 
 
 def _selection(config: Config, axes: dict[str, Any]) -> Selection:

@@ -141,7 +141,7 @@ class Walk:
     def hyperparameters(self, block: Training, *others: str) -> dict[str, Any]:
         """A training's keys; of those that say how it runs, the ones that are not at their default."""
         found = block.model_dump(exclude={"title", "stem", "url", *others})
-        often = (*Training.model_fields, *PRETRAINED, "start")
+        often = (*Training.model_fields, *PRETRAINED, "schedule", "start")
         default = {key: field.default for key, field in type(block).model_fields.items() if key in often}
         if found.get("weights"):  # where the file lies changes nothing
             found["weights"] = Path(found["weights"]).name
@@ -150,7 +150,9 @@ class Walk:
     def network_options(self, dataset: str, network: Trainable, *, augment: bool = True) -> dict[str, Any]:
         """What a network for a dataset's images depends on."""
         block = self.config.datasets[dataset]
-        options = {"image_size": block.size, "stem": network.stem_for(block.stem)}
+        options: dict[str, Any] = {"image_size": block.size, "stem": network.stem_for(block.stem)}
+        if block.mean and not getattr(network, "weights", None):  # published weights bring their own
+            options |= {"mean": block.mean, "std": block.std}
         return options | ({"augment": block.augment.model_dump()} if augment else {})
 
     def title(self, kind: str, name: str) -> str:
@@ -223,12 +225,18 @@ class Walk:
             "backgrounds": backgrounds,
             "tobias_size": s.tobias_size,
             "pixels": run.pixels or "none",
-            "keep_ratio": run.keep_ratio,
+            "keep_ratio": self.asked_ratio(run),
+            "share_of_images": run.keep_ratio,
             "trainer": run.trainer,
             "mix": config.trainers[run.trainer].mix,
             "seed": run.seed,
             "selection_seed": run.seed if run.drawn is None else run.drawn,
         }
+
+    def asked_ratio(self, run: Run) -> float:
+        """The keep ratio that was asked for: of images, or of pixels where the run's pixel step counts these."""
+        share = self.config.pixels[run.pixels].share_of_images(1.0) if run.pixels else 1.0
+        return float(f"{run.keep_ratio / share:.9g}")
 
     def drawn_by(self, run: Run) -> str:
         """Which autoencoder redraws the run's pixels, for captions; empty where none does."""

@@ -18,12 +18,14 @@ class Recipe:
     """The recipe of N Tobias images.
 
     Attributes:
-        donors: int64[N], the row of each image's donor.
+        donors: int64[N], the row of each image's donor; of several donors int64[N, k].
         cells: int32[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels.
+        which: of several donors, uint8[N, s*s], which of them fills each cell.
     """
 
     donors: np.ndarray
     cells: np.ndarray
+    which: np.ndarray | None = None
 
     @property
     def masks(self) -> np.ndarray:
@@ -36,8 +38,12 @@ class Recipe:
 
         originals: uint8[N, 3, H, W]; a memory map will do, only the rows and their donors are read.
         """
-        own, donor = (torch.from_numpy(np.array(originals[i])) for i in (rows, self.donors[rows]))
-        return compose(own, donor, torch.from_numpy(self.cells[rows].astype(np.int64))).numpy()
+        images = torch.from_numpy(np.array(originals[rows]))
+        for i, donors in enumerate(self.donors.reshape(len(self.donors), -1).T):  # each fills its own cells
+            cells = self.cells[rows] if self.which is None else np.where(self.which[rows] == i, self.cells[rows], -1)
+            donor = torch.from_numpy(np.array(originals[donors[rows]]))
+            images = compose(images, donor, torch.from_numpy(cells.astype(np.int64)))
+        return images.numpy()
 
     def lazily(self, originals: np.ndarray) -> RecipeImages:
         """All Tobias images, composed as they are read."""
@@ -45,13 +51,14 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as .npz."""
-        write_npz(path, donors=self.donors, cells=self.cells)
+        several = {} if self.which is None else {"which": self.which}
+        write_npz(path, donors=self.donors, cells=self.cells, **several)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
         """Read what `save` wrote."""
         with np.load(path) as kept:
-            return cls(kept["donors"], kept["cells"])
+            return cls(kept["donors"], kept["cells"], kept["which"] if "which" in kept else None)
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,16 @@ class RecipeImages:
         return self.recipe.images(self.originals, np.arange(len(self))[part])
 
 
-def make_recipe(masks: torch.Tensor, *, generator: torch.Generator) -> Recipe:
+def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:
     """Donors of any class for every image, their background cells in random order (Cao & Wu 2022).
 
-    masks: bool[N, s, s], the foreground of each image. The generator draws donors and orders.
+    masks: bool[N, s, s], the foreground of each image. donors: of each image, 1 to 255; each background cell takes one of
+    them at random. The generator draws donors, orders, and which donor fills a cell.
     """
-    donors = choose_donors(len(masks), generator=generator)
-    cells = tobias_cells(masks, donors, generator=generator)
-    return Recipe(donors.numpy(), cells.numpy().astype(np.int32))
+    chosen = [choose_donors(len(masks), generator=generator) for _ in range(donors)]
+    filled = [tobias_cells(masks, each, generator=generator) for each in chosen]
+    if donors == 1:
+        return Recipe(chosen[0].numpy(), filled[0].numpy().astype(np.int32))
+    which = torch.randint(donors, filled[0].shape, generator=generator)
+    cells = torch.stack(filled).gather(0, which[None])[0]
+    return Recipe(torch.stack(chosen, 1).numpy(), cells.numpy().astype(np.int32), which.numpy().astype(np.uint8))

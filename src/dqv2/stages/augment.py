@@ -19,10 +19,13 @@ class Augment(Stage):
 
     def options(self, plan, w):
         block = plan.config.masks[w.mask]
-        return {"source": block.source, "backbone": block.backbone, "fraction": block.fraction}
+        options = {"source": block.source, "backbone": block.backbone, "fraction": block.fraction}
+        return options | ({"donors": block.donors} if block.donors > 1 else {})
 
     def detail(self, plan, w):
-        return f"{plan.title('masks', w.mask)}, {w.size} × {w.size} cells, another image's background"
+        donors = plan.config.masks[w.mask].donors
+        background = "another image's background" if donors == 1 else f"the backgrounds of {donors} others"
+        return f"{plan.title('masks', w.mask)}, {w.size} × {w.size} cells, {background}"
 
     def work(self, reckoning, w):
         n, cells = reckoning.sizes(w.dataset).train, int(w.size) ** 2
@@ -59,7 +62,8 @@ class Augment(Stage):
                 generator=job.generator("mask", options["source"]),
             )
             masks = foreground(maps, size, fraction=options["fraction"])
-            make_recipe(masks, generator=job.generator("tobias")).save(job.output.recipe)
+            donors = options.get("donors", 1)
+            make_recipe(masks, donors=donors, generator=job.generator("tobias")).save(job.output.recipe)
         if known:
             overlap = iou_of_images(masks.numpy(), pack.objects)
             logger.info("IoU with the objects %.3f (mean of %d images)", overlap.mean(), len(pack))

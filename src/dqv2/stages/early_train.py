@@ -1,7 +1,6 @@
 """Make a backbone: train it for a few epochs on the full training set, leave it random, or take it pre-trained."""
 
 import time
-from pathlib import Path
 
 from dqv2.config.blocks import PRETRAINED
 from dqv2.stages.base import Stage
@@ -33,7 +32,7 @@ class EarlyTrain(Stage):
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
-        begins = f"pre-trained elsewhere ({Path(block.weights).stem})" if block.weights else "random weights"
+        begins = f"pre-trained elsewhere ({block.weights.rpartition('/')[2]})" if block.weights else "random weights"
         trained = f"{plan.epochs_text(block.epochs)} on the full set"
         both = f"{begins}, then {trained}" if block.weights else trained
         return f"{block.model}, {both if block.epochs else begins}"
@@ -66,10 +65,11 @@ class EarlyTrain(Stage):
         began = time.monotonic()
         if job.input.weights:
             from dqv2.train.pretrained import load_pretrained
-            from dqv2.weights import noted
+            from dqv2.weights import hub_name, noted
 
             path, _ = noted(*job.input.weights)
             how = {key: job.options[key] for key in ("layers", "mean", "std") if key in job.options}
+            how["hub"] = hub_name(job.options["weights"])
             fresh = job.seed if job.options.get("head") == "fresh" else None
             model, network = load_pretrained(path, network, fresh_head=fresh, **how)
         else:

@@ -16,8 +16,10 @@ class Weights(Stage):
         return w.block in KINDS
 
     def reads(self, plan, w):
-        path = self._block(plan.config, w).place.path
-        return {"file": [str(path)] if path and path.exists() else []}  # one that is replaced is looked at anew
+        block = self._block(plan.config, w)
+        path = block.place.path
+        # A person's own is looked at anew when it is replaced. One that is fetched is no input: it is not there at first
+        return {"file": [str(path)] if path and path.exists() and not (block.url or block.place.hub) else []}
 
     def options(self, plan, w):
         block = self._block(plan.config, w)
@@ -67,6 +69,7 @@ class Weights(Stage):
 
             asked = {"args": block.args, "input_size": block.input_size}
             network = Network(block.model, 1, block.input_size, block.stem_for("standard"), **asked)
-            model, network = load_pretrained(path, network, layers=block.layers, mean=block.mean, std=block.std)
+            how = {"hub": block.place.hub, "layers": block.layers, "mean": block.mean, "std": block.std}
+            model, network = load_pretrained(path, network, **how)
             facts = {"classes": network.n_classes, "mean": network.mean, "std": network.std}
         return facts | {"parameters": sum(weight.numel() for weight in model.parameters())}

@@ -96,9 +96,12 @@ def fit(
         network = torch.compile(network, dynamic=False)  # a batch has but two sizes, the last one's and the others'
     optimiser = _optimiser(model, hyperparameters)
     make_step = Stepper(network, optimiser, hyperparameters, group)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=hyperparameters.learning_rate, total_steps=total, cycle_momentum=False
-    )
+    if hyperparameters.schedule == "cosine":
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+    else:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=hyperparameters.learning_rate, total_steps=total, cycle_momentum=False
+        )
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "step": make_step}
     draws, rank = generator(seed, purpose, "augmentation"), group.rank if group else 0
     loop = CheckpointedLoop(

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle schedule.
+    """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle or a cosine schedule.
 
     Exactly one of `epochs` and `iterations` is set. `augment`: crop, pad and flip, as `Augmentation.draw` takes them.
 
@@ -28,6 +28,7 @@ class Hyperparameters:
     weight_decay: float
     augment: dict[str, Any]
     optimiser: str = "sgd"
+    schedule: str = "one_cycle"
     label_smoothing: float = 0.0
     mix: str = "none"
     mixup_alpha: float = 0.2

@@ -153,6 +153,7 @@ class Network:
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:
         """The network that a stage's options name."""
         more = {"args": dict(options["args"]), "input_size": options["input_size"]}
+        more |= {key: options[key] for key in ("mean", "std") if key in options}
         return cls(options["model"], n_classes, options["image_size"], options["stem"], **more)
 
 

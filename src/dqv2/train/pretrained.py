@@ -22,6 +22,7 @@ def load_pretrained(
     path: Path,
     network: Network,
     *,
+    hub: str = "",
     layers: str = "by_name",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -32,9 +33,11 @@ def load_pretrained(
     Args:
         path: safetensors, or a file of torch: a state_dict, alone or under the names that training checkpoints give it.
         network: which; how many classes it has, the file says.
+        hub: name and tag of the weights on timm's hub, if they are from there.
         layers: "by_name" as timm names them (torchvision's ResNets are named alike); "by_order" takes them one after
             the other, whatever their names, where all shapes agree.
-        mean, std: what its input is normalised by, of a channel each; without them timm's for this model.
+        mean, std: what its input is normalised by, of a channel each; without them what timm knows of these weights, or
+            of the model's usual ones. So is the way in which images are resized.
         fresh_head: the seed of a new last layer for `network.n_classes`; without it the file's own stays.
 
     Raises:
@@ -42,7 +45,7 @@ def load_pretrained(
     """
     from timm import get_pretrained_cfg
 
-    known = None if network.name in SMALL else get_pretrained_cfg(network.name, allow_unregistered=True)
+    known = None if network.name in SMALL else get_pretrained_cfg(hub or network.name, allow_unregistered=True)
     classifier = known.classifier if known else "fc"
     classifier = classifier if isinstance(classifier, str) else classifier[0]
     state = _state_of(path)
