@@ -202,7 +202,7 @@ REFERENCE = {"reference": [{"label": "no Tobias", "tobias_size": None}]}
             {"kind": "line", **REFERENCE},
             ["band: ± 1 SD over n = 3 seeds", "grey band: ± 1 SD of the reference"],
         ),
-        (table(seeds=1), {"kind": "methods"}, ["each point: n = 1 seed"]),
+        (table(seeds=1), {"kind": "methods"}, ["n = 1 seed: every mark is one run"]),
     ],
 )
 def test_a_figure_says_what_its_marks_are(frame, spec, said):
@@ -211,8 +211,11 @@ def test_a_figure_says_what_its_marks_are(frame, spec, said):
         assert part.replace("SD", "standard deviation") in note
 
 
-def test_how_many_seeds_there_are_is_said_once():
+def test_how_many_seeds_there_are_is_said_once_and_of_those_that_are_drawn():
     assert foot(draw(table(seeds=3), {"kind": "methods"}, NOTE)).count("n = 3 seeds") == 1
+    missing = foot(draw(table(seeds=3).iloc[1:], {"kind": "methods"}, NOTE))
+    assert "n = 2–3 seeds" in missing
+    assert "n = 3 seeds" not in missing
 
 
 def test_the_spread_that_the_paper_reports_is_said_to_be_one():

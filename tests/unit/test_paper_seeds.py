@@ -44,7 +44,7 @@ def test_too_few_or_missing_runs_are_refused():
     with pytest.raises(ValueError, match="1 seeds of the coreset x 3 of the training"):
         components(pd.DataFrame([[1.0, 2.0, 3.0]]))
     frame = table(made_up(3, 3, (1, 1, 1))).iloc[:-1]
-    with pytest.raises(ValueError, match="DQ: 3 seeds .* 8 runs"):
+    with pytest.raises(ValueError, match=r"DQ: 3 seeds .* 8 runs"):
         split(frame, {})
     with pytest.raises(NothingYet):
         split(frame, {"partial": True})

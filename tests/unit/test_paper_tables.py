@@ -150,7 +150,13 @@ def test_a_partial_table_without_a_run_is_a_head(tmp_path):
 
 @pytest.mark.parametrize(
     ("sd", "printed"),
-    [(0.994, "71.55 ± 0.99"), (1.0, "71.5 ± 1.0"), (2.646, "71.5 ± 2.6"), (float("nan"), "71.55")],
+    [
+        (0.994, "71.55 ± 0.99"),
+        (0.996, "71.5 ± 1.0"),
+        (1.0, "71.5 ± 1.0"),
+        (2.646, "71.5 ± 2.6"),
+        (float("nan"), "71.55"),
+    ],
 )
 def test_one_decimal_where_seeds_spread_by_points(sd, printed):
     assert plus_minus(71.549, sd) == printed

@@ -46,9 +46,7 @@ class Drawn(Block):
     where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
     order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
     names: dict[str, str] | None = None  # {value: printed name}
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = (
-        None  # else 1 where seeds spread by a point, 2 elsewhere
-    )
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # else 1 where seeds spread by a point, 2 elsewhere
 
     def spec(self, *, partial: bool = False) -> dict[str, Any]:
         """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
@@ -171,7 +169,7 @@ class Experiment(Arm):
             raise ValueError(f"a cost is of trainings, which overlap and storage have none of: {apart}")
         if (self.selection_seeds is None) != (self.training_seeds is None) or (self.selection_seeds and self.seeds):
             raise ValueError("give selection_seeds and training_seeds together, or seeds, which are both")
-        if self.selection_seeds and not (self.figure or self.table) or (self.selection_seeds and self._of_coresets):
+        if (self.selection_seeds and not (self.figure or self.table)) or (self.selection_seeds and self._of_coresets):
             raise ValueError("selection_seeds and training_seeds are for figures and tables of trainings")
         if self.diagram and self.table:
             raise ValueError(f"a diagram makes no runs that a table could show: {apart}")

@@ -76,7 +76,7 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], x: str, looks: di
 def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     total = (runs["selection_seconds"] + runs["train_seconds"]).astype("float64")
     means = total.groupby(runs["label"]).transform("mean")
-    paint_arms(ax, runs["test_accuracy"], runs["label"], looks, seeds=total, means=means, linestyle="none", zorder=4)
+    paint_arms(ax, runs["test_accuracy"], runs["label"], looks, seeds=total, means=means, linestyle="none")
     ax.set(xlabel="", ylabel="Top-1 accuracy (%)")
     _log(ax, total)
 

@@ -133,16 +133,16 @@ def _paint(arranged: Arranged, note: str) -> Figure:
 
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:
-    """The note, and what points, whiskers, bars and bands are; how many seeds there are is said once."""
+    """The note, and what points, whiskers, bars and bands are; how many seeds there are is said here alone."""
     by = list({spec[name] for name in ("panel", "hue", "x")} - {None})
     seeds = frame.groupby(by, observed=True).size()
     of = spec.get("of", f"n = {span(seeds)} seeds")
     said = FIGURES[spec["kind"]].marks.format(of=of, spread="whiskers" if spec["hue"] else "band")
     if "of" not in spec and seeds.max() == 1:
-        of, said = "n = 1 seed", "each point: n = 1 seed"
+        said = "n = 1 seed: every mark is one run"
     if any(len(rows) > 1 for _, rows in references):
         said += " · grey band: ± 1 standard deviation of the reference"
-    return " · ".join([*(part for part in note.split(" · ") if part not in ("", of)), said])
+    return " · ".join([*(part for part in note.split(" · ") if part and not part.startswith("n = ")), said])
 
 
 def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) -> tuple[pd.Series, pd.Series]:
@@ -163,7 +163,7 @@ def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spe
     at, apart = _places(frame, xs, hues, spec, step)
     dash = {"markers": dict.fromkeys(looks, "_"), "markeredgecolor": style.INK, "markeredgewidth": 1.8}
     beside = {"seeds": at + 0.14 * (apart - 1) * step, "means": at + 0.22 * step}
-    paint_arms(ax, frame[y], frame[by], looks, **beside, **dash, linestyle="none", zorder=4)
+    paint_arms(ax, frame[y], frame[by], looks, **beside, **dash, linestyle="none")
     if spec.get("values", True):
         _values(ax, summarise(frame.assign(at=at), "at", y), spec.get("decimals"))
     legend = [dot(looks[shade], printed(shade, spec, by)) for shade in hues if spec["hue"]]
@@ -172,7 +172,7 @@ def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spe
 
 def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
     """The means along x, a line for each hue, with ± sd and every seed beside them."""
-    y, step, hue = spec["y"], min(0.24, 0.72 / len(hues)), spec["hue"]
+    y, step, hue = spec["y"], min(0.3, 0.72 / len(hues)), spec["hue"]
     looks = looks_of(hues, hue, frame) if hue else {"": style.KNOWN["dq_v2"]}
     at, apart = _places(frame, xs, hues, spec, step)
     of = frame[hue] if hue else pd.Series("", frame.index)

@@ -15,7 +15,7 @@ BAND = {"err_style": "band", "err_kws": {"alpha": 0.16, "linewidth": 0, "zorder"
 def paint_arms(
     ax: Axes, y: pd.Series, of: pd.Series, looks: dict[Any, Look], *, seeds: pd.Series, means: pd.Series, **more: Any
 ) -> None:
-    """Draw each value of ``y`` as a point, and the means with ± 1 standard deviation (ddof 1), as ``of`` looks.
+    """Draw each value of ``y`` as a point, and the means with ± 1 standard deviation (ddof 1).
 
     Args:
         ax: where.
@@ -28,15 +28,15 @@ def paint_arms(
     """
     import seaborn as sns  # here, as the plan imports this module
 
-    y, of = y.astype("float64"), of.astype(object)
-
     palette = {name: look.colour for name, look in looks.items()}
     markers = {name: look.marker for name, look in looks.items()}
-    drawn = {"y": y, "hue": of, "style": of, "palette": palette, "markers": markers, "legend": False, "ax": ax}
-    point = {"s": 10, "linewidth": 0.4, "alpha": 0.85, "zorder": 3.3, "clip_on": False, "gid": "seeds"}
-    sns.scatterplot(x=seeds, **drawn, **point)
-    mean = {"errorbar": "sd", "dashes": False, "linewidth": 1.5, "markersize": 5.5, "zorder": 3.2, "gid": "mean"}
-    sns.lineplot(x=means, **drawn | mean | WHISKERS | more)
+    sizes = {name: 17 if look.marker in "XP*" else 12 for name, look in looks.items()}  # points², of equal ink
+    of = of.astype(object)
+    drawn = {"y": y.astype("float64"), "hue": of, "style": of, "palette": palette, "markers": markers, "legend": False}
+    point = {"linewidth": 0.4, "alpha": 0.85, "zorder": 3.3, "clip_on": False, "gid": "seeds"}
+    sns.scatterplot(x=seeds, size=of, sizes=sizes, ax=ax, **drawn, **point)
+    mean = {"errorbar": "sd", "dashes": False, "linewidth": 1.5, "markersize": 5.5, "zorder": 3.5, "gid": "mean"}
+    sns.lineplot(x=means, ax=ax, **drawn | mean | WHISKERS | more)
 
 
 def dot(look: Look, label: str, ls: str = "none") -> Line2D:

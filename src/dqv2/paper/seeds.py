@@ -41,8 +41,8 @@ def components(values: pd.DataFrame) -> Parts:
     coresets, trainings = table.shape
     if min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(
-            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: splitting "
-            "the variance takes two of each, and every pair"
+            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: "
+            "splitting the variance takes two of each, and every pair"
         )
     rows, columns = table.mean(1), table.mean(0)
     left = table - rows[:, None] - columns + table.mean()
@@ -54,27 +54,28 @@ def components(values: pd.DataFrame) -> Parts:
 
 def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
+    if frame.empty:
+        return frame, {"x": "label"} | spec
     y, panel = spec.get("y", "test_accuracy"), spec.get("panel")
     require_columns(frame, [y, "label", "seed", "selection_seed"])
-    found, shapes = [], {}
+    found = []
     for keys, rows in frame.groupby(["label", *([panel] if panel else [])], sort=False):
         if rows.duplicated(["seed", "selection_seed"]).any():
             raise ValueError(f"{keys[0]} has several runs of the same two seeds: it mixes different arms")
         try:
-            table = rows.pivot(index="selection_seed", columns="seed", values=y)
-            parts = components(table)
+            parts = components(rows.pivot(index="selection_seed", columns="seed", values=y))
         except ValueError as error:
             if spec.get("partial"):
                 continue
             raise ValueError(f"{keys[0]}: {error}") from error
-        shapes["{} coresets × {} trainings".format(*table.shape)] = None
         for name, variance in parts._asdict().items():
             about = rows.iloc[0].to_dict() | {"part": PARTS[name], "sd": variance**0.5, "seed": 0, "selection_seed": 0}
             found.append(about)
     if not found:
         raise NothingYet
     more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by:"}
-    more |= {"ylabel": "Standard deviation (points)", "of": " or ".join(shapes)}
+    of = f"{frame['selection_seed'].nunique()} coresets × {frame['seed'].nunique()} trainings"
+    more |= {"ylabel": "Standard deviation (points)", "of": of}
     return pd.DataFrame(found), more | spec | {"y": "sd"}
 
 
