@@ -7,8 +7,8 @@
 Measured: images a second of every network that the configuration uses, in training (dqv2.train.fit.fit, augmentation
 included) and forward, in each precision in which it is used, over about --seconds each after a warm-up; masks, recipes,
 composition, decoding and selectors on one thread of the CPU (median of --repeats); seconds to start a job from the
-run's warm server. On the CPU seconds are those that the process computed, a thread, so that other load on the machine does not
-count; on a GPU those of the wall clock.
+run's warm server. On the CPU seconds are those that the process computed, a thread, so that other load on the machine
+does not count; on a GPU those of the wall clock.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def host_rates(repeats: int) -> dict:
 
 
 def warm_start(repeats: int) -> float:
-    """CPU seconds to start a job that is forked from the run's server and does nothing, its script's Python included."""
+    """CPU seconds to start a job that is forked from the run's server and does nothing, its script's own included."""
     server = warm.start(["dqv2.runtime.warmed"], "builtins:callable")
     script = [sys.executable, "-c", "import sys; from dqv2.runtime import warm; sys.exit(warm.run({}))"]
     try:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # keys that only networks with such weights have
 FOLDER = Path("data/weights")  # of what comes from timm's hub
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
 HUB_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
@@ -80,8 +81,8 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
     """The file of published weights, fetched where it is not there yet; one that was cut off goes on where it was.
 
     Args:
-        place: as from `place_of`. A model of timm's hub comes from Hugging Face (or from HF_ENDPOINT), with the checksum
-            that the hub gives for it.
+        place: as from `place_of`. A model of timm's hub comes from Hugging Face (or from HF_ENDPOINT), with the
+            checksum that the hub gives for it.
         url: where to fetch it from instead.
         sha256: of what is fetched, where it is known.
 
@@ -126,7 +127,6 @@ def address_on_hub(place: Place) -> tuple[str, str | None]:
     Raises:
         WeightsError: timm knows no such weights, or the hub has none or does not answer.
     """
-    import httpx
     import timm
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
@@ -136,7 +136,7 @@ def address_on_hub(place: Place) -> tuple[str, str | None]:
     url = hf_hub_url(repository, "model.safetensors", revision=revision or None)
     try:
         told = get_hf_file_metadata(url, retry_on_errors=True)
-    except (httpx.HTTPError, OSError) as error:
+    except Exception as error:  # of the hub's HTTP client, which is another in each version
         raise WeightsError(
             f"{place.hub} cannot be had from {constants.ENDPOINT} ({str(error).splitlines()[0]}). Fetch {url} by hand "
             f"to {place.path}, give a url, or set HF_ENDPOINT to a mirror."

@@ -27,9 +27,9 @@ def test_jobs_with_and_without_sharing(plan):
     code, out, _ = plan()
     assert code == 0
     lines = out.splitlines()
-    assert "experiments ask for 765 trainings, 510 of them different" in lines[0]
+    assert "experiments ask for 1045 trainings, 740 of them different" in lines[0]
     assert lines[1].split() == ["stage", "jobs", "without", "sharing"]
-    assert lines[-1].split() == ["all", "2,112", "6,094"]
+    assert lines[-1].split() == ["all", "2,959", "9,482"]
 
 
 def test_a_module_of_its_own():

@@ -52,7 +52,7 @@ def rates(tmp_path):
 def small(demo, change):
     """Two methods with one coreset each; DQ_V2's needs masks and features."""
     values = change(demo, "targets", ["fig4b"])
-    values = change(values, "experiments.fig4b", {"method": ["dq_no_pixel", "dq_v2"], "figure": {"kind": "methods"}})
+    values = change(values, "experiments.fig4b", {"method": ["control_bins", "dq_v2"], "figure": {"kind": "methods"}})
     return change(values, "seeds", [0, 1])
 
 
@@ -92,7 +92,7 @@ def test_what_sharing_saves(small, rates, change):
     assert found.apart["augment"] == pytest.approx(seconds["augment"])
     assert found.alone("fig4b") == pytest.approx(found.on_device())
     values = change(small, "targets", ["fig4b", "cutmix"])
-    both = estimate(make(change(values, "experiments.cutmix.method", ["dq_no_pixel"])), rates, "cpu", facts=facts)
+    both = estimate(make(change(values, "experiments.cutmix.method", ["control_bins"])), rates, "cpu", facts=facts)
     assert both.on_device() == pytest.approx(found.on_device())
     assert both.alone("cutmix") == 0
     assert both.apart["train"] == pytest.approx(seconds["train"] * 1.5, rel=0.01)

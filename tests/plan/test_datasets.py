@@ -16,7 +16,7 @@ from tests.plan.counted import chain_of, job_of, options_of, stages_behind
 
 
 def test_published_sets_are_fetched_once_for_all_datasets_that_use_them(paper, change):
-    values = change(paper, "datasets.small", {"title": "s", "kind": "cub200", "size": 32})
+    values = change(paper, "datasets.small", {"title": "s", "kind": "cub200", "size": 40})
     plan = make(change(values, "experiments.fig4a.dataset", ["cub200", "small", "imagenette", "imagenet30"]))
     assert fetched_of(plan.config, "cub200") == fetched_of(plan.config, "small") == ["data/.cub200.fetched"]
     assert fetched_of(plan.config, "imagenet30") == []
@@ -75,11 +75,11 @@ def test_a_coreset_for_each_dataset_method_keep_ratio_and_seed(demo, change):
 
 
 def test_a_redrawn_coreset_is_exported_with_its_pixels_and_its_ids_without(demo, change):
-    block = {"method": ["dq", "dq_no_pixel"], "export": {"images": "copies"}}
+    block = {"method": ["control_dq", "control_bins"], "export": {"images": "copies"}}
     mine = change(change(demo, "experiments.mine", block), "targets", ["mine"])
     folder = "results/demo/digits/coreset/o100/backbone-early/bins/keep-0.1"
     exported, plain = make(mine), make(change(mine, "experiments.mine.export.images", "none"))
-    assert f"{folder}/pixels-mae/seed-0/export-copies-png" in exported.targets()
+    assert f"{folder}/pixels-mae_self/seed-0/export-copies-png" in exported.targets()
     assert f"{folder}/seed-0/export-copies-png" in exported.targets()
     assert set(plain.targets()) == {f"{folder}/seed-{seed}/export-ids" for seed in demo["seeds"]}
     count = [stages_behind(plan) for plan in (exported, plain)]
@@ -87,8 +87,8 @@ def test_a_redrawn_coreset_is_exported_with_its_pixels_and_its_ids_without(demo,
     assert "sample" in count[1]
     assert not count[0] & {"train", "evaluate"}
     read = [exported.reads(exported.job_making(f"{folder}/{step}seed-0/export-copies-png"))["pixels"]
-            for step in ("pixels-mae/", "")]  # fmt: skip
-    assert read == [["results/demo/digits/pixels/o100/backbone-early/bins/keep-0.1/mae/seed-0/pixels.npz"], []]
+            for step in ("pixels-mae_self/", "")]  # fmt: skip
+    assert read == [["results/demo/digits/pixels/o100/backbone-early/bins/keep-0.1/mae_self/seed-0/pixels.npz"], []]
 
 
 def test_an_export_counts_what_its_images_are_made_of(demo, change):
@@ -102,7 +102,7 @@ def test_an_export_counts_what_its_images_are_made_of(demo, change):
 
 def test_behind_a_coreset_by_scores_are_the_scores(demo, change):
     """Its manifest names what stands behind it, by the records of these jobs."""
-    block = {"method": ["grand", "gc"], "export": {}}
+    block = {"method": ["grand", "control_gc"], "export": {}}
     plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine"]))
     grand, gc = ({job.stage.name for job in plan.jobs([file])} for file in plan.exports() if "/seed-0/" in file)
     assert grand - gc == {"score"}

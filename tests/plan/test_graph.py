@@ -28,7 +28,7 @@ def test_the_chains_of_dq_and_dq_v2(demo):
     v2, dq = (chain_of(plan, run_of(plan, "fig4b", name)) for name in ("dq_v2", "dq"))
     selected = ["pack", "early_train", "saliency", "augment", "features", "bin", "sample"]
     assert stages(v2) == [*selected, "train", "evaluate"]
-    assert {"autoencoder", "pixels"} == set(stages(dq)) - set(stages(v2))
+    assert {"autoencoder", "pixels", "weights"} == set(stages(dq)) - set(stages(v2))
     (pixels,) = (reads for job, reads in dq.items() if job.stage.name == "pixels")
     assert {"sample", "early_train", "autoencoder"} <= set(stages(reads for reads in pixels))
     (bins,) = (reads for job, reads in v2.items() if job.stage.name == "bin")
@@ -115,8 +115,9 @@ def test_one_experiment_by_hand(demo, change):
     shared, apart = counts(make(change(change(demo, "targets", ["cutmix"]), "seeds", [0, 1])))
     assert shared == {
         "pack": 1,
+        "weights": 2,  # of features, and of the importance of patches
         "early_train": 2,
-        "saliency": 2,
+        "saliency": 1,  # nothing of a pre-trained network depends on the seed
         "bin": 2,
         "sample": 2,
         "autoencoder": 1,
@@ -128,9 +129,9 @@ def test_one_experiment_by_hand(demo, change):
 
 
 def test_the_paper_has_as_many_jobs_as_ever(paper):
-    """Sharing brings 6,094 jobs to 2,112: a change of either number is a change of what the paper asks for."""
+    """Sharing brings 9,482 jobs to 2,959: a change of either number is a change of what the paper asks for."""
     shared, apart = counts(make(paper))
-    assert (shared.total(), apart.total()) == (2112, 6094)
+    assert (shared.total(), apart.total()) == (2959, 9482)
 
 
 def test_pictures_and_storage_want_no_training(demo):
@@ -148,6 +149,10 @@ def test_the_diagram_shows_what_runs_and_asks_for_nothing(demo, change):
     assert counts(plan)[0].total() == 0
     dq, v2 = plan.kind("fig1", "diagram").lanes()
     assert (dq["title"], v2["title"]) == ("DQ", "DQ_V2")
+    networks = [stage["detail"] for stage in dq["stages"] if stage["title"] == "network"]
+    assert len(networks) == 2
+    assert all("tf_efficientnet_lite0, pre-trained elsewhere (efficientnet-lite0-" in text for text in networks)
+    assert not any(stage["title"] == "published weights" for stage in dq["stages"])
     keys = [stage["key"] for stage in v2["stages"]]
     assert keys == stages(chain_of(plan, run_of(plan, "fig1", "dq_v2")))
     details = {stage["key"]: stage["detail"] for stage in v2["stages"]}
@@ -220,7 +225,7 @@ def test_costs_name_every_stage_of_a_method_and_its_records(demo):
         }
         files = {stage: file for stage, _, file in row["records"]}
         seed = row["columns"]["seed"]
-        assert files["bin"] == f"results/demo/digits/bins/o100/backbone-early/bins/seed-{seed}/record.json"
+        assert files["bin"] == f"results/demo/digits/bins/o100/backbone-pretrained/bins/seed-{seed}/record.json"
         assert files["autoencoder"] == "results/demo/digits/autoencoder/self_mini/record.json"
 
 

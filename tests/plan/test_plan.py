@@ -1,7 +1,6 @@
 """From configuration to unique runs: what is shared, what depends on what, what is refused."""
 
 import ast
-from collections import Counter
 
 import pytest
 
@@ -20,7 +19,7 @@ def test_runs_that_experiments_share_run_once(demo):
     shared = {plan.metrics_of(run) for run, *_ in plan.rows["fig4a"]} & {
         plan.metrics_of(run) for run, *_ in plan.rows["controls"]
     }
-    assert len(shared) == 4 * len(demo["seeds"])
+    assert len(shared) == 5 * len(demo["seeds"])
 
 
 def test_an_axis_without_effect_makes_no_second_run(demo, change):
@@ -269,163 +268,3 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     check_jobs(plan, [redrawn])
     with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights: .*mae\.pth is cut off"):
         check_jobs(plan, [job_of("weights", block="autoencoders", network="self_mini")])
-
-
-# -- pre-trained networks -------------------------------------------------------------------------------------------------
-
-
-def test_no_arm_is_called_dq_without_a_pre_trained_network(paper):
-    plan = make(paper)
-    for name, rows in plan.rows.items():
-        for run, title, method in rows:
-            words = title.replace("DQ_V2", "").replace("without pre-trained networks", "")
-            if "DQ" not in words or "random cells" in title or run.selection.backbone is None:
-                continue
-            if plan.config.selectors[run.selection.selector].reads_scores:
-                continue  # scores are of trainings
-            assert plan.config.backbones[run.selection.backbone].weights, f"{name}: {title} ({method})"
-            if run.pixels and plan.config.pixels[run.pixels].backbone:
-                assert plan.config.backbones[plan.config.pixels[run.pixels].backbone].weights
-    own = {run.selection.backbone for _, rows in plan.rows.items() for run, title, _ in rows if "DQ_V2" in title}
-    assert not any(plan.config.backbones[name].weights for name in own), "DQ_V2 does without"
-
-
-def test_one_pass_of_a_pre_trained_network_is_for_all_seeds(paper):
-    plan = make(paper)
-    runs = [run for run, _, method in plan.rows["fig2"] if method == "dq_no_pixel" and run.selection.dataset == "cifar10"]
-    assert len(runs) == 5
-    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
-    assert (found["weights"], found["early_train"], found["saliency"]) == (1, 1, 1)
-    assert (found["bin"], found["sample"], found["train"]) == (5, 5, 5)
-
-
-def test_with_a_layer_of_its_own_each_seed_has_its_network(paper):
-    plan = make(paper)
-    runs = [run for run, _, method in plan.rows["baselines"] if method == "dq_gradient"]
-    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
-    assert (found["weights"], found["early_train"], found["saliency"]) == (1, 5, 5)
-
-
-def test_where_a_file_lies_changes_no_result(paper, change):
-    def params(**block):
-        values = paper
-        for key, value in block.items():
-            values = change(values, f"backbones.pretrained.{key}", value)
-        return options_of(make(values), "early_train", dataset="cifar10", backbone="pretrained")
-
-    before = params(weights="here/w.pth")
-    assert before == params(weights="/there/w.pth", url="https://example.org/w.pth", title="another")
-    assert (before["stem"], before["weights"]) == ("standard", "w.pth")
-    for key, value in {"weights": "v.pth", "input_size": 128, "layers": "by_order", "mean": [0.5] * 3}.items():
-        assert before != params(**{"weights": "here/w.pth", "std": [0.5] * 3} | ({"mean": [0.4] * 3} | {key: value}))
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("methods.dq.selector", "gradient_bins", "keeps the classes of its weights: set head: fresh"),
-        ("methods.grand.backbone", "pretrained", "scores by training from random weights"),
-    ],
-)
-def test_what_a_pre_trained_network_cannot_do_is_refused(paper, change, path, value, message):
-    values = change(paper, path, value)
-    if path.endswith("grand.backbone"):
-        values = change(change(values, "backbones.pretrained.head", "fresh"), "backbones.pretrained.epochs", 2)
-    with pytest.raises(ConfigError, match=message):
-        make(values)
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        ({"model": "resnet18", "stem": "standard"}, "a single point for images of 32 px"),
-        ({"model": "swin_tiny_patch4_window7_224", "input_size": 224}, "channels last"),
-        ({"model": "mixer_s32_224", "input_size": 224}, "no map"),
-        ({"model": "resnet18", "args": {"features_only": True}}, r"backbones\.early on datasets\.digits"),
-        ({"model": "densenet121", "input_size": 24}, r"backbones\.early on datasets\.digits"),
-    ],
-)
-def test_a_map_that_is_no_map_is_refused_before_the_first_job(demo, change, block, message):
-    """Also where the network itself is there from an earlier run."""
-    values = demo
-    for key, value in block.items():
-        values = change(values, f"backbones.early.{key}", value)
-    plan = make(values)
-    masks = job_of("augment", dataset="digits", mask="early", size="8", seed="0")
-    with pytest.raises(ValueError, match=message):
-        check_jobs(plan, [masks])
-
-
-def test_an_embedding_needs_no_map(demo, change):
-    values = change(demo, "backbones.early.model", "swin_tiny_patch4_window7_224")
-    plan = make(change(values, "backbones.early.input_size", 224))
-    check_jobs(plan, [job_of("early_train", dataset="digits", backbone="early", seed="0")])
-
-
-# -- seeds apart ----------------------------------------------------------------------------------------------------------
-
-
-def test_each_coreset_is_trained_on_with_each_seed(demo, change):
-    block = {"method": "random", "selection_seeds": [0, 1, 2], "training_seeds": [0, 1], "figure": {"kind": "seeds"}}
-    plan = make(change(change(demo, "experiments.mine", block), "targets", ["mine", "fig4a"]))
-    runs = [run for run, *_ in plan.rows["mine"]]
-    assert len(runs) == 6
-    found = Counter(job.stage.name for job in plan.jobs(map(plan.metrics_of, runs)))
-    assert (found["sample"], found["train"]) == (3, 6)
-    other = next(run for run in runs if (run.seed, run.drawn) == (1, 2))
-    assert "/coreset-seed-2/resnet8/seed-1/" in plan.metrics_of(other)
-    train = plan.job_making(plan.file("train", "model", plan.axes(other)))
-    assert plan.reads(train)["coreset"].endswith("/seed-2/coreset.csv")
-    assert plan.columns("mine", plan.rows["mine"][runs.index(other)])["selection_seed"] == 2
-    same = {plan.metrics_of(run) for run in runs if run.drawn is None}
-    assert same <= {plan.metrics_of(run) for run, *_ in plan.rows["fig4a"]}, "one seed for both is the run of before"
-
-
-@pytest.mark.parametrize(
-    "keys", [{"selection_seeds": [0]}, {"training_seeds": [0], "selection_seeds": [1], "seeds": [0]},
-             {"training_seeds": [0], "selection_seeds": [1], "export": {}}]
-)  # fmt: skip
-def test_seeds_apart_are_given_in_full_and_for_trainings(demo, change, keys):
-    with pytest.raises(ConfigError, match="selection_seeds and training_seeds"):
-        make(change(demo, "experiments.mine", {"method": "random", "figure": {"kind": "seeds"}} | keys))
-
-
-# -- readings that are keys -----------------------------------------------------------------------------------------------
-
-
-def test_a_keep_ratio_may_count_pixels(paper, change):
-    """DQ's own: 0.125 of the images without a fifth of their patches are 0.1 of the pixels."""
-    values = change(change(paper, "pixels.mae.counts", "pixels"), "pixels.mae.share", 0.2)
-    plan = make(values)
-    for row in plan.rows["fig4a"]:
-        run, _, method = row
-        assert f"/keep-{'0.125' if method == 'dq' else '0.1'}/" in plan.metrics_of(run)
-        assert plan.columns("fig4a", row)["keep_ratio"] == 0.1
-    assert "keep ratio 0.1" in plan.note("fig4a")
-    with pytest.raises(ConfigError, match="counts pixels, so keep_ratio asks for 1.25 times"):
-        make(change(values, "experiments.fig4a.keep_ratio", 1.0))
-
-
-def test_a_set_may_have_a_tobias_size_of_its_own(paper, change):
-    plan = make(paper)
-    sizes = {run.selection.dataset: run.selection.tobias_size for run, *_ in plan.rows["mask_overlap"]}
-    assert sizes == {"cub200": 40, "tiny_imagenet": 32}
-    asked = make(change(paper, "experiments.table2.tobias_size", 8))
-    assert {run.selection.tobias_size for run, _, method in asked.rows["table2"] if method == "dq_v2"} == {8}
-
-
-def test_a_set_may_be_normalised_by_its_own_statistics(paper, change):
-    own = {"mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]}
-    values = change(change(paper, "datasets.cifar10.mean", own["mean"]), "datasets.cifar10.std", own["std"])
-    before, after = (
-        {
-            name: options_of(make(v), "early_train", dataset="cifar10", backbone=name)
-            for name in ("early", "untrained", "pretrained")
-        }
-        for v in (paper, values)
-    )
-    for name in ("early", "untrained"):
-        assert after[name] == dict(sorted((before[name] | own).items()))
-    assert after["pretrained"] == before["pretrained"], "published weights bring their own"
-    with pytest.raises(ConfigError, match="both mean and std"):
-        make(change(paper, "datasets.cifar10.mean", own["mean"]))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import nn
 

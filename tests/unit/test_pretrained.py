@@ -1,7 +1,5 @@
 """Published weights: timm's and torchvision's formats, the hub, and files that are not what they must be."""
 
-import pickle
-
 import huggingface_hub.constants
 import pytest
 import timm
@@ -72,7 +70,10 @@ def test_its_own_normalisation_counts(file):
 def test_what_timm_knows_of_the_weights_counts(tmp_path):
     """Of ResNet-50 it knows several, which were trained on images that were resized in different ways."""
     torch.save(tiny(name="resnet50", classes=1000).state_dict(), tmp_path / "w.pth")
-    found = {tag: load_pretrained(tmp_path / "w.pth", network("resnet50"), hub=f"resnet50.{tag}")[1] for tag in ("tv_in1k", "a1_in1k")}
+    found = {
+        tag: load_pretrained(tmp_path / "w.pth", network("resnet50"), hub=f"resnet50.{tag}")[1]
+        for tag in ("tv_in1k", "a1_in1k")
+    }
     assert (found["tv_in1k"].interpolation, found["a1_in1k"].interpolation) == ("bilinear", "bicubic")
 
 
@@ -116,19 +117,23 @@ def test_training_checkpoints_are_looked_into(tmp_path, wrap):
 def test_a_file_without_counters_of_batches_is_whole(tmp_path, file):
     state = {name: value for name, value in tiny().state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "old.safetensors")
-    first, second = (forward_pass(load_pretrained(path, network())[0], images()) for path in (file, tmp_path / "old.safetensors"))
+    first, second = (
+        forward_pass(load_pretrained(path, network())[0], images()) for path in (file, tmp_path / "old.safetensors")
+    )
     assert torch.equal(first.embedding, second.embedding)
 
 
 def test_layers_of_other_names_in_the_same_order(tmp_path, file):
     state = {f"layer_{i}": value for i, value in enumerate(tiny().state_dict().values())}
     torch.save(state, tmp_path / "renamed.pth")
-    with pytest.raises(WeightsError, match="no last layer classifier.weight .*layers: by_order"):
+    with pytest.raises(WeightsError, match=r"no last layer classifier\.weight .*layers: by_order"):
         load_pretrained(tmp_path / "renamed.pth", network())
     state = {f"layer_{name}": value for name, value in tiny().state_dict().items()}  # counters keep theirs
     torch.save(state, tmp_path / "renamed.pth")
     model, _ = load_pretrained(tmp_path / "renamed.pth", network(), layers="by_order")
-    assert torch.equal(forward_pass(model, images()).logits, forward_pass(load_pretrained(file, network())[0], images()).logits)
+    assert torch.equal(
+        forward_pass(model, images()).logits, forward_pass(load_pretrained(file, network())[0], images()).logits
+    )
 
 
 def test_a_fresh_head_is_of_the_sets_classes_and_drawn_by_the_seed(file):
@@ -162,8 +167,7 @@ def text(path, state):
 
 
 def code(path, state):
-    with path.open("wb") as file:
-        pickle.dump(pytest.raises, file)
+    torch.save({"state_dict": path}, path)
 
 
 def a_list(path, state):
@@ -208,17 +212,17 @@ def test_the_demos_package_is_a_network_that_was_trained():
     """Its features of photographs of one kind are alike; of a random network's any two are."""
     place = place_of(LITE)
     assert why_missing(place, None) is None, "make setup-demo"
-    model, found = load_pretrained(place.path, network("tf_efficientnet_lite0", input_size=128), layers="by_order")
+    model, found = load_pretrained(place.path, network("tf_efficientnet_lite0", input_size=224), layers="by_order")
     assert (found.n_classes, found.mean, found.interpolation) == (1000, [0.5] * 3, "bicubic")
     from sklearn.datasets import load_sample_images
 
-    photographs = [torch.from_numpy(image).permute(2, 0, 1)[:, :427, :427] for image in load_sample_images().images]
+    photographs = [torch.tensor(image).permute(2, 0, 1)[:, :427, :427] for image in load_sample_images().images]
     logits = forward_pass(model, torch.stack(photographs)).logits
     assert logits.softmax(1).max(1).values.min() > 0.3, "it is sure of what a temple and a flower are"
-    assert logits.argmax(1).tolist() == [663, 985]  # of ImageNet's classes: monastery, daisy
+    assert logits.argmax(1).tolist() == [442, 985]  # of ImageNet's classes: bell cote, daisy
 
 
-# -- where weights come from ----------------------------------------------------------------------------------------------
+# -- where weights come from ------------------------------------------------------------------------------------------
 
 
 def test_places(tmp_path):
@@ -277,7 +281,7 @@ def test_a_mirror_and_a_checksum_of_ones_own(hub):
 
 
 def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
-    with pytest.raises(WeightsError, match="timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
+    with pytest.raises(WeightsError, match=r"timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
         fetch_weights(place_of("resnet50.nobodys"))
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
@@ -294,7 +298,7 @@ def test_a_file_that_changed_after_it_was_looked_at(tmp_path):
         noted(tmp_path / "note.json")
 
 
-# -- the configuration ----------------------------------------------------------------------------------------------------
+# -- the configuration ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

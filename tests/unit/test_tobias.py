@@ -173,7 +173,8 @@ def test_several_donors_each_fill_cells_of_their_own(tmp_path):
                 wanted = pictures[donor, :, 4 * (taken // 4) :, 4 * (taken % 4) :][:, :4, :4]
             assert np.array_equal(image[:, y : y + 4, x : x + 4], wanted.numpy())
     one = make_recipe(masks, generator=torch.Generator().manual_seed(3))
-    assert one.which is None and one.donors.shape == (12,)
+    assert one.which is None
+    assert one.donors.shape == (12,)
 
 
 def test_foreground_has_exactly_its_share(size, fraction):

@@ -21,10 +21,9 @@ from dqv2.config.base import (
 )
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
-from dqv2.weights import Place, place_of
+from dqv2.weights import PRETRAINED, Place, place_of
 
 Arguments = dict[str, bool | int | float | str]
-PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # what only weights from elsewhere have
 
 
 class FreshTobias(Block):
@@ -297,10 +296,10 @@ class Pixels(Block):
     """What is done to the pixels of a coreset: nothing, DQ's pixel step, or CutMix in its place.
 
     `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
-    tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the autoencoder
-    saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again).
-    `counts: pixels` makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are
-    kept, without `share` of their patches (0.125 x 0.8 = 0.1).
+    tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the
+    autoencoder saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again). `counts: pixels`
+    makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are kept, without
+    `share` of their patches (0.125 x 0.8 = 0.1).
     """
 
     title: str = ""

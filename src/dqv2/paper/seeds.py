@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from dqv2.paper import style
 from dqv2.paper.arms import NothingYet, Spec
+from dqv2.paper.marks import dot
 from dqv2.paper.stats import decimals_of, require_columns
 
 PARTS = {"coreset": "draw of the coreset", "training": "training", "rest": "both together"}
@@ -41,8 +41,8 @@ def components(values: pd.DataFrame) -> Parts:
     coresets, trainings = table.shape
     if min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(
-            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: "
-            "splitting the variance takes two of each, and every pair"
+            f"{coresets} seeds of the coreset x {trainings} of the training, {np.isfinite(table).sum()} runs: to "
+            "split the variance takes two of each, and every pair"
         )
     rows, columns = table.mean(1), table.mean(0)
     left = table - rows[:, None] - columns + table.mean()
@@ -88,4 +88,4 @@ def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> li
     for bars in ax.containers:
         values = [f"{sd:.{spec.get('decimals', decimals_of(sd))}f}" for sd in bars.datavalues]
         ax.bar_label(bars, values, fontsize=style.SMALL, padding=2)
-    return [Patch(color=COLOURS[part], label=part) for part in hues]
+    return [dot(style.Look(COLOURS[part], "s"), part) for part in hues]

@@ -71,10 +71,12 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
                 f"selector {selection.selector} scores by training from random weights, and backbone "
                 f"{selection.backbone} has weights: choose one without"
             )
-    elif selector.reads_logits and (backbone := config.backbones[selection.backbone]).weights and backbone.head == "own":
+    elif (
+        selector.reads_logits and (backbone := config.backbones[selection.backbone]).weights and backbone.head == "own"
+    ):
         yield (
-            f"selector {selection.selector} reads gradients of the set's classes, and backbone {selection.backbone} keeps "
-            "the classes of its weights: set head: fresh, or choose features: embedding"
+            f"selector {selection.selector} reads gradients of the set's classes, and backbone {selection.backbone} "
+            "keeps the classes of its weights: set head: fresh, or choose features: embedding"
         )
     whole = mixture.originals if mixture.budget == "originals" else 1
     if "prune_hardest" in selector.used and run.keep_ratio > whole * (1 - selector.prune_hardest):

@@ -210,14 +210,14 @@ class Diagram(Kind):
                 "reads": [keys[read] for read in reads],
             }
             for job, reads in chain.items()
-            if not self._left_out(job)
-            for reads in [[read for read in reads if not self._left_out(read)]]
+            if not _left_out(job)
+            for reads in [[read for read in reads if not _left_out(read)]]
         ]
 
-    @staticmethod
-    def _left_out(job: Any) -> bool:
-        """Whether a job is no step of a method's: images are there or not, and a backbone says where it comes from."""
-        return job.stage.name == "fetch" or (job.stage.name == "weights" and job.w.block == "backbones")
+
+def _left_out(job: Any) -> bool:
+    """Whether a job is no step of a method's: images are there or not, a backbone says where it comes from."""
+    return job.stage.name == "fetch" or (job.stage.name == "weights" and job.w.block == "backbones")
 
 
 class Storage(Redrawn):

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from dqv2 import paths
 from dqv2.config import Config
-from dqv2.config.blocks import PRETRAINED, Trainable, Training
+from dqv2.config.blocks import Trainable, Training
 from dqv2.plan.runs import Row, Run, Selection, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
+from dqv2.weights import PRETRAINED
 
 Axes = Wildcards | dict[str, Any]
 
@@ -55,7 +56,7 @@ class Walk:
         return paths.fill(self.pattern(stage_name, output), values | other)
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
-        """An output that depends on a backbone (of `w`, or another): one for all seeds where the seed changes nothing."""
+        """An output that depends on a backbone (of `w`, or another): one for all seeds where seeds change nothing."""
         values = vars(w) if isinstance(w, Wildcards) else w
         values = values | ({"backbone": backbone} if backbone else {})
         seed = {"seed": 0} if self.config.backbones[values["backbone"]].fixed else {}

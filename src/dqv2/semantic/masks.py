@@ -27,7 +27,9 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
     count = round(fraction * size * size)
     n, h, w = saliency.shape
     if h * w < 2 and size > 1 and n:
-        what = "are single points, which tell no places apart" if h * w else "are empty: their network has no feature map"
+        what = (
+            "are single points, which tell no places apart" if h * w else "are empty: their network has no feature map"
+        )
         raise ValueError(f"the saliency maps {what}; take another network, or more pixels (input_size)")
     masks = torch.zeros(n, size * size, dtype=torch.bool, device=saliency.device)
     step = max(1, _CHUNK_CELLS // max(h * w, size * size))

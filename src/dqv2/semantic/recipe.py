@@ -58,7 +58,7 @@ class Recipe:
     def load(cls, path: str | Path) -> Recipe:
         """Read what `save` wrote."""
         with np.load(path) as kept:
-            return cls(kept["donors"], kept["cells"], kept["which"] if "which" in kept else None)
+            return cls(kept["donors"], kept["cells"], kept.get("which", None))
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class RecipeImages:
 def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:
     """Donors of any class for every image, their background cells in random order (Cao & Wu 2022).
 
-    masks: bool[N, s, s], the foreground of each image. donors: of each image, 1 to 255; each background cell takes one of
-    them at random. The generator draws donors, orders, and which donor fills a cell.
+    masks: bool[N, s, s], the foreground of each image. donors: of each image, 1 to 255; each background cell takes one
+    of them at random. The generator draws donors, orders, and which donor fills a cell.
     """
     chosen = [choose_donors(len(masks), generator=generator) for _ in range(donors)]
     filled = [tobias_cells(masks, each, generator=generator) for each in chosen]

@@ -226,13 +226,14 @@ def require_places(features: Tensor, name: str, size: int) -> None:
     """Raise ValueError where a map, [N, C, h, w], is a single point for images of so many pixels a side."""
     if features.shape[2] * features.shape[3] == 1:
         raise ValueError(
-            f"the last feature map of {name} is a single point for images of {size} px, which tells no places apart (every "
-            "image would have the same mask): set the backbone's input_size to more pixels, or stem: small for a ResNet"
+            f"the last feature map of {name} is a single point for images of {size} px, which tells no places apart "
+            "(every image would have the same mask): set the backbone's input_size to more pixels, or stem: small for "
+            "a ResNet"
         )
 
 
 def map_or_nothing(model: nn.Module, features: Tensor) -> Tensor:
-    """The same, or an empty map, [N, 1, 0, 0], where there is none: of features that only their embedding is wanted of."""
+    """The same, or an empty map, [N, 1, 0, 0], where there is none: not every network that embeds images has one."""
     try:
         return as_map(model, features)
     except TypeError:

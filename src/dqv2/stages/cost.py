@@ -7,7 +7,7 @@ class Cost(Stage):
     """Seconds and memory by the records of the stages behind each run."""
 
     title = "cost of the methods"
-    version = 3
+    version = 4
     shows = ("pdf", "png")
     writes = {
         "csv": "experiments/costs/{experiment}.csv",

@@ -2,8 +2,8 @@
 
 import time
 
-from dqv2.config.blocks import PRETRAINED
 from dqv2.stages.base import Stage
+from dqv2.weights import PRETRAINED
 
 
 class EarlyTrain(Stage):

@@ -7,6 +7,7 @@ class Table(Stage):
     """Printed from the table of runs alone."""
 
     title = "table"
+    version = 2
     shows = ("csv", "md", "tex")
     writes = {
         "csv": "{figures}/{experiment}_table.csv",

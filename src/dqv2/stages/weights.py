@@ -18,7 +18,7 @@ class Weights(Stage):
     def reads(self, plan, w):
         block = self._block(plan.config, w)
         path = block.place.path
-        # A person's own is looked at anew when it is replaced. One that is fetched is no input: it is not there at first
+        # A person's own is looked at anew when it is replaced. One that is fetched is not there at first: no input
         return {"file": [str(path)] if path and path.exists() and not (block.url or block.place.hub) else []}
 
     def options(self, plan, w):

@@ -135,7 +135,9 @@ def _fill(model: nn.Module, state: State, path: Path, name: str) -> None:
         for key in ours
         if key in state and state[key].shape != ours[key].shape
     ]
-    faults = [f"it lacks {', '.join(lacks[:3])}" + (f" and {len(lacks) - 3} more" if lacks[3:] else "")] if lacks else []
+    faults = (
+        [f"it lacks {', '.join(lacks[:3])}" + (f" and {len(lacks) - 3} more" if lacks[3:] else "")] if lacks else []
+    )
     faults += [f"has {', '.join(more[:3])}" + (f" and {len(more) - 3} more" if more[3:] else "")] if more else []
     faults += other[:2]
     if faults:
