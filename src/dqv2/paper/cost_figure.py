@@ -91,6 +91,8 @@ def _log(ax: Axes, values: pd.Series) -> None:
     ax.set_xlim(low, high)
     ax.xaxis.set_minor_locator(NullLocator())
     subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 12 else (1.0, 2.0, 5.0)
-    ticks = [t for t in LogLocator(subs=subs, numticks=30).tick_values(low, high) if low <= t <= high]
-    ticks = ticks[:: max(1, -(-len(ticks) // 4))]
+    ticks, apart = [], (high / low) ** 0.22  # a fifth of the axis, so that numbers do not touch
+    for tick in LogLocator(subs=subs, numticks=30).tick_values(low, high):
+        if low <= tick <= high and (not ticks or tick >= ticks[-1] * apart):
+            ticks.append(tick)
     ax.set_xticks(ticks, [f"{t:,.0f}" if t >= 1 else f"{t:g}" for t in ticks])
