@@ -101,6 +101,12 @@ def test_a_plan_needs_neither_torch_nor_pandas_nor_snakemake(code):
     assert not loaded & heavy
 
 
+def test_a_plan_that_looks_at_drawings_draws_nothing():
+    loaded = loaded_after("import dqv2.paper.figures, dqv2.paper.seeds, dqv2.paper.cost_figure, dqv2.paper.tables")
+    assert "matplotlib" in loaded
+    assert "seaborn" not in loaded
+
+
 def test_a_script_imports_next_to_nothing_where_the_server_does_the_work():
     assert not loaded_after("import dqv2.runtime.script") & {"torch", "numpy", "pandas", "pydantic", "yaml"}
 

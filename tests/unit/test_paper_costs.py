@@ -117,8 +117,12 @@ def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):
     for ax in (seconds, memory):
         assert len([line for line in ax.lines if line.get_gid() == "stage"]) == 2
         assert ax.get_xscale() == "log"
-    assert sum(len(line.get_xdata()) for line in accuracy.lines if line.get_gid() == "seeds") == 6
-    assert accuracy.lines[0].get_xdata().tolist() == [60, 61, 62]
+    (seeds,) = [points for points in accuracy.collections if points.get_gid() == "seeds"]
+    assert seeds.get_offsets().tolist() == [[60, 50], [61, 51], [62, 52]] * 2
+    assert len({tuple(face) for face in seeds.get_facecolor()}) == 2
+    whiskers = [bar for drawn in accuracy.containers for lines in drawn[2] for bar in lines.get_segments()]
+    np.testing.assert_allclose(whiskers, [[[61, 50], [61, 52]]] * 2)
+    assert "± 1 standard deviation" in " ".join(text.get_text() for text in figure.texts)
     size = figure.bbox
     for text in figure.texts:
         box = text.get_window_extent()

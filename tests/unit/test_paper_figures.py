@@ -5,12 +5,14 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 
 from dqv2.paper import style
 from dqv2.paper.collect import read_csv, write_csv
 from dqv2.paper.figures import draw
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.pictures import picture_grid
+from dqv2.paper.stats import summarise
 
 EIGHT = ("Random", "GraNd", "GradMatch", "GC", "DQ", "DQ (no pixel step)", "DQ_V2", "DQ_V2, true mask")
 NOTE = "DEMO SCALE · digits · n = 3 seeds · keep ratio 0.1 · CPU · mean ± standard deviation over seeds"
@@ -39,7 +41,8 @@ def mixtures(datasets=("digits",)):
 
 def seeds_drawn(figure):
     points = [c for ax in figure.axes for c in ax.collections if c.get_gid() == "seeds"]
-    return np.concatenate([c.get_offsets() for c in points]), {tuple(c.get_facecolor()[0][:3]) for c in points}
+    faces = {tuple(face[:3]) for c in points for face in c.get_facecolor()}
+    return np.concatenate([c.get_offsets() for c in points]), faces
 
 
 def texts(figure):
@@ -130,11 +133,101 @@ def test_seeds_of_equal_accuracy_stay_apart():
 
 def test_the_value_above_is_mean_and_sd_of_the_seeds():
     frame = table(("DQ",)).assign(test_accuracy=[70.0, 71.0, 75.0])
-    assert [t.get_text() for t in draw(frame, {"kind": "methods"}, "").axes[0].texts] == ["72.00 ± 2.65"]
+    assert [t.get_text() for t in draw(frame, {"kind": "methods"}, "").axes[0].texts] == ["72.0 ± 2.6"]
     uneven = pd.concat([frame, table(("GC",), 1)])
     shown = [t.get_text() for t in draw(uneven, {"kind": "methods"}, "").axes[0].texts]
-    assert shown[0] == "72.00 ± 2.65\nn = 3"
+    assert shown[0] == "72.0 ± 2.6\nn = 3"
     assert shown[1].endswith("\nn = 1")
+
+
+def test_decimals_of_a_figure_are_the_configurations():
+    frame = table(("DQ",)).assign(test_accuracy=[70.0, 71.0, 75.0])
+    shown = draw(frame, {"kind": "methods", "decimals": 3}, "").axes[0].texts
+    assert [text.get_text() for text in shown] == ["72.000 ± 2.646"]
+
+
+def foot(figure):
+    """The note, on one line."""
+    (note,) = [text.get_text() for text in figure.texts if text.get_gid() == "note"]
+    return note.replace("\n", " ")
+
+
+def whiskers(ax):
+    """The lower and upper end of each whisker, by its place."""
+    bars = [segment for drawn in ax.containers for bar in drawn[2] for segment in bar.get_segments()]
+    return np.array(sorted(bars, key=lambda bar: bar[0, 0]))[:, :, 1]
+
+
+def means_of(ax):
+    points = np.concatenate([line.get_xydata() for line in ax.lines if line.get_gid() == "mean"])
+    return points[points[:, 0].argsort(), 1]
+
+
+def test_means_and_whiskers_are_the_seeds_own():
+    arms = summarise(table(EIGHT[:3], 5), "label", "test_accuracy")
+    ax = draw(table(EIGHT[:3], 5), {"kind": "methods"}, NOTE).axes[0]
+    np.testing.assert_allclose(means_of(ax), arms["mean"])
+    np.testing.assert_allclose(whiskers(ax), np.stack([arms["mean"] - arms["sd"], arms["mean"] + arms["sd"]], 1))
+
+
+def test_a_line_has_whiskers_by_hue_and_else_a_band():
+    frame = sizes(5).dropna()
+    arms = summarise(frame, "tobias_size", "test_accuracy")
+    alone, hued = (draw(frame, {"kind": "line", **spec}, NOTE).axes[0] for spec in ({}, {"hue": "label"}))
+    for ax in (alone, hued):
+        np.testing.assert_allclose(means_of(ax), arms["mean"])
+    np.testing.assert_allclose(whiskers(hued)[:, 0], arms["mean"] - arms["sd"])
+    (band,) = [drawn for drawn in alone.collections if isinstance(drawn, PolyCollection)]
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert edges.min() == pytest.approx((arms["mean"] - arms["sd"]).min())
+    assert edges.max() == pytest.approx((arms["mean"] + arms["sd"]).max())
+    assert not [drawn for drawn in hued.collections if isinstance(drawn, PolyCollection)]
+
+
+REFERENCE = {"reference": [{"label": "no Tobias", "tobias_size": None}]}
+
+
+@pytest.mark.parametrize(
+    ("frame", "spec", "said"),
+    [
+        (table(seeds=3), {"kind": "methods"}, ["points: seeds", "dash: mean", "whiskers: ± 1 SD over n = 3 seeds"]),
+        (
+            pd.concat([table(("GC",), 3), table(("DQ",), 1)]),
+            {"kind": "methods"},
+            ["whiskers: ± 1 SD over n = 1–3 seeds"],
+        ),
+        (mixtures(), {"kind": "mixing"}, ["line: mean", "whiskers: ± 1 SD over n = 3 seeds"]),
+        (
+            sizes(3),
+            {"kind": "line", **REFERENCE},
+            ["band: ± 1 SD over n = 3 seeds", "grey band: ± 1 SD of the reference"],
+        ),
+        (table(seeds=1), {"kind": "methods"}, ["n = 1 seed: every mark is one run"]),
+    ],
+)
+def test_a_figure_says_what_its_marks_are(frame, spec, said):
+    note = foot(draw(frame, spec, NOTE))
+    for part in said:
+        assert part.replace("SD", "standard deviation") in note
+
+
+def test_how_many_seeds_there_are_is_said_once_and_of_those_that_are_drawn():
+    assert foot(draw(table(seeds=3), {"kind": "methods"}, NOTE)).count("n = 3 seeds") == 1
+    missing = foot(draw(table(seeds=3).iloc[1:], {"kind": "methods"}, NOTE))
+    assert "n = 2–3 seeds" in missing
+    assert "n = 3 seeds" not in missing
+
+
+def test_the_spread_that_the_paper_reports_is_said_to_be_one():
+    spec = {
+        "kind": "methods",
+        "reported": [{"label": "DQ", "mean": 58.0, "variance": 4.0}, {"label": "GC", "mean": 57}],
+    }
+    figure = draw(table(), spec, NOTE)
+    ends = [bar.get_segments()[0][:, 1] for drawn in figure.axes[0].containers for bar in drawn[2]]
+    assert any(np.allclose(end, [56, 60]) for end in ends)
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["reported in the paper", "reported in the paper, ± 1 standard deviation"]
 
 
 def test_the_reference_and_the_reported_value_stand_where_they_should():
@@ -203,11 +296,7 @@ def test_a_method_looks_the_same_in_every_figure():
     assert len({look.colour for look in style.looks(everyone).values()}) == 6
 
     def colour(frame):
-        return {
-            tuple(c.get_facecolor()[0])
-            for c in draw(frame, {"kind": "methods"}, "").axes[0].collections
-            if c.get_gid() == "seeds"
-        }
+        return seeds_drawn(draw(frame, {"kind": "methods"}, ""))[1]
 
     assert colour(table(("DQ_V2",))) < colour(table())
 

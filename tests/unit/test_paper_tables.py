@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dqv2.paper.stats import plus_minus
 from dqv2.paper.tables import results_table, tex_escape, write_table
 
 SPEC = {"caption": "100 % of R&D_1", "label": "demo"}
@@ -145,3 +146,54 @@ def test_a_partial_table_without_a_run_is_a_head(tmp_path):
     assert pd.read_csv(files[0]).empty
     with pytest.raises(ValueError, match="no row to draw"):
         write_table(planned, SPEC, "", *files)
+
+
+@pytest.mark.parametrize(
+    ("sd", "printed"),
+    [
+        (0.994, "71.55 ± 0.99"),
+        (0.996, "71.5 ± 1.0"),
+        (1.0, "71.5 ± 1.0"),
+        (2.646, "71.5 ± 2.6"),
+        (float("nan"), "71.55"),
+    ],
+)
+def test_one_decimal_where_seeds_spread_by_points(sd, printed):
+    assert plus_minus(71.549, sd) == printed
+    assert plus_minus(71.549, sd, 3).startswith("71.549")
+
+
+def cells_of(frame, spec, tmp_path):
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(frame, spec, "", *files)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in files[1].read_text().splitlines()[2:-2]]
+
+
+def test_decimals_of_a_table_are_by_cell_and_the_configurations_win(tmp_path):
+    wide, narrow = [70.0, 71.0, 75.0], [70.0, 70.1, 70.2]
+    rows = [
+        {"dataset": "digits", "label": label, "keep_ratio": 0.1, "seed": seed, "test_accuracy": value}
+        for label, values in (("DQ", wide), ("DQ_V2", narrow))
+        for seed, value in enumerate(values)
+    ]
+    frame = pd.DataFrame(rows)
+    assert [row[1] for row in cells_of(frame, {}, tmp_path)] == ["**72.0 ± 2.6**", "70.10 ± 0.10"]
+    shown = cells_of(frame, {"decimals": 3}, tmp_path)
+    assert [row[1] for row in shown] == ["**72.000 ± 2.646**", "70.100 ± 0.100"]
+    spec = {"reported": [{"label": "DQ", "mean": 72.14, "variance": 9.0}]}
+    assert cells_of(frame, spec, tmp_path)[0][2] == "72.14 ± 3.00", "the paper's as it prints them"
+
+
+def test_the_best_by_its_own_decimals_and_who_prints_like_it():
+    def best(*arms):
+        means = {"DQ_V2": arms[0], "Random": arms[1]}
+        rows = [
+            {"dataset": "digits", "label": label, "keep_ratio": 0.1, "seed": seed, "test_accuracy": mean + sd * sign}
+            for label, (mean, sd) in means.items()
+            for seed, sign in enumerate((-1, 0, 1))
+        ]
+        return results_table(pd.DataFrame(rows), {}).set_index("label")["best"].to_dict()
+
+    assert best((71.96, 2), (71.98, 0.1)) == {"DQ_V2": True, "Random": True}, "72.0 and 71.98"
+    assert best((71.94, 2), (71.98, 0.1)) == {"DQ_V2": False, "Random": True}, "71.9 and 71.98"
+    assert best((71.96, 0.2), (71.98, 0.1)) == {"DQ_V2": False, "Random": True}

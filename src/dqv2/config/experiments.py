@@ -46,6 +46,7 @@ class Drawn(Block):
     where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
     order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
     names: dict[str, str] | None = None  # {value: printed name}
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # else 1 where seeds spread by a point, 2 elsewhere
 
     def spec(self, *, partial: bool = False) -> dict[str, Any]:
         """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
@@ -86,7 +87,6 @@ class Table(Drawn):
     column: str | None = None  # by default keep_ratio, or dataset where only that has several values; null: none
     caption: str | None = None  # its first words
     row_title: str | None = None  # the head of the first column, "Method" unless set
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # 2 unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
     beside: list[str] | None = None  # columns whose means stand beside: selection_seconds, ...
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dqv2.paper import layout, style
 from dqv2.paper.arms import looks_of
 from dqv2.paper.costs import WHOLE
+from dqv2.paper.marks import dot, paint_arms
 
 
 def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | None) -> Figure:
@@ -44,7 +43,8 @@ def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | N
         about = ("Seconds a coreset", "Peak host memory (MB)", "Seconds, selection and training")
         for ax, text in zip(grid[-1], about, strict=True):
             ax.set_xlabel(text)
-        marks = [Line2D([], [], color=look.colour, marker=look.marker, ms=5.5, ls="none") for look in looks.values()]
+        marks = [dot(look, name) for name, look in looks.items()]
+        note += " · marks: means over the seeds · small points on the right: seeds, whiskers: ± 1 standard deviation"
         layout.surround(figure, label=label, note=note, legend=(marks, names, None))
         layout.freeze(figure)
     return figure
@@ -57,30 +57,27 @@ def _stages(jobs: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys([*order, WHOLE, *jobs["stage"]]))
 
 
-def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], y: str, looks: dict[str, style.Look]) -> None:
-    means = jobs.groupby(["label", "stage"])[y].mean()
-    for i, (name, look) in enumerate(looks.items()):
-        at = np.arange(len(stages)) + (i - (len(looks) - 1) / 2) * 0.7 / len(looks)
-        mark = {"marker": look.marker, "ms": 3.6, "color": look.colour, "mec": "white", "mew": 0.3, "ls": "none"}
-        ax.plot([means.get((name, stage)) for stage in stages], at, gid="stage", clip_on=False, **mark)
+def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], x: str, looks: dict[str, style.Look]) -> None:
+    import seaborn as sns
+
+    marks = {"palette": [look.colour for look in looks.values()], "markers": [look.marker for look in looks.values()]}
+    marks |= {"markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.3, "linestyle": "none"}
+    dodge = 0.7 * (len(looks) - 1) / len(looks)  # from the first method to the last
+    axes = {"x": x, "y": "stage", "order": stages, "hue": "label", "hue_order": list(looks), "orient": "y"}
+    sns.pointplot(jobs, errorbar=None, dodge=dodge, legend=False, clip_on=False, gid="stage", ax=ax, **axes, **marks)
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
     ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
-    ax.set_ylim(len(stages) - 0.5, -0.5)
+    ax.set(ylim=(len(stages) - 0.5, -0.5), xlabel="", ylabel="")
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
-    _log(ax, jobs[y])
+    _log(ax, jobs[x])
 
 
 def _against_accuracy(ax: Axes, runs: pd.DataFrame, looks: dict[str, style.Look]) -> None:
-    total = runs["selection_seconds"] + runs["train_seconds"]
-    for name, look in looks.items():
-        mine = runs["label"] == name
-        x, y = total[mine].astype("float64"), runs.loc[mine, "test_accuracy"].astype("float64")
-        seed = {"color": look.colour, "marker": look.marker, "ms": 2.5, "mew": 0, "alpha": 0.5, "ls": "none"}
-        ax.plot(x, y, zorder=2, gid="seeds", **seed)
-        mean = {"color": look.colour, "marker": look.marker, "ms": 6, "mec": "white", "mew": 0.6, "lw": 1}
-        ax.errorbar(x.mean(), y.mean(), y.std() if len(y) > 1 else 0, capsize=2, zorder=3, gid="mean", **mean)
-    ax.set_ylabel("Top-1 accuracy (%)")
+    total = (runs["selection_seconds"] + runs["train_seconds"]).astype("float64")
+    means = total.groupby(runs["label"]).transform("mean")
+    paint_arms(ax, runs["test_accuracy"], runs["label"], looks, seeds=total, means=means, linestyle="none")
+    ax.set(xlabel="", ylabel="Top-1 accuracy (%)")
     _log(ax, total)
 
 
@@ -94,6 +91,8 @@ def _log(ax: Axes, values: pd.Series) -> None:
     ax.set_xlim(low, high)
     ax.xaxis.set_minor_locator(NullLocator())
     subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 12 else (1.0, 2.0, 5.0)
-    ticks = [t for t in LogLocator(subs=subs, numticks=30).tick_values(low, high) if low <= t <= high]
-    ticks = ticks[:: max(1, -(-len(ticks) // 5))]
+    ticks, apart = [], (high / low) ** 0.22  # a fifth of the axis, so that numbers do not touch
+    for tick in LogLocator(subs=subs, numticks=30).tick_values(low, high):
+        if low <= tick <= high and (not ticks or tick >= ticks[-1] * apart):
+            ticks.append(tick)
     ax.set_xticks(ticks, [f"{t:,.0f}" if t >= 1 else f"{t:g}" for t in ticks])

@@ -7,25 +7,25 @@ A spec has the keys of ``dqv2.config.experiments.Figure`` that were set, and bes
     percent     columns whose shares print as %
     reported    the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose rows hold
                 these values in these columns
+    of          what the spread is over ("n = 5 seeds"), else counted
     partial     runs may be missing: a reference without one is left out, a figure without one says so
 """
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from dqv2.declared import load
 from dqv2.paper import layout, style
 from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, printed, reported, select
 from dqv2.paper.kinds import FIGURES
+from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
 from dqv2.paper.reported import ABOUT
-from dqv2.paper.stats import require_one_row_per_seed, summarise
+from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
@@ -97,6 +97,7 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     panels = ordered(frame, spec["panel"], None) if spec["panel"] else [None]
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
+    hues = [shade for shade in hues if shade is None or shade in set(frame[spec["hue"]])]
     return frame, references, panels, xs, hues, spec
 
 
@@ -106,10 +107,8 @@ def _paint(arranged: Arranged, note: str) -> Figure:
     crowded = kind.columns and len(panels) * len(xs) * len(hues) > 4
     width = spec.get("width", "full" if len(panels) > 1 or crowded else "column")
     width = float({"column": style.COLUMN, "full": style.FULL}.get(width, width))
-    room = width / len(panels) / len(xs) / len(hues)  # inches for a column of points
-    spec["size"] = float(np.clip(32 * room, 8, 22))
     with style.context():
-        figure = style.new_figure(width, float(spec.get("height", 2.5)))
+        figure = style.new_figure(width, float(spec.get("height", 2.6)))
         handles, grid = [], figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, panel in zip(grid, panels, strict=True):
             here = {spec["panel"]: panel} if spec["panel"] else {}
@@ -119,11 +118,12 @@ def _paint(arranged: Arranged, note: str) -> Figure:
                 ax.set_title(printed(panel, spec))
             ax.set_xlim(-0.6, len(xs) - 0.4)
             ax.set_xticks(range(len(xs)), [printed(value, spec, spec["x"]) for value in xs])
-            ax.set_xlabel(spec.get("xlabel", XLABEL.get(spec["x"], "")))
+            ax.set(xlabel=spec.get("xlabel", XLABEL.get(spec["x"], "")), ylabel="")
         grid[0].set_ylabel(spec.get("ylabel", YLABEL.get(spec["y"], spec["y"])))
         unique = {handle.get_label(): handle for handle in handles}
         title = spec.get("hue_label", HUELABEL.get(spec["hue"]))
         legend = (list(unique.values()), list(unique), title) if unique else None
+        note = _explained(note, frame, references, spec)
         layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=note, legend=legend)
         layout.fit_ticks(figure, grid)
         for ax in grid:
@@ -132,93 +132,86 @@ def _paint(arranged: Arranged, note: str) -> Figure:
     return figure
 
 
-def _seeds(ax: Axes, at: float, rows: pd.DataFrame, y: str, look: style.Look, half: float, size: float) -> None:
-    """Each seed a point, apart from the others by its place in order, the same each time."""
-    values = rows.sort_values("seed")[y].astype("float64")
-    apart = np.linspace(-half, half, len(values)) * (len(values) > 1)
-    size *= 1.6 if look.marker in "XP*" else 1
-    looks = {"marker": look.marker, "color": look.colour, "alpha": 0.85, "edgecolors": "white", "linewidths": 0.4}
-    ax.scatter(at + apart, values, s=size, zorder=3.3, gid="seeds", clip_on=False, **looks)
+def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:
+    """The note, and what points, whiskers, bars and bands are; how many seeds there are is said here alone."""
+    by = list({spec[name] for name in ("panel", "hue", "x")} - {None})
+    seeds = frame.groupby(by, observed=True).size()
+    of = spec.get("of", f"n = {span(seeds)} seeds")
+    said = FIGURES[spec["kind"]].marks.format(of=of, spread="whiskers" if spec["hue"] else "band")
+    if "of" not in spec and seeds.max() == 1:
+        said = "n = 1 seed: every mark is one run"
+    if any(len(rows) > 1 for _, rows in references):
+        said += " · grey band: ± 1 standard deviation of the reference"
+    return " · ".join([*(part for part in note.split(" · ") if part and not part.startswith("n = ")), said])
+
+
+def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) -> tuple[pd.Series, pd.Series]:
+    """For each row the middle of its arm's column along x, and its seed's place in it, in order, -1 to 1, so that
+    equal values do not hide each other."""
+    at = frame[spec["x"]].map(xs.index).astype("float64")
+    if spec["hue"]:
+        at += (frame[spec["hue"]].map(hues.index).astype("float64") - (len(hues) - 1) / 2) * step
+    seeds = frame["seed"].groupby(at)
+    last = seeds.transform("size") - 1
+    return at, (2 * seeds.rank("first") - 2 - last) / last.clip(lower=1)
 
 
 def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
-    """A column of seeds for each hue of each x, its mean ± sd, and the value above it."""
-    handles, hue, y = [], spec["hue"], spec["y"]
-    looks = looks_of(hues, hue, frame) if hue else looks_of(xs, spec["x"], frame)
-    step = 0.84 / len(hues)
-    unequal = frame.groupby([spec["x"], *([hue] if hue else [])], observed=True).size().nunique() > 1
-    for (i, value), (j, shade) in itertools.product(enumerate(xs), enumerate(hues)):
-        rows = frame[match(frame, {spec["x"]: value} | ({hue: shade} if hue else {}))]
-        if rows.empty:
-            continue
-        at, look = i + (j - (len(hues) - 1) / 2) * step, looks[shade if hue else value]
-        got = summarise(rows, [], y).fillna({"sd": 0.0}).iloc[0]
-        right = at + 0.2 * step  # mean and spread stand beside the seeds, so that neither hides the other
-        _seeds(ax, at - 0.14 * step, rows, y, look, 0.14 * step, spec["size"])
-        ax.errorbar(right, got["mean"], got["sd"], color=look.colour, lw=1.1, capsize=2, capthick=1.1, zorder=2.5)
-        ends = right - 0.12 * step, right + 0.12 * step
-        ax.hlines(got["mean"], *ends, color=style.INK, lw=1.8, zorder=4, gid="mean")
-        if spec.get("values", True):
-            text = f"{got['mean']:.2f}" + (f" ± {got['sd']:.2f}" if got["n"] > 1 else "")
-            text += f"\nn = {got['n']:.0f}" if unequal else ""
-            top = max(got["max"], got["mean"] + got["sd"])
-            note = ax.annotate(text, (at, top), (0, 4), textcoords="offset points", ha="center", va="bottom")
-            note.set(fontsize=style.SMALL, gid="value", linespacing=1.0, path_effects=HALO)
-        handles += _reported(ax, spec, rows, at + 0.4 * step)
-    return handles + [_dot(looks[shade], printed(shade, spec, hue)) for shade in hues if hue]
+    """A column of seeds for each hue of each x, its mean ± sd beside them, and the value above it."""
+    y, step, by = spec["y"], 0.84 / len(hues), spec["hue"] or spec["x"]
+    looks = looks_of(hues if spec["hue"] else xs, by, frame)
+    at, apart = _places(frame, xs, hues, spec, step)
+    dash = {"markers": dict.fromkeys(looks, "_"), "markeredgecolor": style.INK, "markeredgewidth": 1.8}
+    beside = {"seeds": at + 0.14 * (apart - 1) * step, "means": at + 0.22 * step}
+    paint_arms(ax, frame[y], frame[by], looks, **beside, **dash, linestyle="none")
+    if spec.get("values", True):
+        _values(ax, summarise(frame.assign(at=at), "at", y), spec.get("decimals"))
+    legend = [dot(looks[shade], printed(shade, spec, by)) for shade in hues if spec["hue"]]
+    return legend + _reported(ax, spec, frame, at + 0.4 * step)
 
 
 def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
-    """The means along x, a line for each hue, with ± sd and every seed."""
-    handles, hue, y = [], spec["hue"], spec["y"]
-    looks = looks_of(hues, hue, frame) if hue else {None: style.KNOWN["dq_v2"]}
-    step = min(0.24, 0.72 / len(hues))
-    for j, (shade, look) in enumerate(looks.items()):
-        rows = frame[match(frame, {hue: shade})] if hue else frame
-        if rows.empty:
-            continue
-        got = summarise(rows, spec["x"], y).set_index(spec["x"]).reindex(xs)
-        at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
-        mean, sd = got["mean"].to_numpy(float), got["sd"].fillna(0).to_numpy(float)
-        if hue:
-            ax.errorbar(at, mean, sd, fmt="none", ecolor=look.colour, lw=0.9, capsize=2.2, capthick=0.9, zorder=2.4)
-            handles.append(_dot(look, printed(shade, spec, hue), ls="-"))
-        else:
-            ax.fill_between(at, mean - sd, mean + sd, color=look.colour, alpha=0.16, lw=0, zorder=1.5)
-        points = {"marker": look.marker, "ms": 5.5, "mec": "white", "mew": 0.7}
-        ax.plot(at, mean, color=look.colour, lw=1.5, zorder=3.2, gid="mean", **points)
-        for x, position in zip(xs, at, strict=True):
-            arm = rows[match(rows, {spec["x"]: x})]
-            _seeds(ax, position + 0.48 * step, arm, y, look, 0.14 * step, 9)
-            handles += _reported(ax, spec, arm, position - 0.4 * step)
-    return handles
+    """The means along x, a line for each hue, with ± sd and every seed beside them."""
+    y, step, hue = spec["y"], min(0.3, 0.72 / len(hues)), spec["hue"]
+    looks = looks_of(hues, hue, frame) if hue else {"": style.KNOWN["dq_v2"]}
+    at, apart = _places(frame, xs, hues, spec, step)
+    of = frame[hue] if hue else pd.Series("", frame.index)
+    beside = {"seeds": at + (0.48 + 0.14 * apart) * step, "means": at}
+    paint_arms(ax, frame[y], of, looks, **beside, **(WHISKERS if hue else BAND))
+    legend = [dot(looks[shade], printed(shade, spec, hue), ls="-") for shade in hues if hue]
+    return legend + _reported(ax, spec, frame, at - 0.4 * step)
+
+
+def _values(ax: Axes, arms: pd.DataFrame, decimals: int | None) -> None:
+    """The mean ± sd above each arm's highest mark, and n where it differs."""
+    look = {"fontsize": style.SMALL, "gid": "value", "linespacing": 1.0, "path_effects": HALO}
+    look |= {"textcoords": "offset points", "ha": "center", "va": "bottom"}
+    for arm in arms.itertuples():
+        text = plus_minus(arm.mean, arm.sd, decimals) + (f"\nn = {arm.n}" if arms["n"].nunique() > 1 else "")
+        ax.annotate(text, (arm.at, np.nanmax([arm.max, arm.mean + arm.sd])), (0, 4), **look)
 
 
 def _references(ax: Axes, references: list, y: str) -> list:
     handles = []
     for i, (label, rows) in enumerate(references):
-        if rows.empty:
-            continue
-        got = summarise(rows, [], y).iloc[0]
-        if got["n"] > 1:
-            low, high = got["mean"] - got["sd"], got["mean"] + got["sd"]
-            ax.axhspan(low, high, color=style.PALE, alpha=0.55, lw=0, zorder=0.8)
-        look = {"color": style.GREY, "lw": 1.1, "ls": DASHES[i % len(DASHES)], "zorder": 1.6}
-        handles.append(ax.axhline(got["mean"], label=label, gid="reference", **look))
+        if len(rows):
+            got = summarise(rows, [], y).fillna(0).iloc[0]
+            ax.axhspan(got["mean"] - got["sd"], got["mean"] + got["sd"], color=style.PALE, alpha=0.55, lw=0, zorder=0.8)
+            look = {"color": style.GREY, "lw": 1.1, "ls": DASHES[i % len(DASHES)], "zorder": 1.6}
+            handles.append(ax.axhline(got["mean"], label=label, gid="reference", **look))
     return handles
 
 
-def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: float) -> list:
-    """Draw what the paper reports for the arm of these rows, hollow."""
+def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: pd.Series) -> list:
+    """Draw what the paper reports for each arm of these rows, hollow; ``at`` says where along x."""
     handles = []
-    for entry in reported(rows, spec) if len(rows) else ():
-        if entry.get("mean") is None:
-            continue
-        look = {"color": style.GREY, "mfc": "white", "mew": 0.9, "ms": 4.5, "marker": "D", "ls": "none"}
-        look |= {"gid": "reported", "label": "reported in the paper", "zorder": 3.5, "clip_on": False}
-        handles += ax.plot(at, entry["mean"], **look)
-        if entry.get("sd"):
-            ax.errorbar(at, entry["mean"], entry["sd"], fmt="none", ecolor=style.GREY, lw=0.8, capsize=2, zorder=2)
+    look = {"fmt": "D", "color": style.GREY, "mfc": "white", "mew": 0.9, "ms": 4.5, "elinewidth": 0.8, "capsize": 2}
+    for x, arm in rows.groupby(at):
+        for entry in reported(arm, spec):
+            if entry.get("mean") is not None:
+                mark = ax.errorbar(x, entry["mean"], entry.get("sd"), zorder=3.5, gid="reported", **look)[0]
+                mark.set(label="reported in the paper" + (", ± 1 standard deviation" if entry.get("sd") else ""))
+                handles.append(mark)
     return handles
 
 
@@ -232,7 +225,3 @@ def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
             raise ValueError(
                 f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"
             )
-
-
-def _dot(look: style.Look, label: str, ls: str = "none") -> Line2D:
-    return Line2D([], [], color=look.colour, marker=look.marker, ms=5.5, lw=1.5, ls=ls, label=label)

@@ -16,16 +16,18 @@ class FigureKind:
     arrange: str  # (frame, spec) -> (frame, spec), with what the kind fills in where the spec says nothing
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
     what: str  # what it shows, one line
+    marks: str  # what its points, lines, whiskers, bars or bands are, said at its foot; of {of}, "n = 5 seeds"
     columns: bool = False  # whether each hue takes a column of its own, so that several need the page's full width
 
 
 PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"
+COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over {of}"
+LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
+BARS = "bars: the standard deviation that each adds, of {of}"
 KINDS = (
-    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column for each method", columns=True),
-    FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number"),
-    FigureKind(
-        "seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what the coreset's and the training's seed add"
-    ),
-    FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals"),
+    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
+    FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number", LINES),
+    FigureKind("seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS),
+    FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals", LINES),
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

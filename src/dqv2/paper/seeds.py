@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from dqv2.paper import style
-from dqv2.paper.arms import NothingYet, Spec, match
-from dqv2.paper.stats import require_columns
+from dqv2.paper.arms import NothingYet, Spec
+from dqv2.paper.marks import dot
+from dqv2.paper.stats import decimals_of, require_columns
 
 PARTS = {"coreset": "draw of the coreset", "training": "training", "rest": "both together"}
 COLOURS = dict(zip(PARTS.values(), ("#0072B2", "#E69F00", "#9A9A9A"), strict=True))
@@ -54,6 +54,8 @@ def components(values: pd.DataFrame) -> Parts:
 
 def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
+    if frame.empty:
+        return frame, {"x": "label"} | spec
     y, panel = spec.get("y", "test_accuracy"), spec.get("panel")
     require_columns(frame, [y, "label", "seed", "selection_seed"])
     found = []
@@ -71,18 +73,19 @@ def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
             found.append(about)
     if not found:
         raise NothingYet
-    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by"}
-    return pd.DataFrame(found), more | {"ylabel": "Standard deviation (points)"} | spec | {"y": "sd"}
+    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by:"}
+    of = f"{frame['selection_seed'].nunique()} coresets × {frame['seed'].nunique()} trainings"
+    more |= {"ylabel": "Standard deviation (points)", "of": of}
+    return pd.DataFrame(found), more | spec | {"y": "sd"}
 
 
 def paint(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
     """A bar for each part of each method, with its value above."""
-    handles, step = [], 0.8 / len(hues)
-    for j, part in enumerate(hues):
-        rows = [frame[match(frame, {spec["x"]: x, spec["hue"]: part})] for x in xs]
-        heights = [float(found["sd"].iloc[0]) if len(found) else np.nan for found in rows]
-        at = np.arange(len(xs)) + (j - (len(hues) - 1) / 2) * step
-        bars = ax.bar(at, heights, step * 0.9, color=COLOURS[part], gid="part", zorder=2)
-        ax.bar_label(bars, fmt="%.1f", fontsize=style.SMALL, padding=2)
-        handles.append(Line2D([], [], color=COLOURS[part], marker="s", ms=5.5, ls="none", label=part))
-    return handles
+    import seaborn as sns
+
+    axes = {"x": spec["x"], "y": spec["y"], "order": xs, "hue": spec["hue"], "hue_order": hues, "palette": COLOURS}
+    sns.barplot(frame, errorbar=None, saturation=1, gap=0.1, legend=False, zorder=2, gid="part", ax=ax, **axes)
+    for bars in ax.containers:
+        values = [f"{sd:.{spec.get('decimals', decimals_of(sd))}f}" for sd in bars.datavalues]
+        ax.bar_label(bars, values, fontsize=style.SMALL, padding=2)
+    return [dot(style.Look(COLOURS[part], "s"), part) for part in hues]

@@ -39,6 +39,26 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
     return out.reset_index() if by else out.reset_index(drop=True)
 
 
+def plus_minus(mean: float, sd: float, decimals: int | None = None) -> str:
+    """Mean ± sd as printed, nothing where the mean is missing; unless told, with `decimals_of` the sd."""
+    places = decimals_of(sd) if decimals is None else decimals
+    return "" if np.isnan(mean) else f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
+
+
+def decimals_of(sd: float) -> int:
+    """One decimal where seeds spread by a point (a unit of y) or more, which makes a second one noise; else two."""
+    return 1 if round(sd, 2) >= 1 else 2
+
+
+def span(counts: pd.Series) -> str:
+    """Whole numbers as printed: "5", or "3–5" where they differ."""
+    counts = counts.dropna().astype(int)
+    if counts.empty:
+        return ""
+    low, high = counts.min(), counts.max()
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuse a frame that lacks one of ``columns``, naming what it has."""
     missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]

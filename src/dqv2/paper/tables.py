@@ -11,7 +11,16 @@ import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.stats import binomial_error, predicted, require_columns, require_one_row_per_seed, summarise
+from dqv2.paper.stats import (
+    binomial_error,
+    decimals_of,
+    plus_minus,
+    predicted,
+    require_columns,
+    require_one_row_per_seed,
+    span,
+    summarise,
+)
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
@@ -102,17 +111,21 @@ def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
 
 
 def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
-    if spec["better"] is None:
-        return pd.Series(False, index=table.index)
-    means = table["mean"].round(spec.get("decimals", 2))  # what prints alike is equally good
-    columns = means.groupby(table[spec["column"]] if spec["column"] else np.zeros(len(means)))
-    best = means.eq(columns.transform("max" if spec["better"] == "higher" else "min"))
-    return best & (columns.transform("size") > 1)
+    """Whether a mean is its column's best, or prints like it at the coarser of the two cells' decimals."""
+    best = pd.Series(False, index=table.index)
+    places = table["sd"].map(lambda sd: spec.get("decimals", decimals_of(sd)))
+    for _, means in table["mean"].groupby(table[spec["column"]] if spec["column"] else np.zeros(len(table))):
+        if spec["better"] and len(means) > 1:
+            top = means.idxmax() if spec["better"] == "higher" else means.idxmin()
+            for cell, mean in means.items():
+                coarse = int(min(places[cell], places[top]))
+                best[cell] = round(mean, coarse) == round(means[top], coarse)
+    return best
 
 
 def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]], list[str] | None, int]:
     """The printed table: head, rows, a last row of coreset sizes, the number of the paper's columns."""
-    row, column, places = spec["row"], spec["column"], spec.get("decimals", 2)
+    row, column = spec["row"], spec["column"]
     columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
     head += [printed(v, spec, column) if column else spec["y"] for v in columns]
@@ -124,42 +137,28 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     head += [BESIDE.get(name, name) for name in beside]
     head += [printed(v, spec, column) if column else "mean" for v in paper] + ["n"]
 
-    def cells(rows: pd.DataFrame, mean: str, sd: str, columns: list) -> list[Cell]:
+    def cells(rows: pd.DataFrame, mean: str, sd: str, columns: list, decimals: int | None) -> list[Cell]:
         found = [rows[_is(rows, column, v)] for v in columns]
         bold = mean == "mean"
-        texts = [_pm(one[mean].iloc[0], one[sd].iloc[0], places) if len(one) else "" for one in found]
+        texts = [plus_minus(one[mean].iloc[0], one[sd].iloc[0], decimals) if len(one) else "" for one in found]
         return [(text, bold and bool(one["best"].any())) for text, one in zip(texts, found, strict=True)]
 
     body = []
     for value in table[row].unique():
         mine = table[table[row] == value]
-        line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns)]
+        line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns, spec.get("decimals"))]
         line += [(f"{mine[name].mean():.1f}", False) for name in beside]
-        line += cells(mine, "reported", "reported_spread", paper)
-        body.append([*line, (_range(mine["n"]), False)])
+        line += cells(mine, "reported", "reported_spread", paper, spec.get("decimals", 2))
+        body.append([*line, (span(mine["n"]), False)])
     foot = None
     if "coreset_size" in table and table["coreset_size"].notna().any():
-        sizes = [_range(table.loc[_is(table, column, v), "coreset_size"]) for v in columns]
+        sizes = [span(table.loc[_is(table, column, v), "coreset_size"]) for v in columns]
         foot = ["Coreset size", *sizes, *[""] * (len(paper) + 1 + len(beside))]
     return head, body, foot, len(paper)
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:
     return table[column] == value if column else pd.Series(True, index=table.index)
-
-
-def _pm(mean: float, sd: float, places: int) -> str:
-    if np.isnan(mean):
-        return ""
-    return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
-
-
-def _range(values: pd.Series) -> str:
-    values = values.dropna().astype(int)
-    if values.empty:
-        return ""
-    low, high = values.min(), values.max()
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def _markdown(head: list[str], body: list, foot: list[str] | None, paper: int, caption: str) -> str:

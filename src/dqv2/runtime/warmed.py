@@ -3,6 +3,7 @@
 import matplotlib.figure  # noqa: F401
 import pandas  # noqa: F401
 import scipy.stats  # noqa: F401
+import seaborn  # noqa: F401
 import timm  # noqa: F401
 import torchvision  # noqa: F401
 
