@@ -9,11 +9,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Scale uint8[N, 3, H, W] to 0..1, then centre and scale by ImageNet's channel statistics: float32."""
+def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Scale uint8[N, 3, H, W] to 0..1, then centre and scale by the channels' statistics: float32.
+
+    statistics: mean and spread, float[1, 3, 1, 1] on the images' device; None: ImageNet's.
+    """
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
-    mean, std = _statistics(images.device)
+    mean, std = statistics or _statistics(images.device)
     return images.div(255).sub_(mean).div_(std)
 
 

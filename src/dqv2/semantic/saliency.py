@@ -160,7 +160,9 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
             if cuda and start + batch_size < len(images):
                 coming = reader.submit(read, start + batch_size)
             batch = batch.to(weight.device, non_blocking=True)
-            yield start, (batch if batch.is_floating_point() else normalise(batch)).to(weight.dtype)
+            if batch.is_floating_point() or not getattr(model, "reads_pixels", False):
+                batch = (batch if batch.is_floating_point() else normalise(batch)).to(weight.dtype)
+            yield start, batch
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD
+from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
 from dqv2.semantic.saliency import as_map, require_places
@@ -95,9 +95,10 @@ class Adapted(nn.Module):
     ):
         super().__init__()
         self.model, self.size, self.interpolation = model, size, interpolation
+        self.reads_pixels = mean is not None  # what has a normalisation of its own takes images as they are stored
         own = torch.tensor([mean or IMAGENET_MEAN, std or IMAGENET_STD]).view(2, 1, 3, 1, 1)
         given = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
-        self.renormalised = mean is not None
+        self.register_buffer("statistics", own, persistent=False)
         self.register_buffer("scale", given[1] / own[1], persistent=False)
         self.register_buffer("shift", (given[0] - own[0]) / own[1], persistent=False)
         for name in ("patch_embed", "num_prefix_tokens", "num_features"):  # what tells a network's features apart
@@ -105,11 +106,17 @@ class Adapted(nn.Module):
                 object.__setattr__(self, name, getattr(model, name))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """float[N, 3, H, W], normalised by `dqv2.inputs.normalise` -> the network's features of its own input."""
+        """Images -> the network's features of its own input.
+
+        x: float[N, 3, H, W], normalised by `dqv2.inputs.normalise`; or, where the network has a normalisation of its
+        own, uint8[N, 3, H, W], which spares the rounding of two normalisations.
+        """
+        if stored := x.dtype == torch.uint8:
+            x = normalise(x, (self.statistics[0], self.statistics[1])).to(self.statistics.dtype)
         if self.size:
             how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
             x = F.interpolate(x, (self.size, self.size), **how) if x.shape[2:] != (self.size, self.size) else x
-        if self.renormalised:
+        if self.reads_pixels and not stored:
             x = x * self.scale + self.shift
         return self.model.forward_features(x)
 
