@@ -65,6 +65,8 @@ def recorded(results: Path, since: datetime) -> tuple[Counter[str], Counter[str]
     own: Counter[str] = Counter()
     cpu: Counter[str] = Counter()
     for file in results.glob("**/record.json"):
+        if file.relative_to(results).parts[0] == "resume":  # the copy that a training's resume state keeps
+            continue
         if file.stat().st_mtime >= since.timestamp():
             record = json.loads(file.read_text(encoding="utf-8"))
             own[record["stage"]] += record["seconds"]
