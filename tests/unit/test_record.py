@@ -180,7 +180,7 @@ def test_a_job_that_is_stopped_ends_with_the_signal(here, small, capfd, monkeypa
 @pytest.fixture
 def training(here, small, monkeypatch):
     """A training that only counts: its request, and how often it ran."""
-    axes = AXES | {"step": "", "trainer": "resnet8"}
+    axes = AXES | {"step": "", "draw": "", "trainer": "resnet8"}
     request = request_of(small, small.job_making(small.file("train", "model", axes)))
     ran = []
 
