@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dqv2.inputs import normalise
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.models import Network, build_model, check_networks, load_model, save_model
@@ -62,6 +63,8 @@ def test_a_network_with_a_normalisation_of_its_own_sees_what_it_says():
     mean, std = (torch.tensor(own[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     wanted = forward_pass(plain, (pixels / 255 - mean) / std).logits
     assert torch.allclose(forward_pass(renormalised, pixels).logits, wanted, atol=1e-5)
+    trained = renormalised.to(memory_format=torch.channels_last).train()
+    assert trained(normalise(pixels)).shape == (4, 3), "it can be trained as any network"
 
 
 def test_a_saved_model_is_the_same(tmp_path):

@@ -44,7 +44,9 @@ def test_the_page_needs_one_finished_run_alone(begun):
     with (begun.folder / "results/smoke/claims.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["verdict"] for row in rows if row["experiment"] == "tableC"} == {"not tested"}
-    assert any(row["verdict"] != "not tested" for row in rows if row["experiment"] == "fig2")
+    assert any(row["n"] == "2" for row in rows if row["experiment"] == "fig2"), (
+        "of both seeds, and maybe too few for a verdict"
+    )
     assert not list(begun.folder.glob("results/smoke/digits/**/coreset*")), "nothing was selected"
 
 

@@ -75,9 +75,10 @@ def test_the_costs_are_those_of_the_stages(smoke):
     runs = rows_of(smoke.folder / "results/smoke/experiments/cost.csv")
     for method in ("dq", "dq_v2"):
         for run in (run for run in runs if run["method"] == method):
-            mine = {row["stage"]: row for row in rows if (row["method"], row["seed"]) == (method, run["seed"])}
+            jobs = [row for row in rows if (row["method"], row["seed"]) == (method, run["seed"])]
+            mine = {row["stage"]: row for row in jobs}
             whole = float(mine["whole selection"]["seconds"])
-            selects = [float(row["seconds"]) for row in mine.values() if row["selects"] == "True"]
+            selects = [float(row["seconds"]) for row in jobs if row["selects"] == "True"]
             assert whole == pytest.approx(sum(selects))
             assert whole == pytest.approx(float(run["selection_seconds"]), abs=1e-2)
             assert float(mine["train"]["seconds"]) > 0

@@ -96,11 +96,11 @@ class Adapted(nn.Module):
         super().__init__()
         self.model, self.size, self.interpolation = model, size, interpolation
         self.reads_pixels = mean is not None  # what has a normalisation of its own takes images as they are stored
-        own = torch.tensor([mean or IMAGENET_MEAN, std or IMAGENET_STD]).view(2, 1, 3, 1, 1)
-        given = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
-        self.register_buffer("statistics", own, persistent=False)
-        self.register_buffer("scale", given[1] / own[1], persistent=False)
-        self.register_buffer("shift", (given[0] - own[0]) / own[1], persistent=False)
+        values = (mean or IMAGENET_MEAN, std or IMAGENET_STD, IMAGENET_MEAN, IMAGENET_STD)
+        own, spread, given, given_spread = (torch.tensor(each).view(1, 3, 1, 1) for each in values)
+        buffers = {"mean": own, "std": spread, "scale": given_spread / spread, "shift": (given - own) / spread}
+        for name, values in buffers.items():
+            self.register_buffer(name, values, persistent=False)
         for name in ("patch_embed", "num_prefix_tokens", "num_features"):  # what tells a network's features apart
             if hasattr(model, name):
                 object.__setattr__(self, name, getattr(model, name))
@@ -112,7 +112,7 @@ class Adapted(nn.Module):
         own, uint8[N, 3, H, W], which spares the rounding of two normalisations.
         """
         if stored := x.dtype == torch.uint8:
-            x = normalise(x, (self.statistics[0], self.statistics[1])).to(self.statistics.dtype)
+            x = normalise(x, (self.mean, self.std)).to(self.mean.dtype)
         if self.size:
             how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
             x = F.interpolate(x, (self.size, self.size), **how) if x.shape[2:] != (self.size, self.size) else x
