@@ -196,7 +196,7 @@ def test_one_more_seed_adds_only_its_jobs(smoke):
     assert {seed for _, seed in new} == {None, "2"}
     own = {"early_train", "saliency", "augment", "features", "bin", "sample", "train", "evaluate"}
     assert own <= {rule for rule, seed in new if seed}
-    # Of seed 1: seed 0 stands for all seeds of a pre-trained network too. Two arms train with it on another seed's coreset
+    # As of seed 1: seed 0 also stands for all seeds of a pre-trained network. Two arms train on another seed's coreset
     crossed = {"train": 2, "evaluate": 2}
     assert all(count == there[rule, "1"] - crossed.get(rule, 0) for (rule, seed), count in new.items() if seed)
     gather = {rule for rule, seed in new if not seed}
