@@ -1,4 +1,5 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
+import inspect
 import os
 
 from snakemake.exceptions import WorkflowError
@@ -64,6 +65,13 @@ def planned(job):
     return PlannedJob(stage(job.rule.name), tuple(sorted(job.wildcards.items())))
 
 
+def signed(function):
+    """The function with its signature at hand: Snakemake asks for it at every job, and working it out takes a tenth of a
+    dry run."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def reads(name, file):
     """What a stage reads under this name: a function of a job's wildcards.
 
@@ -74,7 +82,7 @@ def reads(name, file):
         job = PlannedJob(stage(name), tuple(sorted(wildcards.items())))
         return PLAN.unknown(job) or PLAN.reads(job)[file]
 
-    return found
+    return signed(found)
 
 
 def writes(name, file):
@@ -84,7 +92,7 @@ def writes(name, file):
 
 def options(name):
     """What a stage's results depend on: a function of a job's wildcards."""
-    return lambda wildcards: PLAN.options(PlannedJob(stage(name), tuple(sorted(wildcards.items()))))
+    return signed(lambda wildcards: PLAN.options(PlannedJob(stage(name), tuple(sorted(wildcards.items())))))
 
 
 def log_of(name):
@@ -99,7 +107,7 @@ def cores(name):
 
 def grows(amount):
     """As much again at each attempt: a job that ended for want of memory or time is tried with more."""
-    return lambda wildcards, attempt: amount * attempt
+    return signed(lambda wildcards, attempt: amount * attempt)
 
 
 def experiments_of(name):
