@@ -32,7 +32,9 @@ class EarlyTrain(Stage):
 
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
-        begins = f"pre-trained elsewhere ({block.weights.rpartition('/')[2]})" if block.weights else "random weights"
+        begins = "random weights"
+        if block.weights:
+            begins = "pre-trained elsewhere" + (f" ({block.place.hub})" if block.place.hub else "")
         trained = f"{plan.epochs_text(block.epochs)} on the full set"
         both = f"{begins}, then {trained}" if block.weights else trained
         return f"{block.model}, {both if block.epochs else begins}"
