@@ -233,7 +233,7 @@ def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs
         plan = run.shell(docs.command(command), "-n")
         assert plan.returncode == 0, plan.stderr
         trainings = re.findall(r"^ *rule train:(?:\n.+)*?\n *resources: (.*)", plan.stdout + plan.stderr, re.M)
-        assert len(trainings) == 510
+        assert len(trainings) == 740
         assert all(("jobs_per_gpu=2" in asked) == (command == shared) for asked in trainings)
         if "slurm" in command:
             paper = plan.stdout + plan.stderr
