@@ -238,10 +238,11 @@ def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs
         if "slurm" in command:
             paper = plan.stdout + plan.stderr
 
-    jobs, submissions = re.search(r"The paper's ([\d,]+) jobs are (\d+) submissions", docs.text).groups()
+    found = re.search(r"The paper's ([\d,]+) jobs are ([\d,]+) submissions", docs.text)
+    jobs, submissions = (int(number.replace(",", "")) for number in found.groups())
     alone, grouped = (len(re.findall(p, paper, re.M)) for p in (r"^rule (?:pack|score|pixels):", r"Group job "))
-    assert int(submissions) == alone + grouped
-    assert int(jobs.replace(",", "")) == alone + len(re.findall(r"^    rule ", paper, re.M))
+    assert submissions == alone + grouped
+    assert jobs == alone + len(re.findall(r"^    rule ", paper, re.M))
 
 
 def test_each_command_of_the_page_was_run(run, docs):
