@@ -41,23 +41,22 @@ class Weights(Stage):
         from dqv2.config import load_config
         from dqv2.runtime.files import write_json
         from dqv2.runtime.logging import say
-        from dqv2.weights import checksum_of, fetch_weights
+        from dqv2.weights import fetch_weights
 
         # From the configuration, not from the options: where a file lies or comes from is no reason to run again
         block = self._block(load_config(job.config), job.wildcards)
         path = fetch_weights(block.place, url=block.url, sha256=block.sha256)
         facts = self.look(block, job.wildcards.block, path)
-        found = checksum_of(path)
-        write_json(job.output.json, {"path": str(path), "sha256": found} | facts)
+        write_json(job.output.json, {"path": str(path)} | facts)
         known = "as configured" if block.sha256 else "none is configured to compare it with"
-        say(f"{path}: a network of {facts['parameters'] / 1e6:.1f} million weights, sha256 {found} ({known})")
+        say(f"{path}: a network of {facts['parameters'] / 1e6:.1f} million weights, sha256 {facts['sha256']} ({known})")
 
     @staticmethod
     def look(block, kind, path):
         """Load the weights of a block of the configuration; what is known of them. Raises WeightsError."""
         from dqv2.weights import require_checksum
 
-        require_checksum(path, block.sha256)
+        found = require_checksum(path, block.sha256)
         if kind == "autoencoders":
             from dqv2.pixel.autoencoder import load_autoencoder
 
@@ -72,4 +71,4 @@ class Weights(Stage):
             how = {"hub": block.place.hub, "layers": block.layers, "mean": block.mean, "std": block.std}
             model, network = load_pretrained(path, network, **how)
             facts = {"classes": network.n_classes, "mean": network.mean, "std": network.std}
-        return facts | {"parameters": sum(weight.numel() for weight in model.parameters())}
+        return facts | {"sha256": found, "parameters": sum(weight.numel() for weight in model.parameters())}
