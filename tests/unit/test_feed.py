@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dqv2.data import Pack, write_pack
+from dqv2.data.packed import PackedImages
 from dqv2.select import coreset as coreset_module
 from dqv2.select.coreset import coreset_images, mix
 from dqv2.semantic.overlap import iou_of_images, mean_overlap
@@ -34,7 +35,7 @@ def no_room(monkeypatch):
 def test_batches_are_the_same_wherever_the_images_lie(pack, no_room):
     rows = torch.randperm(30, generator=torch.Generator().manual_seed(0)).split(7)
     lazy, whole = Feed(pack.images, CPU), Feed(torch.from_numpy(np.array(pack.images)), CPU)
-    assert isinstance(lazy.images, np.memmap)
+    assert isinstance(lazy.images, PackedImages)
     for a, b in zip(lazy.batches(rows), whole.batches(rows), strict=True):
         assert torch.equal(a, b)
     assert list(lazy.batches([])) == []

@@ -132,3 +132,16 @@ def test_what_killed_processes_left_is_cleared_when_old(tmp_path):
     assert clear_temporaries(tmp_path, older_than=-1) == 3
     assert (tmp_path / "kept.csv").exists()
     assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_what_a_process_of_this_machine_left_is_cleared_as_soon_as_it_is_gone(tmp_path):
+    write = "import os, sys; from dqv2.runtime.files import atomic_path\nwith atomic_path(sys.argv[1]) as t:\n"
+    write += "    t.write_text('half'); print('ready', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", write, str(tmp_path / "checkpoint.pt")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert clear_temporaries(tmp_path, older_than=-1) == 0, "it is still at work"
+        process.kill()
+    assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
+    assert clear_temporaries(tmp_path / "none", tmp_path, older_than=3600) == 1
+    assert list(tmp_path.iterdir()) == []

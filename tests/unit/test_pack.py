@@ -28,9 +28,9 @@ def test_round_trip(tmp_path):
     objects = images(6)[:, 0] > 99
     folder = pack(tmp_path / "results" / "train", objects=objects)
     p = Pack.open(folder)
-    assert isinstance(p.images, np.memmap)
-    assert p.images.flags.c_contiguous
-    assert not p.images.flags.writeable
+    assert isinstance(p.images.stored, np.memmap)
+    assert p.images.stored.flags.c_contiguous
+    assert not p.images.stored.flags.writeable
     assert p.images.dtype == np.uint8
     np.testing.assert_array_equal(p.images, images(6))
     np.testing.assert_array_equal(p.objects, objects)
@@ -179,6 +179,20 @@ def test_verify_names_the_images_that_changed(tmp_path):
     pixels.flush()
     with pytest.raises(DataError, match=r"1 of 6 images differ \(id3\)"):
         Pack.open(folder).verify()
+
+
+@pytest.mark.parametrize("index", [3, slice(2, 5), np.array([5, 3]), np.arange(6) == 3])
+def test_an_image_that_changed_is_named_when_it_is_read_and_no_other_is(tmp_path, index):
+    folder = pack(tmp_path / "p", items=[(f"id{i}", 0, None, x) for i, x in enumerate(images(6))])
+    pixels = np.load(folder / "images.npy", mmap_mode="r+")
+    pixels[3, 0, 0, 0] ^= 1
+    pixels.flush()
+    p = Pack.open(folder)
+    np.testing.assert_array_equal(p.images[[0, 1, 2, 4, 5]], images(6)[[0, 1, 2, 4, 5]])
+    with pytest.raises(DataError, match=r"in images\.npy the pixels of id3 have changed"):
+        p.images[index]
+    with pytest.raises(DataError, match="id3"):
+        np.array(p.images)
 
 
 def test_pickles_without_its_pixels(tmp_path):

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dqv2.runtime import record
-from dqv2.runtime.files import write_json
 from dqv2.runtime.job import run_job
 from dqv2.runtime.logging import logger
 from dqv2.stages import stage
 from tests.conftest import make, merged
+from tests.damage import DAMAGE
 
 AXES = {"dataset": "digits", "selection": "o100/random", "keep": "0.1", "seed": "0"}
 
@@ -117,17 +117,63 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
     assert "commit" in kept
 
 
-def test_checksums_come_from_records_and_are_computed_where_there_is_none(here):
+def by_hand(file, text):
+    """Another content, and a record that says so."""
+    Path(file).write_text(text)
+    beside = Path(file).with_name("record.json")
+    kept = record.read(beside)
+    kept["outputs"][file] = record.checksum(file)
+    record.write(beside, kept)
+
+
+def test_inputs_are_compared_with_the_records_of_their_jobs(here):
     Path("mine.txt").write_text("mine")
     was = record.checksum(BINS)
-    Path(BINS).write_text("damaged")
-    os.utime(BINS, (0, 0))  # a newer one is not taken for what its record says
+    os.utime(BINS)  # to touch it changes nothing
     found = record.checksums_of({"bins": BINS, "others": ["mine.txt"], "none": []})
-    assert found["bins"][0]["checksum"] == was, "nobody reads a large file again to know it"
+    assert found["bins"][0]["checksum"] == was
     assert found["others"] == [{"file": "mine.txt", "checksum": record.checksum("mine.txt")}]
     assert found["none"] == []
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_input_is_named_and_never_used(here, small, capfd, how):
+    times = Path(BINS).stat()
+    DAMAGE[how](Path(BINS))
+    os.utime(BINS, ns=(times.st_atime_ns, times.st_mtime_ns))
+    Path(CORESET).unlink()
+    assert run_job(request_of(small, small.job_making(CORESET))) == 1
+    error = capfd.readouterr().err
+    assert f"{BINS} is damaged: its checksum was " in error
+    assert f"Remove it (rm -r {BINS}) and run again: its job makes it anew." in error
+    assert not Path(CORESET).exists()
+
+
+@pytest.mark.parametrize("name", ["meta.json", "manifest.csv"])
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_pack_is_named_and_never_used(here, small, capfd, name, how):
+    pack = "results/demo/digits/data/train"
+    DAMAGE[how](Path(pack, name))
+    assert run_job(request_of(small, small.job_making(CORESET))) == 1
+    assert f"{pack}/{name} is damaged: its checksum was " in capfd.readouterr().err
+
+
+def test_what_lies_in_anothers_place_is_named(here, small):
+    other = CORESET.replace("seed-0", "seed-1")
+    for job in small.jobs([other]):
+        assert run_job(request_of(small, job)) == 0
+    shutil.copy(other, CORESET)
+    with pytest.raises(ValueError, match=r"seed-0/coreset\.csv is damaged"):
+        record.checksums_of({"coreset": CORESET})
+    shutil.copy(Path(other).with_name("record.json"), Path(CORESET).parent)
+    with pytest.raises(ValueError, match=r"coreset\.csv is not what the record beside it is of \(sample digits 0\.1 1"):
+        record.checksums_of({"coreset": CORESET})
+
+
+def test_what_has_no_record_is_not_used(here):
     Path(BINS).with_name("record.json").unlink()
-    assert record.checksums_of({"bins": BINS})["bins"] == [{"file": BINS, "checksum": record.checksum(BINS)}]
+    with pytest.raises(ValueError, match=r"bins\.csv has no record \(.*record\.json\).*Remove it \(rm -r "):
+        record.checksums_of({"bins": BINS})
 
 
 def test_behind_a_file_are_the_jobs_of_its_chain_in_their_order(here):
@@ -138,15 +184,23 @@ def test_behind_a_file_are_the_jobs_of_its_chain_in_their_order(here):
     assert record.behind({"other": "mine.txt"}) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"seconds": 1}'])
-def test_a_damaged_record_is_named_with_what_to_do(here, text):
+def a_digit_changed(text):
+    return text.replace('"seconds": 0', '"seconds": 9')
+
+
+@pytest.mark.parametrize(
+    "change", [*(lambda _, new=new: new for new in ("", "{", "[]", '{"seconds": 1}')), a_digit_changed]
+)
+def test_a_damaged_record_is_named_with_what_to_do(here, change):
     beside = Path(BINS).with_name("record.json")
-    beside.write_text(text)
-    for use in (record.read, lambda _: record.checksums_of({"bins": BINS}), lambda _: record.behind({"c": CORESET})):
+    beside.write_text(change(beside.read_text()))
+    for use in (record.read, lambda _: record.behind({"c": CORESET})):
         with pytest.raises(
             ValueError, match=r"bins/.*/record\.json cannot be read .*remove it, and its stage runs again"
         ):
             use(beside)
+    with pytest.raises(ValueError, match=rf"record\.json cannot be read.*Remove it \(rm -r {BINS}\) and run again"):
+        record.checksums_of({"bins": BINS})
 
 
 def test_a_job_ends_with_0_and_a_log_and_the_same_bytes_again(here, small, capfd):
@@ -215,10 +269,7 @@ def test_another_input_option_or_seed_is_trained_anew(training):
     assert len(ran) == 1, "what a job asks of the machine changes nothing"
     assert run_job(request | {"options": request["options"] | {"batch_size": 3}}) == 0
     assert len(ran) == 2
-    beside = Path(CORESET).with_name("record.json")
-    kept = json.loads(beside.read_text())
-    kept["outputs"][CORESET] = "0" * 32
-    beside.write_text(json.dumps(kept))
+    by_hand(CORESET, Path(CORESET).read_text() + "\n")
     assert run_job(request) == 0
     assert len(ran) == 3
     assert run_job(request | {"wildcards": request["wildcards"] | {"seed": "1"}}) == 0
@@ -230,23 +281,6 @@ def test_a_record_that_changed_without_its_results_trains_nothing_anew(training)
     request, ran = training
     assert run_job(request) == 0
     beside = Path(CORESET).with_name("record.json")
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"seconds": 99}))
+    record.write(beside, record.read(beside) | {"seconds": 99})
     assert run_job(request) == 0
     assert len(ran) == 1
-
-
-def test_an_input_that_was_changed_by_hand_is_not_taken_for_what_its_record_says(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "results/try/digits/bins/o100/random/seed-0"
-    folder.mkdir(parents=True)
-    file = "results/try/digits/bins/o100/random/seed-0/bins.csv"
-    (tmp_path / file).write_text("as it was made\n")
-    made = record.checksum(file)
-    write_json(folder / "record.json", {"stage": "bin", "outputs": {file: made}})
-    os.utime(file, (0, 0))
-    (found,) = record.checksums_of({"bins": file})["bins"]
-    assert (found["checksum"], found["record"]) == (made, record.checksum(folder / "record.json"))
-    (tmp_path / file).write_text("changed since\n")
-    os.utime(folder / "record.json", (0, 0))
-    (found,) = record.checksums_of({"bins": file})["bins"]
-    assert found["checksum"] == record.checksum(file) != made

@@ -5,10 +5,12 @@ import signal
 import time
 
 import pytest
+import torch
 
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.stop import Stopped, stop_signals
+from tests.damage import BYTES
 
 
 def test_outside_a_training_a_signal_stops_at_once_and_leaves_nothing_half_written(tmp_path):
@@ -45,3 +47,35 @@ def test_a_finished_result_is_put_back_and_survives_deletion(tmp_path):
     assert not Resume(tmp_path / "resume", {"seed": 1}).restore(output)
     assert resume.restore(output)
     assert output.read_text() == "{}"
+
+
+@pytest.mark.parametrize("how", BYTES)
+def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, caplog, how):
+    resume = Resume(tmp_path, {"rate": 0.1})
+    resume.save({"weights": torch.arange(1000.0)})
+    BYTES[how](tmp_path / "checkpoint.pt")
+    assert resume.load() is None
+    assert f"{tmp_path}/checkpoint.pt is not as it was left: the training begins anew" in caplog.text
+    resume.save({"step": 4})
+    assert resume.load() == {"step": 4}
+
+
+@pytest.mark.parametrize("how", BYTES)
+@pytest.mark.parametrize("name", ["done.json", "model.pt"])
+def test_a_damaged_result_is_not_put_back_and_is_kept_anew(tmp_path, caplog, name, how):
+    output = tmp_path / "out/model.pt"
+    output.parent.mkdir()
+
+    def finish():
+        output.write_bytes(bytes(range(256)) * 9)
+        resume.finish(output)
+
+    resume = Resume(tmp_path / "resume", {"seed": 0})
+    finish()
+    BYTES[how](tmp_path / "resume" / name)
+    output.unlink()
+    assert not resume.restore(output)
+    assert f"resume/{name} is not as it was left" in caplog.text
+    assert not output.exists()
+    finish()
+    assert resume.restore(output)

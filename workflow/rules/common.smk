@@ -33,7 +33,7 @@ def before_the_first_job():
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     lift_the_limit_of_jobs_a_second()
-    clear_temporaries(PLAN.root, older_than=3600)
+    clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
     note_commit()
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:

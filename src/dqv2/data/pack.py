@@ -24,6 +24,7 @@ import numpy as np
 
 from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
+from dqv2.data.packed import PackedImages
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 
 FORMAT = 2
@@ -46,8 +47,8 @@ class Pack:
 
     Attributes:
         folder: where it lies.
-        images: uint8[N, 3, H, W] memory map, RGB, 0 to 255; read from disk as it is indexed. Of a streamed pack, a
-            `StreamedImages`, which decodes what is indexed.
+        images: stands for uint8[N, 3, H, W], RGB, 0 to 255. What is indexed is read from the disk and compared with its
+            checksum: `PackedImages`, or of a streamed pack `StreamedImages`.
         labels: int64[N], indices into `classes`.
         ids: N sample ids, unique; every other stage speaks of samples by these.
         classes: class names.
@@ -65,7 +66,7 @@ class Pack:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Pack":
-        """Open a pack and check what is cheap to check: all but the pixels' checksums (see `verify`).
+        """Open a pack and check all but its pixels, which are checked as they are read (or all at once: `verify`).
 
         Raises DataError where there is no pack, or its files disagree with each other.
         """
@@ -84,20 +85,22 @@ class Pack:
         if meta["format"] != FORMAT:
             raise ValueError(f"it has format {meta['format']}, this version of dqv2 reads format {FORMAT}")
         n, shape = meta["n"], (meta["n"], 3, meta["height"], meta["width"])
+        for name in ("manifest.csv", *sorted(meta["sha256"].keys() - {"images.npy", "manifest.csv"})):
+            if sha256(folder / name) != meta["sha256"][name]:
+                raise ValueError(f"{name} is not the file that was written with it (its sha256 differs)")
         objects = None
         if "objects.npy" in meta["sha256"]:
             objects = _map(folder / "objects.npy", (n, *shape[2:]), np.bool_)
         elif "boxes.npy" in meta["sha256"]:
             objects = BoxMasks(_map(folder / "boxes.npy", (n, 4), np.int16), meta["height"])
 
-        if sha256(folder / "manifest.csv") != meta["sha256"]["manifest.csv"]:
-            raise ValueError("manifest.csv is not the file that was written with it (its sha256 differs)")
-        ids, labels = [], np.full(n, -1, np.int64)
+        ids, labels, sums = [], np.full(n, -1, np.int64), []
         with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if len(ids) < n:
                     labels[len(ids)] = int(row["label"])
                 ids.append(row["id"])
+                sums.append(bytes.fromhex(row["sha256"]))
         if len(ids) != n:
             raise ValueError(f"manifest.csv lists {len(ids)} images, meta.json says {n}")
         if len(set(ids)) != n:
@@ -109,7 +112,7 @@ class Pack:
 
             images = StreamedImages(folder / "manifest.csv", shape, **meta["stream"])
         else:
-            images = _map(folder / "images.npy", shape, np.uint8)
+            images = PackedImages(_map(folder / "images.npy", shape, np.uint8), ids, sums, folder)
         return cls(folder, images, labels, ids, meta["classes"], objects, meta)
 
     def __len__(self) -> int:
@@ -157,7 +160,7 @@ class Pack:
             what = f"{name} has changed since it was written"
             if name == "images.npy":
                 sums = [row["sha256"] for row in self.rows_of_manifest()]
-                pairs = zip(self.ids, sums, self.images, strict=True)
+                pairs = zip(self.ids, sums, self.images.stored, strict=True)
                 changed = [name for name, known, image in pairs if sha256(image.tobytes()) != known]
                 what += f": {len(changed)} of {len(self)} images differ ({', '.join(changed[:5])})"
             raise DataError(f"The pack {self.folder} is damaged: {what}. {_REMEDY}")

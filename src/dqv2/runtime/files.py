@@ -5,15 +5,18 @@ import io
 import json
 import math
 import os
+import platform
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike
 
 
@@ -109,7 +112,7 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     made = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not the tempfile module: its files are private (0600), and outputs follow the user's umask.
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{target.name}")
+    temporary = target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
     try:
         yield target, temporary
         _fsync(target.parent)
@@ -157,9 +160,33 @@ def _written(path: Path) -> float:
     return max(times)
 
 
-def clear_temporaries(folder: str | os.PathLike[str], *, older_than: float) -> int:
-    """Remove what processes that were killed outright left below `folder`, older than so many seconds; how many."""
-    stale = [path for path in Path(folder).rglob(".tmp-*") if time.time() - _written(path) > older_than]
+@cache
+def _machine() -> str:
+    """Stands for this machine as it is running now: where a process's number means that process."""
+    known = [platform.node()]
+    with suppress(OSError):  # of Linux
+        known += [
+            Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"),
+            str(Path("/proc/self/ns/pid").readlink()),
+        ]
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+
+
+def _abandoned(path: Path, older_than: float) -> bool:
+    """Whether nobody writes to a temporary any more."""
+    machine, number = [*path.name.split("-"), "", ""][1:3]
+    if machine == _machine() and number.isdigit():
+        return not psutil.pid_exists(int(number))
+    return time.time() - _written(path) > older_than
+
+
+def clear_temporaries(*folders: str | os.PathLike[str], older_than: float) -> int:
+    """Remove what processes that were killed outright left below `folders`; how many.
+
+    Of another machine's processes nobody here knows whether they live: theirs are removed when nothing was written to
+    them for `older_than` seconds.
+    """
+    stale = [path for folder in folders for path in Path(folder).rglob(".tmp-*") if _abandoned(path, older_than)]
     for path in stale:
         _remove(path)
     return len(stale)

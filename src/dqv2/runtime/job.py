@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dqv2.runtime import lease, record
-from dqv2.runtime.files import write_json
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.stages import stage as stage_of
@@ -103,7 +102,7 @@ class Job:
 
     @cached_property
     def checksums(self) -> dict[str, list[dict[str, Any]]]:
-        """Name -> the checksum of each input."""
+        """Name -> the checksum of each input, once it was compared with the record of the job that made it."""
         return record.checksums_of(self.inputs)
 
     @cached_property
@@ -139,7 +138,7 @@ class Job:
             "options": self.options,
             "wildcards": vars(self.wildcards),
             "inputs": self.checksums,
-            "outputs": record.written(self.outputs),
+            **record.written(self.outputs),
             "seconds": round(own, 4),
             "wall_seconds": round(wall_seconds, 4),
             "device": "CPU",
@@ -184,12 +183,13 @@ def run_job(request: dict[str, Any]) -> int:
 def _work(job: Job, began: float) -> None:
     _limit_threads(job.threads)
     files = [Path(file) for file in job.outputs.values()]
+    job.checksums  # noqa: B018  (before anything is read: what is damaged is refused)
     if job.stage.resumes and job.resume.restore(*files):
         say(f"{job.name}: was finished before")
         return
     job.stage.run(job)
     if "record" in job.outputs:
-        write_json(job.output.record, job.facts(time.perf_counter() - began))
+        record.write(job.output.record, job.facts(time.perf_counter() - began))
     if job.stage.resumes:
         job.resume.finish(*files)
 

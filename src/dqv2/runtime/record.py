@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any
 import psutil
 import xxhash
 
+from dqv2.runtime.files import write_json
 from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
@@ -25,35 +27,66 @@ BLOCK = 2**22
 
 def checksum(path: str | Path) -> str:
     """XXH3 (128 bits) of a file, or of a folder's files and their names: against damage, not against forgery."""
-    path, digest = Path(path), xxhash.xxh3_128()
-    if path.is_dir():
-        for file in sorted(each for each in path.rglob("*") if each.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{checksum(file)}\n".encode())
-        return digest.hexdigest()
-    with path.open("rb") as file:
+    if Path(path).is_dir():
+        return _of_folder(checksums_in(path))
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
+def checksums_in(folder: str | Path) -> dict[str, str]:
+    """The checksum of each file of a folder, by its path in it."""
+    folder = Path(folder)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): checksum(file) for file in files}
+
+
+def _of_folder(files: dict[str, str]) -> str:
+    digest = xxhash.xxh3_128()
+    for name, found in files.items():
+        digest.update(f"{name}\0{found}\n".encode())
+    return digest.hexdigest()
+
+
+def _of_record(facts: dict[str, Any]) -> str:
+    """The checksum that a record carries: of all else in it."""
+    rest = {key: value for key, value in facts.items() if key != "checksum"}
+    return xxhash.xxh3_128(json.dumps(rest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write(path: str | Path, facts: dict[str, Any]) -> None:
+    """Write a record, with a checksum of its own."""
+    facts = json.loads(json.dumps(facts))  # as it will be read
+    write_json(path, facts | {"checksum": _of_record(facts)})
+
+
 def record_beside(path: str) -> Path | None:
-    """The record of the job that made a file below results/<run>/, where there is one."""
-    parts = Path(path).parts
-    below = record_of("/".join(parts[2:])) if parts[:1] == ("results",) else None
-    found = Path(*parts[:2], below) if below else None
-    return found if found and found.exists() else None
+    """Where the record is of the job that made a file of a run's; None for what no job makes."""
+    top, *parts = Path(path).parts or ("",)
+    if top == "paper_figures":
+        run, parts = ("paper", parts) if len(parts) == 1 else (parts[0], parts[1:])
+        below = record_of("/".join([top, *parts]))
+    elif top == "results" and len(parts) > 1:
+        run, below = parts[0], record_of("/".join(parts[1:]))
+    else:
+        return None
+    return Path("results", run, below) if below else None
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """A record.
 
     Raises:
-        ValueError: it cannot be read; the message names it.
+        ValueError: it cannot be read, or is not as it was written; the message names it.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or "stage" not in found:
+        if not isinstance(found, dict) or not {"stage", "outputs"} <= found.keys():
             raise ValueError("no record of a job's")
+        if "checksum" in found and found["checksum"] != _of_record(found):
+            raise ValueError("it has changed since it was written")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it, and its stage runs again") from None
     return found
@@ -62,8 +95,11 @@ def read(path: str | Path) -> dict[str, Any]:
 def checksums_of(files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Name -> for each file its path, its checksum, and the digest of the record of the job that made it.
 
-    The checksum is what the record says; of a file that no record knows, or that is newer than its record, it is
-    computed.
+    What a job made is compared with what its record says; of a pack the arrays are left out, which are compared image
+    by image as they are read. Only of files that no job makes is a checksum taken as it comes.
+
+    Raises:
+        ValueError: a file is not the one that its job wrote; the message says what to remove.
     """
     return {
         name: [_known(file) for file in ([found] if isinstance(found, str) else found)] for name, found in files.items()
@@ -74,10 +110,47 @@ def _known(file: str) -> dict[str, Any]:
     beside = record_beside(file)
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
-    kept = read(beside)["outputs"].get(file)
-    if Path(file).stat().st_mtime > beside.stat().st_mtime:  # somebody's hand was on it
-        kept = None
-    return {"file": file, "checksum": kept or checksum(file), "record": checksum(beside)}
+    if beside == Path(file):  # what it says of itself is all that is known of it
+        read(file)
+        return {"file": file, "checksum": checksum(file)}
+    if not beside.exists():
+        raise ValueError(f"{file} has no record ({beside}), so nobody knows what it is: {remedy(file)}")
+    try:
+        kept = read(beside)
+    except ValueError as error:
+        raise ValueError(f"{str(error).partition(': ')[0]}: without it nobody knows {file}. {remedy(file)}") from None
+    expected = compare(file, kept)
+    return {"file": file, "checksum": expected, "record": checksum(beside)}
+
+
+def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
+    """The checksum of a file by the record of its job, once the file was compared with it.
+
+    kept: the record. whole: compare the arrays of a folder too.
+
+    Raises:
+        ValueError: the record is of other files, or the file is not as it was written.
+    """
+    if file not in kept["outputs"]:
+        axes = " ".join(filter(None, kept.get("wildcards", {}).values()))
+        raise ValueError(f"{file} is not what the record beside it is of ({kept['stage']} {axes}): {remedy(file)}")
+    expected, parts = kept["outputs"][file], kept.get("files", {}).get(file)
+    if parts is None or whole:
+        found = checksum(file)
+        if found != expected:
+            raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {remedy(file)}")
+        return expected
+    if _of_folder(parts) != expected:
+        raise ValueError(f"the record of {file} contradicts itself: {remedy(file)}")
+    for name, known in parts.items():
+        if not name.endswith(".npy") and (found := checksum(Path(file, name))) != known:
+            raise ValueError(f"{file}/{name} is damaged: its checksum was {known} and is {found}. {remedy(file)}")
+    return expected
+
+
+def remedy(file: str) -> str:
+    """What to do with a file that is not what its job wrote."""
+    return f"Remove it (rm -r {shlex.quote(file)}) and run again: its job makes it anew."
 
 
 def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
@@ -86,7 +159,7 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
 
     def visit(file: str) -> None:
         beside = record_beside(file)
-        if beside is None or beside in found:
+        if beside is None or beside in found or not beside.exists():
             return
         kept = read(beside)
         for each in (each for inputs in kept["inputs"].values() for each in inputs):
@@ -99,9 +172,12 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def written(outputs: dict[str, Any]) -> dict[str, str]:
-    """The checksum of each output, by its path; but for the record's own."""
-    return {file: checksum(file) for name, file in outputs.items() if name != "record"}
+def written(outputs: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of its job's outputs but for itself: the checksum of each, and of each file of a folder."""
+    files = [file for name, file in outputs.items() if name != "record"]
+    folders = {file: checksums_in(file) for file in files if Path(file).is_dir()}
+    found = {file: _of_folder(folders[file]) if file in folders else checksum(file) for file in files}
+    return {"outputs": found} | ({"files": folders} if folders else {})
 
 
 def memory_now() -> float:

@@ -2,21 +2,26 @@
 
 A folder for each training: `checkpoint.pt` while it runs, then hard links to what it made and `done.json`. Both carry
 a fingerprint of everything that the training depends on; with another fingerprint they are worthless and are ignored.
+Both are compared with their checksums; what is damaged is left aside with a warning, and the training begins anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+import xxhash
 
 from dqv2.runtime.files import atomic_path, sha256, write_json
+from dqv2.runtime.logging import logger
+
+DIGEST = 16  # bytes of a checkpoint's checksum, which it begins with
 
 
 class Resume:
@@ -39,9 +44,17 @@ class Resume:
         """Put back a finished result; False where there is none with this fingerprint."""
         done = self.folder / "done.json"
         kept = [self.folder / output.name for output in outputs]
-        if not all(path.exists() for path in (done, *kept)):
+        if not done.exists():
             return False
-        if json.loads(done.read_text(encoding="utf-8")) != self._record(kept):
+        try:
+            known = json.loads(done.read_text(encoding="utf-8"))
+            if known["fingerprint"] != self.fingerprint:
+                return False
+            damaged = [path for path in kept if not path.exists() or sha256(path) != known["sha256"][path.name]]
+        except (ValueError, KeyError, TypeError):
+            damaged = [done]
+        if damaged:
+            logger.warning("%s is not as it was left: what was finished is trained again", damaged[0])
             return False
         for path, output in zip(kept, outputs, strict=True):
             _link(path, output)
@@ -53,23 +66,28 @@ class Resume:
         (self.folder / "done.json").unlink(missing_ok=True)
         for output in outputs:
             _link(output, self.folder / output.name)
-        write_json(self.folder / "done.json", self._record(outputs))
+        sums = {file.name: sha256(file) for file in outputs}
+        write_json(self.folder / "done.json", {"fingerprint": self.fingerprint, "sha256": sums})
         self._checkpoint.unlink(missing_ok=True)
-
-    def _record(self, files: Iterable[Path]) -> dict[str, Any]:
-        return {"fingerprint": self.fingerprint, "sha256": {file.name: sha256(file) for file in files}}
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep a checkpoint, in the place of the one before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self._checkpoint) as temporary:
-            torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
+        buffer = io.BytesIO()
+        torch.save({"fingerprint": self.fingerprint, "state": state}, buffer)
+        with atomic_path(self._checkpoint) as temporary, temporary.open("wb") as file:
+            file.write(xxhash.xxh3_128_digest(buffer.getbuffer()))
+            file.write(buffer.getbuffer())
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None where there is none with this fingerprint."""
+        """The last checkpoint, or None where there is none with this fingerprint, or only a damaged one."""
         if not self._checkpoint.exists():
             return None
-        kept = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        stored = memoryview(self._checkpoint.read_bytes())
+        if stored[:DIGEST] != xxhash.xxh3_128_digest(stored[DIGEST:]):
+            logger.warning("%s is not as it was left: the training begins anew", self._checkpoint)
+            return None
+        kept = torch.load(io.BytesIO(stored[DIGEST:]), map_location="cpu", weights_only=True)
         return kept["state"] if kept["fingerprint"] == self.fingerprint else None
 
 
