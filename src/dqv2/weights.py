@@ -190,10 +190,13 @@ def noted(note: str | Path) -> tuple[Path, str]:
     Raises:
         WeightsError: it is not what it was then.
     """
-    seen = json.loads(Path(note).read_text(encoding="utf-8"))
-    path = Path(seen["path"])
+    try:
+        seen = json.loads(Path(note).read_text(encoding="utf-8"))
+        path, known = Path(seen["path"]), seen["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(f"{note} is damaged: remove it to have the weights looked at anew.") from None
     if not path.exists():
         raise WeightsError(f"{path} is not there any more: remove {note} to have it looked for anew.")
-    if (found := checksum_of(path)) != seen["sha256"]:
+    if (found := checksum_of(path)) != known:
         raise WeightsError(f"{path} has changed since it was looked at: remove {note} to have it looked at anew.")
     return path, found

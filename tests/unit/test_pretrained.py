@@ -303,6 +303,10 @@ def test_a_file_that_changed_after_it_was_looked_at(tmp_path):
     (tmp_path / "w.pth").unlink()
     with pytest.raises(WeightsError, match="is not there any more"):
         noted(tmp_path / "note.json")
+    for text in ("", '{"pa', "[]", '{"path": "x"}'):
+        (tmp_path / "note.json").write_text(text)
+        with pytest.raises(WeightsError, match=r"note\.json is damaged: remove it"):
+            noted(tmp_path / "note.json")
 
 
 # -- the configuration ------------------------------------------------------------------------------------------------

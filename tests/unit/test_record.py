@@ -7,77 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
-from dqv2.runtime.logging import logger
 from dqv2.stages import stage
-from tests.conftest import make, merged
 from tests.damage import DAMAGE
-
-AXES = {"dataset": "digits", "selection": "o100/random", "keep": "0.1", "seed": "0"}
-
-
-def request_of(plan, job, **more):
-    """What a script hands over."""
-    return {
-        "stage": job.stage.name,
-        "input": plan.reads(job),
-        "output": {name: plan.file_of(job, name) for name in job.stage.writes},
-        "options": plan.options(job),
-        "wildcards": dict(job.wildcards),
-        "threads": 1,
-        "resources": {},
-        "log": f"logs/{job.stage.name}.log",
-        "config": {},
-    } | more
-
-
-@pytest.fixture(scope="module")
-def small():
-    """The demo on 140 digits."""
-    values = merged("demo.yaml")
-    values["datasets"]["digits"] |= {"train": 100, "validation": 20, "test": 20}
-    return make(values)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small):
-    """A folder in which a coreset and all behind it was made: pack, bin, sample."""
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch, _as_before():
-        patch.chdir(folder)
-        for job in small.jobs([small.file("sample", "coreset", AXES)]):
-            assert run_job(request_of(small, job)) == 0
-    return folder
-
-
-class _as_before:
-    """A job limits the threads of its process and takes its log: not those of the tests."""
-
-    def __enter__(self):
-        self.threads, self.env = torch.get_num_threads(), dict(os.environ)
-
-    def __exit__(self, *_):
-        torch.set_num_threads(self.threads)
-        os.environ.clear()
-        os.environ.update(self.env)
-        logger.handlers.clear()
-        logger.propagate = True
-
-
-@pytest.fixture
-def here(run, tmp_path, monkeypatch):
-    """A copy of that folder to break."""
-    shutil.copytree(run, tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
-    with _as_before():
-        yield Path()
-
-
-CORESET = "results/demo/digits/coreset/o100/random/keep-0.1/seed-0/coreset.csv"
-BINS = "results/demo/digits/bins/o100/random/seed-0/bins.csv"
+from tests.jobs import AXES, BINS, CORESET, request_of
 
 
 def test_a_checksum_is_of_the_bytes_and_of_a_folder_of_names_and_bytes(tmp_path):

@@ -9,6 +9,7 @@ from dqv2 import paths
 from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
+from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
 from dqv2.runtime.record import note_commit
@@ -52,6 +53,12 @@ def lift_the_limit_of_jobs_a_second():
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
     for sentence in changed_folders(PLAN):
         logger.warning(sentence)
+    if stale := unnoticed(PLAN):
+        logger.warning(
+            f"{len(stale)} results below {PLAN.root} are stale, and Snakemake takes them for good, as it has no notes of "
+            f"them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To see them all: dqv2 "
+            f"verify {PLAN.root}; to have them made anew: dqv2 verify {PLAN.root} --remove, and run again"
+        )
 else:  # a cluster's job may find the variables of the machine that sent it
     os.environ.pop("DQV2_WARM", None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from dqv2.config.data import Digits
 from dqv2.data.places import folder_of
 from dqv2.data.published import KNOWN_SETS
 from dqv2.plan import Plan
+from dqv2.runtime.files import read_json
 
 
 class Sizes(NamedTuple):
@@ -63,12 +63,12 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
 
 def _packed(plan: Plan, dataset: str) -> Sizes | None:
     """The sizes of a pack that is there."""
-    file = Path(plan.file("pack", "splits", dataset=dataset))
-    meta = Path(plan.file("pack", "train", dataset=dataset), "meta.json")
-    if not (file.exists() and meta.exists()):
+    sizes = read_json(plan.file("pack", "splits", dataset=dataset))
+    meta = read_json(Path(plan.file("pack", "train", dataset=dataset), "meta.json"))
+    try:
+        return Sizes(sizes["train"], sizes["validation"], sizes["test"], len(meta["classes"]), "its pack")
+    except (KeyError, TypeError):  # not packed yet, or damaged
         return None
-    sizes, classes = (json.loads(path.read_text(encoding="utf-8")) for path in (file, meta))
-    return Sizes(sizes["train"], sizes["validation"], sizes["test"], len(classes["classes"]), "its pack")
 
 
 def _counted(folder: str) -> tuple[int, dict[str, int]] | None:

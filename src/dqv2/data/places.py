@@ -1,6 +1,5 @@
 """Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from dqv2.config import Config
 from dqv2.config.data import Digits, Published
 from dqv2.data.layout import no_test, table_files
 from dqv2.data.published import ARCHIVES
+from dqv2.runtime.files import read_json
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
@@ -92,8 +92,8 @@ def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) 
     found = []
     for name in datasets:
         block = config.datasets[name]
-        if (pack := Path(packs[name]) if name in packs else None) and pack.exists():
-            has_some = bool(json.loads(pack.read_text(encoding="utf-8"))["test"])
+        if isinstance(sizes := read_json(packs.get(name, "")), dict):
+            has_some = bool(sizes.get("test", True))
         elif block.kind not in ("image_folder", "table") or block.test:
             continue
         elif block.kind == "table":
@@ -106,9 +106,8 @@ def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) 
 
 
 def packed_with(file: str) -> dict[str, Any] | None:
-    """The options that a pack was made with, from its `options.json`; None where there is none."""
-    path = Path(file)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """The options that a pack was made with, from its `options.json`; None where there is none that can be read."""
+    return read_json(file)
 
 
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:

@@ -82,6 +82,14 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds; None where it is gone or damaged: for those who can do without it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
     """Write arrays under their names as .npz, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:

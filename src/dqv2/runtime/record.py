@@ -135,17 +135,22 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
         axes = " ".join(filter(None, kept.get("wildcards", {}).values()))
         raise ValueError(f"{file} is not what the record beside it is of ({kept['stage']} {axes}): {remedy(file)}")
     expected, parts = kept["outputs"][file], kept.get("files", {}).get(file)
-    if parts is None or whole:
-        found = checksum(file)
-        if found != expected:
-            raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {remedy(file)}")
+    if parts is None:
+        _require(file, expected, remedy(file))
         return expected
     if _of_folder(parts) != expected:
         raise ValueError(f"the record of {file} contradicts itself: {remedy(file)}")
     for name, known in parts.items():
-        if not name.endswith(".npy") and (found := checksum(Path(file, name))) != known:
-            raise ValueError(f"{file}/{name} is damaged: its checksum was {known} and is {found}. {remedy(file)}")
+        if whole or not name.endswith(".npy"):
+            _require(f"{file}/{name}", known, remedy(file))
     return expected
+
+
+def _require(file: str, expected: str, what_to_do: str) -> None:
+    if not Path(file).exists():
+        raise ValueError(f"{file} is gone. {what_to_do}")
+    if (found := checksum(file)) != expected:
+        raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {what_to_do}")
 
 
 def remedy(file: str) -> str:

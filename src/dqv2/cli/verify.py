@@ -1,0 +1,86 @@
+"""Whether results are what their jobs wrote, and what the configuration asks for.
+
+dqv2 verify results/demo                         every checksum, and the options in config/demo.yaml
+dqv2 verify results/demo config/mine.yaml        beside another configuration, as for snakemake --configfile
+dqv2 verify results/demo --remove                and remove what is damaged or stale: the next run makes it anew
+
+damaged    not what its job wrote, or gone
+stale      made with other options or another version of its stage, or from something else than what is there now
+foreign    no job's
+orphaned   sound, of a job that the configuration does not have: an experiment that is no more
+
+Ends with 1 where anything is damaged, stale or foreign.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from dqv2.config import ConfigError, load_config, read_files
+from dqv2.plan import Plan
+
+ORDER = ("damaged", "stale", "foreign", "orphaned")
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    text = argparse.RawDescriptionHelpFormatter
+    about = "whether results are sound, and of this configuration"
+    parser = commands.add_parser("verify", help=about, description=__doc__, formatter_class=text)
+    parser.add_argument("results", metavar="RESULTS", help="results/<run>")
+    parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="overlays on config.yaml")
+    parser.add_argument("--remove", action="store_true", help="remove what is damaged or stale")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from dqv2.plan.verify import records_below, verify
+
+    root = Path(args.results).as_posix()
+    if not Path(root).is_dir() or Path(root).parent.as_posix() != "results":
+        raise ConfigError(f"{args.results} is no folder results/<run> of this folder ({Path.cwd()})")
+    plan = _plan(root, args.overlays)
+    found = sorted(verify(root, plan), key=lambda each: (ORDER.index(each.kind), each.file))
+    for kind in ORDER:
+        some = [each for each in found if each.kind == kind]
+        if some:
+            print(f"{kind} ({len(some)}):")
+        for each in some:
+            print(f"  {each.file}\n      {each.what}")
+    bad = [each for each in found if each.kind in ("damaged", "stale")]
+    count = sum(1 for _ in records_below(root))
+    if not found:
+        print(f"{root}: {count:,} records, all files as they were written" + (" and as configured" if plan else ""))
+    else:
+        numbers = ", ".join(f"{sum(each.kind == kind for each in found)} {kind}" for kind in ORDER)
+        print(f"{root}: {count:,} records; {numbers}")
+    if args.remove:
+        removed = sorted({file for each in bad for file in each.outputs if Path(file).exists()})
+        for file in removed:
+            shutil.rmtree(file) if Path(file).is_dir() else Path(file).unlink()
+        jobs = len({each.outputs for each in bad})
+        print(f"removed {len(removed)} files and folders of {jobs} job{'s' * (jobs != 1)}")
+        bad = []
+    elif bad:
+        print("remove what is damaged or stale with --remove, and run again: its jobs, and those after, are made anew")
+    return int(bool(bad) or any(each.kind == "foreign" for each in found))
+
+
+def _plan(root: str, overlays: list[str]) -> Plan | None:
+    """The plan of a run: of the configuration that is named, or of the one in config/ that is of this run."""
+    run = Path(root).name
+    if not overlays:
+        ways = [[], *([str(file)] for file in sorted(Path("config").glob("*.yaml")))]
+        fitting = [way for way in ways if read_files(way).get("run") == run]
+        if len(fitting) != 1:
+            many = "no configuration here is" if not fitting else "several configurations here are"
+            print(f"{many} of the run {run!r}: name one to see what is stale for its options, or orphaned")
+            return None
+        (overlays,) = fitting
+        print(f"compared with config.yaml{''.join(f' and {each}' for each in overlays)}")
+    plan = Plan(load_config(read_files(overlays)))
+    if plan.root != root:
+        raise ConfigError(f"{' '.join(overlays)} is of the run {plan.config.run!r}, not of {root}")
+    return plan

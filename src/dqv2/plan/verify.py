@@ -1,0 +1,153 @@
+"""Whether results are what their jobs wrote, and what the configuration asks for: by their records, not Snakemake's."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from dqv2.plan.plan import Plan
+from dqv2.runtime import record
+from dqv2.stages import all_stages
+
+NOT_RESULTS = ("resume",)  # below results/<run>/: what trainings keep for themselves
+
+
+class Finding(NamedTuple):
+    """What is wrong with a file.
+
+    Attributes:
+        kind: damaged (not what its job wrote), stale (made with other options, or from something else than what is
+            there now), foreign (no job's), orphaned (sound, but of a job that the configuration does not have).
+        file: the file.
+        what: what is wrong, in a sentence.
+        outputs: all files of its job; empty where no job is known.
+    """
+
+    kind: Literal["damaged", "stale", "foreign", "orphaned"]
+    file: str
+    what: str
+    outputs: tuple[str, ...] = ()
+
+
+def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
+    """Look at all results of a run: recompute every checksum, and follow the records.
+
+    root: results/<run>. plan: what results are compared with; without one nothing is orphaned or stale for its options.
+    """
+    records = sorted(records_below(root))
+    known = {*map(str, records)}
+    for path in records:
+        try:
+            kept = record.read(path)
+        except ValueError as error:
+            yield Finding("damaged", str(path), str(error), (str(path),))
+            continue
+        outputs = (str(path), *kept["outputs"])
+        known.update(outputs)
+        yield from (Finding(kind, file, what, outputs) for kind, file, what in _of_job(path, kept, plan))
+    for file in _files_below(root, known):
+        yield Finding("foreign", file, "no record knows it")
+
+
+def records_below(root: str) -> Iterator[Path]:
+    """The records of a run's jobs."""
+    for folder, below, names in os.walk(root):
+        if folder == root:
+            below[:] = [name for name in below if name not in NOT_RESULTS]
+        if "record.json" in names:
+            yield Path(folder, "record.json")
+
+
+def _files_below(root: str, known: set[str]) -> Iterator[str]:
+    """The files of a run that are not known, but for what a killed process left."""
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if f"{folder}/{name}" not in known and not name.startswith(".tmp-"))
+        if folder == root:
+            below[:] = [name for name in below if name not in NOT_RESULTS]
+        yield from (
+            f"{folder}/{name}"
+            for name in sorted(names)
+            # Snakemake puts the second into a folder that is an output
+            if f"{folder}/{name}" not in known and not name.startswith((".tmp-", ".snakemake_timestamp"))
+        )
+
+
+def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None) -> Iterator[tuple[Any, str, str]]:
+    if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
+        yield "foreign", str(path), "it is the record of other files than those beside it"
+        return
+    for file in kept["outputs"]:
+        try:
+            record.compare(file, kept, whole=True)
+        except ValueError as error:
+            yield "damaged", file, str(error)
+    for each in (each for inputs in kept["inputs"].values() for each in inputs):
+        if why := _other_input(each):
+            yield "stale", str(path), why
+    if plan and (why := why_orphaned(plan, kept)):
+        yield "orphaned", str(path), why
+    elif plan and (why := why_stale(plan, kept)):
+        yield "stale", str(path), why
+
+
+def _other_input(each: dict[str, Any]) -> str | None:
+    """Whether an input has another content now, by its own record."""
+    beside = record.record_beside(each["file"])
+    if beside is None or not beside.exists() or not Path(each["file"]).exists():
+        return None
+    try:
+        now = record.read(beside)["outputs"].get(each["file"], each["checksum"])
+    except ValueError:  # it is reported as damaged by itself
+        return None
+    return None if now == each["checksum"] else f"it was made from another {each['file']}"
+
+
+def why_orphaned(plan: Plan, kept: dict[str, Any]) -> str | None:
+    """What a job's files are of that the plan does not have; None where it has all of it."""
+    job = plan.job_making(next(iter(kept["outputs"]), ""))
+    if job is None:
+        return "the configuration has no such job"
+    return plan.unknown(job)
+
+
+def why_stale(plan: Plan, kept: dict[str, Any]) -> str | None:
+    """What a job was done with that the configuration says otherwise, or None. It is one that the plan has."""
+    now = json.loads(json.dumps(plan.options(plan.job_making(next(iter(kept["outputs"]))))))
+    was = kept["options"]
+    changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+    said = [f"{key} was {_short(was.get(key))} and is {_short(now.get(key))}" for key in changed]
+    return f"it was made with other options: {'; '.join(said)}" if changed else None
+
+
+def _short(value: Any) -> str:
+    text = "not there" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str]:
+    """Results that are stale while Snakemake, which has no notes of them, will take them for good: path and why.
+
+    notes: where Snakemake keeps what it knows of each output, in a file whose name is the output's in base64.
+    """
+    found = []
+    for path in records_below(plan.root):
+        if _note_of(str(path), Path(notes)).exists():
+            continue
+        try:
+            kept = record.read(path)
+        except ValueError as error:
+            found.append(str(error))
+            continue
+        if why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
+            found.append(f"{path}: {why}")
+    return found
+
+
+def _note_of(output: str, notes: Path) -> Path:
+    name = urlsafe_b64encode(output.encode()).decode()
+    *folders, last = (name[i : i + 254] for i in range(0, len(name), 254))
+    return Path(notes, *(f"@{part}" for part in folders), last)

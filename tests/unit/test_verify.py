@@ -1,0 +1,130 @@
+"""Results are told to be damaged, stale, foreign or orphaned by their records alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dqv2.cli import main
+from dqv2.plan.verify import unnoticed, verify
+from dqv2.runtime import record
+from dqv2.runtime.job import run_job
+from tests.conftest import make, merged
+from tests.damage import BYTES
+from tests.jobs import BINS, CORESET, request_of
+
+ROOT = "results/demo"
+
+
+def kinds(plan=None):
+    return {(each.kind, each.file) for each in verify(ROOT, plan)}
+
+
+def test_sound_results_are_sound(here, small):
+    assert kinds() == kinds(small) == set()
+    Path(ROOT, "digits/.tmp-1-x").mkdir()
+    Path(ROOT, "resume/digits").mkdir(parents=True)
+    Path(ROOT, "resume/digits/done.json").write_text("{}")
+    assert kinds(small) == set(), "what a killed process left, and what trainings keep for themselves, is no result"
+
+
+@pytest.mark.parametrize("how", BYTES)
+@pytest.mark.parametrize("name", ["images.npy", "objects.npy", "manifest.csv", "meta.json"])
+def test_each_file_of_a_pack_is_looked_at(here, small, name, how):
+    pack = f"{ROOT}/digits/data/train"
+    BYTES[how](Path(pack, name))
+    ((kind, file, what, outputs),) = verify(ROOT, small)
+    assert (kind, file) == ("damaged", pack)
+    assert what.startswith(f"{pack}/{name} is damaged: its checksum was ")
+    assert {pack, f"{ROOT}/digits/data/test", f"{ROOT}/digits/data/record.json"} < set(outputs)
+
+
+def test_each_kind_is_found(here, small):
+    Path(CORESET).unlink()
+    Path(ROOT, "digits/mine.txt").write_text("mine")
+    beside = Path(BINS).with_name("record.json")
+    beside.write_text(beside.read_text().replace('"bin"', '"bim"'))
+    shutil.copytree(Path(CORESET).parent, Path(CORESET).parents[1] / "seed-1")
+    assert kinds(small) == {
+        ("damaged", CORESET),
+        ("damaged", str(beside)),
+        ("foreign", BINS),
+        ("foreign", f"{ROOT}/digits/mine.txt"),
+        ("foreign", CORESET.replace("seed-0/coreset.csv", "seed-1/record.json")),
+    }
+
+
+def other_plan(**digits):
+    values = merged("demo.yaml")
+    values["datasets"]["digits"] |= {"train": 100, "validation": 20, "test": 20} | digits
+    return values
+
+
+def test_what_was_made_with_other_options_or_of_something_else_is_stale(here, small):
+    plan = make(other_plan(test=30))
+    ((kind, file, what, outputs),) = verify(ROOT, plan)
+    assert (kind, file) == ("stale", f"{ROOT}/digits/data/record.json")
+    assert what == "it was made with other options: test was 20 and is 30"
+    # The pack made anew, and nothing after it
+    pixels = np.load(f"{ROOT}/digits/data/train/images.npy")
+    plan = make(other_plan(size=40))
+    for each in outputs:
+        shutil.rmtree(each) if Path(each).is_dir() else Path(each).unlink()
+    assert run_job(request_of(plan, plan.job_making(f"{ROOT}/digits/data/train"))) == 0
+    assert pixels.shape != np.load(f"{ROOT}/digits/data/train/images.npy").shape
+    beside = {name: str(Path(name).with_name("record.json")) for name in (BINS, CORESET)}
+    assert kinds(plan) == {("stale", file) for file in beside.values()}
+    assert {each.what for each in verify(ROOT, plan)} == {f"it was made from another {ROOT}/digits/data/train"}
+
+
+def test_another_version_of_a_stage_is_stale_and_a_job_that_is_no_more_is_orphaned(here, small, monkeypatch):
+    monkeypatch.setattr(small.job_making(BINS).stage, "version", 99)
+    ((kind, file, what, _),) = verify(ROOT, small)
+    assert (kind, file) == ("stale", str(Path(BINS).with_name("record.json")))
+    assert what == f"it was made with other options: version was {record.read(file)['version']} and is 99"
+    values = other_plan()
+    values["targets"] = ["table1"]
+    values["experiments"]["table1"] = {"method": ["gc"], "table": values["experiments"]["table1"]["table"]}
+    found = {(each.kind, each.file) for each in verify(ROOT, make(values))}
+    assert found == {("orphaned", str(Path(name).with_name("record.json"))) for name in (BINS, CORESET)}
+
+
+def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
+    plan = make(other_plan(test=30))
+    notes = Path(".snakemake/metadata")
+    assert unnoticed(small, notes) == []
+    (found,) = unnoticed(plan, notes)
+    assert found == f"{ROOT}/digits/data/record.json: it was made with other options: test was 20 and is 30"
+    # Snakemake's name for it; the base64 of the path
+    notes.mkdir(parents=True)
+    (notes / "cmVzdWx0cy9kZW1vL2RpZ2l0cy9kYXRhL3JlY29yZC5qc29u").write_text("{}")
+    assert unnoticed(plan, notes) == [], "then Snakemake sees to it"
+
+
+def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here, small, capsys, monkeypatch):
+    values = other_plan()
+    Path("config.yaml").write_text(json.dumps(values))
+    Path("config").mkdir()
+    Path("config/other.yaml").write_text("run: other")
+    assert main(["verify", "results/demo/"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "compared with config.yaml",
+        "results/demo: 3 records, all files as they were written and as configured",
+    ]
+    BYTES["flipped"](Path(BINS))
+    assert main(["verify", ROOT]) == 1
+    out = capsys.readouterr().out
+    assert f"damaged (1):\n  {BINS}\n      {BINS} is damaged: its checksum was" in out
+    assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 orphaned" in out
+    assert main(["verify", ROOT, "--remove"]) == 0
+    assert "removed 2 files and folders of 1 job" in capsys.readouterr().out
+    assert not Path(BINS).exists()
+    assert Path(CORESET).exists()
+    assert main(["verify", ROOT]) == 0
+    assert main(["verify", ROOT, "config/other.yaml"]) == 1
+    assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
+    assert main(["verify", "results/nothing"]) == 1
+    assert "results/nothing is no folder results/<run> of this folder" in capsys.readouterr().err
