@@ -80,9 +80,20 @@ def made(tmp_path_factory):
         "files": {"claims": folder / "results/demo/claims.csv"},
     }
     text = text_numbers(reported_text(), tables)
+    how = {"jobs": 41, "summary": {"commit": ["0123abc"], "torch": ["2.11.0"], "seed": ["0", "1"], "pandas": []}}
     build = lambda **more: build_page(  # noqa: E731
         page,
-        **({"head": head, "experiments": sections, "claims": read_claims(), "verdicts": rows, "text": text} | more),
+        **(
+            {
+                "head": head,
+                "experiments": sections,
+                "claims": read_claims(),
+                "verdicts": rows,
+                "text": text,
+                "made": how,
+            }
+            | more
+        ),
     )
     return build, sections, rows
 
@@ -133,3 +144,12 @@ def test_a_page_without_verdicts_is_a_page(made):
     page = Page(made[0](verdicts=pd.DataFrame(), text=pd.DataFrame()))
     assert "claim-1" not in page.ids
     assert Path(page.links[0]).name
+
+
+def test_it_says_what_it_was_made_with(made):
+    page = Page(made[0]())
+    text = " ".join(" ".join(page.texts).split())
+    assert "By 41 jobs, of which each left a record.json" in text
+    assert "commit 0123abc" in text
+    assert "seed 0, 1" in text
+    assert "pandas" not in text

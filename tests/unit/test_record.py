@@ -2,11 +2,13 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
@@ -115,8 +117,12 @@ def test_behind_a_file_are_the_jobs_of_its_chain_in_their_order(here):
     found = record.behind({"coreset": CORESET, "train": ["results/demo/digits/data/train"]})
     assert [each["stage"] for each in found] == ["pack", "bin", "sample"]
     assert found[1]["options"]["selector"] == {"kind": "random"}
-    assert all({"wildcards", "options", "versions", "commit", "device"} <= each.keys() for each in found)
+    assert all({"wildcards", "options", "inputs", "versions", "commit", "device"} <= each.keys() for each in found)
     assert record.behind({"other": "mine.txt"}) == []
+    made = record.summary(found)
+    assert (made["seed"], made["device"], made["cpu"]) == (["0"], ["CPU"], [record.cpu()])
+    assert made["torch"] == [torch.__version__]
+    assert made["python"] == [platform.python_version()]
 
 
 def a_digit_changed(text):

@@ -48,7 +48,7 @@ def test_each_kind_is_found(here, small):
     beside.write_text(beside.read_text().replace('"bin"', '"bim"'))
     shutil.copytree(Path(CORESET).parent, Path(CORESET).parents[1] / "seed-1")
     assert kinds(small) == {
-        ("damaged", CORESET),
+        ("gone", CORESET),
         ("damaged", str(beside)),
         ("foreign", BINS),
         ("foreign", f"{ROOT}/digits/mine.txt"),
@@ -118,7 +118,7 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert main(["verify", ROOT]) == 1
     out = capsys.readouterr().out
     assert f"damaged (1):\n  {BINS}\n      {BINS} is damaged: its checksum was" in out
-    assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 orphaned" in out
+    assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 gone, 0 orphaned" in out
     assert main(["verify", ROOT, "--remove"]) == 0
     assert "removed 2 files and folders of 1 job" in capsys.readouterr().out
     assert not Path(BINS).exists()

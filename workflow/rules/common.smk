@@ -11,7 +11,7 @@ from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
-from dqv2.runtime.files import clear_temporaries
+from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
@@ -36,6 +36,7 @@ def before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
     note_commit()
+    write_json(PLAN.configuration, config)
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")

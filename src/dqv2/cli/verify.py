@@ -4,9 +4,10 @@ dqv2 verify results/demo                         every checksum, and the options
 dqv2 verify results/demo config/mine.yaml        beside another configuration, as for snakemake --configfile
 dqv2 verify results/demo --remove                and remove what is damaged or stale: the next run makes it anew
 
-damaged    not what its job wrote, or gone
+damaged    not what its job wrote
 stale      made with other options or another version of its stage, or from something else than what is there now
 foreign    no job's
+gone       an output that is not there; it is made anew where something needs it
 orphaned   sound, of a job that the configuration does not have: an experiment that is no more
 
 Ends with 1 where anything is damaged, stale or foreign.
@@ -21,7 +22,7 @@ from pathlib import Path
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
 
-ORDER = ("damaged", "stale", "foreign", "orphaned")
+ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -36,11 +37,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from dqv2.plan.verify import records_below, verify
+    from dqv2.plan.verify import records_below, require_root, verify
 
-    root = Path(args.results).as_posix()
-    if not Path(root).is_dir() or Path(root).parent.as_posix() != "results":
-        raise ConfigError(f"{args.results} is no folder results/<run> of this folder ({Path.cwd()})")
+    root = require_root(args.results)
     plan = _plan(root, args.overlays)
     found = sorted(verify(root, plan), key=lambda each: (ORDER.index(each.kind), each.file))
     for kind in ORDER:

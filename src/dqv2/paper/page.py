@@ -38,6 +38,7 @@ def build_page(
     claims: Sequence[dict[str, Any]],
     verdicts: pd.DataFrame,
     text: pd.DataFrame,
+    made: Mapping[str, Any],
 ) -> str:
     """The page's HTML. Pictures are inside it, all else is linked relative to ``page``, where it will be written.
 
@@ -49,6 +50,7 @@ def build_page(
             paper's values).
         claims, verdicts: as ``judge`` takes and gives them.
         text: as ``text_numbers`` gives it.
+        made: ``jobs``, how many are behind it, and ``summary``, what they were done with ({what: [value, ...]}).
     """
     folder = Path(page).parent
 
@@ -76,6 +78,7 @@ def build_page(
         columns=CLAIMED,
         paper_columns=PAPER,
         text=text.to_dict("records"),
+        made=made,
         heading=heading,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from dqv2.config import ConfigError
 from dqv2.plan.plan import Plan
 from dqv2.runtime import record
 from dqv2.stages import all_stages
@@ -21,16 +22,25 @@ class Finding(NamedTuple):
 
     Attributes:
         kind: damaged (not what its job wrote), stale (made with other options, or from something else than what is
-            there now), foreign (no job's), orphaned (sound, but of a job that the configuration does not have).
+            there now), foreign (no job's), gone (Snakemake makes it anew where something needs it), orphaned (sound,
+            but of a job that the configuration does not have).
         file: the file.
         what: what is wrong, in a sentence.
         outputs: all files of its job; empty where no job is known.
     """
 
-    kind: Literal["damaged", "stale", "foreign", "orphaned"]
+    kind: Literal["damaged", "stale", "foreign", "gone", "orphaned"]
     file: str
     what: str
     outputs: tuple[str, ...] = ()
+
+
+def require_root(folder: str) -> str:
+    """The folder of a run's results, as paths have it; raises ConfigError for another."""
+    root = Path(folder)
+    if not root.is_dir() or root.parent != Path("results"):
+        raise ConfigError(f"{folder} is no folder results/<run> of this folder ({Path.cwd()})")
+    return root.as_posix()
 
 
 def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
@@ -39,7 +49,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
     root: results/<run>. plan: what results are compared with; without one nothing is orphaned or stale for its options.
     """
     records = sorted(records_below(root))
-    known = {*map(str, records)}
+    known = {*map(str, records), f"{root}/config.json"}
     for path in records:
         try:
             kept = record.read(path)
@@ -81,6 +91,9 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None) -> Iterator[tup
         yield "foreign", str(path), "it is the record of other files than those beside it"
         return
     for file in kept["outputs"]:
+        if not Path(file).exists():
+            yield "gone", file, "it is not there"
+            continue
         try:
             record.compare(file, kept, whole=True)
         except ValueError as error:

@@ -43,6 +43,7 @@ class Walk:
     def __init__(self, config: Config):
         self.config = config
         self.root = f"results/{config.run}"
+        self.configuration = f"{self.root}/config.json"  # as the last run had it, all files and --config merged
         self.logs = f"logs/{config.run}"
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
         self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,7 +141,9 @@ class Job:
             **record.written(self.outputs),
             "seconds": round(own, 4),
             "wall_seconds": round(wall_seconds, 4),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "device": "CPU",
+            "cpu": record.cpu(),
             "device_memory_mb": None,
             "threads": self.threads,
             "versions": record.versions(),

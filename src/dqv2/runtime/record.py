@@ -10,6 +10,8 @@ import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +25,8 @@ from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
 BLOCK = 2**22
+# Of a job, where others tell what they were made from
+SAID = ("stage", "wildcards", "options", "inputs", "device", "cpu", "versions", "commit", "ended")
 
 
 def checksum(path: str | Path) -> str:
@@ -159,7 +163,7 @@ def remedy(file: str) -> str:
 
 
 def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
-    """The jobs behind files, by their records, each after those that it read: stage, wildcards, options, versions."""
+    """The jobs behind files, by their records, each after those that it read; of each what `SAID` names."""
     found: dict[Path, dict[str, Any]] = {}
 
     def visit(file: str) -> None:
@@ -169,7 +173,7 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
         kept = read(beside)
         for each in (each for inputs in kept["inputs"].values() for each in inputs):
             visit(each["file"])
-        found[beside] = {key: kept[key] for key in ("stage", "wildcards", "options", "device", "versions", "commit")}
+        found[beside] = {key: kept.get(key) for key in SAID}
 
     for name in files.values():
         for file in [name] if isinstance(name, str) else name:
@@ -198,6 +202,26 @@ def used() -> dict[str, float]:
         "cpu_seconds": round(sum(each.ru_utime + each.ru_stime for each in usage), 4),
         "memory_mb": round(max(each.ru_maxrss for each in usage) * unit / 1e6, 1),
     }
+
+
+def summary(jobs: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """What jobs were done with, as `behind` gives them: each kind of fact with all that was the case, sorted."""
+    found: dict[str, set[str]] = {name: set() for name in ("commit", "seed", "device", "cpu", *LIBRARIES, "python")}
+    for job in jobs:
+        facts = {name: job.get(name) for name in ("commit", "device", "cpu")} | (job.get("versions") or {})
+        for name, value in (facts | {"seed": job["wildcards"].get("seed")}).items():
+            found.setdefault(name, set()).update([value] if value else [])
+    return {name: sorted(values, key=lambda text: (len(text), text)) for name, values in found.items()}
+
+
+@cache
+def cpu() -> str:
+    """The processor's name, as Linux and macOS have it; elsewhere its architecture."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @cache

@@ -9,7 +9,7 @@ class Page(Stage):
     """Everything of a run on one page, each number with the runs behind it."""
 
     title = "page"
-    version = 2
+    version = 3
     shows = ("html",)
     writes = {"html": "report/index.html"}
 
@@ -30,7 +30,7 @@ class Page(Stage):
         from dqv2.paper.reported import read_claims
 
         files = {"claims (CSV)": plan.file("claims", "csv"), "claims (Markdown)": plan.file("claims", "md")}
-        files |= {"numbers (LaTeX)": plan.file("numbers", "tex")}
+        files |= {"numbers (LaTeX)": plan.file("numbers", "tex"), "configuration": plan.configuration}
         head = {"run": plan.config.run, "label": plan.config.label, "note": plan.run_note(), "files": files}
         return {"sections": self._sections(plan), "head": head, "claims": read_claims()}
 
@@ -75,7 +75,9 @@ class Page(Stage):
 
         from dqv2.paper.collect import device_note, read_csv, write_text
         from dqv2.paper.page import build_page
+        from dqv2.runtime.record import behind, summary
 
+        jobs = behind(job.inputs)
         experiments = []
         for section in job.options["sections"]:
             frame = read_csv(section["table"]) if section["table"] else None
@@ -88,5 +90,6 @@ class Page(Stage):
             claims=job.options["claims"],
             verdicts=pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""]),
             text=pd.read_csv(job.input.text, keep_default_na=False, na_values=[""]),
+            made={"jobs": len(jobs), "summary": summary(jobs)},
         )
         write_text(html, job.output.html)
