@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
@@ -60,14 +61,14 @@ format: setup-dev  ## write the code the way lint wants it
 	$(BIN)/snakefmt Snakefile workflow
 
 test: lint  ## lint, unit and plan tests, the whole DAG on a tiny set
-	$(BIN)/pytest -m "not cluster"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not cluster"
 
 test-cluster: setup-dev  ## the pipeline through a SLURM started here (root and Debian's packages; else left out)
 	@$(UV) -r envs/requirements-slurm.txt
 	$(BIN)/pytest -m cluster -rs tests/cluster
 
 test-fast: setup-dev  ## without the runs of the whole DAG
-	$(BIN)/pytest -m "not workflow and not cluster"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not workflow and not cluster"
 
 lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
 	@$(BIN)/python envs/lock.py

@@ -11,6 +11,15 @@ from dqv2.plan import Plan
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Which tests one process runs, when there are several: those of a file, and all that look at the one smoke run,
+    which begin first as they are the longest."""
+    items.sort(key=lambda item: "workflow" not in item.keywords)
+    for item in items:
+        group = "smoke" if "smoke" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def merged(*files):
     """config.yaml with overlays on top, as Snakemake merges them."""
     return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
