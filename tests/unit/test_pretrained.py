@@ -14,7 +14,7 @@ from dqv2.pixel.importance import grad_cam_pp
 from dqv2.runtime.files import sha256
 from dqv2.runtime.seeding import generator, seeded
 from dqv2.semantic.saliency import forward_pass
-from dqv2.train.models import Network, load_model, save_model
+from dqv2.train.models import Network, build_model, load_model, save_model
 from dqv2.train.pretrained import load_pretrained
 from dqv2.weights import Place, WeightsError, fetch_weights, noted, place_of, why_missing
 from tests.miniatures import HubServer
@@ -27,11 +27,11 @@ def images(n=6, size=40):
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8, generator=generator(0, "images"))
 
 
-def tiny(classes=17, name=TINY):
+def tiny(classes=17, name=TINY, size=64):
     """A network of timm with random weights, batch statistics too."""
     with seeded(3, "tiny"):
         model = timm.create_model(name, num_classes=classes)
-        model.train()(torch.randn(8, 3, 64, 64))
+        model.train()(torch.randn(8, 3, size, size))
     return model.eval()
 
 
@@ -46,17 +46,38 @@ def file(tmp_path):
     return path
 
 
-def test_it_is_timms_own_network_on_the_same_pixels(file):
-    own = timm.create_model(TINY, num_classes=17, pretrained=True, pretrained_cfg_overlay={"file": str(file)}).eval()
-    pixels, cfg = images(size=64), own.pretrained_cfg
+@pytest.mark.parametrize("name", [TINY, "test_resnet", "test_vit", "test_mambaout"])
+def test_it_is_timms_own_network_on_the_same_pixels_to_the_bit(tmp_path, name):
+    path, size = tmp_path / "w.safetensors", 160 if name == "test_vit" else 64
+    save_file(tiny(name=name, size=size).state_dict(), path)
+    own = timm.create_model(
+        name, num_classes=17, pretrained_cfg_overlay={"file": str(path), "num_classes": 17}, pretrained=True
+    )
+    pixels, cfg = images(size=size), own.pretrained_cfg
     mean, std = (torch.tensor(cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     with torch.inference_mode():
-        wanted = own.forward_head(own.forward_features((pixels / 255 - mean) / std), pre_logits=True)
-    model, found = load_pretrained(file, network(size=64))
-    got = forward_pass(model, pixels)
-    assert (got.embedding - wanted).abs().max() < 1e-6
+        features = own.eval().forward_features((pixels / 255 - mean) / std)
+        embedding, logits = own.forward_head(features, pre_logits=True), own.forward_head(features)
+    model, found = load_pretrained(path, network(name, size=size, input_size=size))
+    save_model(tmp_path / "model.pt", model, found)
+    for mine in (model, load_model(tmp_path / "model.pt", torch.device("cpu"))):
+        got = forward_pass(mine, pixels)
+        assert torch.equal(got.embedding, embedding)
+        assert torch.equal(got.logits, logits)
     assert got.logits.shape == (6, 17)
-    assert (found.n_classes, found.input_size, found.mean) == (17, 64, list(cfg["mean"]))
+    assert (found.n_classes, found.input_size, found.mean) == (17, size, list(cfg["mean"]))
+
+
+def test_what_is_trained_here_is_computed_as_before(tmp_path):
+    """With its channels last, and a set's own normalisation does not make it a published one."""
+    of_a_set = Network("resnet20", 5, 32, mean=[0.5] * 3, std=[0.2] * 3)
+    model = build_model(of_a_set, seed=0, purpose="backbone").eval()
+    seen = []
+    model.model.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    forward_pass(model, images(size=32))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    save_model(tmp_path / "model.pt", model, of_a_set)
+    assert "published" not in torch.load(tmp_path / "model.pt", weights_only=True)["network"]
 
 
 def test_its_own_normalisation_counts(file):
