@@ -169,3 +169,35 @@ def test_a_set_may_be_normalised_by_its_own_statistics(paper, change):
     assert after["pretrained"] == before["pretrained"], "published weights bring their own"
     with pytest.raises(ConfigError, match="both mean and std"):
         make(change(paper, "datasets.cifar10.mean", own["mean"]))
+
+
+# -- the weights of a coreset's images --------------------------------------------------------------------------------
+
+
+def weighted(change, values, selector="gradmatch", trainer="resnet50"):
+    values = change(values, "selectors.weighted", {"kind": selector, "features": "gradient", "weighted": True})
+    values = change(values, "methods.weighted", {"title": "weighted", "selector": "weighted", "mixture": "o100"})
+    experiment = {"about": "x", "method": ["gradmatch", "weighted"], "trainer": trainer, "table": {}}
+    return change(change(values, "experiments.mine", experiment), "targets", ["mine"])
+
+
+def test_a_coreset_with_weights_reads_what_they_are_of(paper, change):
+    plan = make(weighted(change, paper))
+    plain, own = (row.run for row in plan.rows["mine"] if row.run.seed == 0)
+    jobs = {run: plan.jobs([plan.metrics_of(run)]) for run in (plain, own)}
+    read = {
+        run: [other.stage.name for job, others in jobs[run].items() if job.stage.name == "sample" for other in others]
+        for run in jobs
+    }
+    assert read == {plain: ["pack", "bin"], own: ["pack", "bin", "saliency"]}
+    samples = {run: next(job for job in jobs[run] if job.stage.name == "sample") for run in jobs}
+    assert "weights" not in plan.options(samples[plain])
+    assert plan.options(samples[own])["weights"] == {"kind": "gradmatch", "features": "gradient"}
+    assert samples[own].stage.detail(plan, samples[own].w).endswith("with weights")
+
+
+def test_weights_are_for_kinds_that_give_them_and_images_that_are_not_mixed(paper, change):
+    with pytest.raises(ConfigError, match="weighted is for the kinds that give weights: craig"):
+        make(weighted(change, paper, selector="herding"))
+    with pytest.raises(ConfigError, match="weighted gives each image a weight, and trainer resnet50_mixup"):
+        make(weighted(change, paper, trainer="resnet50_mixup"))

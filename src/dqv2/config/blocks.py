@@ -193,7 +193,8 @@ class Mixture(Block):
 
 
 class Selector(Block):
-    """How a coreset is chosen from the pool."""
+    """How a coreset is chosen from the pool. `weighted`: the training takes the weights that GradMatch and CRAIG give
+    their images, scaled to a mean of 1, as factors of each image's loss."""
 
     title: str = ""
     kind: one_of(SELECTORS)
@@ -205,6 +206,7 @@ class Selector(Block):
     prune_hardest: Annotated[float, Field(ge=0, lt=1)] = KEYS["prune_hardest"]
     manifest: str | None = KEYS["manifest"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
+    weighted: bool = False
 
     @model_validator(mode="after")
     def _keys_where_used(self) -> Selector:
@@ -216,6 +218,9 @@ class Selector(Block):
         if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
             kinds = listed(kinds_with("manifest"))
             raise ValueError(f"manifest (an address or a file) and sha256 are needed by the kind {kinds}, by no other")
+        if self.weighted and not self.declared.weights:
+            kinds = listed([kind.name for kind in SELECTORS.values() if kind.weights])
+            raise ValueError(f"weighted is for the kinds that give weights: {kinds}")
         return self
 
     @property

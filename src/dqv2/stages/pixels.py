@@ -9,6 +9,7 @@ class Pixels(Stage):
     """The coreset's images after the pixel step."""
 
     title = "pixel step"
+    version = 2
     model = True
     account = "selection"
     cores = None

@@ -109,6 +109,7 @@ class Train(Stage):
             resume=job.resume,
             fresh=fresh,
             mixed=mixed,
+            weights=None if coreset.weight is None else torch.from_numpy(coreset.weight),
             devices=devices_at_hand(job.resources.get("gpu", 1)),
         )
         with atomic_path(job.output.model) as temporary:

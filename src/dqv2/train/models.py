@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
+from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
 from dqv2.semantic.saliency import as_map, require_places
@@ -111,9 +111,12 @@ class Adapted(nn.Module):
         """Images -> the network's features of its own input.
 
         x: float[N, 3, H, W], normalised by `dqv2.inputs.normalise`; or, where the network has a normalisation of its
-        own, uint8[N, 3, H, W], which spares the rounding of two normalisations.
+        own, uint8[N, 3, H, W], which spares the rounding of two normalisations, and published weights have resized as
+        they were when these were trained.
         """
         if stored := x.dtype == torch.uint8:
+            if self.published and self.size and x.shape[2:] != (self.size, self.size):
+                x = resized(x, self.size, self.interpolation)
             x = normalise(x, (self.mean, self.std)).to(self.mean.dtype)
         if self.size:
             how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
