@@ -201,3 +201,37 @@ def test_weights_are_for_kinds_that_give_them_and_images_that_are_not_mixed(pape
         make(weighted(change, paper, selector="herding"))
     with pytest.raises(ConfigError, match="weighted gives each image a weight, and trainer resnet50_mixup"):
         make(weighted(change, paper, trainer="resnet50_mixup"))
+
+
+# -- class budgets, and features of redrawn images --------------------------------------------------------------------
+
+
+def test_dqas_bins_by_the_reconstructed_images_and_draws_by_the_same_features(paper, change):
+    plan = make(change(paper, "targets", ["dqas"]))
+    runs = [run for run, _, method in plan.rows["dqas"] if method == "dqas" and run.keep_ratio == 0.1]
+    jobs = plan.jobs(map(plan.metrics_of, runs))
+    found = Counter(job.stage.name for job in jobs)
+    assert (found["redrawn"], found["saliency"], found["bin"], found["sample"]) == (1, 0, 5, 5), "one for all seeds"
+    for name in ("bin", "sample"):
+        reads = next(plan.reads(job) for job in jobs if job.stage.name == name)
+        assert reads["features"] == ["results/paper/tiny_imagenet/redrawn/mae/backbone-pretrained/seed-0/embedding.npy"]
+    drawn = next(job for job in jobs if job.stage.name == "redrawn")
+    assert plan.options(drawn)["share"] == 0.25
+    assert {read.stage.name for read in jobs[drawn]} == {"pack", "early_train", "weights"}
+    trained = make(change(change(paper, "targets", ["dqas"]), "selectors.dqas.pixels", "mae_self"))
+    jobs = trained.jobs(map(trained.metrics_of, [run for run, _, m in trained.rows["dqas"] if m == "dqas"]))
+    assert Counter(job.stage.name for job in jobs)["redrawn"] == 5, "a seed each, as its network of importance is"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("selectors.dqas.pixels", "cutmix", "as pixels cutmix redraws them, which takes the step mae"),
+        ("methods.dqas.mixture", "o100_t50", "a mixture of originals alone, not o100_t50"),
+        ("selectors.random.pixels", "mae", "pixels is for selectors that look at features, and random does not"),
+        ("selectors.dqas.pixels", "nobodys", "selectors.dqas.pixels = 'nobodys': no such block under pixels"),
+    ],
+)
+def test_redrawn_features_that_cannot_be(paper, change, key, value, message):
+    with pytest.raises(ConfigError, match=message):
+        make(change(change(paper, "targets", ["dqas"]), key, value))

@@ -194,7 +194,8 @@ class Mixture(Block):
 
 class Selector(Block):
     """How a coreset is chosen from the pool. `weighted`: the training takes the weights that GradMatch and CRAIG give
-    their images, scaled to a mean of 1, as factors of each image's loss."""
+    their images, scaled to a mean of 1, as factors of each image's loss. `pixels`: the features are those of the images
+    as this pixel step would leave them, as DQAS has it."""
 
     title: str = ""
     kind: one_of(SELECTORS)
@@ -207,6 +208,7 @@ class Selector(Block):
     manifest: str | None = KEYS["manifest"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
     weighted: bool = False
+    pixels: Name | None = None
 
     @model_validator(mode="after")
     def _keys_where_used(self) -> Selector:
@@ -218,6 +220,8 @@ class Selector(Block):
         if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
             kinds = listed(kinds_with("manifest"))
             raise ValueError(f"manifest (an address or a file) and sha256 are needed by the kind {kinds}, by no other")
+        if self.pixels and not self.reads_features:
+            raise ValueError(f"pixels is for selectors that look at features, and {self.kind} does not")
         if self.weighted and not self.declared.weights:
             kinds = listed([kind.name for kind in SELECTORS.values() if kind.weights])
             raise ValueError(f"weighted is for the kinds that give weights: {kinds}")
@@ -253,6 +257,11 @@ class Selector(Block):
     def reads_logits(self) -> bool:
         """Whether it needs the network's logits beside the embedding."""
         return "logits" in self.declared.reads or (self.reads_features and self.features != "embedding")
+
+    @property
+    def drawn_by_features(self) -> bool:
+        """Whether the coreset is drawn, or weighted, by the features too."""
+        return self.weighted or self.sampler == "classes"
 
     @property
     def reads_pixels(self) -> bool:

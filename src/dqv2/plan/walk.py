@@ -153,6 +153,10 @@ class Walk:
         }
 
         def made(output: str) -> list[str]:
+            if selector.pixels:
+                networks = (selection.backbone, self.config.pixels[selector.pixels].backbone)
+                drawn = {} if not all(self.config.backbones[each or ""].fixed for each in networks) else {"seed": 0}
+                return [self.file("redrawn", output, axes | {"pixels": selector.pixels} | drawn)]
             originals = [self.of_backbone("saliency", output, axes)] if mixture.originals else []
             return originals + ([self.file("features", output, axes)] if selection.mask else [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from dqv2.data import Pack
 from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
+from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
@@ -66,18 +68,25 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
 
 
-def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", generator: torch.Generator) -> Pool:
+def draw(pool: Pool, labels: np.ndarray, count: int, **how: Any) -> Pool:
     """The coreset: the images of `draw_places`."""
-    return pool.take(draw_places(pool, labels, count, sampler=sampler, generator=generator))
+    return pool.take(draw_places(pool, labels, count, **how))
 
 
 def draw_places(
-    pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", generator: torch.Generator
+    pool: Pool,
+    labels: np.ndarray,
+    count: int,
+    *,
+    sampler: str = "bins",
+    generator: torch.Generator,
+    embedding: torch.Tensor | None = None,
 ) -> np.ndarray:
     """Exactly `count` places in the pool, int64[count], ascending.
 
-    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. Raises
-    ValueError where the pool holds fewer, or there is no such sampler.
+    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. embedding:
+    float[M, E] of the pool, which `classes` alone needs. Raises ValueError where the pool holds fewer, or there is no
+    such sampler.
     """
     if count > len(pool):
         asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
@@ -89,6 +98,8 @@ def draw_places(
         chosen = sample_bins(bins, own, count, generator=generator)
     elif sampler == "strata":
         chosen = sample_strata(bins, count, generator=generator)
+    elif sampler == "classes":
+        chosen = sample_class_adaptive(bins, own, embedding, count, generator=generator)
     elif sampler == "adaptive":
         _, first, bins = np.unique(pool.bins, return_index=True, return_inverse=True)
         importance = torch.from_numpy(pool.importance[first])

@@ -49,6 +49,7 @@ class Sampler:
 SAMPLERS = {
     "bins": Sampler("the same share of every bin", shares=True),
     "adaptive": Sampler("from every bin by its size and importance"),
+    "classes": Sampler("from every bin, more of classes whose error falls with more images"),
     "strata": Sampler("the same number from every stratum"),
     "rank": Sampler("the first of every class", draws=False, shares=True),
 }
@@ -120,6 +121,8 @@ SELECTORS = by_name(
         by_class=True,
         importance="dqv2.select.kinds:importance_of_bins",
     ),
+    # After DQAS (Zhao et al. 2024), whose code was never published
+    Kind("class_adaptive_bins", "dqv2.select.kinds:graphcut_into_bins", "classes", ("features",), _DQ, by_class=True),
     Kind("score", "dqv2.select.kinds:by_score", "rank", ("scores",), ("score",)),
     Kind("ccs", "dqv2.select.kinds:into_strata", "strata", ("scores",), ("score", "n_strata", "prune_hardest")),
     Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",)),

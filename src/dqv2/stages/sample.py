@@ -20,7 +20,7 @@ class Sample(Stage):
             "train": plan.file("pack", "train", w),
             "bins": [] if published else [plan.file("bin", "bins", w)],
             "published": [plan.file("fetch_coreset", "ids", w, selector=s.selector)] if published else [],
-            **(plan.passes(s, w) if selector.weighted else {"features": [], "logits": []}),
+            **(plan.passes(s, w) if selector.drawn_by_features else {"features": [], "logits": []}),
         }
 
     def options(self, plan, w):
@@ -59,7 +59,7 @@ class Sample(Stage):
         from dqv2.runtime.logging import logger
         from dqv2.select.coreset import draw_places, read_pool, write_pool
         from dqv2.select.published import published_coreset
-        from dqv2.select.selectors import weigh
+        from dqv2.select.selectors import PoolRows, weigh
 
         pack, keep = Pack.open(job.input.train), float(job.wildcards.keep)
         if job.input.published:
@@ -71,10 +71,16 @@ class Sample(Stage):
             whole = len(pack) if job.options["budget"] == "originals" else len(pool)
             count = max(1, round(keep * whole))
             draws = job.generator("sample")
-            places = draw_places(pool, pack.labels, count, sampler=job.options["sampler"], generator=draws)
+            embeddings, logits = (
+                [np.load(file, mmap_mode="r") for file in job.input[name]] for name in ("features", "logits")
+            )
+            how = {"sampler": job.options["sampler"], "generator": draws}
+            if how["sampler"] == "classes":
+                how["embedding"] = PoolRows(pool, embeddings)[:]
+            places = draw_places(pool, pack.labels, count, **how)
             coreset = pool.take(places)
             if "weights" in job.options:
-                passes = ([np.load(file, mmap_mode="r") for file in job.input[name]] for name in ("features", "logits"))
-                coreset = replace(coreset, weight=weigh(pool, places, pack, *passes, **job.options["weights"]))
+                weights = weigh(pool, places, pack, embeddings, logits, **job.options["weights"])
+                coreset = replace(coreset, weight=weights)
             write_pool(job.output.coreset, coreset, pack)
         logger.info("%d of %d images, %d of them Tobias", count, len(pool), coreset.tobias.sum())
