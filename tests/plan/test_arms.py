@@ -235,3 +235,12 @@ def test_dqas_bins_by_the_reconstructed_images_and_draws_by_the_same_features(pa
 def test_redrawn_features_that_cannot_be(paper, change, key, value, message):
     with pytest.raises(ConfigError, match=message):
         make(change(change(paper, "targets", ["dqas"]), key, value))
+
+
+def test_an_evaluation_crop_repeats_evaluations_alone(paper, change):
+    at = {"dataset": "cifar10", "trainer": "resnet50", "seed": "0"}
+    plans = [make(paper), make(change(paper, "trainers.resnet50.evaluation_crop", 0.875))]
+    trained, evaluated = ([options_of(plan, name, **at) for plan in plans] for name in ("train", "evaluate"))
+    assert trained[0] == trained[1]
+    assert "crop" not in evaluated[0]
+    assert evaluated[1] == evaluated[0] | {"crop": 0.875}

@@ -70,7 +70,9 @@ class Trainable(Training):
 class Trainer(Trainable):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
     batch; the weights are those of one up to the order of sums, so that no stage has it among its params. `start` names
-    a backbone whose weights the training begins with, under a new last layer; without it they are random."""
+    a backbone whose weights the training begins with, under a new last layer; without it they are random.
+    `evaluation_crop` is the share of an image's side that evaluation looks at, in the middle and enlarged to the whole,
+    as timm's crop_pct; no training has it among its params."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
@@ -81,6 +83,7 @@ class Trainer(Trainable):
     cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
     fresh_tobias: FreshTobias | None = None
     start: Name | None = None
+    evaluation_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _one_length_and_an_image_each(self) -> Trainer:

@@ -35,7 +35,7 @@ class Train(Stage):
 
     def options(self, plan, w):
         block = plan.config.trainers[w.trainer]
-        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset, block)
+        return plan.hyperparameters(block, "devices", "evaluation_crop") | plan.network_options(w.dataset, block)
 
     def detail(self, plan, w):
         block = plan.config.trainers[w.trainer]
