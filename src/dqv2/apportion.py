@@ -1,5 +1,6 @@
 """Whole numbers in proportion to weights, exact in total."""
 
+import torch
 from torch import Tensor
 
 
@@ -22,3 +23,26 @@ def largest_remainder(weights: Tensor, total: int) -> Tensor:
     order = remainder.masked_fill(weights == 0, -1).sort(descending=True, stable=True).indices
     shares[order[: total - int(shares.sum())]] += 1
     return shares
+
+
+def within_room(weights: Tensor, room: Tensor, total: int) -> Tensor:
+    """Share `total` in proportion to weights, no group more than its room: int64[groups], which add up to it.
+
+    A group whose part is its room or more gets its room, and the others share the rest; those of weight 0 get something
+    only where the others are full, then in proportion to their room.
+
+    weights: float[groups], none negative. room: int64[groups], at least `total` in all.
+    """
+    if not bool((weights > 0).any()):
+        return largest_remainder(room, total)
+    take, weights, left = torch.zeros_like(room), weights.clone(), total
+    while left:
+        quota = left * weights / weights.sum()
+        full = (weights > 0) & (quota >= room)
+        if not bool(full.any()):
+            return take + largest_remainder(weights, left)
+        take[full], weights[full] = room[full], 0.0
+        left = total - int(take.sum())
+        if left and not bool((weights > 0).any()):
+            return take + largest_remainder(room - take, left)
+    return take

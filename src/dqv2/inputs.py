@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,6 +19,18 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
         raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
     mean, std = statistics or _statistics(images.device)
     return images.div(255).sub_(mean).div_(std)
+
+
+def resized(images: Tensor, size: int, interpolation: str) -> Tensor:
+    """uint8[N, 3, H, W] -> uint8[N, 3, size, size], antialiased, as Pillow does it, which timm's and torchvision's
+    transforms use: across, then down, each rounded. A value in some thousands differs from Pillow's, by 1 or 2.
+
+    interpolation: "bilinear" or "bicubic".
+    """
+    for shape in ((images.shape[2], size), (size, size)):
+        how = {"mode": interpolation, "align_corners": False, "antialias": True}
+        images = F.interpolate(images.float(), shape, **how).round_().clamp_(0, 255)
+    return images.to(torch.uint8)
 
 
 def denormalise(values: Tensor) -> Tensor:

@@ -169,3 +169,78 @@ def test_a_set_may_be_normalised_by_its_own_statistics(paper, change):
     assert after["pretrained"] == before["pretrained"], "published weights bring their own"
     with pytest.raises(ConfigError, match="both mean and std"):
         make(change(paper, "datasets.cifar10.mean", own["mean"]))
+
+
+# -- the weights of a coreset's images --------------------------------------------------------------------------------
+
+
+def weighted(change, values, selector="gradmatch", trainer="resnet50"):
+    values = change(values, "selectors.weighted", {"kind": selector, "features": "gradient", "weighted": True})
+    values = change(values, "methods.weighted", {"title": "weighted", "selector": "weighted", "mixture": "o100"})
+    experiment = {"about": "x", "method": ["gradmatch", "weighted"], "trainer": trainer, "table": {}}
+    return change(change(values, "experiments.mine", experiment), "targets", ["mine"])
+
+
+def test_a_coreset_with_weights_reads_what_they_are_of(paper, change):
+    plan = make(weighted(change, paper))
+    plain, own = (row.run for row in plan.rows["mine"] if row.run.seed == 0)
+    jobs = {run: plan.jobs([plan.metrics_of(run)]) for run in (plain, own)}
+    read = {
+        run: [other.stage.name for job, others in jobs[run].items() if job.stage.name == "sample" for other in others]
+        for run in jobs
+    }
+    assert read == {plain: ["pack", "bin"], own: ["pack", "bin", "saliency"]}
+    samples = {run: next(job for job in jobs[run] if job.stage.name == "sample") for run in jobs}
+    assert "weights" not in plan.options(samples[plain])
+    assert plan.options(samples[own])["weights"] == {"kind": "gradmatch", "features": "gradient"}
+    assert samples[own].stage.detail(plan, samples[own].w).endswith("with weights")
+
+
+def test_weights_are_for_kinds_that_give_them_and_images_that_are_not_mixed(paper, change):
+    with pytest.raises(ConfigError, match="weighted is for the kinds that give weights: craig"):
+        make(weighted(change, paper, selector="herding"))
+    with pytest.raises(ConfigError, match="weighted gives each image a weight, and trainer resnet50_mixup"):
+        make(weighted(change, paper, trainer="resnet50_mixup"))
+
+
+# -- class budgets, and features of redrawn images --------------------------------------------------------------------
+
+
+def test_dqas_bins_by_the_reconstructed_images_and_draws_by_the_same_features(paper, change):
+    plan = make(change(paper, "targets", ["dqas"]))
+    runs = [run for run, _, method in plan.rows["dqas"] if method == "dqas" and run.keep_ratio == 0.1]
+    jobs = plan.jobs(map(plan.metrics_of, runs))
+    found = Counter(job.stage.name for job in jobs)
+    assert (found["redrawn"], found["saliency"], found["bin"], found["sample"]) == (1, 0, 5, 5), "one for all seeds"
+    for name in ("bin", "sample"):
+        reads = next(plan.reads(job) for job in jobs if job.stage.name == name)
+        assert reads["features"] == ["results/paper/tiny_imagenet/redrawn/mae/backbone-pretrained/seed-0/embedding.npy"]
+    drawn = next(job for job in jobs if job.stage.name == "redrawn")
+    assert plan.options(drawn)["share"] == 0.25
+    assert {read.stage.name for read in jobs[drawn]} == {"pack", "early_train", "weights"}
+    trained = make(change(change(paper, "targets", ["dqas"]), "selectors.dqas.pixels", "mae_self"))
+    jobs = trained.jobs(map(trained.metrics_of, [run for run, _, m in trained.rows["dqas"] if m == "dqas"]))
+    assert Counter(job.stage.name for job in jobs)["redrawn"] == 5, "a seed each, as its network of importance is"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("selectors.dqas.pixels", "cutmix", "as pixels cutmix redraws them, which takes the step mae"),
+        ("methods.dqas.mixture", "o100_t50", "a mixture of originals alone, not o100_t50"),
+        ("selectors.random.pixels", "mae", "pixels is for selectors that look at features, and random does not"),
+        ("selectors.dqas.pixels", "nobodys", "selectors.dqas.pixels = 'nobodys': no such block under pixels"),
+    ],
+)
+def test_redrawn_features_that_cannot_be(paper, change, key, value, message):
+    with pytest.raises(ConfigError, match=message):
+        make(change(change(paper, "targets", ["dqas"]), key, value))
+
+
+def test_an_evaluation_crop_repeats_evaluations_alone(paper, change):
+    at = {"dataset": "cifar10", "trainer": "resnet50", "seed": "0"}
+    plans = [make(paper), make(change(paper, "trainers.resnet50.evaluation_crop", 0.875))]
+    trained, evaluated = ([options_of(plan, name, **at) for plan in plans] for name in ("train", "evaluate"))
+    assert trained[0] == trained[1]
+    assert "crop" not in evaluated[0]
+    assert evaluated[1] == evaluated[0] | {"crop": 0.875}

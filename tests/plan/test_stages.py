@@ -161,8 +161,8 @@ def test_library_modules_count_for_the_stages_that_import_them(copy, changed):
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("select/kinds.py", {"bin"}),
-        ("select/baselines/geometry.py", {"bin"}),
+        ("select/kinds.py", {"bin", "sample"}),
+        ("select/baselines/geometry.py", {"bin", "sample"}),
         ("semantic/sources.py", {"augment"}),
         ("data/sources/cub200.py", {"pack", "train"}),
         ("paper/figures.py", {"figure"}),

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from dqv2 import GradientFeatures, craig_order, gradmatch, gradmatch_order
+from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
 
 
 def pursuit(g, count, lam):
@@ -156,3 +157,33 @@ def test_craig_refuses_what_does_not_fit():
     assert craig_order(torch.ones(10, 2), max_bytes=800).tolist() == list(range(10))
     with pytest.raises(ValueError, match="NaN or infinite"):
         craig_order(torch.tensor([[float("inf")]]))
+
+
+def test_weights_of_gradmatchs_items_are_gradmatchs_times_the_class():
+    rng = np.random.default_rng(3)
+    g, labels = torch.from_numpy(rng.normal(size=(61, 6))), torch.from_numpy(rng.integers(0, 4, 61))
+    indices, weights = gradmatch(g, labels, 0.3)
+    order = torch.from_numpy(rng.permutation(len(indices)))
+    found = gradmatch_weights(g, labels, indices[order])
+    sizes = torch.bincount(labels)[labels[indices]]
+    torch.testing.assert_close(found, (weights * sizes)[order], rtol=1e-7, atol=1e-9)
+
+
+def test_the_weighted_gradients_of_all_items_sum_to_the_sets():
+    rng = np.random.default_rng(4)
+    g, labels = torch.from_numpy(rng.normal(size=(30, 40))), torch.arange(30) % 3
+    weights = gradmatch_weights(g, labels, torch.arange(30), lam=1e-9)
+    torch.testing.assert_close(weights, torch.ones(30, dtype=torch.float64), rtol=1e-5, atol=0)
+
+
+def test_craig_counts_those_nearest_to_each_of_its_items():
+    rng = np.random.default_rng(5)
+    g, labels = rng.normal(size=(50, 5)), rng.integers(0, 3, 50)
+    chosen = np.array([7, 30, 2, 44, 19, 23, 11])
+    wanted = np.zeros(len(chosen))
+    for i in range(50):
+        own = [k for k in range(len(chosen)) if labels[chosen[k]] == labels[i]]
+        wanted[min(own, key=lambda k: np.linalg.norm(g[i] - g[chosen[k]]))] += 1
+    found = craig_weights(torch.from_numpy(g), torch.from_numpy(labels), torch.from_numpy(chosen))
+    assert found.tolist() == wanted.tolist()
+    assert found.sum() == 50

@@ -16,7 +16,7 @@ from dqv2.select.baselines.geometry import herding_order
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
 from dqv2.select.scores import Scores
-from dqv2.select.selectors import PoolRows, divide, features_by_name
+from dqv2.select.selectors import PoolRows, divide, features_by_name, weigh
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +181,31 @@ def test_memory_mapped_features_divide_as_tensors_do_and_are_read_by_class(pack,
         assert got.bins.tolist() == graphcut_bins(compared, labels).tolist()
     if kind == "adaptive_bins":
         assert got.importance.tolist() == divide(pool, pack, *whole, **options).importance.tolist()
+
+
+@pytest.mark.parametrize("kind", ["craig", "gradmatch"])
+def test_weights_have_a_mean_of_one_and_are_kept_with_the_ids(pack, tmp_path, kind):
+    pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
+    features = [torch.rand(len(pack), 5, generator=generator(1)) * torch.arange(1, 6)]
+    divided = divide(pool, pack, features, [], kind=kind, generator=generator(3))
+    places = c.draw_places(divided, pack.labels, 30, sampler="rank", generator=generator(2))
+    weights = weigh(pool, places, pack, features, [], kind=kind)
+    assert weights.shape == (30,)
+    assert weights.mean() == pytest.approx(1)
+    assert len(set(weights.tolist())) > 5
+    without = divided.take(places)
+    c.write_pool(tmp_path / "plain.csv", without, pack)
+    c.write_pool(tmp_path / "weighted.csv", replace(without, weight=weights), pack)
+    plain, weighted = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("plain", "weighted"))
+    assert plain == [line.rpartition(",")[0] for line in weighted]
+    assert c.read_pool(tmp_path / "plain.csv", pack).weight is None
+    assert c.read_pool(tmp_path / "weighted.csv", pack).weight.tolist() == weights.tolist()
+    assert c.read_pool(tmp_path / "weighted.csv", pack).take(np.array([3])).weight.tolist() == [weights[3]]
+
+
+def test_kinds_without_weights_and_weights_of_nothing_are_refused(pack):
+    pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
+    with pytest.raises(ValueError, match="'herding' gives its images no weights"):
+        weigh(pool, np.arange(3), pack, [torch.rand(len(pack), 5)], [], kind="herding")
+    with pytest.raises(ValueError, match="the weight 0: train without"):
+        weigh(pool, np.arange(3), pack, [torch.zeros(len(pack), 5)], [], kind="gradmatch")

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,3 +197,11 @@ def test_faults_of_a_published_list(folder, tmp_path, text, message):
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+
+
+def test_weights_are_given_away_with_the_ids(folder, tmp_path):
+    target, coreset, pack, recipe = exported(folder, tmp_path)
+    assert "weight" not in table(target)[0]
+    weights = np.linspace(0.5, 1.5, len(coreset))
+    weighted = export_coreset(tmp_path / "weighted", replace(coreset, weight=weights), pack, recipe, source=None)
+    assert [float(row["weight"]) for row in table(weighted)] == weights.tolist()

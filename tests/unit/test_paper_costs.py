@@ -9,7 +9,9 @@ import pytest
 
 from dqv2.paper.cost_figure import draw_costs
 from dqv2.paper.costs import WHOLE, job_costs
+from dqv2.stages import all_stages
 
+TITLES = {name: each.title for name, each in all_stages().items()}
 STAGES = {"dq": ("early_train", "bin", "pixels"), "dq_v2": ("early_train", "augment", "bin")}
 SECONDS = {"early_train": 8.0, "augment": 1.0, "bin": 2.0, "pixels": 20.0, "train": 40.0}
 ACCOUNTS = {"early_train": "early", "train": "training"}
@@ -104,16 +106,16 @@ def test_a_run_without_one_of_its_records_is_refused_or_left_out(jobs):
 
 
 def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):
-    figure = draw_costs(job_costs(jobs), runs, "a note", "demo")
+    figure = draw_costs(job_costs(jobs), runs, TITLES, "a note", "demo")
     seconds, memory, accuracy = figure.axes
     assert [text.get_text() for text in seconds.get_yticklabels()] == [
-        "early train",
-        "augment",
-        "bin",
-        "pixels",
+        "network",
+        "Tobias images",
+        "bins",
+        "pixel step",
         "whole selection",
-        "train",
-    ]
+        "training",
+    ], "as figure 1 says it"
     for ax in (seconds, memory):
         assert len([line for line in ax.lines if line.get_gid() == "stage"]) == 2
         assert ax.get_xscale() == "log"
@@ -130,8 +132,21 @@ def test_the_figure_shows_every_stage_method_and_seed(jobs, runs):
         assert box.x1 <= size.x1
 
 
+def test_two_jobs_of_a_stage_count_together(jobs, runs):
+    """As of a method with two networks: its seconds are their sum, its memory the larger."""
+    for row in jobs:
+        if row["columns"]["method"] == "dq":
+            file = Path(row["records"][0][2])
+            again = file.with_name("second.json")
+            again.write_text(file.read_text())
+            row["records"].insert(0, ["early_train", "early", str(again)])
+    seconds, memory, _ = draw_costs(job_costs(jobs), runs, TITLES, "", None).axes
+    of_dq = [next(line for line in ax.lines if line.get_gid() == "stage").get_xdata()[0] for ax in (seconds, memory)]
+    assert of_dq == [pytest.approx(2 * 8.1), 1100.0]
+
+
 def test_the_axis_says_that_memory_is_the_hosts(jobs, runs):
-    axes = draw_costs(job_costs(jobs), runs, "", None).axes
+    axes = draw_costs(job_costs(jobs), runs, TITLES, "", None).axes
     assert axes[1].get_xlabel() == "Peak host memory (MB)"
 
 
@@ -139,5 +154,5 @@ def test_without_a_run_the_figure_says_so(runs):
     costs = job_costs([])
     assert costs.empty
     assert {"dataset", "stage", "seconds", "memory", "selects"} <= set(costs)
-    figure = draw_costs(costs, runs.iloc[:0], "PARTIAL: 6 of 6 runs are missing", "demo")
+    figure = draw_costs(costs, runs.iloc[:0], {}, "PARTIAL: 6 of 6 runs are missing", "demo")
     assert figure.axes[0].texts[0].get_text() == "No run to show here has finished yet."

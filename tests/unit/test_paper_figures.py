@@ -184,6 +184,28 @@ def test_a_line_has_whiskers_by_hue_and_else_a_band():
     assert not [drawn for drawn in hued.collections if isinstance(drawn, PolyCollection)]
 
 
+@pytest.mark.parametrize("hue", [None, "label"])
+def test_a_line_breaks_where_an_arm_is_missing(hue):
+    """Of two panels one lacks a size in the middle, and has one value alone at the end."""
+    whole = sizes(3).dropna()
+    lacks = whole[~whole["tobias_size"].isin([16, 40])].assign(dataset="other")
+    lacks = pd.concat([lacks, whole[whole["tobias_size"] == 40].assign(dataset="other")])
+    spec = {"kind": "line", "hue": hue, "order": [4, 8, 16, 40, 32]}
+    figure = draw(pd.concat([whole, lacks]), spec, NOTE)
+    joined = [[line.get_xdata().tolist() for line in ax.lines if line.get_gid() == "mean"] for ax in figure.axes]
+    assert [sorted(lines) for lines in joined] == [[[0, 1, 2, 3, 4]], [[0, 1], [3, 4]]]
+    assert len(whiskers(figure.axes[1])) == 4, "a band has no spread of a value that stands alone"
+    assert "whiskers: ± 1 standard deviation" in foot(figure)
+
+
+def test_a_line_that_lacks_an_arm_in_one_hue_breaks_there_alone():
+    frame = pd.concat([sizes(3).dropna(), sizes(3, "DQ").dropna()], ignore_index=True)
+    frame = frame[~((frame["label"] == "DQ") & (frame["tobias_size"] == 8))]
+    (ax,) = draw(frame, {"kind": "line", "hue": "label"}, NOTE).axes
+    lengths = sorted(len(line.get_xdata()) for line in ax.lines if line.get_gid() == "mean")
+    assert lengths == [1, 3, 5]
+
+
 REFERENCE = {"reference": [{"label": "no Tobias", "tobias_size": None}]}
 
 

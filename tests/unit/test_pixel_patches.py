@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dqv2.pixel.patches import cutmix_boxes, cutmix_images, dropped_patches, paste
-from dqv2.pixel.step import PixelStep, cutmix_step
+from dqv2.pixel.step import PixelStep, RedrawnImages, cutmix_step
 from dqv2.pixel.storage import encoded_bytes
 
 
@@ -98,3 +98,11 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
 def test_an_unknown_encoding_is_refused():
     with pytest.raises(ValueError, match="jpeg or png"):
         encoded_bytes(some_images(1).numpy(), kind="webp")
+
+
+def test_redrawn_images_are_drawn_as_they_are_read():
+    images, asked = some_images(7), []
+    drawn = RedrawnImages(images.numpy(), lambda batch: asked.append(len(batch)) or (255 - batch).numpy())
+    assert (len(drawn), drawn.shape) == (7, (7, 3, 32, 32))
+    assert np.array_equal(np.concatenate([drawn[0:3], drawn[3:7]]), 255 - images.numpy())
+    assert asked == [3, 4]

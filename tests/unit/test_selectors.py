@@ -115,7 +115,11 @@ def choose(tmp_path):
             (tmp_path / "ids.csv").write_text("\n".join(["id", *ids[:count]]) + "\n")
             return published_coreset(tmp_path / "ids.csv", images, keep=count / len(images))
         pool = divided(selector, images, seed=seed, **options)
-        return draw(pool, images.labels, count, sampler=selector.sampler, generator=generator(seed, "sample"))
+        how = {"sampler": selector.sampler, "generator": generator(seed, "sample")}
+        if selector.sampler == "classes":
+            kinds = bool((~pool.tobias).any()) + bool(pool.tobias.any())
+            how["embedding"] = PoolRows(pool, [images.embedding] * kinds)[:]
+        return draw(pool, images.labels, count, **how)
 
     return choose
 

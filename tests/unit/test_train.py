@@ -12,8 +12,10 @@ from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.backgrounds import FreshTobias
-from dqv2.train.evaluation import accuracy
+from dqv2.train.batch import Target
+from dqv2.train.evaluation import accuracy, central_crop
 from dqv2.train.fit import fit
+from dqv2.train.step import mean_loss
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
 
@@ -215,3 +217,51 @@ def test_labels_of_mixed_images_are_shared(data):
     assert trained(labels, (others, 0.5)) not in (trained(labels, None), trained(others, None))
     with pytest.raises(ValueError, match="mixed again"):
         fit(model(), images, labels, hyperparameters(mix="mixup"), seed=1, purpose="t", device=CPU, mixed=(others, 0.5))
+
+
+def test_weights_are_factors_of_each_images_loss(data):
+    images, labels = data
+    logits, own = torch.randn(5, 3, generator=generator(0)), torch.tensor([0, 1, 2, 1, 0])
+    weights = torch.tensor([0.0, 2.0, 1.0, 1.5, 0.5])
+    each = [torch.nn.functional.cross_entropy(logits[i : i + 1], own[i : i + 1]) for i in range(5)]
+    wanted = sum(float(w) * float(loss) for w, loss in zip(weights, each, strict=True)) / 5
+    assert float(mean_loss(logits, Target(own, None, 1.0, weights), 0.0)) == pytest.approx(wanted)
+    part = Target(own, None, 1.0, weights).part(slice(1, 3))
+    assert part.weights.tolist() == [2.0, 1.0]
+    common = {"seed": 1, "purpose": "t", "device": CPU}
+    plain, ones, without = (model() for _ in range(3))
+    fit(plain, images, labels, hyperparameters(), **common)
+    fit(ones, images, labels, hyperparameters(), weights=torch.ones(30), **common)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ones.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    # An image of weight 0 teaches nothing: class 2, wrongly called 0, is never learnt as 0
+    wrong = torch.where(labels == 2, 0, labels)
+    fit(without, images, wrong, hyperparameters(epochs=20), weights=(labels != 2).float() * 1.5, **common)
+    assert accuracy(without, images[labels == 1], labels[labels == 1], device=CPU) == 100
+    with pytest.raises(ValueError, match="have no weights of their own"):
+        fit(model(), images, labels, hyperparameters(mix="mixup"), weights=torch.ones(30), **common)
+
+
+@pytest.mark.parametrize("size", [40, 80])  # of which 0.8 is whole pixels
+def test_the_central_crop_is_timms(size):
+    from PIL import Image
+    from timm.data import create_transform
+
+    images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8, generator=generator(0))
+    images = torch.nn.functional.avg_pool2d(images.float(), 5, 1, 2).to(torch.uint8)  # not all noise
+    assert central_crop(images, 1.0) is images
+    theirs = create_transform(size, interpolation="bicubic", crop_pct=0.8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    pictures = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in images]
+    wanted = torch.stack([theirs(picture) for picture in pictures]) * 255
+    apart = (central_crop(images, 0.8).float() - wanted).abs()
+    assert apart[:, :, 2:-2, 2:-2].mean() < 2, "the same picture, up to a part of a pixel"
+    assert (images.float() - wanted).abs().mean() > 4
+
+
+def test_evaluation_looks_at_the_crop_it_is_told(data):
+    images, labels = data
+    framed = torch.zeros(30, 3, 32, 32, dtype=torch.uint8)
+    framed[:, :, 8:24, 8:24] = images
+    network = model()
+    fit(network, images, labels, hyperparameters(epochs=20), seed=1, purpose="t", device=CPU)
+    assert accuracy(network, framed, labels, device=CPU, crop=0.5) > accuracy(network, framed, labels, device=CPU) + 20

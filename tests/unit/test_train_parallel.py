@@ -58,7 +58,9 @@ def test_three_processes_end_in_the_weights_of_one(data, crop):
 
 
 def test_a_signal_stops_all_at_one_step_and_any_number_goes_on(data, tmp_path):
-    options = {"seed": 1, "purpose": "t", "device": CPU}
+    """Images that count unequally, too."""
+    weights = torch.linspace(0, 2, 26)
+    options = {"seed": 1, "purpose": "t", "device": CPU, "weights": weights}
     how = hyperparameters(epochs=None, iterations=80)
     alone, shared = model().double(), model().double()
     fit(alone, *data, how, **options)

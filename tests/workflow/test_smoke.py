@@ -38,7 +38,7 @@ def test_every_method_stands_in_one_table_with_its_cost(smoke):
     with (smoke.folder / "results/smoke/experiments/baselines.csv").open() as file:
         rows = list(csv.DictReader(file))
     methods = {row["method"] for row in rows}
-    assert {"random", "grand", "forgetting", "ccs", "adq", "dq", "dq_cutmix"} <= methods
+    assert {"random", "grand", "forgetting", "ccs", "adq", "dqas", "dq", "dq_cutmix"} <= methods
     assert {row["coreset_size"] for row in rows} == {"20"}
     seconds = {row["method"]: float(row["selection_seconds"]) for row in rows}
     assert seconds["dq"] > seconds["dq_cutmix"] > seconds["random"] > 0

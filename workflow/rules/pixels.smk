@@ -66,3 +66,28 @@ rule pixels:
         options=options("pixels"),
     script:
         "../scripts/pixels.py"
+
+
+rule redrawn:
+    input:
+        train=reads("redrawn", "train"),
+        model=reads("redrawn", "model"),
+        importance=reads("redrawn", "importance"),
+        autoencoder=reads("redrawn", "autoencoder"),
+    output:
+        embedding=writes("redrawn", "embedding"),
+        logits=writes("redrawn", "logits"),
+        record=writes("redrawn", "record"),
+    log:
+        log_of("redrawn"),
+    conda:
+        "../../envs/dqv2.yaml"
+    threads: cores("redrawn")
+    resources:
+        gpu=1,
+        mem_mb=grows(8000),
+        runtime=grows(60),
+    params:
+        options=options("redrawn"),
+    script:
+        "../scripts/redrawn.py"

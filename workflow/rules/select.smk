@@ -141,6 +141,8 @@ rule sample:
         train=reads("sample", "train"),
         bins=reads("sample", "bins"),
         published=reads("sample", "published"),
+        features=reads("sample", "features"),
+        logits=reads("sample", "logits"),
     output:
         coreset=writes("sample", "coreset"),
         record=writes("sample", "record"),

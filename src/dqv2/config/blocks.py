@@ -70,7 +70,9 @@ class Trainable(Training):
 class Trainer(Trainable):
     """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
     batch; the weights are those of one up to the order of sums, so that no stage has it among its params. `start` names
-    a backbone whose weights the training begins with, under a new last layer; without it they are random."""
+    a backbone whose weights the training begins with, under a new last layer; without it they are random.
+    `evaluation_crop` is the share of an image's side that evaluation looks at, in the middle and enlarged to the whole,
+    as timm's crop_pct; no training has it among its params."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None
@@ -81,6 +83,7 @@ class Trainer(Trainable):
     cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
     fresh_tobias: FreshTobias | None = None
     start: Name | None = None
+    evaluation_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _one_length_and_an_image_each(self) -> Trainer:
@@ -193,7 +196,9 @@ class Mixture(Block):
 
 
 class Selector(Block):
-    """How a coreset is chosen from the pool."""
+    """How a coreset is chosen from the pool. `weighted`: the training takes the weights that GradMatch and CRAIG give
+    their images, scaled to a mean of 1, as factors of each image's loss. `pixels`: the features are those of the images
+    as this pixel step would leave them, as DQAS has it."""
 
     title: str = ""
     kind: one_of(SELECTORS)
@@ -205,6 +210,8 @@ class Selector(Block):
     prune_hardest: Annotated[float, Field(ge=0, lt=1)] = KEYS["prune_hardest"]
     manifest: str | None = KEYS["manifest"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
+    weighted: bool = False
+    pixels: Name | None = None
 
     @model_validator(mode="after")
     def _keys_where_used(self) -> Selector:
@@ -216,6 +223,11 @@ class Selector(Block):
         if {self.manifest is not None, self.sha256 is not None} != {"manifest" in takes}:
             kinds = listed(kinds_with("manifest"))
             raise ValueError(f"manifest (an address or a file) and sha256 are needed by the kind {kinds}, by no other")
+        if self.pixels and not self.reads_features:
+            raise ValueError(f"pixels is for selectors that look at features, and {self.kind} does not")
+        if self.weighted and not self.declared.weights:
+            kinds = listed([kind.name for kind in SELECTORS.values() if kind.weights])
+            raise ValueError(f"weighted is for the kinds that give weights: {kinds}")
         return self
 
     @property
@@ -248,6 +260,11 @@ class Selector(Block):
     def reads_logits(self) -> bool:
         """Whether it needs the network's logits beside the embedding."""
         return "logits" in self.declared.reads or (self.reads_features and self.features != "embedding")
+
+    @property
+    def drawn_by_features(self) -> bool:
+        """Whether the coreset is drawn, or weighted, by the features too."""
+        return self.weighted or self.sampler == "classes"
 
     @property
     def reads_pixels(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,38 +11,43 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from dqv2.paper import layout, style
 from dqv2.paper.arms import looks_of
-from dqv2.paper.costs import WHOLE
+from dqv2.paper.costs import ARM, WHOLE
 from dqv2.paper.marks import dot, paint_arms
 
 
-def draw_costs(jobs: pd.DataFrame, runs: pd.DataFrame, note: str, label: str | None) -> Figure:
+def draw_costs(
+    jobs: pd.DataFrame, runs: pd.DataFrame, titles: Mapping[str, str], note: str, label: str | None
+) -> Figure:
     """Draw one row a dataset: seconds a stage, peak host memory a stage, accuracy (%) against selection and training
     seconds.
 
     Args:
         jobs: as ``job_costs`` makes it.
         runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and ``test_accuracy``.
+        titles: stage -> what figure 1 calls it.
         note, label: as in ``figures``.
 
-    Seconds and memory are on logarithmic axes, a mark a method (the mean over its jobs), each seed a small one in the
-    last panel. Without a run the figure says that none has finished.
+    Seconds and memory are on logarithmic axes, a mark a method: the mean over its seeds of what all jobs of the stage
+    take together. Each seed is a small one in the last panel. Without a run the figure says that none has finished.
     """
     if runs.empty:
         return layout.nothing_yet(label=label, note=note)
     datasets, names = list(runs["dataset"].unique()), list(runs["label"].unique())
     looks, stages = looks_of(names, "label", runs), _stages(jobs)
+    together = jobs.groupby([*ARM, "stage"], sort=False, as_index=False).agg({"seconds": "sum", "memory": "max"})
     with style.context():
         figure = style.new_figure(style.FULL, 0.5 + len(datasets) * (0.62 + (0.06 + 0.025 * len(names)) * len(stages)))
         grid = figure.subplots(len(datasets), 3, squeeze=False, gridspec_kw={"width_ratios": (1.15, 1.15, 1)})
         for (seconds, memory, accuracy), dataset in zip(grid, datasets, strict=True):
-            mine, here = jobs[jobs["dataset"] == dataset], runs[runs["dataset"] == dataset]
-            _by_stage(seconds, mine, stages, "seconds", looks)
-            _by_stage(memory, mine, stages, "memory", looks)
+            mine, here = together[together["dataset"] == dataset], runs[runs["dataset"] == dataset]
+            for ax, x in ((seconds, "seconds"), (memory, "memory")):
+                _by_stage(ax, mine, stages, x, looks)
+                ax.set_yticks(range(len(stages)), [titles.get(stage, stage) for stage in stages])
             memory.tick_params(axis="y", labelleft=False)
             _against_accuracy(accuracy, here, looks)
             if len(datasets) > 1:
                 seconds.set_title(str(here["dataset_title"].iloc[0]), loc="left")
-        about = ("Seconds a coreset", "Peak host memory (MB)", "Seconds, selection and training")
+        about = ("Seconds a coreset", "Peak host memory (MB)", "Seconds with training")
         for ax, text in zip(grid[-1], about, strict=True):
             ax.set_xlabel(text)
         marks = [dot(look, name) for name, look in looks.items()]
@@ -66,7 +73,6 @@ def _by_stage(ax: Axes, jobs: pd.DataFrame, stages: list[str], x: str, looks: di
     axes = {"x": x, "y": "stage", "order": stages, "hue": "label", "hue_order": list(looks), "orient": "y"}
     sns.pointplot(jobs, errorbar=None, dodge=dodge, legend=False, clip_on=False, gid="stage", ax=ax, **axes, **marks)
     ax.axhspan(stages.index(WHOLE) - 0.5, stages.index(WHOLE) + 0.5, color="#F2F2F2", lw=0, zorder=0)
-    ax.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
     ax.set(ylim=(len(stages) - 0.5, -0.5), xlabel="", ylabel="")
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")

@@ -98,6 +98,8 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
     hues = [shade for shade in hues if shade is None or shade in set(frame[spec["hue"]])]
+    whole = len(frame[axes].drop_duplicates()) == len(panels) * len(xs) > len(panels)  # a band of one value is no band
+    spec["spread"] = "band" if whole and not spec["hue"] else "whiskers"
     return frame, references, panels, xs, hues, spec
 
 
@@ -137,7 +139,7 @@ def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> 
     by = list({spec[name] for name in ("panel", "hue", "x")} - {None})
     seeds = frame.groupby(by, observed=True).size()
     of = spec.get("of", f"n = {span(seeds)} seeds")
-    said = FIGURES[spec["kind"]].marks.format(of=of, spread="whiskers" if spec["hue"] else "band")
+    said = FIGURES[spec["kind"]].marks.format(of=of, spread=spec["spread"])
     if "of" not in spec and seeds.max() == 1:
         said = "n = 1 seed: every mark is one run"
     if any(len(rows) > 1 for _, rows in references):
@@ -154,6 +156,12 @@ def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) 
     seeds = frame["seed"].groupby(at)
     last = seeds.transform("size") - 1
     return at, (2 * seeds.rank("first") - 2 - last) / last.clip(lower=1)
+
+
+def _stretches(frame: pd.DataFrame, xs: list, of: pd.Series, x: str) -> pd.Series:
+    """For each row which stretch of its line it is in: no line passes over a place along x where it has no value."""
+    at = frame[x].map(xs.index).astype("int64")
+    return at - at.groupby(of, sort=False).rank("dense").astype("int64")
 
 
 def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
@@ -176,8 +184,8 @@ def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec)
     looks = looks_of(hues, hue, frame) if hue else {"": style.KNOWN["dq_v2"]}
     at, apart = _places(frame, xs, hues, spec, step)
     of = frame[hue] if hue else pd.Series("", frame.index)
-    beside = {"seeds": at + (0.48 + 0.14 * apart) * step, "means": at}
-    paint_arms(ax, frame[y], of, looks, **beside, **(WHISKERS if hue else BAND))
+    beside = {"seeds": at + (0.48 + 0.14 * apart) * step, "means": at, "unbroken": _stretches(frame, xs, of, spec["x"])}
+    paint_arms(ax, frame[y], of, looks, **beside, **(BAND if spec["spread"] == "band" else WHISKERS))
     legend = [dot(looks[shade], printed(shade, spec, hue), ls="-") for shade in hues if hue]
     return legend + _reported(ax, spec, frame, at - 0.4 * step)
 

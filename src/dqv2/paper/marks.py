@@ -13,7 +13,15 @@ BAND = {"err_style": "band", "err_kws": {"alpha": 0.16, "linewidth": 0, "zorder"
 
 
 def paint_arms(
-    ax: Axes, y: pd.Series, of: pd.Series, looks: dict[Any, Look], *, seeds: pd.Series, means: pd.Series, **more: Any
+    ax: Axes,
+    y: pd.Series,
+    of: pd.Series,
+    looks: dict[Any, Look],
+    *,
+    seeds: pd.Series,
+    means: pd.Series,
+    unbroken: pd.Series | None = None,
+    **more: Any,
 ) -> None:
     """Draw each value of ``y`` as a point, and the means with ± 1 standard deviation (ddof 1).
 
@@ -24,6 +32,7 @@ def paint_arms(
         looks: colour and marker of each.
         seeds: where each value's point stands along x: told, not jittered, so it is the same each time.
         means: where the mean stands that a value belongs to; equal numbers make one mean.
+        unbroken: a number for each value: a line joins means of equal numbers alone; None: all of one ``of``.
         more: what seaborn's line plot takes beside; ``BAND``, or by default ``WHISKERS``.
     """
     import seaborn as sns  # here, as the plan imports this module
@@ -36,7 +45,9 @@ def paint_arms(
     point = {"linewidth": 0.4, "alpha": 0.85, "zorder": 3.3, "clip_on": False, "gid": "seeds"}
     sns.scatterplot(x=seeds, size=of, sizes=sizes, ax=ax, **drawn, **point)
     mean = {"errorbar": "sd", "dashes": False, "linewidth": 1.5, "markersize": 5.5, "zorder": 3.5, "gid": "mean"}
-    sns.lineplot(x=means, ax=ax, **drawn | mean | WHISKERS | more)
+    for _, rows in y.groupby(pd.Series(0, y.index) if unbroken is None else unbroken):
+        part = {name: values.loc[rows.index] for name, values in drawn.items() if isinstance(values, pd.Series)}
+        sns.lineplot(x=means.loc[rows.index], ax=ax, **drawn | part | mean | WHISKERS | more)
 
 
 def dot(look: Look, label: str, ls: str = "none") -> Line2D:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,22 @@ class PixelStep:
             if own != sha256(coreset):
                 raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
             return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]), coreset=own)
+
+
+class RedrawnImages:
+    """Stands for uint8[N, 3, H, W], images as a pixel step leaves them, which are redrawn as they are read by slices.
+
+    redraw: from a tensor uint8[k, 3, H, W] to an array of the same shape.
+    """
+
+    def __init__(self, images: np.ndarray, redraw: Callable[[Tensor], np.ndarray]):
+        self.images, self.redraw, self.shape = images, redraw, tuple(images.shape)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.redraw(torch.from_numpy(np.array(self.images[rows])))
 
 
 def mae_step(

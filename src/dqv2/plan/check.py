@@ -92,6 +92,17 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"pixels {run.pixels} mixes images and labels once for all, and trainer {run.trainer} would mix them "
             "again: choose a trainer without mix and fresh_tobias"
         )
+    if selector.pixels and (mixture.tobias or config.pixels[selector.pixels].step != "mae"):
+        yield (
+            f"selector {selection.selector} looks at images as pixels {selector.pixels} redraws them, which takes the "
+            f"step mae and a mixture of originals alone, not {selection.mixture}"
+        )
+    mixes = trainer.mix != "none" or (run.pixels and config.pixels[run.pixels].step == "cutmix")
+    if selector.weighted and mixes:
+        yield (
+            f"selector {selection.selector} gives each image a weight, and trainer {run.trainer} or its pixels mix "
+            "images, which have none of their own: choose mix: none and pixels without cutmix, or weighted: false"
+        )
     if redraws(config, run):
         autoencoder = config.autoencoders[config.pixels[run.pixels].autoencoder]
         if autoencoder.weights == "self" and dataset.size % autoencoder.grid:

@@ -144,6 +144,28 @@ class Walk:
             return []
         return [self.file("augment", "recipe", w, mask=selection.mask, size=selection.tobias_size)]
 
+    def passes(self, selection: Selection, w: Axes) -> dict[str, list[str]]:
+        """What a selection's selector reads of features and logits: of the originals, then of the Tobias images."""
+        selector, mixture = self.config.selectors[selection.selector], self.config.mixtures[selection.mixture]
+        axes = (vars(w) if isinstance(w, Wildcards) else w) | {
+            "mask": selection.mask,
+            "size": selection.tobias_size,
+            "backbone": selection.backbone,
+        }
+
+        def made(output: str) -> list[str]:
+            if selector.pixels:
+                networks = (selection.backbone, self.config.pixels[selector.pixels].backbone)
+                drawn = {} if not all(self.config.backbones[each or ""].fixed for each in networks) else {"seed": 0}
+                return [self.file("redrawn", output, axes | {"pixels": selector.pixels} | drawn)]
+            originals = [self.of_backbone("saliency", output, axes)] if mixture.originals else []
+            return originals + ([self.file("features", output, axes)] if selection.mask else [])
+
+        return {
+            "features": made("embedding") if selector.reads_features else [],
+            "logits": made("logits") if selector.reads_logits else [],
+        }
+
     def recipe_of_run(self, run: Run) -> str:
         """The recipe of a run's Tobias images."""
         return self.recipes(run.selection, self.axes(run))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from dqv2.data import Pack
 from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
+from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
+WEIGHTED = (*COLUMNS, "weight")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Pool:
         bins: int64[M], the bin of each; all 0 where there is one.
         rank: int64[M], the place in the order of a selector that ranks; -1 where there is none.
         importance: float64[M], of each image's bin, where bins give unequal shares; None where they do not.
+        weight: float64[M] of mean 1, what each image counts for in the training; None where all count alike.
     """
 
     rows: np.ndarray
@@ -36,14 +40,15 @@ class Pool:
     bins: np.ndarray
     rank: np.ndarray
     importance: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, index: np.ndarray) -> Pool:
         """The images at `index`."""
-        importance = None if self.importance is None else self.importance[index]
-        return Pool(self.rows[index], self.tobias[index], self.bins[index], self.rank[index], importance)
+        importance, weight = (None if each is None else each[index] for each in (self.importance, self.weight))
+        return Pool(self.rows[index], self.tobias[index], self.bins[index], self.rank[index], importance, weight)
 
 
 def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) -> Pool:
@@ -63,11 +68,25 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
 
 
-def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", generator: torch.Generator) -> Pool:
-    """The coreset: exactly `count` images of the pool.
+def draw(pool: Pool, labels: np.ndarray, count: int, **how: Any) -> Pool:
+    """The coreset: the images of `draw_places`."""
+    return pool.take(draw_places(pool, labels, count, **how))
 
-    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. Raises
-    ValueError where the pool holds fewer, or there is no such sampler.
+
+def draw_places(
+    pool: Pool,
+    labels: np.ndarray,
+    count: int,
+    *,
+    sampler: str = "bins",
+    generator: torch.Generator,
+    embedding: torch.Tensor | None = None,
+) -> np.ndarray:
+    """Exactly `count` places in the pool, int64[count], ascending.
+
+    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. embedding:
+    float[M, E] of the pool, which `classes` alone needs. Raises ValueError where the pool holds fewer, or there is no
+    such sampler.
     """
     if count > len(pool):
         asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
@@ -79,13 +98,15 @@ def draw(pool: Pool, labels: np.ndarray, count: int, *, sampler: str = "bins", g
         chosen = sample_bins(bins, own, count, generator=generator)
     elif sampler == "strata":
         chosen = sample_strata(bins, count, generator=generator)
+    elif sampler == "classes":
+        chosen = sample_class_adaptive(bins, own, embedding, count, generator=generator)
     elif sampler == "adaptive":
         _, first, bins = np.unique(pool.bins, return_index=True, return_inverse=True)
         importance = torch.from_numpy(pool.importance[first])
         chosen = sample_adaptive(torch.from_numpy(bins), own, importance, count, generator=generator)
     else:
         raise ValueError(f"there is no sampler {sampler!r}")
-    return pool.take(chosen.numpy())
+    return chosen.numpy()
 
 
 def coreset_images(
@@ -125,14 +146,17 @@ class CoresetImages:
 
 
 def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
-    """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none)."""
+    """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none); and
+    its weight, where they have one."""
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(COLUMNS if pool.weight is None else WEIGHTED)
+        counts = [[]] * len(pool) if pool.weight is None else [[repr(float(value))] for value in pool.weight]
         weights = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]
-        for row, tobias, bin_, rank, weight in zip(pool.rows, pool.tobias, pool.bins, pool.rank, weights, strict=True):
+        own = (pool.rows, pool.tobias, pool.bins, pool.rank, weights, counts)
+        for row, tobias, bin_, rank, weight, counted in zip(*own, strict=True):
             kind, name = "tobias" if tobias else "original", pack.classes[pack.labels[row]]
-            writer.writerow([pack.ids[row], kind, name, bin_, "" if rank < 0 else rank, weight])
+            writer.writerow([pack.ids[row], kind, name, bin_, "" if rank < 0 else rank, weight, *counted])
 
 
 def read_pool(path: str | Path, pack: Pack) -> Pool:
@@ -142,10 +166,11 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        if tuple(next(reader, ())) != COLUMNS:
-            raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}")
+        columns = tuple(next(reader, ()))
+        if columns not in (COLUMNS, WEIGHTED):
+            raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}, and weight if need be")
         table = list(reader)
-    ids, kinds, _, bins, ranks, weights = zip(*table, strict=True) if table else ((),) * 6
+    ids, kinds, _, bins, ranks, weights, *counts = zip(*table, strict=True) if table else ((),) * len(columns)
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
     try:
@@ -158,4 +183,5 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         np.array(bins, np.int64),
         np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),
         np.array(weights, np.float64) if table and "" not in weights else None,
+        np.array(counts[0], np.float64) if counts else None,
     )

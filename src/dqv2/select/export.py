@@ -43,7 +43,8 @@ def export_coreset(
     """Write a coreset's folder: `ids.csv`, `manifest.json` and, if asked, `images/CLASS/*`; whole or not at all.
 
     `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
-    class, bin, kind (original, tobias or redrawn), sha256 (of the original's file) and image (the file in this folder).
+    class, bin, kind (original, tobias or redrawn), sha256 (of the original's file) and image (the file in this folder);
+    and weight, what its loss should count for, where the coreset was made with weights (mean 1).
 
     Args:
         folder: to write; an older one is replaced.
@@ -81,10 +82,12 @@ def export_coreset(
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            weighted = coreset.weight is not None
+            writer.writerow((*COLUMNS, "weight") if weighted else COLUMNS)
             for k, entry in enumerate(about):
                 own = entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k]
-                writer.writerow([*own, entry.get("source_sha256", ""), names[k]])
+                weight = [repr(float(coreset.weight[k]))] if weighted else []
+                writer.writerow([*own, entry.get("source_sha256", ""), names[k], *weight])
         present = Counter(entry["class"] for entry in about)
         manifest = {
             "classes": pack.classes,

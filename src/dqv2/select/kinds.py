@@ -10,7 +10,7 @@ from torch import Tensor
 from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.baselines.bins import ccs_strata, random_bins, score_bins, uniform_bins
 from dqv2.select.baselines.geometry import herding_order, k_center_order
-from dqv2.select.baselines.gradient import craig_order, gradmatch_order
+from dqv2.select.baselines.gradient import craig_order, craig_weights, gradmatch_order, gradmatch_weights
 from dqv2.select.baselines.scores import rank_by_score
 from dqv2.select.candidates import Candidates
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
@@ -74,6 +74,16 @@ def craig(images: Candidates, *, features: str) -> Tensor:
 def gradmatch(images: Candidates, *, features: str) -> Tensor:
     """Matches the class's mean by orthogonal pursuit (Killamsetty et al. 2021, GRAD-MATCH)."""
     return gradmatch_order(images.features(features), images.labels)
+
+
+def weights_of_craig(images: Candidates, chosen: Tensor, *, features: str) -> Tensor:
+    """Of each chosen image, how many images of its class are nearest to it: float64[K]."""
+    return craig_weights(images.features(features), images.labels, chosen)
+
+
+def weights_of_gradmatch(images: Candidates, chosen: Tensor, *, features: str) -> Tensor:
+    """Those with which the chosen gradients sum to their class's: float64[K]."""
+    return gradmatch_weights(images.features(features), images.labels, chosen)
 
 
 def importance_of_bins(images: Candidates, bins: Tensor, *, n_bins: int, lam: float, features: str) -> Tensor:

@@ -9,7 +9,7 @@ import numbers
 import torch
 from torch import Tensor
 
-from dqv2.apportion import largest_remainder
+from dqv2.apportion import largest_remainder, within_room
 
 
 def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
@@ -48,7 +48,7 @@ def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> T
         take[b] = min(int(sizes[b]), left // (filled - place))
         left -= int(take[b])
     priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
-    return rest[_first_of_each_group(stratum, priority, take)].to(strata.device)
+    return rest[first_of_each_group(stratum, priority, take)].to(strata.device)
 
 
 def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> Tensor:
@@ -66,19 +66,7 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
         raise ValueError(
             f"importance must be one finite number above 0 for each of {len(sizes)} bins, got {importance}"
         )
-    left = keep_count(keep, len(bins))
-    take = torch.zeros_like(sizes)
-    weight = sizes * importance
-    while True:
-        quota = left * weight / weight.sum()
-        full = (weight > 0) & (quota >= sizes)
-        if not bool(full.any()):
-            break
-        take[full], weight[full] = sizes[full], 0.0
-        left -= int(sizes[full].sum())
-        if left == 0:
-            return take.to(bins.device)
-    return (take + largest_remainder(weight, left)).to(bins.device)
+    return within_room(sizes * importance, sizes, keep_count(keep, len(bins))).to(bins.device)
 
 
 def sample_adaptive(
@@ -120,9 +108,9 @@ def sample_ranked(rank: Tensor, labels: Tensor | None, keep: float | int) -> Ten
     n = check_vector(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
-    group = _class_ids(labels, n, "rank")
+    group = class_ids(labels, n, "rank")
     take = largest_remainder(torch.bincount(group), keep_count(keep, n))
-    return _first_of_each_group(group, rank.cpu(), take).to(rank.device)
+    return first_of_each_group(group, rank.cpu(), take).to(rank.device)
 
 
 def keep_count(keep: float | int, n: int) -> int:
@@ -142,16 +130,16 @@ def keep_count(keep: float | int, n: int) -> int:
 
 def _draw(bins: Tensor, labels: Tensor | None, counts: Tensor, generator: torch.Generator) -> Tensor:
     """Sorted indices of counts[b] items of each bin b, with the classes in proportion; all on the CPU."""
-    class_id = _class_ids(labels, len(bins), "bins")
+    class_id = class_ids(labels, len(bins), "bins")
     n_classes = int(class_id.max()) + 1
     group = bins * n_classes + class_id
     sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
     take = _share_within_bins(sizes, counts, int(counts.sum()))
     priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
-    return _first_of_each_group(group, priority, take.flatten())
+    return first_of_each_group(group, priority, take.flatten())
 
 
-def _class_ids(labels: Tensor | None, n: int, name: str) -> Tensor:
+def class_ids(labels: Tensor | None, n: int, name: str) -> Tensor:
     """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
@@ -181,7 +169,7 @@ def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
     return take
 
 
-def _first_of_each_group(group: Tensor, priority: Tensor, take: Tensor) -> Tensor:
+def first_of_each_group(group: Tensor, priority: Tensor, take: Tensor) -> Tensor:
     """Sorted indices of the take[g] items of lowest priority of every group g; ties to the lowest index."""
     order = priority.sort(stable=True).indices
     order = order[group[order].sort(stable=True).indices]

@@ -16,7 +16,7 @@ from dqv2.select.scores import Scores
 from dqv2.select.table import KEYS, SELECTORS, Kind
 from dqv2.semantic.recipe import Recipe
 
-__all__ = ["BY_CLASS", "PoolRows", "apply_selector", "divide", "features_by_name", "scores_by_name"]
+__all__ = ["BY_CLASS", "PoolRows", "apply_selector", "divide", "features_by_name", "scores_by_name", "weigh"]
 
 BY_CLASS = tuple(kind.name for kind in SELECTORS.values() if kind.by_class)
 """Kinds that need the features of one class, or one bin, at a time."""
@@ -72,24 +72,54 @@ def divide(
     if "n_bins" in options:
         options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))
     chosen, taken = _kind_and_keys(kind, options)
-    if "features" not in chosen.reads:
-        embeddings = logits = ()
-    embedding, values = (PoolRows(pool, arrays) if arrays else None for arrays in (embeddings, logits))
-    if not chosen.by_class:
-        embedding, values = (rows[:] if rows else None for rows in (embedding, values))
-    candidates = Candidates(
-        torch.from_numpy(pack.labels[pool.rows]),
-        embedding,
-        values,
-        torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None,
-        lambda part: coreset_images(pool.take(part), pack, recipe)[0],
-        generator,
+    candidates = replace(
+        _candidates(chosen, pool, pack, embeddings, logits),
+        scores=torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None,
+        pixels=lambda part: coreset_images(pool.take(part), pack, recipe)[0],
+        generator=generator,
     )
     found = load(chosen.function)(candidates, **taken)
     if chosen.gives == "rank":
         return replace(pool, rank=found.numpy())
     importance = load(chosen.importance)(candidates, found, **taken).numpy() if chosen.importance else None
     return replace(pool, bins=found.numpy(), importance=importance)
+
+
+def weigh(
+    pool: Pool,
+    places: np.ndarray,
+    pack: Pack,
+    embeddings: Sequence[Tensor | np.ndarray],
+    logits: Sequence[Tensor | np.ndarray],
+    *,
+    kind: str,
+    **options: Any,
+) -> np.ndarray:
+    """What the images of a coreset count for in a training, as their selector has it: float64[K] of mean 1.
+
+    places: int64[K], those of the coreset in the pool. The rest as in `divide`. Raises ValueError where the kind gives
+    no weights, or they are 0 all of them.
+    """
+    chosen, taken = _kind_and_keys(kind, options)
+    if chosen.weights is None:
+        raise ValueError(f"a selector of kind {kind!r} gives its images no weights")
+    candidates = _candidates(chosen, pool, pack, embeddings, logits)
+    found = load(chosen.weights)(candidates, torch.from_numpy(places), **taken).cpu().numpy()
+    if not found.sum() > 0:
+        raise ValueError(
+            f"{kind} gives every image of the coreset the weight 0: train without weights (weighted: false)"
+        )
+    return found * (len(found) / found.sum())
+
+
+def _candidates(kind: Kind, pool: Pool, pack: Pack, embeddings: Sequence[Any], logits: Sequence[Any]) -> Candidates:
+    """The pool's images with the features that a kind reads, class by class where it does so."""
+    if "features" not in kind.reads:
+        embeddings = logits = ()
+    embedding, values = (PoolRows(pool, arrays) if arrays else None for arrays in (embeddings, logits))
+    if not kind.by_class:
+        embedding, values = (rows[:] if rows else None for rows in (embedding, values))
+    return Candidates(torch.from_numpy(pack.labels[pool.rows]), embedding, values)
 
 
 def _kind_and_keys(kind: str, keys: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:

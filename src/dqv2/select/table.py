@@ -49,6 +49,7 @@ class Sampler:
 SAMPLERS = {
     "bins": Sampler("the same share of every bin", shares=True),
     "adaptive": Sampler("from every bin by its size and importance"),
+    "classes": Sampler("from every bin, more of classes whose error falls with more images"),
     "strata": Sampler("the same number from every stratum"),
     "rank": Sampler("the first of every class", draws=False, shares=True),
 }
@@ -71,6 +72,8 @@ class Kind:
         importance: `module:function` of the importance of each image's bin, float64[M], from `Candidates`, the bins
             and the keys; for the sampler adaptive.
         depends_on_order: whether another order of the images gives another result.
+        weights: `module:function` of the weights that the method gives its images: from `Candidates`, the chosen,
+            int64[K], and the keys to float64[K], all at least 0.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Kind:
     draws: bool = False
     importance: str | None = None
     depends_on_order: bool = False
+    weights: str | None = None
 
     @property
     def gives(self) -> str:
@@ -117,13 +121,30 @@ SELECTORS = by_name(
         by_class=True,
         importance="dqv2.select.kinds:importance_of_bins",
     ),
+    # After DQAS (Zhao et al. 2024), whose code was never published
+    Kind("class_adaptive_bins", "dqv2.select.kinds:graphcut_into_bins", "classes", ("features",), _DQ, by_class=True),
     Kind("score", "dqv2.select.kinds:by_score", "rank", ("scores",), ("score",)),
     Kind("ccs", "dqv2.select.kinds:into_strata", "strata", ("scores",), ("score", "n_strata", "prune_hardest")),
     Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",)),
     Kind("k_center", "dqv2.select.kinds:k_center", "rank", ("features",), ("features",)),
     # Either of two images that are nearest to each other gains the same, and the first is taken
-    Kind("craig", "dqv2.select.kinds:craig", "rank", ("features",), ("features",), depends_on_order=True),
-    Kind("gradmatch", "dqv2.select.kinds:gradmatch", "rank", ("features",), ("features",)),
+    Kind(
+        "craig",
+        "dqv2.select.kinds:craig",
+        "rank",
+        ("features",),
+        ("features",),
+        depends_on_order=True,
+        weights="dqv2.select.kinds:weights_of_craig",
+    ),
+    Kind(
+        "gradmatch",
+        "dqv2.select.kinds:gradmatch",
+        "rank",
+        ("features",),
+        ("features",),
+        weights="dqv2.select.kinds:weights_of_gradmatch",
+    ),
     Kind("published", "dqv2.select.published:published_coreset", "rank", keys=("manifest", "sha256")),
 )
 
@@ -139,6 +160,6 @@ def as_markdown() -> str:
     for kind in SELECTORS.values():
         what = ". ".join(what_it_does(place) for place in (kind.function, kind.importance) if place)
         drawn = "the list itself" if kind.gives == "list" else SAMPLERS[kind.sampler].what
-        keys = ", ".join(f"`{key}`" for key in kind.keys)
+        keys = ", ".join(f"`{key}`" for key in (*kind.keys, *(["weighted"] if kind.weights else [])))
         rows.append([f"`{kind.name}`", what, drawn, ", ".join(kind.reads) or "nothing", keys or "none"])
     return markdown(["`kind`", "what it does", "what is drawn", "what it reads", "keys"], rows)

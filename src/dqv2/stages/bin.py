@@ -16,21 +16,10 @@ class Bin(Stage):
     def reads(self, plan, w):
         s = plan.selection(w)
         selector = plan.config.selectors[s.selector]
-        passes = []  # over the originals, then over the Tobias images
-        if selector.reads_features:
-            passes += ["saliency"] if plan.config.mixtures[s.mixture].originals else []
-            passes += ["features"] if s.mask else []
-        axes = vars(w) | {"mask": s.mask, "size": s.tobias_size, "backbone": s.backbone}
-        logits = passes if selector.reads_logits else []
-
-        def made(each, output):
-            return plan.of_backbone(each, output, axes) if each == "saliency" else plan.file(each, output, axes)
-
         return {
             "train": plan.file("pack", "train", w),
-            "features": [made(each, "embedding") for each in passes],
-            "logits": [made(each, "logits") for each in logits],
-            "scores": [plan.file("score", "scores", axes)] if selector.reads_scores else [],
+            **plan.passes(s, w),
+            "scores": [plan.file("score", "scores", w, backbone=s.backbone)] if selector.reads_scores else [],
             "recipe": plan.recipes(s, w) if selector.reads_pixels else [],
         }
 

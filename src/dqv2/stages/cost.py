@@ -7,7 +7,7 @@ class Cost(Stage):
     """Seconds and memory by the records of the stages behind each run."""
 
     title = "cost of the methods"
-    version = 4
+    version = 5
     shows = ("pdf", "png")
     writes = {
         "csv": "experiments/costs/{experiment}.csv",
@@ -29,10 +29,13 @@ class Cost(Stage):
 
     def options(self, plan, w):
         from dqv2.cost.flop import networks_behind
+        from dqv2.stages import stage
 
         rows = plan.kind(w.experiment, "runs").rows_with_files()
         networks = networks_behind(plan, [file for row in rows for _, _, file in row["records"]])
-        return {"partial": plan.config.partial, "rows": rows, "networks": networks} | plan.caption(w.experiment)
+        titles = {name: stage(name).title for row in rows for name, *_ in row["records"]}
+        about = {"partial": plan.config.partial, "rows": rows, "networks": networks, "titles": titles}
+        return about | plan.caption(w.experiment)
 
     def run(self, job):
         from dqv2.cost.flop import tera_flop
@@ -47,5 +50,5 @@ class Cost(Stage):
         costs = job_costs(options["rows"], tera_flop(options["networks"]), partial=options["partial"])
         write_csv(costs, out.csv)
         note = device_note(options["note"], runs, options["planned"])
-        save(draw_costs(costs, runs, note, options["label"]), out.pdf, out.png)
+        save(draw_costs(costs, runs, options["titles"], note, options["label"]), out.pdf, out.png)
         write_caption(out.caption, options["about"], note, options["label"])

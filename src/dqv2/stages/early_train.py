@@ -10,7 +10,7 @@ class EarlyTrain(Stage):
     """The network of masks and features: a few epochs on the full set, random weights, or weights from elsewhere."""
 
     title = "network"
-    version = 3
+    version = 4
     model = True
     account = "early"
     resumes = True

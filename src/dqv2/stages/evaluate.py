@@ -22,8 +22,13 @@ class Evaluate(Stage):
         held_out = {split: plan.file("pack", split, w) for split in ("validation", "test")}
         return {name: plan.file("train", name, w) for name in ("model", "training")} | held_out
 
+    def options(self, plan, w):
+        crop = plan.config.trainers[w.trainer].evaluation_crop
+        return {"crop": crop} if crop < 1 else {}
+
     def detail(self, plan, w):
-        return "the last weights, once, on the test split"
+        crop = self.options(plan, w).get("crop")
+        return "the last weights, once, on the test split" + (f", central crop of {crop:g}" if crop else "")
 
     def work(self, reckoning, w):
         n = reckoning.sizes(w.dataset)
@@ -38,7 +43,11 @@ class Evaluate(Stage):
         from dqv2.train.models import load_model
 
         facts = json.loads(Path(job.input.training).read_text(encoding="utf-8"))
-        how = {"device": job.device, "precision": facts.get("precision", "float32")}
+        how = {
+            "device": job.device,
+            "precision": facts.get("precision", "float32"),
+            "crop": job.options.get("crop", 1.0),
+        }
         scores, sizes = {}, {}
         with job.clock():
             model = load_model(job.input.model, job.device)

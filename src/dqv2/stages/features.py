@@ -7,7 +7,7 @@ class Features(Stage):
     """What `saliency` makes of the originals, of every Tobias image; without maps."""
 
     title = "features of the Tobias images"
-    version = 2
+    version = 3
     model = True
     account = "selection"
     cores = None

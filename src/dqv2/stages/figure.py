@@ -7,7 +7,7 @@ class Figure(Stage):
     """Drawn from the table alone, so that restyling retrains nothing."""
 
     title = "figure"
-    version = 3
+    version = 4
     shows = ("pdf", "png")
     writes = {
         "pdf": "{figures}/{experiment}.pdf",

@@ -9,6 +9,7 @@ class Pixels(Stage):
     """The coreset's images after the pixel step."""
 
     title = "pixel step"
+    version = 2
     model = True
     account = "selection"
     cores = None
@@ -16,18 +17,22 @@ class Pixels(Stage):
     writes = {"pixels": "{dataset}/pixels/{selection}/keep-{keep}/{pixels}/seed-{seed}/pixels.npz"}
 
     def reads(self, plan, w):
-        block = plan.config.pixels[w.pixels]
-        drawn_by = []
-        if name := block.autoencoder:
-            notes = [plan.file("weights", "json", block=kind, network=each) for kind, each in self.published(plan, w)]
-            drawn_by = notes or [plan.file("autoencoder", "model", w, autoencoder=name)]
         return {
             "train": plan.file("pack", "train", w),
             "coreset": plan.file("sample", "coreset", w),
             "recipe": plan.recipes(plan.selection(w), w),
-            "model": [plan.of_backbone("early_train", "model", w, block.backbone)] if block.backbone else [],
-            "autoencoder": drawn_by,
+            **self.drawn_by(plan, w),
         }
+
+    def drawn_by(self, plan, w):
+        """The network that tells the important patches, and the autoencoder that draws the others."""
+        block = plan.config.pixels[w.pixels]
+        autoencoder = []
+        if name := block.autoencoder:
+            notes = [plan.file("weights", "json", block=kind, network=each) for kind, each in self.published(plan, w)]
+            autoencoder = notes or [plan.file("autoencoder", "model", w, autoencoder=name)]
+        important = [plan.of_backbone("early_train", "model", w, block.backbone)] if block.backbone else []
+        return {"model": important, "autoencoder": autoencoder}
 
     def options(self, plan, w):
         # The names too, since another network's file may be older than the result
@@ -45,12 +50,15 @@ class Pixels(Stage):
 
     def work(self, reckoning, w):
         block, kept = reckoning.config.pixels[w.pixels], reckoning.kept(w)
-        networks = []
-        if block.step == "mae":  # Grad-CAM++ goes back to the last feature map alone, which is next to nothing
-            important = reckoning.net_of_pass(w.dataset, reckoning.config.backbones[block.backbone])
-            networks += [(important, "forward", kept)]
-            networks += [(reckoning.autoencoder(w.dataset, block.autoencoder), "forward", kept)]
+        networks = self.networks(reckoning, w, block, kept) if block.step == "mae" else []
         return reckoning.work(networks, bytes=kept * 3 * reckoning.config.datasets[w.dataset].size ** 2)
+
+    @staticmethod
+    def networks(reckoning, w, block, images):
+        """What redraws so many images; Grad-CAM++ goes back to the last feature map alone, which is next to nothing."""
+        important = reckoning.net_of_pass(w.dataset, reckoning.config.backbones[block.backbone])
+        autoencoder = reckoning.autoencoder(w.dataset, block.autoencoder)
+        return [(important, "forward", images), (autoencoder, "forward", images)]
 
     def published(self, plan, w):
         name = plan.config.pixels[w.pixels].autoencoder
@@ -73,7 +81,7 @@ class Pixels(Stage):
         options, pack = job.options, Pack.open(job.input.train)
         autoencoder, weights = None, ""
         if options["step"] == "mae":
-            autoencoder, weights = self._autoencoder(Path(*job.input.autoencoder))
+            autoencoder, weights = self.autoencoder_of(Path(*job.input.autoencoder))
             autoencoder = autoencoder.to(job.device)
         with job.clock():
             coreset = read_pool(job.input.coreset, pack)
@@ -88,7 +96,7 @@ class Pixels(Stage):
         logger.info("%d images, %.1f %% of each replaced", len(images), 100 * step.replaced)
 
     @staticmethod
-    def _autoencoder(file):
+    def autoencoder_of(file):
         """The autoencoder and its checksum, from its file or from the note that published weights were looked at."""
         from dqv2.pixel.autoencoder import load_autoencoder
         from dqv2.weights import checksum_of, noted

@@ -7,7 +7,7 @@ class Saliency(Stage):
     """Maps for masks and features for bins, from one pass over the originals."""
 
     title = "saliency and features"
-    version = 2
+    version = 3
     model = True
     account = "selection"
     cores = None

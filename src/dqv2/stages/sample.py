@@ -13,22 +13,28 @@ class Sample(Stage):
     writes = {"coreset": "{dataset}/coreset/{selection}/keep-{keep}/seed-{seed}/coreset.csv"}
 
     def reads(self, plan, w):
-        selector = plan.selection(w).selector
-        published = plan.config.selectors[selector].declared.gives == "list"
+        s = plan.selection(w)
+        selector = plan.config.selectors[s.selector]
+        published = selector.declared.gives == "list"
         return {
             "train": plan.file("pack", "train", w),
             "bins": [] if published else [plan.file("bin", "bins", w)],
-            "published": [plan.file("fetch_coreset", "ids", w, selector=selector)] if published else [],
+            "published": [plan.file("fetch_coreset", "ids", w, selector=s.selector)] if published else [],
+            **(plan.passes(s, w) if selector.drawn_by_features else {"features": [], "logits": []}),
         }
 
     def options(self, plan, w):
         s = plan.selection(w)
-        return {"budget": plan.config.mixtures[s.mixture].budget, "sampler": plan.config.selectors[s.selector].sampler}
+        selector = plan.config.selectors[s.selector]
+        weights = {"weights": selector.used} if selector.weighted else {}
+        return {"budget": plan.config.mixtures[s.mixture].budget, "sampler": selector.sampler} | weights
 
     def detail(self, plan, w):
         s = plan.selection(w)
         of = "the pool" if plan.config.mixtures[s.mixture].budget == "pool" else "the originals' number"
-        return f"{self._drawn(plan.config.selectors[s.selector])}: {100 * float(w.keep):g} % of {of}"
+        selector = plan.config.selectors[s.selector]
+        weighted = ", with weights" if selector.weighted else ""
+        return f"{self._drawn(selector)}: {100 * float(w.keep):g} % of {of}{weighted}"
 
     @staticmethod
     def _drawn(selector):
@@ -45,10 +51,15 @@ class Sample(Stage):
         return reckoning.work(bytes=reckoning.kept(w) * reckoning.ROW)
 
     def run(self, job):
+        from dataclasses import replace
+
+        import numpy as np
+
         from dqv2.data import Pack
         from dqv2.runtime.logging import logger
-        from dqv2.select.coreset import draw, read_pool, write_pool
+        from dqv2.select.coreset import draw_places, read_pool, write_pool
         from dqv2.select.published import published_coreset
+        from dqv2.select.selectors import PoolRows, weigh
 
         pack, keep = Pack.open(job.input.train), float(job.wildcards.keep)
         if job.input.published:
@@ -60,6 +71,16 @@ class Sample(Stage):
             whole = len(pack) if job.options["budget"] == "originals" else len(pool)
             count = max(1, round(keep * whole))
             draws = job.generator("sample")
-            coreset = draw(pool, pack.labels, count, sampler=job.options["sampler"], generator=draws)
+            embeddings, logits = (
+                [np.load(file, mmap_mode="r") for file in job.input[name]] for name in ("features", "logits")
+            )
+            how = {"sampler": job.options["sampler"], "generator": draws}
+            if how["sampler"] == "classes":
+                how["embedding"] = PoolRows(pool, embeddings)[:]
+            places = draw_places(pool, pack.labels, count, **how)
+            coreset = pool.take(places)
+            if "weights" in job.options:
+                weights = weigh(pool, places, pack, embeddings, logits, **job.options["weights"])
+                coreset = replace(coreset, weight=weights)
             write_pool(job.output.coreset, coreset, pack)
         logger.info("%d of %d images, %d of them Tobias", count, len(pool), coreset.tobias.sum())

@@ -35,7 +35,7 @@ class Train(Stage):
 
     def options(self, plan, w):
         block = plan.config.trainers[w.trainer]
-        return plan.hyperparameters(block, "devices") | plan.network_options(w.dataset, block)
+        return plan.hyperparameters(block, "devices", "evaluation_crop") | plan.network_options(w.dataset, block)
 
     def detail(self, plan, w):
         block = plan.config.trainers[w.trainer]
@@ -109,6 +109,7 @@ class Train(Stage):
             resume=job.resume,
             fresh=fresh,
             mixed=mixed,
+            weights=None if coreset.weight is None else torch.from_numpy(coreset.weight),
             devices=devices_at_hand(job.resources.get("gpu", 1)),
         )
         with atomic_path(job.output.model) as temporary:

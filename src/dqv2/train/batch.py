@@ -18,15 +18,18 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Target(NamedTuple):
-    """Labels int64[B], those of what an image is mixed with (or None), and the share of an image's own."""
+    """Labels int64[B], those of what an image is mixed with (or None), the share of an image's own, and what each
+    image's loss counts for, float[B] (None: all alike)."""
 
     labels: Tensor
     others: Tensor | None
     share: float
+    weights: Tensor | None = None
 
     def part(self, where: slice) -> Target:
         """Of a part of the batch."""
-        return Target(self.labels[where], None if self.others is None else self.others[where], self.share)
+        others, weights = (None if each is None else each[where] for each in (self.others, self.weights))
+        return Target(self.labels[where], others, self.share, weights)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Batches:
         hyperparameters: how they are augmented and mixed.
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share of its own, or None.
+        weights: what each image's loss counts for, float[N], or None.
         part: of n images, those that this process trains on; None for all.
     """
 
@@ -78,11 +82,13 @@ class Batches:
         *,
         fresh: FreshTobias | None = None,
         mixed: tuple[Tensor, float] | None = None,
+        weights: Tensor | None = None,
         part: Callable[[int], slice] | None = None,
     ):
         self.feed, self.labels, self.hyperparameters = feed, labels.cpu(), hyperparameters
         self.fresh, self.part = fresh, part or (lambda n: slice(0, n))
         self.mixed = (mixed[0].cpu(), mixed[1]) if mixed else None
+        self.weights = None if weights is None else weights.float().cpu()
         self.size = tuple(feed.images.shape[2:])
 
     def __call__(self, parts: Iterable[Tensor], draws: torch.Generator) -> Iterator[Batch]:
@@ -126,7 +132,8 @@ class Batches:
             seen = self.fresh.compose(seen, _at(images, drawn.read, donors), cells, chosen)
         seen = drawn.augmentation.take(drawn.seen)(normalise(seen))
         seen = seen.contiguous(memory_format=torch.channels_last)
-        target = Target(send(self.labels[rows[own]], images.device), None, 1.0)
+        weights = None if self.weights is None else send(self.weights[rows[own]], images.device)
+        target = Target(send(self.labels[rows[own]], images.device), None, 1.0, weights)
         batch = _at(seen, drawn.seen, own)
         if mix is not None:
             partner = mix.partner[own]

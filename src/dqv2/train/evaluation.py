@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqv2.inputs import normalise
+from dqv2.inputs import normalise, resized
 from dqv2.runtime.device import send
 from dqv2.train.feed import Feed
 from dqv2.train.step import autocast
@@ -20,11 +20,13 @@ def accuracy(
     device: torch.device,
     precision: str = "float32",
     batch_size: int = 512,
+    crop: float = 1.0,
 ) -> float:
     """Top-1 accuracy in %, of `model` in eval mode, moved to `device`; NaN where there are no images.
 
     images: uint8[N, 3, H, W], a tensor or what is indexed by rows; read batch by batch, each while the one before is
     worked on. labels: int64[N], a tensor or an array. precision: as the weights were trained, "float32" or "bfloat16".
+    crop: as `central_crop` takes it.
     """
     n = len(images)
     if not n:
@@ -33,8 +35,21 @@ def accuracy(
     labels, right = torch.as_tensor(labels), torch.zeros((), dtype=torch.int64, device=device)
     parts = torch.arange(n).split(batch_size)
     for rows, batch in zip(parts, Feed(images, device, keep=False).batches(parts), strict=True):
-        seen = normalise(batch).contiguous(memory_format=torch.channels_last)
+        seen = normalise(central_crop(batch, crop)).contiguous(memory_format=torch.channels_last)
         with autocast(device, precision):
             found: Tensor = model(seen).argmax(1)
         right += (found == send(labels[rows], device)).sum()  # read once, after the last batch
     return 100.0 * int(right) / n
+
+
+def central_crop(images: Tensor, share: float) -> Tensor:
+    """The middle of square images, `share` of their side, enlarged to the whole: uint8[N, 3, S, S] -> the same.
+
+    timm's evaluation enlarges by 1 / crop_pct first and then takes the middle, which is the same up to a pixel.
+    """
+    size = images.shape[2]
+    inner = round(share * size)
+    if inner == size:
+        return images
+    start = (size - inner) // 2
+    return resized(images[:, :, start : start + inner, start : start + inner], size, "bicubic")

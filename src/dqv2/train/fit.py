@@ -47,6 +47,7 @@ def fit(
     resume: Resume | None = None,
     fresh: FreshTobias | None = None,
     mixed: tuple[Tensor, float] | None = None,
+    weights: Tensor | None = None,
     watch: Watch | None = None,
     devices: int = 1,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -66,6 +67,7 @@ def fit(
         fresh: backgrounds drawn anew, or None.
         mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
             already (not with the hyperparameters' own `mix`).
+        weights: float[N] of mean 1, what each image's loss counts for (not of images that are mixed); None: all alike.
         watch: told after each batch which of its images were classified rightly.
         devices: how many devices share each batch; with more than one, a process for each (`train.parallel`), and
             the same weights up to the order of sums.
@@ -83,14 +85,24 @@ def fit(
         raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
     if mixed and hyperparameters.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {hyperparameters.mix}")
+    if weights is not None and (mixed or hyperparameters.mix != "none"):
+        raise ValueError("images that are mixed with others have no weights of their own: mix is none, or no weights")
     if devices > 1:
         job: dict[str, Any] = {"images": images, "labels": labels, "hyperparameters": hyperparameters, "seed": seed}
-        job |= {"purpose": purpose, "resume": resume, "fresh": fresh, "mixed": mixed, "watch": watch}
+        job |= {
+            "purpose": purpose,
+            "resume": resume,
+            "fresh": fresh,
+            "mixed": mixed,
+            "weights": weights,
+            "watch": watch,
+        }
         return fit_on_several(fit, model, devices=devices, device=device, checkpoint_seconds=checkpoint_seconds, **job)
     total, per_epoch = hyperparameters.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
     feed = Feed(images, device)
-    batches = Batches(feed, labels, hyperparameters, fresh=fresh, mixed=mixed, part=group and group.part)
+    of_images = {"fresh": fresh, "mixed": mixed, "weights": weights}
+    batches = Batches(feed, labels, hyperparameters, **of_images, part=group and group.part)
     network = group.wrap(model) if group else model
     if hyperparameters.compile:
         network = torch.compile(network, dynamic=False)  # a batch has but two sizes, the last one's and the others'

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
+from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
 from dqv2.semantic.saliency import as_map, require_places
@@ -83,6 +83,7 @@ class Adapted(nn.Module):
         size: pixels a side that images are resized to (antialiased); None: as they are.
         interpolation: "bilinear" or "bicubic".
         mean, std: of a channel each, that the network was trained with; None: those of `dqv2.inputs.normalise`.
+        published: whether its weights are from elsewhere, so that it computes as they are computed with there.
     """
 
     def __init__(
@@ -92,9 +93,10 @@ class Adapted(nn.Module):
         interpolation: str = "bilinear",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        published: bool = False,
     ):
         super().__init__()
-        self.model, self.size, self.interpolation = model, size, interpolation
+        self.model, self.size, self.interpolation, self.published = model, size, interpolation, published
         self.reads_pixels = mean is not None  # what has a normalisation of its own takes images as they are stored
         values = (mean or IMAGENET_MEAN, std or IMAGENET_STD, IMAGENET_MEAN, IMAGENET_STD)
         own, spread, given, given_spread = (torch.tensor(each).view(1, 3, 1, 1) for each in values)
@@ -109,9 +111,12 @@ class Adapted(nn.Module):
         """Images -> the network's features of its own input.
 
         x: float[N, 3, H, W], normalised by `dqv2.inputs.normalise`; or, where the network has a normalisation of its
-        own, uint8[N, 3, H, W], which spares the rounding of two normalisations.
+        own, uint8[N, 3, H, W], which spares the rounding of two normalisations, and published weights have resized as
+        they were when these were trained.
         """
         if stored := x.dtype == torch.uint8:
+            if self.published and self.size and x.shape[2:] != (self.size, self.size):
+                x = resized(x, self.size, self.interpolation)
             x = normalise(x, (self.mean, self.std)).to(self.mean.dtype)
         if self.size:
             how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
@@ -144,6 +149,7 @@ class Network:
             have; None: as they are.
         interpolation: how they are resized: "bilinear" or "bicubic".
         mean, std: of a channel each, what the network's input is normalised by; None: as `dqv2.inputs.normalise` does.
+        published: whether its weights are from elsewhere.
     """
 
     name: str
@@ -155,6 +161,7 @@ class Network:
     interpolation: str = "bilinear"
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    published: bool = False
 
     @classmethod
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:
@@ -182,7 +189,7 @@ def adapted(model: nn.Module, network: Network) -> nn.Module:
     """The model with images prepared for it, where they have to be."""
     if not network.input_size and network.mean is None:
         return model
-    return Adapted(model, network.input_size, network.interpolation, network.mean, network.std)
+    return Adapted(model, network.input_size, network.interpolation, network.mean, network.std, network.published)
 
 
 def check_networks(options: dict[str, dict[str, Any]], mapped: Iterable[str] = ()) -> None:
@@ -256,7 +263,8 @@ def _timm_model(network: Network) -> nn.Module:
 
 def save_model(path: Any, model: nn.Module, network: Network) -> None:
     """Weights with what is needed to build the network again."""
-    save_weights(path, {"network": asdict(network)}, model)
+    about = {key: value for key, value in asdict(network).items() if key != "published" or value}
+    save_weights(path, {"network": about}, model)
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:

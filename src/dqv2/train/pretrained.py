@@ -59,7 +59,8 @@ def load_pretrained(
     if mean is None and known:
         mean, std = list(known.mean), list(known.std)
     interpolation = "bicubic" if known and known.interpolation == "bicubic" else "bilinear"
-    found = replace(own, input_size=network.input_size, interpolation=interpolation, mean=mean, std=std)
+    given = {"input_size": network.input_size, "interpolation": interpolation, "mean": mean, "std": std}
+    found = replace(own, published=True, **given)
     return adapted(model, found).eval(), found
 
 

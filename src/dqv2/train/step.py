@@ -180,8 +180,11 @@ def not_kept(model: nn.Module) -> str:
 
 
 def mean_loss(logits: Tensor, target: Target, smoothing: float) -> Tensor:
-    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'."""
-    labels, others, share = target
+    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'. Of
+    images with weights the mean of each one's times its weight, so that an image counts alike in every batch."""
+    labels, others, share, weights = target
+    if weights is not None:
+        return (weights * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")).mean()
     own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
     if others is None:
         return own

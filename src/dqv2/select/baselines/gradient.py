@@ -6,6 +6,7 @@ themselves, C·(E + 1) numbers an item, are never built.
 
 import math
 import numbers
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -95,6 +96,61 @@ def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: 
         return _facilities(distances(items))
 
     return order_by_class(features, labels, one_class)
+
+
+def gradmatch_weights(features: Features, labels: Tensor | None, chosen: Tensor, *, lam: float = 1.0) -> Tensor:
+    """The weights of chosen items whose weighted gradients sum to those of their class: float64[K], at least 0.
+
+    Those of `gradmatch`, times the items of the class: `gradmatch` matches a class's mean, and a training has to see
+    each class for as much as it is of the set. chosen: int64[K], places among the items, none twice. The rest, and
+    what is raised, as in `gradmatch`.
+    """
+    _check_lam(lam)
+    return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
+
+
+def craig_weights(features: Features, labels: Tensor | None, chosen: Tensor) -> Tensor:
+    """How many items of its class are nearest to each chosen item, itself among them: float64[K], summing to N where
+    every class has a chosen one.
+
+    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Of equal distances the first of `chosen` counts. Arguments
+    and errors as in `gradmatch_weights`.
+    """
+
+    def one_class(items: Products, own: np.ndarray) -> np.ndarray:
+        nearest = distances(items)[own].argmin(0)
+        return np.bincount(nearest, minlength=len(own)).astype(np.float64)
+
+    return _weigh(features, labels, chosen, one_class)
+
+
+def _weigh(
+    features: Features,
+    labels: Tensor | None,
+    chosen: Tensor,
+    one_class: Callable[[Products, np.ndarray], np.ndarray],
+) -> Tensor:
+    """Weights of the chosen, class by class: `one_class` has the class's items and the places of its chosen."""
+    n, weights = check_finite(features), torch.empty(len(chosen), dtype=torch.float64)
+    place = torch.full((n,), -1)
+    place[chosen.cpu()] = torch.arange(len(chosen))
+    for members in members_of_classes(labels, n):
+        own = (place[members] >= 0).nonzero().flatten()
+        if len(own):
+            found = one_class(Products.of(features, members), own.numpy())
+            weights[place[members[own]]] = torch.from_numpy(found)
+    return weights.to(device_of(features))
+
+
+def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
+    """Non-negative weights of chosen items for their class's mean, float64[k]."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    among = np.stack([products.row(int(i))[chosen] for i in chosen])
+    factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
+    rhs = solve_triangular(factor, products.means()[chosen], lower=True)
+    return nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
 
 
 def distances(products: Products) -> np.ndarray:

@@ -1,0 +1,105 @@
+"""Class budgets by expected error reduction: classes whose error falls with more images get more (after DQAS).
+
+Source: Zhao et al. 2024, Dataset Quantization with Active Learning based Adaptive Sampling (ECCV 2024, arXiv
+2407.07268), by its abstract and what others report of it; its code was never published. It says that a class-wise
+initialisation is followed by active learning with expected error reduction, by which sensitive classes get more images
+and stable ones fewer at the same sampling ratio. How large the first part is, which learner, which error, how many
+rounds and how images are drawn within a class are ours (docs/assumptions.md).
+"""
+
+import torch
+from torch import Tensor
+
+from dqv2.apportion import largest_remainder, within_room
+from dqv2.select.sampling import check_vector, class_ids, first_of_each_group, keep_count
+from dqv2.select.similarity import check_features
+
+FIRST, ROUNDS, HALVES = 0.5, 5, 5
+
+
+def sample_class_adaptive(
+    bins: Tensor, labels: Tensor, features: Tensor, keep: float | int, *, generator: torch.Generator
+) -> Tensor:
+    """Draw K items, class by class evenly from the bins, with the classes' shares by expected error reduction: sorted
+    indices, int64[K].
+
+    Half of K is shared in proportion to the classes' sizes. The rest is given in five rounds, in which each class gets
+    a part in proportion to what one more of its items is expected to take off the error over all items that are not
+    chosen: see `expected_fall`.
+
+    bins: int[N], as from `graphcut_bins`; labels: int[N]; features: float[N, D], which the learner sees; keep: a ratio
+    or a count as in `sample_bins`, K exact. Raises ValueError for other shapes and values that are not finite.
+    """
+    n = check_vector(bins, "bins")
+    count, classes = keep_count(keep, n), class_ids(labels, n, "bins")
+    check_features(features)
+    order = even_order(bins.cpu(), classes, generator=generator)
+    units = torch.nn.functional.normalize(features.cpu().double(), dim=1)
+    sizes = torch.bincount(classes)
+    taken = largest_remainder(sizes, max(1, round(FIRST * count)))
+    for part in largest_remainder(torch.ones(ROUNDS, dtype=torch.int64), count - int(taken.sum())).tolist():
+        fall = expected_fall(units, classes, order < taken[classes], generator=generator)
+        taken = taken + within_room(fall * sizes, sizes - taken, part)
+    return first_of_each_group(classes, order, taken).to(bins.device)
+
+
+def expected_fall(features: Tensor, classes: Tensor, chosen: Tensor, *, generator: torch.Generator) -> Tensor:
+    """By how much one more item of a class is expected to lower the class's error: float64[C], at least 0.
+
+    It is estimated by what the class's chosen items took off it: the error with a random half of every class's less
+    that with all of them, over their number, as a mean over some halves. Of a class with a single chosen item the mean
+    of the others' is expected. Arguments as in `class_errors`; the error is over the items that are not chosen.
+    """
+    counts = torch.bincount(classes[chosen], minlength=int(classes.max()) + 1)
+    half = (counts + 1) // 2
+    with_all, with_half = class_errors(features, classes, chosen, ~chosen), 0
+    places = torch.full((len(classes),), len(classes))
+    for _ in range(HALVES):
+        priority = torch.randperm(len(classes), generator=generator, device=generator.device).cpu()
+        places[chosen] = _places(classes[chosen], priority[chosen])
+        with_half = with_half + class_errors(features, classes, places < half[classes], ~chosen) / HALVES
+    fall = ((with_half - with_all) / (counts - half).clamp(min=1)).clamp(min=0)
+    if bool((counts > half).any()):
+        fall[counts == half] = fall[counts > half].mean()
+    return fall
+
+
+def class_errors(features: Tensor, classes: Tensor, seen: Tensor, over: Tensor) -> Tensor:
+    """Mean squared error of each class's items among `over`, by a learner of those of `seen`: float64[C], 0 where there
+    are none.
+
+    The learner is ridge regression (penalty 1) of the one-hot classes on the features and a constant. features:
+    float64[N, D]; classes: int64[N], 0 to C - 1; seen, over: bool[N].
+    """
+    x = torch.cat([features, torch.ones(len(features), 1, dtype=features.dtype)], 1)
+    y = torch.nn.functional.one_hot(classes).to(x.dtype)
+    rows = x[seen]
+    if len(rows) < x.shape[1]:
+        inner = rows @ rows.T + torch.eye(len(rows), dtype=x.dtype)
+        weights = rows.T @ torch.linalg.solve(inner, y[seen])
+    else:
+        inner = rows.T @ rows + torch.eye(x.shape[1], dtype=x.dtype)
+        weights = torch.linalg.solve(inner, rows.T @ y[seen])
+    error = ((x[over] @ weights - y[over]) ** 2).sum(1)
+    count = torch.bincount(classes[over], minlength=y.shape[1])
+    return torch.bincount(classes[over], weights=error, minlength=y.shape[1]) / count.clamp(min=1)
+
+
+def even_order(bins: Tensor, classes: Tensor, *, generator: torch.Generator) -> Tensor:
+    """The place of each item in an order of its class, int64[N]: at random within a bin, and so that any first part has
+    about the same share of every bin of the class."""
+    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
+    group = (classes * (int(bins.max()) + 1) + bins).unique(return_inverse=True)[1]
+    place = _places(group, priority)
+    share = (place + 0.5) / torch.bincount(group)[group]
+    return _places(classes, priority.argsort()[share[priority.argsort()].argsort(stable=True)].argsort())
+
+
+def _places(group: Tensor, priority: Tensor) -> Tensor:
+    """The place of each item among those of its group, by priority: int64[N]."""
+    order = priority.argsort()
+    order = order[group[order].argsort(stable=True)]
+    starts = torch.bincount(group).cumsum(0) - torch.bincount(group)
+    place = torch.empty_like(group)
+    place[order] = torch.arange(len(group)) - starts[group[order]]
+    return place

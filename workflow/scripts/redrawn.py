@@ -1,0 +1,3 @@
+from dqv2.runtime.script import run
+
+run(snakemake)
