@@ -29,6 +29,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF's number of the orientation, as ImageOps.exif_transpose
+OVER = "over the limit"
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
 
 
@@ -82,6 +83,8 @@ def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded |
         again = _decode(bare, size, max_pixels)
         if not isinstance(again, str):
             return again._replace(note=f"its metadata is left aside: {found}")
+        if again.startswith(OVER):
+            return again
     return found
 
 
@@ -100,7 +103,7 @@ def _decode(data: bytes, size: int, max_pixels: int) -> Decoded | str:
     except Image.UnidentifiedImageError:
         return "not an image, or damaged"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return f"over the limit of {max_pixels:,} pixels (key max_pixels)"
+        return f"{OVER} of {max_pixels:,} pixels (key max_pixels)"
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         return f"cannot be decoded ({str(error).strip() or type(error).__name__})"
 
@@ -113,10 +116,12 @@ def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
     """
     image.load()
     try:
-        how = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        exif = image.getexif()
+        how = TURNS.get(exif.get(ExifTags.Base.Orientation))
     except Exception as error:  # Pillow raises whatever a damaged block leads it to
         return image, f"its EXIF data is left aside: {str(error).strip() or type(error).__name__}"
-    return (image if how is None else image.transpose(how)), None
+    note = "its EXIF data holds nothing that can be read" if image.info.get("exif") and not exif else None
+    return (image if how is None else image.transpose(how)), note
 
 
 def without_metadata(data: bytes) -> bytes | None:

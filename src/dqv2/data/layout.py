@@ -102,6 +102,7 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
                 f"{root}: {split} has both .parquet and .arrow files ({names[0]}, ...), which may be the same images "
                 "twice: remove one kind, or name the files of each split with splits: in the dataset's block."
             )
+    found.splits = {split: found.splits[split] for split in WORDS if split in found.splits}
     return found
 
 
@@ -167,6 +168,7 @@ class _Folders:
                     f"{self._unlabelled(LAYOUT)}. If it holds the classes or splits, set path: {self.root}/{top[0]}."
                 )
             self.found.splits["train"] = [""]
+        self.found.splits = {split: self.found.splits[split] for split in WORDS if split in self.found.splits}
         if "train" not in self.found.splits:
             raise DataError(f"{self.root}: nothing is said to be train: {_write({'train': ['FOLDER']})}.")
         classes = {split: {self._name(c) for f in fs for c in self._full(f)} for split, fs in self.found.splits.items()}
@@ -231,7 +233,7 @@ class _Folders:
                 f"{self.root} has {', '.join(f'{folder}/' for folder in sorted(found.values()))} but no train/ with "
                 f"classes: {LAYOUT}."
             )
-        return {split: found[split] for split in WORDS if split in found}
+        return found
 
     def _unwrapped(self, folder: str, split: str) -> str:
         """The folder of classes of a split, through folders that only say the split again, or images."""
@@ -335,7 +337,9 @@ def no_test(name: str, place: str, kind: str = "image_folder") -> str:
 def _parts(name: str) -> set[str]:
     """The words of a name, in lower case: cut at what is no letter, and also at capitals within."""
     runs = _RUN.findall(name)
-    return {run.lower() for run in runs} | {part.lower() for run in runs for part in _CAMEL.findall(run)}
+    return {run.lower() for run in runs} | {
+        part.lower() for run in runs if run.isascii() for part in _CAMEL.findall(run)
+    }
 
 
 def _is_pictures(name: str) -> bool:
