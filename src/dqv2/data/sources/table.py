@@ -142,8 +142,8 @@ def _reading(file: Path) -> Iterator[None]:
 
     try:
         yield
-    except PermissionError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}).") from error
+    except (PermissionError, FileNotFoundError) as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} is damaged: {' '.join(str(error).split())}.") from error
 
