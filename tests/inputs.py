@@ -93,6 +93,12 @@ FOLDERS = {
     "pictures that a person names": Input(
         [*pets("images"), *pets("masks")], {"train": 6}, options={"splits": {"train": ["images"]}}, aside=["masks/"]
     ),
+    "Intel's images, as a person names them": Input(
+        [*pets("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.png"],
+        BOTH,
+        options={"splits": {"train": ["seg_train"], "test": ["seg_test"]}},
+        aside=["seg_pred/"],
+    ),
     "parts that a person names": Input(
         pets("a", "b", "c"), {"train": 12, "test": 6}, options={"splits": {"train": ["a", "b"], "test": ["c"]}}
     ),
@@ -103,6 +109,12 @@ FOLDERS = {
     "labels not wanted": Input(pets("train", "test"), BOTH, ["all"], options={"unlabelled": True}),
     # Refused
     "no class folders": Input(["1.png"], refused=r"no class folders in .*set: .*set unlabelled: true"),
+    "images beside one folder": Input(
+        ["1.png", "deep/2.png"], refused=r"set has 1 images beside its one folder deep/.*set unlabelled: true"
+    ),
+    "more images beside the folders than in them": Input(
+        ["1.png", "2.png", "3.png", "thumbs/2.png", "old/3.png"], refused="set has 3 images beside its folders, more"
+    ),
     "images in one folder": Input(["images/1.png"], refused=r"images/, which does not .*unlabelled: true"),
     "no class folders in train": Input(
         ["train/1.png", *pets("test")], refused=r"no class folders in .*set/train: .*unlabelled"
@@ -115,6 +127,10 @@ FOLDERS = {
     ),
     "images and masks in splits": Input(
         ["train/image/1.png", "train/mask/1.png"], refused=r"train has image/ and mask/.*\[train/image\]"
+    ),
+    "Intel's images": Input(
+        [*pets("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.png"],
+        refused=r"seg_test looks like a split and .*seg_pred like a class.*test: \[seg_test\], train: \[seg_train\]",
     ),
     "splits and classes": Input(
         [*pets("train"), *pets("", names=["dog"])], refused=r"set/train looks like a split and .*set/dog like a class"

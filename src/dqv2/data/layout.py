@@ -155,6 +155,8 @@ class _Folders:
             for folder in top:
                 if not any(_within(folder, each) or _within(each, folder) for each in taken):
                     self._aside(folder, "not named by the key splits")
+            for split, folders in self.found.splits.items():
+                folders[:] = [self._unwrapped(folder, split, chosen=True) for folder in folders]
         elif named := self._split_folders(top):
             self.found.splits = {split: [self._unwrapped(folder, split)] for split, folder in named.items()}
             for folder in sorted(set(self.inner[""]) - set(named.values())):
@@ -235,13 +237,13 @@ class _Folders:
             )
         return found
 
-    def _unwrapped(self, folder: str, split: str) -> str:
-        """The folder of classes of a split, through folders that only say the split again, or images."""
+    def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:
+        """The folder of classes of a split, through folders that only say the split again, or (not chosen) images."""
         while not self.images[folder] and len(inner := self._full(folder)) == 1:
             said = splits_in(self._name(inner[0]))
-            if said - {split}:
+            if said - {split} and not chosen:
                 raise DataError(f"{self._path(inner[0])} speaks of two splits: {_write({split: [inner[0]]})}.")
-            if not said and not _is_pictures(self._name(inner[0])):
+            if said != {split} and (chosen or not _is_pictures(self._name(inner[0]))):
                 break
             folder = inner[0]
         return folder
@@ -287,8 +289,14 @@ class _Folders:
                     f"files that end in {', '.join(IMG_EXTENSIONS)}."
                 )
             self.found.aside[f"{each}/"] = "holds no images"
-        if self.images[folder]:
-            self.found.aside[f"{folder}/" if folder else "./"] = f"{self.images[folder]} images in no class folder"
+        if stray := self.images[folder]:
+            if split == "train" and (len(full) == 1 or 2 * stray > self.total[folder]):
+                what = f"its one folder {self._name(full[0])}/" if len(full) == 1 else "its folders, more than in them"
+                raise DataError(
+                    f"{self._path(folder)} has {stray} images beside {what}, so that these can hardly be classes: "
+                    f"{self._unlabelled('put each image into a class folder')}."
+                )
+            self.found.aside[f"{folder}/" if folder else "./"] = f"{stray} images in no class folder"
         return True
 
 
