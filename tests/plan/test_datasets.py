@@ -1,5 +1,8 @@
 """What datasets, exported coresets and overlaps put into the plan."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +11,12 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.places import fetch_options, fetched_of
+from dqv2.data.places import changed_folders, fetch_options, fetched_of, note_files
 from dqv2.data.published import ARCHIVES
-from dqv2.plan.before import check_jobs
+from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
+from tests.inputs import FOLDERS, write_table
+from tests.miniatures import save
 from tests.plan.counted import chain_of, job_of, options_of, stages_behind
 
 
@@ -185,6 +190,112 @@ def test_a_folder_of_tables_without_test_files_is_told_so(tmp_path, change):
     with pytest.raises(ConfigError, match=r"holds no test images .*files with test in their names"):
         check_jobs(plan, [PACK, TRAIN])
     (tmp_path / "data/test-00000-of-00001.parquet").touch()
+    check_jobs(plan, [PACK, TRAIN])
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("dq_v2", "backbone early trains on classes"),
+        ("control_gc", "backbone early trains on classes"),
+        ("grand", "scores.* needs classes"),
+        ("dq_gradient", "reads gradients of the classes"),
+        ("random", None),
+        ("dq_no_pixel", None),
+        ("dq_v2_untrained", None),
+    ],
+)
+def test_without_labels_nothing_is_trained_on_them(tmp_path, change, method, why):
+    """Before the first job; what selects without labels runs."""
+    save(tmp_path / "one.png")
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 64, "unlabelled": True}
+    values = change(merged("own_images.yaml"), "datasets.own", own)
+    values = change(values, "experiments.coreset.method", method)
+    plan = make(values)
+    jobs = [job for job in plan.jobs(plan.exports()) if job.stage.name != "weights"]
+    found = _without_labels(plan, jobs)
+    if why is None:
+        assert found == []
+        return
+    assert len(found) == 1
+    assert re.search(rf"datasets\.own\.unlabelled = true, and .*{why}.*: ask for coresets alone", found[0])
+    with pytest.raises(ConfigError, match="labels are missing"):
+        check_jobs(plan, jobs)
+
+
+def test_a_share_of_unlabelled_images_is_no_test_split(tmp_path, change):
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32, "unlabelled": True, "test": 0.5}
+    plan = make(change(change(merged("own_images.yaml"), "datasets.own", own), "trainers.small", TRAINER))
+    with pytest.raises(ConfigError, match="needs classes: ask for coresets alone"):
+        check_jobs(plan, [TRAIN])
+
+
+def test_keys_of_ones_own_sets(demo, change):
+    own = {"title": "own", "kind": "image_folder", "path": "x", "size": 32}
+    for key, value in (
+        ("splits", {"train": "a"}),
+        ("splits", {"train": ["a", "b"], "test": ["c"]}),
+        ("unlabelled", True),
+    ):
+        make(change(demo, "datasets.own", own | {key: value}))
+    plain, named = (
+        options_of(
+            make(change(change(demo, "datasets.own", own | more), "experiments.fig4a.dataset", "own")),
+            "pack",
+            dataset="own",
+        )
+        for more in ({}, {"splits": {"train": "a"}})
+    )
+    assert not {"splits", "unlabelled"} & plain.keys(), "what was packed before is not packed anew"
+    assert named["splits"] == {"train": ["a"]}
+    for value, message in (({"training": ["a"]}, "training"), ({"train": []}, "splits"), ("train", "splits")):
+        with pytest.raises(ConfigError, match=message):
+            make(change(demo, "datasets.own", own | {"splits": value}))
+
+
+def test_images_replaced_in_place_are_told(tmp_path, change):
+    """By size or time, also where the folder does not show it; what lies beside is none of them."""
+    for i in range(3):
+        save(tmp_path / f"set/cat/{i}.png", seed=i)
+    (tmp_path / "set/cat/notes.txt").write_text("a")
+    values = change(merged("own_images.yaml"), "datasets.own.path", str(tmp_path / "set"))
+    config = load_config(values)
+    options = tmp_path / "data/options.json"
+    note_files(tmp_path / "set", [f"cat/{i}.png" for i in range(3)], tmp_path / "data/files.csv")
+    options.write_text("{}")
+    (tmp_path / "set/cat/notes.txt").write_text("bb")
+    assert changed_folders(config, {"own": str(options)}) == []
+    for path in tmp_path.rglob("*/cat"):
+        os.utime(path, (1, 1))
+    (tmp_path / "set/cat/1.png").write_bytes((tmp_path / "set/cat/2.png").read_bytes())
+    (sentence,) = changed_folders(config, {"own": str(options)})
+    assert re.search(r"datasets\.own: 1 files have changed since they were packed, the first is .*cat/1\.png", sentence)
+    assert f"--forcerun {options}" in sentence
+    shutil.rmtree(tmp_path / "set")
+    assert changed_folders(config, {"own": str(options)}) == [], "images are not needed once they are packed"
+
+
+def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):
+    values = change(merged("own_images.yaml"), "trainers.small", TRAINER)
+    for name, has_test in (
+        ("training and testing", True),
+        ("dev and eval", True),
+        ("a test split without labels", False),
+    ):
+        root = FOLDERS[name].make(tmp_path / name.replace(" ", "-"))
+        plan = make(change(values, "datasets.own.path", str(root)))
+        if has_test:
+            check_jobs(plan, [PACK, TRAIN])
+        else:
+            with pytest.raises(ConfigError, match="holds no test images"):
+                check_jobs(plan, [PACK, TRAIN])
+    block = {"title": "own", "kind": "table", "path": str(tmp_path / "tables"), "size": 32}
+    plan = make(change(values, "datasets.own", block))
+    write_table(tmp_path / "tables/train.parquet", ["a", "b"])
+    write_table(tmp_path / "tables/Birds_TEST.parquet", [-1, -1])
+    with pytest.raises(ConfigError, match="holds no test images"):
+        check_jobs(plan, [PACK, TRAIN])
+    write_table(tmp_path / "tables/Birds_TEST.parquet", ["a"])
     check_jobs(plan, [PACK, TRAIN])
 
 

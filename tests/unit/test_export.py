@@ -1,6 +1,7 @@
 """The coresets of a messy folder as folders to give away, and published lists of them."""
 
 import csv
+import io
 import json
 import os
 import random
@@ -14,10 +15,13 @@ import torch
 from PIL import Image
 
 from dqv2.data import DataError, Pack
+from dqv2.data.dataset import pack_dataset
 from dqv2.select.coreset import Pool, mix
 from dqv2.select.export import coreset_files, export_coreset
 from dqv2.select.published import published_coreset
 from dqv2.semantic.recipe import make_recipe
+from tests.inputs import write_table
+from tests.miniatures import photo
 from tests.unit.messy import messy, packed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names that other systems do not allow")
@@ -158,6 +162,52 @@ def test_an_original_that_changed_is_not_given_away(folder, tmp_path):
     with pytest.raises(DataError, match="is not the file that was packed"):
         export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(root), images="links")
     assert not (tmp_path / "coreset").exists()
+
+
+@pytest.mark.parametrize("images", ["links", "copies"])
+def test_originals_in_tables_are_given_away_with_their_own_bytes(tmp_path, images):
+    """Whatever their size and format; a format that timm does not list becomes a PNG of the same size."""
+    from torchvision.datasets import ImageFolder
+
+    cells = [encoded(i, kind) for i, kind in enumerate(["JPEG", "PNG", "WEBP", "JPEG", "PNG", "BMP"])]
+    write_table(
+        tmp_path / "set/train-0.parquet", ["a", "b", "a"], cells=[{"bytes": c, "path": None} for c in cells[:3]]
+    )
+    write_table(
+        tmp_path / "set/train-1.parquet", ["b", "a", "b"], cells=[{"bytes": c, "path": None} for c in cells[3:]]
+    )
+    pack_dataset("own", tmp_path / "packs", kind="table", folder=str(tmp_path / "set"), size=8, workers=1)
+    pack = Pack.open(tmp_path / "packs/train")
+    coreset = mix(6, originals=1.0, tobias=0.0, generator=torch.Generator())
+    options = {"source": str(tmp_path / "set"), "images": images}
+    target = export_coreset(tmp_path / "coreset", coreset, pack, None, **options)
+    rows = {row["id"]: row for row in table(target)}
+    endings = [".jpg", ".png", ".png", ".jpg", ".png", ".png"]
+    for i, (cell, ending) in enumerate(zip(cells, endings, strict=True)):
+        file = target / rows[f"train/{i:07d}"]["image"]
+        assert file.suffix == ending
+        with Image.open(file) as image, Image.open(io.BytesIO(cell)) as original:
+            assert image.size == original.size == (40 + i, 30)
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.asarray(original.convert("RGB")))
+        assert (file.read_bytes() == cell) == (i not in (2, 5))
+    assert [path.name for path in target.iterdir() if path.is_dir()] == ["images"]
+    assert len(ImageFolder(target / "images")) == 6
+    made = json.loads((target / "manifest.json").read_text())["images"]
+    assert made == {"form": images, "generated": "png", "originals": "bytes of the tables' cells"}
+    write_table(
+        tmp_path / "set/train-0.parquet", ["a", "b", "a"], cells=[{"bytes": c, "path": None} for c in cells[3:]]
+    )
+    with pytest.raises(DataError, match="train/0000000 is not the image that was packed"):
+        export_coreset(tmp_path / "coreset", coreset, pack, None, **options)
+    (tmp_path / "set/train-0.parquet").unlink()
+    with pytest.raises(DataError, match=r"train-0\.parquet cannot be read"):
+        export_coreset(tmp_path / "coreset", coreset, pack, None, **options)
+
+
+def encoded(seed, kind):
+    stream = io.BytesIO()
+    photo(seed, (40 + seed, 30)).save(stream, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    return stream.getvalue()
 
 
 # -- published coresets -----------------------------------------------------------------------------------------------

@@ -95,9 +95,9 @@ def test_a_split_with_a_folder_is_taken_as_it_is(tmp_path, name):
 
 
 def test_class_folders_alone_are_split(tmp_path):
-    make(tmp_path, [""], ["bus", "train", "test"], n=10)  # "train" is a class here: it has no folders
+    make(tmp_path, [""], ["bus", "tram", "train"], n=10)  # "train" is a class here: it has no folders
     splits = scan_folder(tmp_path, validation=0.1, test=0.2)
-    expected = [dict.fromkeys(("bus", "test", "train"), n) for n in (7, 1, 2)]
+    expected = [dict.fromkeys(("bus", "train", "tram"), n) for n in (7, 1, 2)]
     assert [count(s) for s in splits.values()] == expected
     assert splits["train"][0].id.startswith("bus/")
 
@@ -133,11 +133,6 @@ def one_level_up(root):
     root.with_name("x").rename(root / "x")
 
 
-def title_case(root):
-    for name in ("train", "test"):
-        (root / name).rename(root / name.title())
-
-
 def no_image(root):
     save(root / "test/ox/a.png").rename(root / "test/ox/a.txt")
 
@@ -158,13 +153,10 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems all
         (lambda r: (r / "train/ant").mkdir(), {}, r"class folder .*train/ant has no images"),
         (no_image, {}, r"class folder .*test/ox has no images"),
         (lambda r: save(r / "test/ox/a.png"), {}, r"train and test must .* 1 are .*: ox \(only in test\)"),
-        (lambda r: shutil.rmtree(r / "test/dog"), {}, r"dog \(only in train\)"),
         (lambda r: make(r, ("val", "validation")), {}, "both validation/ and val/"),
         (lambda r: shutil.rmtree(r / "train"), {}, "has test/ but no train/"),
-        (lambda r: (r / "train").rename(r / "Train"), {}, "has test/ but no train/"),
-        (title_case, {}, "has Test/, which does not look like one of the classes"),
         (one_level_up, {}, "has x/, which does not look like one of the classes"),
-        pytest.param(not_utf8, {}, r"set/test: a file name is not valid UTF-8.*udcff\.png", marks=on_linux),
+        pytest.param(not_utf8, {}, r"set/test/cat: a file name is not valid UTF-8.*udcff\.png", marks=on_linux),
         (lambda r: None, {"validation": 1.0}, r"validation must be a share in \[0, 1\), got 1.0"),
         (lambda r: shutil.rmtree(r / "test"), {"validation": 0.5, "test": 0.5}, "leave nothing to train on"),
         (lambda r: None, {"validation": 0.99}, r"no training image of cat \(2 such classes\) is left"),

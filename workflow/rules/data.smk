@@ -28,6 +28,7 @@ rule pack:
         test=directory(writes("pack", "test")),
         options=writes("pack", "options"),
         splits=writes("pack", "splits"),
+        files=writes("pack", "files"),
         record=writes("pack", "record"),
     log:
         log_of("pack"),

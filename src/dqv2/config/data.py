@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from dqv2.config.base import Block, Seed, Statistics, TobiasSize, both_or_neither, one_of
+from dqv2.config.base import Block, Seed, Statistics, TobiasSize, as_list, both_or_neither, one_of
 from dqv2.data.published import KNOWN_SETS, KnownSet
 
 
@@ -61,18 +61,33 @@ class Images(Dataset):
     split_seed: Seed = 0
 
 
-class ImageFolder(Images):
+class Own(Images):
+    """What a person's own set has: `splits` says which folders or tables are which, where their names do not.
+
+    `unlabelled`: labels are not read, and all images are of one class: for selection alone, nothing is trained on them.
+    """
+
+    path: str
+    splits: (
+        dict[
+            Literal["train", "validation", "test"],
+            Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)],
+        ]
+        | None
+    ) = None
+    unlabelled: bool = False
+
+
+class ImageFolder(Own):
     """A folder of images as torchvision's ImageFolder reads it."""
 
     kind: Literal["image_folder"]
-    path: str
 
 
-class Table(Images):
+class Table(Own):
     """A folder of parquet or arrow files with an image and a label a row, as Hugging Face's datasets have them."""
 
     kind: Literal["table"]
-    path: str
     image: str = "image"
     label: str = "label"
     storage: Literal["packed"] = "packed"

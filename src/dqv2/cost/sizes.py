@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from dqv2.config import ConfigError
-from dqv2.config.data import Digits
-from dqv2.data.places import folder_of
+from dqv2.config.data import Digits, ImageFolder
+from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
 from dqv2.plan import Plan
 from dqv2.runtime.files import read_json
@@ -47,7 +46,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
         return found
     if train:
         sizes, source = {"train": train, "test": test}, "published"
-    elif block.kind == "image_folder" and (found := _counted(folder_of(plan.config, dataset))):
+    elif block.kind == "image_folder" and (found := _counted(block)):
         (classes, sizes), source = found, "counted in its folder"
     else:
         raise ConfigError(f"nobody knows yet how many images {dataset} has: say it with --images {dataset}=5000")
@@ -71,17 +70,12 @@ def _packed(plan: Plan, dataset: str) -> Sizes | None:
         return None
 
 
-def _counted(folder: str) -> tuple[int, dict[str, int]] | None:
-    """Classes, and images of each split that there is, of a folder of classes or of splits; files are only listed."""
-    root = Path(folder).expanduser()
-    if not root.is_dir():
+def _counted(block: ImageFolder) -> tuple[int, dict[str, int]] | None:
+    """Classes, and images of each split that there is, as packing reads a folder; files are only listed."""
+    from dqv2.data.folder import list_folder
+
+    try:
+        found = list_folder(block.path, splits=block.splits, unlabelled=block.unlabelled)
+    except DataError:
         return None
-    splits = {"train": root / "train", "validation": root / "validation", "test": root / "test"}
-    if (root / "val").is_dir():
-        splits["validation"] = root / "val"
-    if not splits["train"].is_dir():
-        splits = {"train": root}
-    classes = [entry for entry in splits["train"].iterdir() if entry.is_dir()]
-    there = {split: place for split, place in splits.items() if place.is_dir()}
-    counts = {split: sum(len(files) for _, _, files in os.walk(place)) for split, place in there.items()}
-    return (len(classes), counts) if classes else None
+    return len(found.classes), {split: len(samples) for split, samples in found.splits.items()}

@@ -2,15 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.layout import no_test
 from dqv2.data.pack import Pack
+from dqv2.data.places import FILES, note_files
+from dqv2.runtime.logging import logger, say
+
+if TYPE_CHECKING:
+    from dqv2.data.sample import ImageSet
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
     """Write the packs `out/train`, `out/validation` and `out/test`; returns how many images each holds.
+
+    What is read as which split is logged before it is read; `out/files.csv` notes the sizes and times of the files.
 
     kind: of the configuration's datasets. split_seed: what the split is drawn from, where it is drawn. options: as
     `pack_digits` takes them, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are
@@ -20,6 +27,7 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
         from dqv2.data.digits import pack_digits
 
         folders = pack_digits(out, dataset=name, seed=split_seed, **options)
+        note_files(Path(), [], Path(out, FILES))
     else:
         from dqv2.data.packing import pack_set
         from dqv2.data.sources import open_set
@@ -27,8 +35,19 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
         keys = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
         packing = {key: options.pop(key) for key in keys if key in options}
         images = open_set(kind, options.pop("folder"), seed=split_seed, **options)
+        _tell(name, images)
+        note_files(images.root, images.files(), Path(out, FILES))
         folders = pack_set(images, out, dataset=name, **packing)
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}
+
+
+def _tell(name: str, images: "ImageSet") -> None:
+    """Say what was taken for which split, and what was not read."""
+    for part in images.layout:
+        shown = ", ".join(part["from"][:3]) + (f" and {len(part['from']) - 3} more" if len(part["from"]) > 3 else "")
+        say(f"{name}: {shown} -> {part['split']}: {part['classes']:,} classes, {part['images']:,} images")
+    for entry in images.aside:
+        logger.info("%s: %s is left aside: %s", name, entry["name"], entry["reason"])
 
 
 def require_test(splits: str | Path, name: str) -> None:

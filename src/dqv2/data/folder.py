@@ -1,19 +1,12 @@
 """Folders of images, `SPLIT/CLASS/*` or `CLASS/*`, scanned as torchvision's `ImageFolder` does."""
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dqv2.data.errors import DataError
-from dqv2.data.sample import ImageSet, Sample, check_shares, divide_splits
-
-# torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
-IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-ALIASES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
-LAYOUT = (
-    "expected are train/CLASS/*, test/CLASS/* and, if there is one, validation/CLASS/* (or val/CLASS/*); or "
-    f"CLASS/* alone, to be split. Images are files that end in {', '.join(IMG_EXTENSIONS)}"
-)
+from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout
+from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, divide_splits
+from dqv2.data.walk import walk
 
 
 def open_folder(
@@ -23,65 +16,60 @@ def open_folder(
     test: float = 0.2,
     seed: int = 0,
     per_class: Mapping[str, int] | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    unlabelled: bool = False,
 ) -> ImageSet:
     """List the images of a folder, `train/CLASS/*` and its like, or `CLASS/*`, split by split, without opening them.
 
     Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
-    torchvision's `ImageFolder` does; files with other extensions are ignored. The rest as in `divide_splits`; a share
-    is of the training images, or, without `train/`, of all. Raises DataError where the folder is missing or not laid
-    out so, a class has no image, the splits' classes differ, or a share or limit makes no sense.
+    torchvision's `ImageFolder` does; files with other extensions are ignored, hidden ones left aside. The rest as in
+    `list_folder` and `divide_splits`; a share is of the training images, or, without `train/`, of all. Raises DataError
+    as they do.
     """
-    root = Path(path).expanduser().absolute()
     shares, per_class = {"validation": validation, "test": test}, dict(per_class or {})
     check_shares(shares, per_class)
-    folders = _split_folders(root)
-    found = ImageSet(root, [], {})
-    splits = {split: scan_classes(found, folder) for split, folder in folders.items()}
-    found.classes = list(dict.fromkeys(s.class_name for s in splits["train"]))
-    for split in splits:
-        if differing := sorted(set(found.classes) ^ {s.class_name for s in splits[split]}):
-            known = set(found.classes)
-            shown = [f"{name} (only in {'train' if name in known else split})" for name in differing[:5]]
-            raise DataError(
-                f"{root}: train and {split} must have the same classes, but {len(differing)} are in one "
-                f"of them only: {', '.join(shown)}{', ...' if len(differing) > 5 else ''}."
-            )
-
-    found.splits = divide_splits(splits, name=root, shares=shares, seed=seed, per_class=per_class)
+    found = list_folder(path, splits=splits, unlabelled=unlabelled)
+    found.splits = divide_splits(found.splits, name=found.root, shares=shares, seed=seed, per_class=per_class)
     return found
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+def list_folder(
+    path: str | Path, *, splits: Mapping[str, Sequence[str]] | None = None, unlabelled: bool = False
+) -> ImageSet:
+    """The images of a folder and the splits that its names speak of (see `folder_layout`); nothing is drawn.
 
-
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Return the folder of each split that has one; {"train": root} where `root` holds the classes itself."""
+    splits: split -> folders below it, where their names do not say. unlabelled: folders are no classes; all images are
+    of the one class `UNLABELLED`. Raises DataError where the folder is missing or its layout unclear, a class has no
+    image, or another split has a class that train has not.
+    """
+    root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: {LAYOUT}.")
-    present = _subfolders(root)
-    names = {name for aliases in ALIASES.values() for name in aliases}
-    # A class may be called "train": among other classes, a folder without folders of its own is a class.
-    only_splits = set(present) <= names
-    found = {
-        split: [root / a for a in aliases if a in present and (only_splits or _subfolders(root / a))]
-        for split, aliases in ALIASES.items()
-    }
-    if not present:
-        raise DataError(f"There are no class folders in {root}: {LAYOUT}.")
-    if len(found["validation"]) > 1:
-        raise DataError(f"{root} has both validation/ and val/: remove one.")
-    if not any(found.values()):
-        alike = [name for name in present if name.lower() in (*names, "valid") and _subfolders(root / name)]
-        if alike or (len(present) == 1 and _subfolders(root / present[0])):
-            raise DataError(
-                f"{root} has {(alike or present)[0]}/, which does not look like one of the classes: {LAYOUT}."
-            )
-        return {"train": root}
-    if not found["train"]:
-        others = ", ".join(f"{folders[0].name}/" for folders in found.values() if folders)
-        raise DataError(f"{root} has {others} but no train/ with classes: {LAYOUT}.")
-    return {split: folders[0] for split, folders in found.items() if folders}
+    tree = walk(root)
+    images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
+    layout = folder_layout(str(root), images, labelled=not unlabelled, chosen=splits)
+    found = ImageSet(root, [], {})
+    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside)
+    listed = {}
+    for split, folders in layout.splits.items():
+        by_class: dict[str, list[str]] = {}
+        for folder in folders:
+            n = folder.count("/") + 1 if folder else 0
+            for place in tree.files:
+                inside = place == folder or not folder or place.startswith(f"{folder}/")
+                if inside and (unlabelled or place != folder):
+                    by_class.setdefault(UNLABELLED if unlabelled else place.split("/")[n], []).append(place)
+        listed[split] = {name: by_class[name] for name in sorted(by_class)}
+    found.classes = list(listed["train"])
+    place_of = {name: i for i, name in enumerate(found.classes)}
+    for split, by_class in listed.items():
+        found.splits[split] = samples = []
+        for name, places in by_class.items():
+            here = [(place, file) for place in places for file in tree.files[place]]
+            samples += _samples(found, "", here, place_of.get(name, -1), name)
+        found.note_split(split, layout.splits[split])
+    check_classes(root, found.splits)
+    return found
 
 
 def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = None) -> list[Sample]:
@@ -93,39 +81,39 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    samples, skip = [], len(str(found.root / "_")) - 1
-    classes = _subfolders(folder) if classes is None else list(classes)
-    if not classes:
+    if classes is None:
+        classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not (classes := list(classes)):
         raise DataError(f"There are no class folders in {folder}: {LAYOUT}.")
+    samples = []
     for label, name in enumerate(classes):
-        before = len(samples)
-        for place, names in _walk(folder / name):
-            for file in names:
-                path = os.path.join(place, file)  # noqa: PTH118 (a Path for each of a million files is slow)
-                own = path[skip:].replace(os.sep, "/")
-                if path.lower().endswith(IMG_EXTENSIONS):
-                    samples.append(Sample(own, label, name))
-                else:
-                    found.ignored.append(own)
-        if len(samples) == before:
+        tree, prefix = walk(folder / name), f"{(folder / name).relative_to(found.root).as_posix()}/"
+        found.note_aside({prefix + each: "hidden, or a system's own" for each in tree.aside})
+        here = [(place, file) for place, names in tree.files.items() for file in names]
+        if not (own := _samples(found, prefix, here, label, name)):
             raise DataError(f"The class folder {folder / name} has no images: {LAYOUT}.")
+        samples += own
+    return samples
+
+
+def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], label: int, name: str) -> list[Sample]:
+    """The samples of a class among (folder, file); the other files are noted as ignored."""
+    samples, ignored = [], []
+    for place, file in files:
+        own = f"{prefix}{place}/{file}" if place else f"{prefix}{file}"
+        if _is_image(file):
+            samples.append(Sample(own, label, name))
+        else:
+            ignored.append(own)
     try:
         "".join(s.id for s in samples).encode()
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 40) : error.end + 10]
-        raise DataError(f"{folder}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
-    found.ignored = [name.encode(errors="backslashreplace").decode() for name in found.ignored]
+        where = found.root / samples[0].id.rpartition("/")[0].encode(errors="backslashreplace").decode()
+        raise DataError(f"{where}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
+    found.ignored += [each.encode(errors="backslashreplace").decode() for each in ignored]
     return samples
 
 
-def _walk(folder: Path) -> list[tuple[str, list[str]]]:
-    """(folder, its files) below `folder`, links followed, in the order of torchvision's `make_dataset`."""
-    walked = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = Path(place).resolve()
-        for name in folders:
-            link = Path(place, name)
-            if link.is_symlink() and real.is_relative_to(link.resolve()):
-                raise DataError(f"{link} is a link to a folder that holds it, {link.resolve()}: remove it.")
-        walked.append((place, sorted(files)))
-    return sorted(walked)
+def _is_image(file: str) -> bool:
+    return file.lower().endswith(IMG_EXTENSIONS)

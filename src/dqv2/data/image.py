@@ -1,6 +1,7 @@
 """Decoding image files to square RGB arrays, within a limit of pixels."""
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -9,20 +10,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from dqv2.data.errors import DataError
+from dqv2.data.walk import special
 
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+# APP1 (EXIF, XMP), APP2 to APP13, APP15 and comments; APP0 (JFIF) and APP14 (Adobe's) say how colours are stored
+JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's number of the orientation, as ImageOps.exif_transpose
+OVER = "over the limit"
 BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
 
 
 class Decoded(NamedTuple):
-    """An image as it is packed: uint8[3, size, size], and its size as it lies (after the camera's orientation)."""
+    """An image as it is packed: uint8[3, size, size], and its size as it lies (after the camera's orientation).
+
+    note: what of the file was left aside because it is damaged, though the pixels are sound; None where nothing was.
+    """
 
     pixels: np.ndarray
     width: int
     height: int
+    note: str | None = None
 
 
 def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -43,6 +63,8 @@ def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> 
 def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str:
     """The content of an image file, or the reason, a phrase, why it is not read."""
     try:
+        if kind := special(path):  # reading it might never end
+            return f"cannot be read (it is {kind})"
         length = Path(path).stat().st_size
         if length > BYTES_A_PIXEL * max_pixels + 2**20:
             return f"the file has {length:,} bytes, more than {max_pixels:,} pixels take (key max_pixels)"
@@ -56,22 +78,87 @@ def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded |
     if not data:
         return "the file is empty"
     _limit_pillow(max_pixels)
+    found = _decode(data, size, max_pixels)
+    if isinstance(found, str) and (bare := without_metadata(data)):
+        again = _decode(bare, size, max_pixels)
+        if not isinstance(again, str):
+            return again._replace(note=f"its metadata is left aside: {found}")
+        if again.startswith(OVER):
+            return again
+    return found
+
+
+def _decode(data: bytes, size: int, max_pixels: int) -> Decoded | str:
     try:
         with Image.open(io.BytesIO(data)) as image:
             pixels = image.width * image.height
             if pixels > max_pixels:
                 raise Image.DecompressionBombError
             with _BUDGET.share(pixels):
-                upright = rgb(ImageOps.exif_transpose(image))
-                return Decoded(square(upright, size, max_pixels), *upright.size)
+                turned, note = upright(image)
+                turned = rgb(turned)
+                return Decoded(square(turned, size, max_pixels), *turned.size, note)
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
         return "not an image, or damaged"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return f"over the limit of {max_pixels:,} pixels (key max_pixels)"
+        return f"{OVER} of {max_pixels:,} pixels (key max_pixels)"
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         return f"cannot be decoded ({str(error).strip() or type(error).__name__})"
+
+
+def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
+    """An image turned as the camera's orientation says, and why not where its EXIF data cannot be read.
+
+    `ImageOps.exif_transpose` turns likewise, and writes the EXIF data anew, for which every number of it has to be
+    sound.
+    """
+    image.load()
+    try:
+        exif = image.getexif()
+        how = TURNS.get(exif.get(ExifTags.Base.Orientation))
+    except Exception as error:  # Pillow raises whatever a damaged block leads it to
+        return image, f"its EXIF data is left aside: {str(error).strip() or type(error).__name__}"
+    note = "its EXIF data holds nothing that can be read" if image.info.get("exif") and not exif else None
+    return (image if how is None else image.transpose(how)), note
+
+
+def without_metadata(data: bytes) -> bytes | None:
+    """A PNG or JPEG file with what its pixels need, and nothing else; None where there is nothing to leave out.
+
+    Text, EXIF data and colour profiles are dropped unread; what remains stays as it is, checksums included, so that
+    damaged pixels stay damaged. Transparency, palette and the colour transform of a JPEG are needed.
+    """
+    if data.startswith(PNG):
+        return _kept_of_png(data)
+    return _kept_of_jpeg(data) if data.startswith(b"\xff\xd8") else None
+
+
+def _kept_of_png(data: bytes) -> bytes | None:
+    parts, place = [PNG], len(PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        if kind in PNG_PIXELS:
+            parts.append(data[place : place + 12 + length])
+        place += 12 + length
+        if kind == b"IEND":
+            break
+    bare = b"".join(parts)
+    return bare if len(bare) < len(data) else None
+
+
+def _kept_of_jpeg(data: bytes) -> bytes | None:
+    parts, place = [data[:2]], 2
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == 0xDA or length < 2:  # from here on pixels
+            break
+        if marker not in JPEG_METADATA:
+            parts.append(data[place : place + 2 + length])
+        place += 2 + length
+    bare = b"".join([*parts, data[place:]])
+    return bare if len(bare) < len(data) else None
 
 
 class _Budget:

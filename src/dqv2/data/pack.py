@@ -25,7 +25,7 @@ import numpy as np
 from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.data.packed import PackedImages
-from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -208,7 +208,7 @@ def write_pack(
             (staged / "rows.csv").open("w", encoding="utf-8", newline="") as table,
         ):
             file.write(_header(n, size))
-            writer, used = csv.writer(table, lineterminator="\n"), [0] * len(COLUMNS)
+            writer, used = csv_writer(table), [0] * len(COLUMNS)
             for name, label, source, image, *origin in items:
                 _check_item(name, label, image, size, len(classes), seen)
                 seen.add(name)
@@ -256,7 +256,7 @@ def _write_manifest(staged: Path, columns: list[int]) -> None:
         (staged / "rows.csv").open(encoding="utf-8", newline="") as rows,
         (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow([COLUMNS[i] for i in columns])
         writer.writerows([row[i] for i in columns] for row in csv.reader(rows))
     (staged / "rows.csv").unlink()

@@ -65,6 +65,7 @@ def pack_set(
     _check_room(images, out, size, dataset, storage)
     left_out: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
     twice: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
+    mended: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
     bad, copies = list(images.bad), []
     first: dict[int, str] = {}
     kept: set[int] = set()
@@ -95,6 +96,8 @@ def pack_set(
                     continue
             if split == "train":
                 kept.add(sample.label)
+            if decoded.note:
+                mended[split].append({"name": sample.id, "reason": decoded.note})
             box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
             origin = Origin(digest, decoded.width, decoded.height, box)
             yield sample.id, sample.label, sample.place, decoded.pixels, origin
@@ -104,9 +107,10 @@ def pack_set(
         for split, samples in images.splits.items():
             staged = stack.enter_context(atomic_dir(out / split))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
-            notes = {"duplicates": twice[split], "files": images.streams}
+            notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split], **images.about()}
             if split == "train":
                 notes |= {"ignored": images.ignored, "unlisted": images.bad}
+                notes |= {"aside": images.aside, "layout": images.layout}
             write_pack(staged, **about, items=items(split), left_out=left_out[split], about=notes, stream=stream)
         n = sum(map(len, images.splits.values())) + len(images.bad)
         _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")

@@ -1,15 +1,20 @@
 """Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
 
+import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
-from dqv2.data.layout import no_test, table_files
+from dqv2.data.errors import DataError
+from dqv2.data.layout import no_test
 from dqv2.data.published import ARCHIVES
-from dqv2.runtime.files import read_json
+from dqv2.runtime.files import atomic_path, csv_writer, read_json
+
+FILES = "files.csv"  # beside the packs of a dataset: what they were made of
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
@@ -28,6 +33,7 @@ def folder_of(config: Config, dataset: str) -> str | None:
 def pack_block(config: Config, dataset: str) -> dict[str, Any]:
     """What a pack depends on."""
     block = config.datasets[dataset].model_dump(exclude=NOT_PACKED)
+    block = {key: value for key, value in block.items() if key not in ("splits", "unlabelled") or value}
     folder = folder_of(config, dataset)
     return block if folder is None else block | {"folder": folder}
 
@@ -96,13 +102,27 @@ def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) 
             has_some = bool(sizes.get("test", True))
         elif block.kind not in ("image_folder", "table") or block.test:
             continue
-        elif block.kind == "table":
-            has_some = "test" in table_files(Path(block.path).expanduser())
         else:
-            has_some = Path(block.path, "test").expanduser().is_dir()
+            has_some = _has_test(block)
         if not has_some:
             found.append(no_test(name, folder_of(config, name) or name, block.kind))
     return found
+
+
+def _has_test(block: Any) -> bool:
+    """Whether a person's own set has test images with labels, by its names and, of tables, its labels."""
+    root = Path(block.path).expanduser()
+    try:
+        if block.kind == "table":
+            from dqv2.data.sources.table import has_labels, tables_of
+
+            tables = tables_of(root, block.splits).get("test", [])
+            return bool(tables) and has_labels(root, tables, block.label)
+        from dqv2.data.folder import list_folder
+
+        return bool(list_folder(root, splits=block.splits).splits.get("test"))
+    except DataError:  # which packing will say
+        return False
 
 
 def packed_with(file: str) -> dict[str, Any] | None:
@@ -111,21 +131,58 @@ def packed_with(file: str) -> dict[str, Any] | None:
 
 
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
-    """One sentence for each dataset of a person's own that got or lost files after it was packed.
+    """One sentence for each dataset of a person's own whose files are others than when it was packed.
 
-    Snakemake does not look into such a folder. Neither are the files looked at here, which would take minutes for a
-    large set: a folder says itself when a file was added, removed or put in another's place. packs: dataset -> the file
-    of its pack that was written last; one that is not there is passed over.
+    Snakemake does not look into such a folder. A folder says itself when a file was added, removed or put in another's
+    place; the files' sizes and times are compared with those in `files.csv`, and nothing is read. packs: dataset -> the
+    file of its pack that was written last; one that is not there is passed over.
     """
     found = []
     for name, pack in packs.items():
         if config.datasets[name].kind not in ("image_folder", "table") or not Path(pack).exists():
             continue
         made = Path(pack).stat().st_mtime
-        folders = (Path(place) for place, _, _ in os.walk(Path(folder_of(config, name)).expanduser(), followlinks=True))
+        root = Path(folder_of(config, name)).expanduser()
+        folders = (Path(place) for place, _, _ in os.walk(root, followlinks=True))
         if changed := next((folder for folder in folders if folder.stat().st_mtime > made), None):
-            found.append(
-                f"datasets.{name}: {changed} has changed since its images were packed; the pack is used as it is, "
-                f"unless you have it made anew, with all that follows: add --forcerun {pack} to the command"
-            )
+            what = f"{changed} has changed since its images were packed"
+        elif changed := changed_files(root, Path(pack).with_name(FILES)):
+            what = f"{len(changed)} files have changed since they were packed, the first is {root / changed[0]}"
+        else:
+            continue
+        found.append(
+            f"datasets.{name}: {what}; the pack is used as it is (links of an exported coreset show what is there "
+            f"now), unless you have it made anew, with all that follows: add --forcerun {pack} to the command"
+        )
     return found
+
+
+def note_files(root: Path, names: Iterable[str], out: Path) -> None:
+    """Write a table of files below `root`: path, size in bytes, time of the last change in nanoseconds."""
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv_writer(file)
+        rows.writerow(["path", "size", "mtime_ns"])
+        for name in names:
+            with suppress(OSError):  # gone already, which reading it will say
+                rows.writerow([name, *_state(root, name)])
+
+
+def changed_files(root: Path, table: Path) -> list[str]:
+    """The files of a table of `note_files` that have another size or time now, or are gone; none where `root` is."""
+    if not (table.exists() and root.is_dir()):
+        return []
+    found = []
+    with table.open(encoding="utf-8", newline="") as file:
+        for name, *then in list(csv.reader(file))[1:]:
+            try:
+                now = _state(root, name)
+            except OSError:
+                now = None
+            if now != tuple(map(int, then)):
+                found.append(name)
+    return found
+
+
+def _state(root: Path, name: str) -> tuple[int, int]:
+    state = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118 (a Path for each of a million files is slow)
+    return state.st_size, state.st_mtime_ns

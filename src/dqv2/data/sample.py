@@ -2,18 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
+from dqv2.data.walk import special
 
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
+UNLABELLED = "all"  # the one class of a set without labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class ImageSet:
         splits: train, validation and test, in this order; empty where there is no such split.
         bad: {"name", "reason"} of what the listing itself found unusable.
         ignored: files that are no images by their names.
+        aside: {"name", "reason"} of files and folders that might be taken for images of the set, and were not read.
+        layout: {"from", "split", "classes", "images"}: what each split was read from, and what was found.
         streams: whether samples can be read in any order at any time.
     """
 
@@ -54,7 +59,30 @@ class ImageSet:
     splits: dict[str, list[Sample]]
     bad: list[dict[str, str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    aside: list[dict[str, str]] = field(default_factory=list)
+    layout: list[dict[str, Any]] = field(default_factory=list)
     streams = True
+
+    def note_aside(self, reasons: Mapping[str, str]) -> None:
+        """Note what is left aside: its path below the set's folder -> why."""
+        found = ((name.encode(errors="backslashreplace").decode(), why) for name, why in reasons.items())
+        self.aside += [{"name": name, "reason": why} for name, why in found]
+
+    def note_split(self, split: str, origin: Sequence[str]) -> None:
+        """Note what a split was read from: files or folders below the set's ("" itself)."""
+        names = [(name or ".").encode(errors="backslashreplace").decode() for name in origin]
+        samples = self.splits[split]
+        counts = {"classes": len({s.label for s in samples}), "images": len(samples)}
+        self.layout.append({"from": names, "split": split, **counts})
+
+    def about(self) -> dict[str, Any]:
+        """What a pack notes beside, so that its images are found again."""
+        return {}
+
+    def files(self) -> list[str]:
+        """The files that the images lie in, relative to the set's folder, each once, in the order of the samples."""
+        places = (sample.place or sample.id for samples in self.splits.values() for sample in samples)
+        return list(dict.fromkeys(part[1] if (part := PART.fullmatch(place)) else place for place in places))
 
     def readers(
         self, samples: Iterable[Sample], max_pixels: int = MAX_PIXELS
@@ -70,6 +98,8 @@ def read_place(root: Path, name: str, place: str | None, max_pixels: int = MAX_P
     if part is None:
         return read_bytes(Path(root, place or name), max_pixels=max_pixels)
     try:
+        if kind := special(Path(root, part[1])):
+            return f"cannot be read ({part[1]} is {kind})"
         with Path(root, part[1]).open("rb") as archive:
             archive.seek(int(part[2]))
             return archive.read(int(part[3]))
@@ -94,9 +124,11 @@ def divide_splits(
         seed: of the draws.
         per_class: at most so many images of each class in these splits, drawn at random.
 
+    A class keeps at least one training image, so a class of one image has none in the drawn splits.
+
     Returns:
         Train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves a
-        class without a training image.
+        class without a training image all the same.
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)
@@ -106,27 +138,51 @@ def divide_splits(
         raise DataError(f"{name}: the shares of {' and '.join(missing)} leave nothing to train on.")
     sizes = [round(shares[split] * len(whole)) for split in missing]
     if any(sizes):
-        import torch  # only where something is drawn: packing has no other use for its 300 MB
-
-        from dqv2.data.split import stratified_split
-
-        generator = torch.Generator().manual_seed(seed)
-        drawn = stratified_split([s.label for s in whole], sizes, generator=generator)
+        drawn = _draw(whole, sizes, seed, f"{name}: ", f" images went to {' and '.join(missing)}")
         splits |= {split: [whole[i] for i in rows] for split, rows in zip(missing, drawn, strict=True)}
         taken = {i for rows in drawn for i in rows}
         splits["train"] = [s for i, s in enumerate(whole) if i not in taken]
-        lost = {s.label: s.class_name for s in whole}
-        for sample in splits["train"]:
-            lost.pop(sample.label, None)
-        if lost:
-            raise DataError(
-                f"{name}: no training image of {min(lost.values())} ({len(lost)} such classes) is left after {sizes} "
-                f"images went to {' and '.join(missing)}: lower these shares or add images."
-            )
     return {
         split: _limit(splits.get(split, []), per_class[split], seed) if split in per_class else splits.get(split, [])
         for split in SPLITS
     }
+
+
+def _draw(whole: list[Sample], sizes: list[int], seed: int, head: str, tail: str) -> list[list[int]]:
+    """Places in `whole` for splits of these sizes, by class; each class keeps a training image."""
+    import torch  # only where something is drawn: packing has no other use for its 300 MB
+
+    from dqv2.data.split import stratified_split
+
+    kept: set[int] = set()  # of classes that would be left with none
+    while True:
+        free = [i for i in range(len(whole)) if i not in kept]
+        generator = torch.Generator().manual_seed(seed)
+        drawn = stratified_split([whole[i].label for i in free], sizes, generator=generator)
+        drawn = [[free[i] for i in rows] for rows in drawn]
+        taken = {i for rows in drawn for i in rows}
+        have = {s.label for i, s in enumerate(whole) if i not in taken}
+        lost = {s.label: (i, s.class_name) for i, s in enumerate(whole) if s.label not in have}
+        if not lost:
+            return drawn
+        if sum(sizes) > len(free) - len(lost):
+            raise DataError(
+                f"{head}no training image of {min(lost.values(), key=lambda each: each[1])[1]} ({len(lost)} such "
+                f"classes) is left after {sizes}{tail}: lower these shares or add images."
+            )
+        kept |= {i for i, _ in lost.values()}
+
+
+def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
+    """Raise DataError where a split has a class that train has not; one that lacks some is fine."""
+    known = {s.label for s in splits["train"]}
+    for split, samples in splits.items():
+        if strange := sorted({s.class_name for s in samples if s.label not in known}):
+            shown = ", ".join(f"{name} (only in {split})" for name in strange[:5])
+            raise DataError(
+                f"{root}: train and {split} must share their classes, but {len(strange)} are not in train: {shown}"
+                f"{', ...' if len(strange) > 5 else ''}: rename or remove them, or add training images."
+            )
 
 
 def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> None:

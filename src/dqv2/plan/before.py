@@ -33,6 +33,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
+    _refuse("labels are missing:", _without_labels(plan, jobs))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
@@ -64,6 +65,26 @@ def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
         from dqv2.train.models import check_networks  # with torch
 
         check_networks(asked, mapped)
+
+
+def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
+    """One sentence for each dataset without labels that jobs would train on, or whose gradients they want."""
+    found = {}
+    for job in jobs:
+        name = getattr(job.w, "dataset", None)
+        if name is None or not getattr(plan.config.datasets[name], "unlabelled", False):
+            continue
+        if job.stage.name == "early_train" and plan.config.backbones[job.w.backbone].epochs:
+            found.setdefault(name, f"backbone {job.w.backbone} trains on classes")
+        elif job.stage.name in ("train", "score"):
+            found.setdefault(name, f"{job.stage.title} needs classes")
+        elif job.stage.name == "bin" and plan.config.selectors[plan.selection(job.w).selector].reads_logits:
+            found.setdefault(name, f"selector {plan.selection(job.w).selector} reads gradients of the classes")
+    return [
+        f"datasets.{name}.unlabelled = true, and {why}: ask for coresets alone (snakemake --cores all coresets), by "
+        "a method that reads no labels: random, gc or dq_no_pixel (pre-trained network), dq_v2_untrained (random one)."
+        for name, why in sorted(found.items())
+    ]
 
 
 def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:

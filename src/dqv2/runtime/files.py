@@ -1,5 +1,6 @@
 """Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
+import csv
 import hashlib
 import io
 import json
@@ -13,11 +14,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import psutil
 from numpy.typing import ArrayLike
+
+
+class _LineFeeds:
+    """Takes rows that end in CR LF, writes them with LF."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, row: str) -> int:
+        return self.file.write(row.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(file: TextIO) -> Any:
+    """A writer of CSV whose lines end in LF, and whose fields survive line feeds and carriage returns in them.
+
+    Before Python 3.13 `csv` quotes a carriage return only where lines end in one.
+    """
+    return csv.writer(_LineFeeds(file), lineterminator="\r\n")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from dqv2.data import Pack
 from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import atomic_path, csv_writer
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
@@ -149,7 +149,7 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
     """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none); and
     its weight, where they have one."""
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(COLUMNS if pool.weight is None else WEIGHTED)
         counts = [[]] * len(pool) if pool.weight is None else [[repr(float(value))] for value in pool.weight]
         weights = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]

@@ -6,18 +6,20 @@ import platform
 import re
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.folder import IMG_EXTENSIONS
-from dqv2.data.image import rgb
+from dqv2.data.image import rgb, upright
+from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.sample import PART, read_place
-from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
+from dqv2.select.cells import bring_out
 from dqv2.select.coreset import Pool
 from dqv2.semantic.recipe import Recipe
 
@@ -54,7 +56,7 @@ def export_coreset(
         redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.
             Each is written as `generated`, whatever `images` says of originals.
         images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as they are
-            packed, square and of one size.
+            packed, square and of one size. Of tables, links and copies are files with the cells' own bytes.
         generated: "png" or "jpeg": how Tobias and redrawn images, and packed originals, are written.
         provenance: what else `manifest.json` should say of the coreset's making.
 
@@ -70,18 +72,28 @@ def export_coreset(
     are_files = bool(pack.meta.get("files"))
     places = [(entry.get("source") or entry["id"]) if are_files else "" for entry in about]
     kinds = ["redrawn" if redrawn is not None else "tobias" if tobias else "original" for tobias in coreset.tobias]
-    by_link = images in ("links", "copies") and are_files
-    names = _image_names(coreset, pack, kinds, generated, by_link) if images != "none" else [""] * len(coreset)
+    by_link = images in ("links", "copies") and (are_files or "table" in pack.meta)
+    given = [by_link and kind == "original" for kind in kinds]
+    root = Path(source or ".").expanduser()
     with atomic_dir(folder) as staged:
+        held = {}
+        if any(given) and not are_files:
+            held = bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
+        names = [""] * len(coreset)
         if images != "none":
-            given = [by_link and kind == "original" for kind in kinds]
+            names = _image_names(coreset, pack, kinds, generated, by_link, held)
             for name in {str(PurePosixPath(name).parent) for name in names}:
                 (staged / name).mkdir(parents=True)
             for k in np.flatnonzero(given):
-                _give(staged / names[k], Path(source or ".").expanduser(), about[k], places[k], images)
+                if held:
+                    held[coreset.rows[k]].rename(staged / names[k])
+                else:
+                    _give(staged / names[k], root, about[k], places[k], images)
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
+        if held:
+            (staged / "cells").rmdir()
         with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv_writer(file)
             weighted = coreset.weight is not None
             writer.writerow((*COLUMNS, "weight") if weighted else COLUMNS)
             for k, entry in enumerate(about):
@@ -93,7 +105,9 @@ def export_coreset(
             "classes": pack.classes,
             "classes_without_images": [name for name in pack.classes if not present[name]],
             "dataset": pack.meta["dataset"],
-            "images": {"form": images, "generated": generated} if images != "none" else None,
+            "images": None
+            if images == "none"
+            else {"form": images, "generated": generated, "originals": _form(images, by_link, bool(held))},
             "n": len(coreset),
             "n_redrawn": kinds.count("redrawn"),
             "n_tobias": int(coreset.tobias.sum()),
@@ -130,7 +144,14 @@ def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) ->
     return found
 
 
-def _image_names(coreset: Pool, pack: Pack, kinds: list[str], generated: str, by_link: bool) -> list[str]:
+def _form(images: str, by_link: bool, from_cells: bool) -> str:
+    """What was done with originals: a set without files has none to link to."""
+    return "bytes of the tables' cells" if from_cells else images if by_link else "packed"
+
+
+def _image_names(
+    coreset: Pool, pack: Pack, kinds: list[str], generated: str, by_link: bool, held: Mapping[int, Path]
+) -> list[str]:
     """Where each image goes: images/CLASS/NAME, made from its id; unique, also where a system ignores case."""
     folders, names, taken = [], [], set()
     for i, name in enumerate(pack.classes):
@@ -138,8 +159,9 @@ def _image_names(coreset: Pool, pack: Pack, kinds: list[str], generated: str, by
         folders.append(f"{safe}_{i}" if safe in ("", ".", "..") or safe in folders else safe)
     for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
         own = PurePosixPath(pack.ids[row])
+        ending = held[row].suffix if row in held else own.suffix
         given = by_link and kind == "original"
-        suffix = f".{generated}" if not given else own.suffix if own.suffix.lower() in TIMMS else ".png"
+        suffix = f".{generated}" if not given else ending if ending.lower() in TIMMS else ".png"
         stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
         mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
         stem += mark
@@ -199,7 +221,7 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
     if path.suffix.lower() not in TIMMS:
         with Image.open(path) as image:
-            rgb(ImageOps.exif_transpose(image)).save(target)
+            rgb(upright(image)[0]).save(target)
         return
     if images == "links":
         try:

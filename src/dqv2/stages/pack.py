@@ -6,10 +6,13 @@ from dqv2.stages.base import Stage
 
 
 class Pack(Stage):
-    """Memory-mapped images with a manifest of sample ids; `splits.json` says how many each split has."""
+    """Memory-mapped images with a manifest of sample ids; `splits.json` says how many each split has.
+
+    `files.csv` has sizes and times of the files that were read, so that a change can be told.
+    """
 
     title = "images"
-    version = 2
+    version = 3
     cores = 8
     holds = "packs"
     writes = {
@@ -18,6 +21,7 @@ class Pack(Stage):
         "test": "{dataset}/data/test",
         "options": "{dataset}/data/options.json",
         "splits": "{dataset}/data/splits.json",
+        "files": "{dataset}/data/files.csv",
     }
 
     def reads(self, plan, w):
@@ -69,7 +73,13 @@ class Pack(Stage):
         """Say what was left out, and where it is listed by name."""
         from dqv2.runtime.logging import logger
 
-        kinds = {"left_out": "were left out", "duplicates": "are copies of others", "ignored": "are no images by name"}
+        kinds = {
+            "left_out": "were left out",
+            "duplicates": "are copies of others",
+            "ignored": "are no images by name",
+            "aside": "or folders were left aside",
+            "mended": "have damaged metadata, their pixels are kept",
+        }
         for key, what in kinds.items():
             if found := meta.get(key):
                 logger.warning("pack %s %s: %d files %s (%s in meta.json)", name, split, len(found), what, key)

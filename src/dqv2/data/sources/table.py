@@ -1,15 +1,18 @@
 """Folders of tables with an image and a label a row: parquet or arrow files as Hugging Face's datasets have them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
-from dqv2.data.image import MAX_PIXELS
-from dqv2.data.layout import table_files
-from dqv2.data.sample import ImageSet, Sample
+from dqv2.data.image import MAX_PIXELS, read_bytes
+from dqv2.data.layout import TABLES, table_layout
+from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
+from dqv2.data.sources.labels import Labels, read_labels
+from dqv2.data.walk import special, walk
 
 ROWS = 64  # read at a time
 
@@ -18,7 +21,7 @@ class _Table(ImageSet):
     """Images in the cells of a column. An id is split/row, counted through the files in the order of their names."""
 
     streams = False
-    files: dict[str, list[Path]]
+    tables: dict[str, list[str]]
     image: str
 
     def readers(self, samples: Iterable[Sample], max_pixels: int = MAX_PIXELS) -> Iterator[tuple]:
@@ -27,45 +30,110 @@ class _Table(ImageSet):
         if sample is None:
             return
         split = sample.id.split("/")[0]
-        rows = (value for file in self.files[split] for value in _column(file, self.image))
-        for row, value in enumerate(rows):
+        for row, (file, value) in enumerate(self._cells(split)):
             if row == int(sample.id.split("/")[1]):
-                yield sample, lambda value=value: _bytes(value)
+                yield sample, partial(_bytes, value, file.parent, self.root, max_pixels)
                 sample = next(wanted, None)
                 if sample is None:
                     return
 
+    def _cells(self, split: str) -> Iterator[tuple[Path, Any]]:
+        for name in self.tables[split]:
+            file = self.root / name
+            for value in _column(file, self.image):
+                yield file, value
 
-def load(root: Path, *, kind: str, image: str = "image", label: str = "label") -> ImageSet:
+    def about(self) -> dict[str, Any]:
+        return {"table": {"files": self.tables, "image": self.image}}
+
+    def files(self) -> list[str]:
+        return [name for names in self.tables.values() for name in names]
+
+
+def load(
+    root: Path,
+    *,
+    kind: str,
+    image: str = "image",
+    label: str = "label",
+    splits: Mapping[str, Sequence[str]] | None = None,
+    unlabelled: bool = False,
+) -> ImageSet:
     """Splits go by the names of the files (train-00000-of-00002.parquet) or of their folders (train/data-00000.arrow).
 
-    `image`: a column of bytes, or of {bytes, path}; `label`: a column of class names, or of numbers, whose names are
-    read from the file where Hugging Face's metadata has them.
+    `image`: a column of bytes, of paths (from the table's folder, the set's, or absolute), or of {bytes, path};
+    `label`: a column of class names, or of numbers, whose names are read from the file where Hugging Face's metadata
+    has them. `splits`: split -> files, folders or patterns, where the names do not say. `unlabelled`: no label is read.
     """
-    files = table_files(root)
-    if "train" not in files:
-        raise DataError(f"{root} holds no .parquet or .arrow file with train in its name or its folder's.")
-    names = _class_names(files["train"][0], label)
-    values = {
-        split: [value for file in of_split for value in _column(file, label)] for split, of_split in files.items()
+    found = _Table(root, [], {})
+    found.tables, found.image = _listed(found, splits), image
+    for split in [split for split in found.tables if split != "train"]:
+        if not sum(_rows(root / name) for name in found.tables[split]):
+            found.note_aside(dict.fromkeys(found.tables.pop(split), "a table without rows"))
+    shards = {
+        split: [_labels(root / name, label, unlabelled) for name in names] for split, names in found.tables.items()
     }
-    if names is None:
-        names = sorted(
-            {str(value) for value in values["train"]},
-            key=lambda name: (0, int(name), "") if name.isdigit() else (1, 0, name),
-        )
-    place = {name: i for i, name in enumerate(names)}
-    splits = {}
-    for split, labels in values.items():
-        numbers = [v if isinstance(v, int) and str(v) not in place else place.get(str(v), -1) for v in labels]
-        if unknown := [v for v, n in zip(labels, numbers, strict=True) if not 0 <= n < len(names)]:
-            raise DataError(
-                f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}."
-            )
-        splits[split] = [Sample(f"{split}/{i:07d}", n, names[n]) for i, n in enumerate(numbers)]
-    found = _Table(root, names, splits)
-    found.files, found.image = files, image
+    if not sum(len(shard.values) for shard in shards["train"]):
+        raise DataError(f"{root}: the training tables have no rows ({', '.join(found.tables['train'][:5])}).")
+    found.classes, numbers, aside = read_labels(root, shards)
+    for split, reason in aside.items():
+        found.note_aside(dict.fromkeys(found.tables.pop(split), reason))
+    for split, of_split in numbers.items():
+        samples = [Sample(f"{split}/{i:07d}", n, found.classes[n]) for i, n in enumerate(of_split)]
+        found.splits[split] = samples
+        found.note_split(split, found.tables[split])
+    check_classes(root, found.splits)
     return found
+
+
+def cells(root: Path, about: Mapping[str, Any], ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Each id with the bytes of its image, in the order of the rows.
+
+    root: the set's folder. about: `table` of a pack's `meta.json`. ids: of that pack. Raises DataError where a table or
+    an image is gone.
+    """
+    found = _Table(root, [], {})
+    found.tables, found.image = about["files"], about["image"]
+    by_split: dict[str, list[Sample]] = {}
+    for name in sorted(ids):
+        by_split.setdefault(name.split("/")[0], []).append(Sample(name, 0, ""))
+    for samples in by_split.values():
+        for sample, read in found.readers(samples):
+            data = read()
+            if isinstance(data, str):
+                raise DataError(f"{root}: {sample.id}: {data}.")
+            yield sample.id, data
+
+
+def tables_of(root: Path, splits: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
+    """Split -> its tables, by the names alone; raises DataError as `table_layout`."""
+    return _listed(ImageSet(root, [], {}), splits)
+
+
+def has_labels(root: Path, names: Sequence[str], label: str) -> bool:
+    """Whether some row of these tables has a label; True where that cannot be read, which packing will say."""
+    try:
+        return any(Labels.known(value) for name in names for value in _column(root / name, label))
+    except DataError:
+        return True
+
+
+def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+    tree = walk(found.root)
+    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own"))
+    names = [f"{folder}/{name}" if folder else name for folder, files in tree.files.items() for name in files]
+    tables = [name for name in names if name.lower().endswith(TABLES)]
+    for name in tables:
+        try:
+            kind = special(found.root / name)
+        except OSError as error:
+            raise DataError(f"{found.root / name} cannot be read ({error.strerror}): remove it.") from error
+        if kind:
+            raise DataError(f"{found.root / name} is {kind}, not a table: remove it.")
+    found.ignored += sorted(set(names) - set(tables))
+    layout = table_layout(str(found.root), tables, chosen=splits)
+    found.note_aside(layout.aside)
+    return layout.splits
 
 
 @contextmanager
@@ -74,29 +142,38 @@ def _reading(file: Path) -> Iterator[None]:
 
     try:
         yield
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is damaged: {error}.") from error
+    except (PermissionError, FileNotFoundError) as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is damaged: {' '.join(str(error).split())}.") from error
 
 
 def _column(file: Path, name: str) -> Iterator[Any]:
     """The values of a column, a few rows at a time."""
+    with _opened(file, name) as batches:
+        for column in batches:
+            for start in range(0, len(column), ROWS):
+                yield from column.slice(start, ROWS).to_pylist()
+
+
+@contextmanager
+def _opened(file: Path, name: str) -> Iterator[Iterator[Any]]:
+    """The arrays of a column, one after another."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
         stack.enter_context(_reading(file))
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             table = stack.enter_context(pq.ParquetFile(file, pre_buffer=False))
             _check_column(file, name, table.schema_arrow.names)
-            for batch in table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False):
-                yield from batch.column(0).to_pylist()
+            batches = table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False)
+            yield (batch.column(0) for batch in batches)
             return
         reader = _arrow_reader(stack.enter_context(pa.memory_map(str(file))))
         _check_column(file, name, reader.schema.names)
-        for batch in reader:
-            column = batch.column(reader.schema.names.index(name))
-            for start in range(0, len(column), ROWS):
-                yield from column.slice(start, ROWS).to_pylist()
+        place = reader.schema.names.index(name)
+        yield (batch.column(place) for batch in reader)
 
 
 def _arrow_reader(source: Any) -> Any:
@@ -114,7 +191,28 @@ def _arrow_reader(source: Any) -> Any:
 
 def _check_column(file: Path, name: str, there: list[str]) -> None:
     if name not in there:
-        raise DataError(f"{file} has no column {name!r} (it has {', '.join(there)}): name it with image: or label:.")
+        raise DataError(
+            f"{file} has no column {name!r} (it has {', '.join(there)}): name it with image: or label:, or set "
+            "unlabelled: true where there are no labels."
+        )
+
+
+def _rows(file: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        stack.enter_context(_reading(file))
+        if file.suffix.lower() == ".parquet":
+            return pq.read_metadata(file).num_rows
+        return sum(len(batch) for batch in _arrow_reader(stack.enter_context(pa.memory_map(str(file)))))
+
+
+def _labels(file: Path, label: str, unlabelled: bool) -> Labels:
+    """The labels of one table."""
+    if unlabelled:
+        return Labels(file, [UNLABELLED] * _rows(file), None)
+    return Labels(file, list(_column(file, label)), _class_names(file, label))
 
 
 def _class_names(file: Path, label: str) -> list[str] | None:
@@ -123,15 +221,35 @@ def _class_names(file: Path, label: str) -> list[str] | None:
 
     with ExitStack() as stack:
         stack.enter_context(_reading(file))
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             metadata = pq.read_schema(file).metadata or {}
         else:
             metadata = _arrow_reader(stack.enter_context(pa.memory_map(str(file)))).schema.metadata or {}
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return (features.get(label) or {}).get("names")
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return features[label]["names"]
+    except (ValueError, LookupError, TypeError):  # none, or another writer's
+        return None
 
 
-def _bytes(value: Any) -> bytes | str:
-    if isinstance(value, dict):
-        value = value.get("bytes")
-    return value if isinstance(value, bytes) else "the cell holds no bytes of an image"
+def _bytes(value: Any, folder: Path, root: Path, max_pixels: int = MAX_PIXELS) -> bytes | str:
+    """The image of a cell: its own bytes, or those of the file that it names; the reason where there are none."""
+    path = None
+    if isinstance(value, Mapping):
+        path, value = value.get("path"), value.get("bytes")
+    elif isinstance(value, str):
+        path, value = value, None
+    if isinstance(value, bytes):
+        return value
+    if not path or not isinstance(path, str):
+        return "the cell holds no bytes of an image"
+    if "://" in path:
+        return f"the cell holds an address, {path[:80]}: fetch the images first"
+    if "\0" in path or len(path) > 4096:
+        return "the cell holds text that is no path of an image"
+    places = [place / path for place in dict.fromkeys((folder, root))]
+    try:
+        there = next((place for place in places if place.exists()), places[0])
+    except OSError as error:  # text that is no path
+        return f"the cell holds no path of an image ({error.strerror})"
+    return read_bytes(there, max_pixels=max_pixels)

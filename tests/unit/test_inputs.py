@@ -1,0 +1,148 @@
+"""Sets of images as people have them: read as they should be, or refused in a sentence that names the path."""
+
+import os
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from dqv2.data import DataError, Pack
+from dqv2.data import walk as walk_module
+from dqv2.data.dataset import pack_dataset
+from dqv2.data.folder import open_folder
+from dqv2.data.layout import WORDS, splits_in
+from dqv2.data.walk import walk
+from tests.inputs import FOLDERS, pets, save, special_files
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="named pipes and devices")
+
+
+def pack(root, out, kind="image_folder", **options):
+    pack_dataset("own", out, kind=kind, folder=str(root), **{"size": 8, "workers": 1, **options})
+    return {split: Pack.open(out / split) for split in WORDS}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_read_as_people_mean_it_or_refused(tmp_path, name):
+    given = FOLDERS[name]
+    root = given.make(tmp_path / "set")
+    if given.refused:
+        with pytest.raises(DataError, match=given.refused) as caught:
+            pack(root, tmp_path / "out", **given.options)
+        assert str(root) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        return
+    packs = pack(root, tmp_path / "out", **given.options)
+    assert {split: len(found) for split, found in packs.items() if len(found)} == given.splits
+    assert packs["train"].classes == given.classes
+    meta = packs["train"].meta
+    assert {entry["name"] for entry in meta["aside"]} == set(given.aside)
+    assert {part["split"]: part["images"] for part in meta["layout"]} == given.splits
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("train", "train"), ("TRAINING", "train"), ("seg_train", "train"), ("birds-train-00000-of-2.arrow", "train"),
+        ("trainSet", "train"), ("TestImages", "test"), ("val2017", "validation"), ("valid", "validation"),
+        ("Validation", "validation"), ("dev.arrow", "validation"), ("x_eval_3", "test"), ("testing", "test"),
+        ("TESTdata", "test"), ("train_test", "test train"), ("trainval", "train validation"), ("testset", "test"),
+        ("trainers", ""), ("contest", ""), ("latest", ""), ("device", ""), ("interval", ""), ("strain", ""),
+        ("prétest", ""), ("evaluated", ""), ("cat", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_name(name, splits):
+    assert splits_in(name) == set(splits.split())
+
+
+def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
+    root = FOLDERS["Roboflow's valid"].make(tmp_path / "set")
+    (root / "train/cat/0.png").write_text("no image")
+    with caplog.at_level("INFO", "dqv2"), pytest.raises(DataError, match=r"train/cat/0\.png"):
+        pack(root, tmp_path / "out")
+    for line in ("train -> train: 2 classes, 6 images", "valid -> validation: 2 classes, 6 images"):
+        assert f"own: {line}" in caplog.messages
+
+
+def test_a_validation_split_of_its_own_is_taken_and_nothing_of_train(tmp_path):
+    root = FOLDERS["Roboflow's valid"].make(tmp_path / "set")
+    packs = pack(root, tmp_path / "out", validation=0.5)
+    assert [name.split("/")[0] for name in packs["validation"].ids] == ["valid"] * 6
+    assert len(packs["train"]) == 6
+
+
+@pytest.mark.parametrize("share", [{"test": 0.4}, {"validation": 0.3, "test": 0.3}, {"validation": 0.6}])
+def test_a_class_of_one_image_keeps_it_in_train(tmp_path, share):
+    for k, (name, n) in enumerate({"cat": 6, "dog": 5, "lone": 1, "one": 1, "pair": 2}.items()):
+        for i in range(n):
+            save(tmp_path / "set" / name / f"{i}.png", seed=10 * k + i)
+    for seed in range(20):
+        shares = {"validation": 0.0, "test": 0.0} | share
+        found = open_folder(tmp_path / "set", seed=seed, **shares)
+        assert {s.class_name for s in found.splits["train"]} == {"cat", "dog", "lone", "one", "pair"}
+        sizes = {split: len(samples) for split, samples in found.splits.items()}
+        assert sizes["validation"] == round(15 * shares["validation"])
+        assert sizes["test"] == round(15 * shares["test"])
+        assert len({s.id for samples in found.splits.values() for s in samples}) == 15
+
+
+# -- what is no file to be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(30)
+def test_what_never_ends_is_named_and_not_read(tmp_path):
+    root = FOLDERS["training and testing"].make(tmp_path / "set")
+    (root / "training").rename(root / "train")
+    names = special_files(root)
+    with pytest.raises(DataError, match="3 of 15 images") as caught:
+        pack(root, tmp_path / "out")
+    assert all(name in str(caught.value) for name in names)
+    for kind in ("a named pipe", "a socket", "a device"):
+        assert f"it is {kind}" in str(caught.value)
+    packs = pack(root, tmp_path / "out", on_bad="skip")
+    assert {entry["name"] for entry in packs["train"].meta["left_out"]} == names
+
+
+@pytest.mark.timeout(30)
+def test_a_streamed_image_that_became_a_pipe_does_not_block(tmp_path):
+    root = FOLDERS["capitals"].make(tmp_path / "set")
+    images = pack(root, tmp_path / "out", storage="streamed")["train"].images
+    (root / "TRAIN/cat/1.png").unlink()
+    os.mkfifo(root / "TRAIN/cat/1.png")
+    with pytest.raises(DataError, match=r"cat/1\.png: cannot be read \(it is a named pipe\)"):
+        images[1]
+
+
+@pytest.mark.parametrize("kind", ["image_folder", "table"])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, kind):
+    root = FOLDERS["a prefix"].make(tmp_path / "set")
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("birds_train/dog"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(walk_module.os, "scandir", denied)
+    with pytest.raises(DataError, match=r"birds_train/dog cannot be read \(Permission denied\): give yourself"):
+        pack(root, tmp_path / "out", kind)
+
+
+def test_names_with_carriage_returns(tmp_path):
+    for name in ("a\rb", "dog\r\n"):
+        for i in range(2):
+            save(tmp_path / "set" / name / f"one\r{i}.png", seed=len(name) + i)
+    packs = pack(tmp_path / "set", tmp_path / "out")
+    again = Pack.open(tmp_path / "out/train")
+    assert again.ids == [f"{name}/one\r{i}.png" for name in ("a\rb", "dog\r\n") for i in range(2)]
+    assert [row["class"] for row in again.rows_of_manifest()] == ["a\rb"] * 2 + ["dog\r\n"] * 2
+    packs["train"].verify()
+
+
+def test_walking_is_in_the_order_of_names(tmp_path):
+    for path in pets("b", "a", "a.b", "a/c"):
+        save(tmp_path / path)
+    assert list(walk(tmp_path).files) == sorted(walk(tmp_path).files)
+    assert not re.search("png", " ".join(walk(tmp_path).aside))
+    np.testing.assert_equal(sum(map(len, walk(tmp_path).files.values())), 24)
