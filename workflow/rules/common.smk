@@ -1,12 +1,12 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
 import inspect
 import os
+import sys
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from dqv2 import paths
-from dqv2.config import ConfigError, load_config
+from dqv2.config import ConfigError, load_config, read_file
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.runtime import warm
@@ -14,10 +14,20 @@ from dqv2.runtime.files import clear_temporaries
 from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
+
+def give_up(error):
+    """Say what is wrong and end. To an error that is raised here Snakemake adds lines of this file."""
+    logger.error(str(error))
+    sys.exit(1)
+
+
 try:
+    if workflow.is_main_process:
+        for file in workflow.configfiles:  # Snakemake's reader drops all but the last of equal keys
+            read_file(file)
     PLAN = Plan(load_config(config))
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    give_up(error)
 
 WARM = warm.Server()  # until the first job none
 
@@ -31,7 +41,7 @@ def before_the_first_job():
     try:
         check_jobs(PLAN, needed)
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        give_up(error)
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     note_commit()
