@@ -42,6 +42,12 @@ def before_the_first_job():
         check_jobs(PLAN, needed)
     except ValueError as error:
         give_up(error)
+    threads = PLAN.config.threads
+    if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
+        logger.warning(
+            f"threads: {threads} in the configuration is more than --cores {workflow.cores}: networks run with {threads} threads all the "
+            "same, as weights made on a CPU depend on their number, and take longer than with fewer."
+        )
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, older_than=3600)
     note_commit()

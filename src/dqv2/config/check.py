@@ -12,7 +12,7 @@ from dqv2.config.base import READ_AS_BOOL, Block, ConfigError
 from dqv2.config.blocks import Axes
 from dqv2.config.data import KINDS, Dataset, Digits
 from dqv2.config.experiments import Config
-from dqv2.config.plain import plain, shown
+from dqv2.config.plain import dotted, plain, shown
 
 # Keys that there were once -> what to write in their place
 RETIRED = {
@@ -54,7 +54,7 @@ def _explained(error: ValidationError, values: dict[str, Any]) -> list[str]:
 def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
     """The key's path with its value, and what is wrong."""
     keys = _keys(fault, values)
-    path = ".".join(map(str, keys)) or "(top)"
+    path = dotted(keys)
     kind, value = fault["type"], fault.get("input")
     if kind == "extra_forbidden" and path in RETIRED:
         return path, f"this key is gone; {RETIRED[path]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 from dqv2.config.base import READ_AS_BOOL, ConfigError
@@ -33,6 +34,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
+def dotted(keys: Iterable[Any]) -> str:
+    """The path of a key, as a sentence has it."""
+    words = (key if isinstance(key, str) and _printable(key) and len(key) <= 80 else shown(key) for key in keys)
+    return ".".join(words) or "(top)"
+
+
+def _printable(text: str) -> bool:
+    return not any(unicodedata.category(letter) in UNPRINTABLE for letter in text)
+
+
 class _Reader:
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -42,14 +53,14 @@ class _Reader:
         self.count += 1
         if len(path) > DEEPEST or self.count > MOST:
             what = f"is nested more than {DEEPEST} deep" if len(path) > DEEPEST else f"holds more than {MOST:,} values"
-            raise ConfigError(f"the configuration has a fault:\n  {'.'.join(path[:4]) or '(top)'}: {what}")
+            raise ConfigError(f"the configuration has a fault:\n  {dotted(path[:4])}: {what}")
         if isinstance(value, dict):
-            return {self.key(key, path): self.read(each, (*path, str(key))) for key, each in value.items()}
+            return {self.key(key, path): self.read(each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
-            return [self.read(each, (*path, str(i))) for i, each in enumerate(value)]
+            return [self.read(each, (*path, i)) for i, each in enumerate(value)]
         if isinstance(value, str):
             value = value.strip()
-            if any(unicodedata.category(letter) in UNPRINTABLE for letter in value):
+            if not _printable(value):
                 self.fault(path, value, "it has a line break, or another character that cannot be printed")
             return None if value in ("null", "~") else value
         if isinstance(value, float) and not math.isfinite(value):
@@ -62,9 +73,11 @@ class _Reader:
     def key(self, key: Any, path: tuple) -> str:
         if not isinstance(key, str):
             hint = READ_AS_BOOL if isinstance(key, bool) else ""
-            self.fault((*path, str(key)), None, f"the name of a key is text{hint}: put it into quotes")
+            self.fault((*path, key), None, f"the name of a key is text{hint}: put it into quotes")
+        elif not _printable(key):
+            self.fault((*path, key), None, "the name of this key has a character that cannot be printed")
         return str(key)
 
     def fault(self, path: tuple, value: Any, message: str) -> None:
         at = "" if value is None else f" = {shown(value)}"
-        self.faults.append(f"{'.'.join(path)}{at}: {message}")
+        self.faults.append(f"{dotted(path)}{at}: {message}")
