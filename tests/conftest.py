@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # pytest --hypothesis-profile=long: what the suite has no time for
 hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=4000)
 hypothesis.settings.load_profile("default")
 
 

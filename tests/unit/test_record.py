@@ -106,7 +106,7 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
     beside = Path(BINS).with_name("record.json")
     assert bins == {"file": BINS, "checksum": record.checksum(BINS), "record": record.checksum(beside)}
     assert kept["inputs"]["published"] == []
-    pack = json.loads(Path("results/demo/digits/data/record.json").read_text())
+    pack = json.loads(Path("results/demo/digits/data/record.json").read_text(encoding="utf-8"))
     (train,) = kept["inputs"]["train"]
     assert train["checksum"] == pack["outputs"]["results/demo/digits/data/train"] == record.checksum(train["file"])
     assert 0 < kept["seconds"] <= kept["wall_seconds"]
@@ -118,9 +118,9 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
 
 
 def test_checksums_come_from_records_and_are_computed_where_there_is_none(here):
-    Path("mine.txt").write_text("mine")
+    Path("mine.txt").write_text("mine", encoding="utf-8")
     was = record.checksum(BINS)
-    Path(BINS).write_text("damaged")
+    Path(BINS).write_text("damaged", encoding="utf-8")
     os.utime(BINS, (0, 0))  # a newer one is not taken for what its record says
     found = record.checksums_of({"bins": BINS, "others": ["mine.txt"], "none": []})
     assert found["bins"][0]["checksum"] == was, "nobody reads a large file again to know it"
@@ -154,7 +154,7 @@ def test_a_job_ends_with_0_and_a_log_and_the_same_bytes_again(here, small, capfd
     before = Path(CORESET).read_bytes()
     assert run_job(request_of(small, job)) == 0
     assert Path(CORESET).read_bytes() == before
-    assert "10 of 100 images, 0 of them Tobias" in Path("logs/sample.log").read_text()
+    assert "10 of 100 images, 0 of them Tobias" in Path("logs/sample.log").read_text(encoding="utf-8")
     assert capfd.readouterr().err == "", "what only the log is told"
 
 
@@ -167,7 +167,7 @@ def test_a_job_that_fails_ends_with_1_and_one_sentence(here, small, capfd):
     assert error.strip().startswith("Error in sample: ")
     assert "(the whole story: logs/sample.log)" in error
     assert "Traceback" not in error
-    assert "Traceback" in Path("logs/sample.log").read_text()
+    assert "Traceback" in Path("logs/sample.log").read_text(encoding="utf-8")
     assert not Path(CORESET).with_name("record.json").exists(), "it has not ended"
 
 
@@ -188,7 +188,7 @@ def training(here, small, monkeypatch):
         ran.append(job.seed)
         for name in ("model", "training"):
             Path(job.output[name]).parent.mkdir(parents=True, exist_ok=True)
-            Path(job.output[name]).write_text(f"{name} {len(ran)}")
+            Path(job.output[name]).write_text(f"{name} {len(ran)}", encoding="utf-8")
         job.seconds = 7.0
 
     monkeypatch.setattr(stage("train"), "run", train, raising=False)
@@ -199,12 +199,12 @@ def test_what_was_finished_is_found_again_with_its_record(training, capfd):
     request, ran = training
     assert run_job(request) == 0
     assert record.read(request["output"]["record"])["seconds"] == 7.0
-    kept = {name: Path(file).read_text() for name, file in request["output"].items()}
+    kept = {name: Path(file).read_text(encoding="utf-8") for name, file in request["output"].items()}
     for file in request["output"].values():  # as Snakemake does before it runs a job again
         Path(file).unlink()
     assert run_job(request) == 0
     assert ran == [0]
-    assert {name: Path(file).read_text() for name, file in request["output"].items()} == kept
+    assert {name: Path(file).read_text(encoding="utf-8") for name, file in request["output"].items()} == kept
     assert capfd.readouterr().err == "  train digits 0.1 0 o100/random resnet8: was finished before\n"
 
 

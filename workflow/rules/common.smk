@@ -68,6 +68,8 @@ def lift_the_limit_of_jobs_a_second():
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
     for sentence in changed_folders(PLAN):
         logger.warning(sentence)
+    # Of jobs: names of files and all text are UTF-8 to them in any locale
+    os.environ.setdefault("PYTHONUTF8", "1")
 else:  # a cluster's job may find the variables of the machine that sent it
     os.environ.pop("DQV2_WARM", None)
 
