@@ -52,7 +52,7 @@ def look(page: Path, folder: Path) -> list[str]:
     faults = []
     folder.mkdir(parents=True, exist_ok=True)
     for width in WIDTHS:
-        with tempfile.NamedTemporaryFile("w", suffix=".html") as probe:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".html") as probe:
             probe.write(PROBE.format(page=page.resolve().as_uri(), width=width))
             probe.flush()
             text = chromium(

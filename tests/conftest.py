@@ -1,14 +1,26 @@
 """What several test files share."""
 
 import copy
+from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from dqv2.config import load_config, read_files
 from dqv2.plan import Plan
 
 ROOT = Path(__file__).parents[1]
+
+# pytest --hypothesis-profile=long: what the suite has no time for
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=4000)
+hypothesis.settings.load_profile("default")
+
+
+@cache
+def _read(*files):
+    return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
 
 
 def pytest_collection_modifyitems(items):
@@ -22,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 def merged(*files):
     """config.yaml with overlays on top, as Snakemake merges them."""
-    return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
+    return copy.deepcopy(_read(*files))
 
 
 def make(values):

@@ -130,7 +130,7 @@ def standing_still(process):
 def is_told(process):
     """Whether SIGTERM waits for it, or has ended it."""
     try:
-        status = Path(f"/proc/{process}/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
         return True
     masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M)

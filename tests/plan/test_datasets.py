@@ -32,7 +32,7 @@ def test_published_sets_are_fetched_once_for_all_datasets_that_use_them(paper, c
 
 def test_a_mirror_packs_nothing_anew_and_another_folder_does(paper, change):
     before = options_of(make(paper), "pack", dataset="cub200")
-    for key, value in (("mirror", "http://127.0.0.1/"), ("checksum", "md5:0")):
+    for key, value in (("mirror", "http://127.0.0.1/"), ("checksum", "md5:" + 32 * "0")):
         assert options_of(make(change(paper, f"datasets.cub200.{key}", value)), "pack", dataset="cub200") == before
     for key, value in (("root", "/elsewhere"), ("on_bad", "skip"), ("storage", "streamed"), ("max_pixels", 9)):
         assert options_of(make(change(paper, f"datasets.cub200.{key}", value)), "pack", dataset="cub200") != before

@@ -126,7 +126,7 @@ def test_adaptive_shares_follow_the_importance_of_the_bins(pack, tmp_path):
 def test_coverage_centric_pools_leave_the_hardest_out(pack):
     n = len(pack)
     hard = np.random.default_rng(0).random(n)
-    scores = Scores({"el2n": hard}, 0.0)
+    scores = Scores({"el2n": hard})
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     options = {"kind": "ccs", "score": "el2n", "n_strata": 10, "prune_hardest": 0.2}
     divided = divide(pool, pack, [], [], scores=scores, generator=generator(3), **options)
@@ -144,7 +144,7 @@ def test_scores_rank_the_rows_of_the_pool(pack):
     hard = np.random.default_rng(1).random(len(pack))
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     options = {"kind": "score", "score": "grand"}
-    ranked = divide(pool, pack, [], [], scores=Scores({"grand": hard}, 0.0), generator=generator(3), **options)
+    ranked = divide(pool, pack, [], [], scores=Scores({"grand": hard}), generator=generator(3), **options)
     assert np.array_equal(ranked.rank.argsort(), np.argsort(-hard[pool.rows]))
 
 

@@ -88,7 +88,7 @@ def test_what_is_not_sound_or_not_finished_is_refused(finished, capsys):
     BYTES["flipped"](Path(BINS))
     refused(f"1 results are damaged or stale, the first is {BINS}: dqv2 verify results/demo")
     Path(BINS).write_bytes(good)
-    Path("results/demo/config.json").write_text("")
+    Path("results/demo/config.json").write_text("", encoding="utf-8")
     refused("results/demo/config.json is gone or damaged: run Snakemake again, which writes it")
     write_json("results/demo/config.json", merged("demo.yaml"))
     shutil.rmtree("results/demo/figures")

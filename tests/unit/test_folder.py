@@ -138,7 +138,7 @@ def no_image(root):
 
 
 def not_utf8(root):
-    Path(os.fsdecode(os.fsencode(root / "test/cat") + b"/\xff.png")).write_text("x")
+    Path(os.fsdecode(os.fsencode(root / "test/cat") + b"/\xff.png")).write_text("x", encoding="utf-8")
 
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")

@@ -74,6 +74,26 @@ def test_no_file_is_too_long(folder):
     assert {str(file.relative_to(ROOT)): n for file, n in lengths.items() if n > LINES} == {}
 
 
+def without_encoding(path):
+    """The lines on which a file reads or writes text in whatever encoding its machine has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or "encoding" in {keyword.arg for keyword in node.keywords}:
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        text = name == "open" and (
+            not (node.args or node.keywords) or any(re.fullmatch("[rwax]t?", str(mode)) for mode in modes)
+        )
+        if text or (isinstance(node.func, ast.Attribute) and name in ("read_text", "write_text")):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+@pytest.mark.parametrize("folder", ["src", "workflow", "benchmarks", "envs"])
+def test_text_has_an_encoding(folder):
+    """Ruff looks too (PLW1514), but only where it knows that something is a path."""
+    assert [place for path in (ROOT / folder).rglob("*.py") for place in without_encoding(path)] == []
+
+
 def loaded_after(code):
     """What is imported when the code has run."""
     code += "\nimport sys\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"

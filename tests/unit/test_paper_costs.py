@@ -138,7 +138,7 @@ def test_two_jobs_of_a_stage_count_together(jobs, runs):
         if row["columns"]["method"] == "dq":
             file = Path(row["records"][0][2])
             again = file.with_name("second.json")
-            again.write_text(file.read_text())
+            again.write_text(file.read_text(encoding="utf-8"))
             row["records"].insert(0, ["early_train", "early", str(again)])
     seconds, memory, _ = draw_costs(job_costs(jobs), runs, TITLES, "", None).axes
     of_dq = [next(line for line in ax.lines if line.get_gid() == "stage").get_xdata()[0] for ax in (seconds, memory)]

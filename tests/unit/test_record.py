@@ -43,7 +43,7 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
     beside = Path(BINS).with_name("record.json")
     assert bins == {"file": BINS, "checksum": record.checksum(BINS), "record": record.checksum(beside)}
     assert kept["inputs"]["published"] == []
-    pack = json.loads(Path("results/demo/digits/data/record.json").read_text())
+    pack = json.loads(Path("results/demo/digits/data/record.json").read_text(encoding="utf-8"))
     (train,) = kept["inputs"]["train"]
     assert train["checksum"] == pack["outputs"]["results/demo/digits/data/train"] == record.checksum(train["file"])
     assert 0 < kept["seconds"] <= kept["wall_seconds"]
@@ -56,7 +56,7 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
 
 def by_hand(file, text):
     """Another content, and a record that says so."""
-    Path(file).write_text(text)
+    Path(file).write_text(text, encoding="utf-8")
     beside = Path(file).with_name("record.json")
     kept = record.read(beside)
     kept["outputs"][file] = record.checksum(file)
@@ -64,7 +64,7 @@ def by_hand(file, text):
 
 
 def test_inputs_are_compared_with_the_records_of_their_jobs(here):
-    Path("mine.txt").write_text("mine")
+    Path("mine.txt").write_text("mine", encoding="utf-8")
     was = record.checksum(BINS)
     os.utime(BINS)  # to touch it changes nothing
     found = record.checksums_of({"bins": BINS, "others": ["mine.txt"], "none": []})
@@ -149,7 +149,7 @@ def test_a_job_ends_with_0_and_a_log_and_the_same_bytes_again(here, small, capfd
     before = Path(CORESET).read_bytes()
     assert run_job(request_of(small, job)) == 0
     assert Path(CORESET).read_bytes() == before
-    assert "10 of 100 images, 0 of them Tobias" in Path("logs/sample.log").read_text()
+    assert "10 of 100 images, 0 of them Tobias" in Path("logs/sample.log").read_text(encoding="utf-8")
     assert capfd.readouterr().err == "", "what only the log is told"
 
 
@@ -162,7 +162,7 @@ def test_a_job_that_fails_ends_with_1_and_one_sentence(here, small, capfd):
     assert error.strip().startswith("Error in sample: ")
     assert "(the whole story: logs/sample.log)" in error
     assert "Traceback" not in error
-    assert "Traceback" in Path("logs/sample.log").read_text()
+    assert "Traceback" in Path("logs/sample.log").read_text(encoding="utf-8")
     assert not Path(CORESET).with_name("record.json").exists(), "it has not ended"
 
 
@@ -183,7 +183,7 @@ def training(here, small, monkeypatch):
         ran.append(job.seed)
         for name in ("model", "training"):
             Path(job.output[name]).parent.mkdir(parents=True, exist_ok=True)
-            Path(job.output[name]).write_text(f"{name} {len(ran)}")
+            Path(job.output[name]).write_text(f"{name} {len(ran)}", encoding="utf-8")
         job.seconds = 7.0
 
     monkeypatch.setattr(stage("train"), "run", train, raising=False)
@@ -194,12 +194,12 @@ def test_what_was_finished_is_found_again_with_its_record(training, capfd):
     request, ran = training
     assert run_job(request) == 0
     assert record.read(request["output"]["record"])["seconds"] == 7.0
-    kept = {name: Path(file).read_text() for name, file in request["output"].items()}
+    kept = {name: Path(file).read_text(encoding="utf-8") for name, file in request["output"].items()}
     for file in request["output"].values():  # as Snakemake does before it runs a job again
         Path(file).unlink()
     assert run_job(request) == 0
     assert ran == [0]
-    assert {name: Path(file).read_text() for name, file in request["output"].items()} == kept
+    assert {name: Path(file).read_text(encoding="utf-8") for name, file in request["output"].items()} == kept
     assert capfd.readouterr().err == "  train digits 0.1 0 o100/random resnet8: was finished before\n"
 
 
@@ -210,7 +210,7 @@ def test_another_input_option_or_seed_is_trained_anew(training):
     assert len(ran) == 1, "what a job asks of the machine changes nothing"
     assert run_job(request | {"options": request["options"] | {"batch_size": 3}}) == 0
     assert len(ran) == 2
-    by_hand(CORESET, Path(CORESET).read_text() + "\n")
+    by_hand(CORESET, Path(CORESET).read_text(encoding="utf-8") + "\n")
     assert run_job(request) == 0
     assert len(ran) == 3
     assert run_job(request | {"wildcards": request["wildcards"] | {"seed": "1"}}) == 0

@@ -98,7 +98,7 @@ def divided(selector, images, *, seed=0, pool=None, recipe=None):
         images,
         [images.embedding] * kinds if selector.reads_features else [],
         [images.logits] * kinds if selector.reads_logits else [],
-        scores=Scores({selector.score: images.scores[selector.score]}, 0.0) if selector.reads_scores else None,
+        scores=Scores({selector.score: images.scores[selector.score]}) if selector.reads_scores else None,
         recipe=recipe if selector.reads_pixels else None,
         generator=generator(seed, "bins"),
         **selector.used,

@@ -34,7 +34,9 @@ def test_an_image_that_an_epoch_leaves_out_keeps_its_last_state():
 def test_scoring_that_was_cut_off_gives_the_same_scores(data, tmp_path):
     def scored(resume):
         options = {"seed": 1, "purpose": "s", "device": CPU, "resume": resume}
-        return score_by_training(model(), *data, hyperparameters(), **options)
+        scores, seconds = score_by_training(model(), *data, hyperparameters(), **options)
+        assert seconds > 0
+        return scores
 
     whole = scored(None)
     assert set(whole.values) == {"grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"}
@@ -48,8 +50,9 @@ def test_scoring_that_was_cut_off_gives_the_same_scores(data, tmp_path):
 
 
 def test_means_over_initialisations(tmp_path):
-    parts = [Scores({"grand": np.array([1.0, 3.0])}, 2.0), Scores({"grand": np.array([3.0, 4.0])}, 1.0)]
+    parts = [Scores({"grand": np.array([1.0, 3.0])}), Scores({"grand": np.array([3.0, 4.0])})]
     Scores.mean(parts).save(tmp_path / "scores.npz")
     read = Scores.load(tmp_path / "scores.npz")
     assert read.values["grand"].tolist() == [2.0, 3.5]
-    assert read.seconds == 3.0
+    with np.load(tmp_path / "scores.npz") as kept:  # the same bytes however long it took
+        assert kept.files == ["grand"]

@@ -26,7 +26,7 @@ def test_sound_results_are_sound(here, small):
     assert kinds() == kinds(small) == set()
     Path(ROOT, "digits/.tmp-1-x").mkdir()
     Path(ROOT, "resume/digits").mkdir(parents=True)
-    Path(ROOT, "resume/digits/done.json").write_text("{}")
+    Path(ROOT, "resume/digits/done.json").write_text("{}", encoding="utf-8")
     assert kinds(small) == set(), "what a killed process left, and what trainings keep for themselves, is no result"
 
 
@@ -43,7 +43,7 @@ def test_each_file_of_a_pack_is_looked_at(here, small, name, how):
 
 def test_each_kind_is_found(here, small):
     Path(CORESET).unlink()
-    Path(ROOT, "digits/mine.txt").write_text("mine")
+    Path(ROOT, "digits/mine.txt").write_text("mine", encoding="utf-8")
     beside = Path(BINS).with_name("record.json")
     beside.write_text(beside.read_text().replace('"bin"', '"bim"'))
     shutil.copytree(Path(CORESET).parent, Path(CORESET).parents[1] / "seed-1")
@@ -105,9 +105,9 @@ def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
 
 def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here, small, capsys, monkeypatch):
     values = other_plan()
-    Path("config.yaml").write_text(json.dumps(values))
+    Path("config.yaml").write_text(json.dumps(values), encoding="utf-8")
     Path("config").mkdir()
-    Path("config/other.yaml").write_text("run: other")
+    Path("config/other.yaml").write_text("run: other", encoding="utf-8")
     assert main(["verify", "results/demo/"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines() == [

@@ -67,7 +67,9 @@ def test_stopped_and_continued(alone):
     job = word(alone.folder / "began")
     client.send_signal(signal.SIGTSTP)
     for pid in (job, client.pid):
-        wait_for(lambda pid=pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        wait_for(
+            lambda pid=pid: Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+        )
     client.send_signal(signal.SIGCONT)
     assert client.wait(10) == 0
 
@@ -170,7 +172,7 @@ def test_strange_clients_block_nobody(alone, said):
     assert alone.job("code = 5")[0] == 5
     for stranger in strangers:
         stranger.close()
-    wait_for(lambda: not Path(f"/proc/{alone.server}/task/{alone.server}/children").read_text())
+    wait_for(lambda: not Path(f"/proc/{alone.server}/task/{alone.server}/children").read_text(encoding="utf-8"))
     assert alone.job("code = 5")[0] == 5
     assert alone.ran_cold() == 0
 

@@ -105,7 +105,7 @@ def owner(folder, **how):
 def alive(pid):
     """Whether a process is there and has not ended (one that nobody has waited for yet has)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 

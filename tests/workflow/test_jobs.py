@@ -122,3 +122,20 @@ def test_four_devices_of_one_machine(tmp_path, options):
     check_intervals(records, devices="0123", handover=1.5)
     assert max(sum(took <= t < gave for _, took, gave, *_ in records) for _, t, *_ in records) == 4
     assert ("waits for a device" in done.stderr) == (not options)
+
+
+def test_weights_are_the_same_whatever_cores_are_given(copies, tmp_path):
+    """On a CPU they depend on the number of threads, which the configuration says and nothing else."""
+    found, said = {}, {}
+    asked = ["--config", "threads=2", "targets=[fig5a]", "seeds=[0]", "--until", "early_train"]
+    given = {"two": ["--cores", "2"], "one": ["--cores", "1"]}
+    for name, options in given.items():
+        project = copies(tmp_path / name)
+        out = project.snakemake(*options, *asked, env={"OMP_WAIT_POLICY": "passive"})  # of a busy machine
+        (model,) = project.folder.glob("results/smoke/digits/early/early/seed-0/model.pt")
+        (log,) = project.folder.glob("logs/smoke/digits/early/early/seed-0.log")
+        assert "runs on the CPU with 2 threads" in log.read_text(encoding="utf-8")
+        found[name], said[name] = model.read_bytes(), out.stdout + out.stderr
+    assert found["two"] == found["one"]
+    assert "threads: 2 in the configuration is more than --cores 1" in said["one"]
+    assert "in the configuration is more than" not in said["two"]

@@ -171,7 +171,7 @@ def test_an_incomplete_experiment_is_refused_by_name_and_a_partial_one_says_so(p
     assert len(rows_of(project.folder / "results/smoke" / name)) == len(rows) - 1
     caption = (project.folder / "results/smoke/captions/fig2_figure.rst").read_text()
     assert f"PARTIAL\\: 1 of {len(rows)} runs are missing" in caption
-    assert json.loads(Path(project.folder / rows[0]["metrics"]).read_text())
+    assert json.loads(Path(project.folder / rows[0]["metrics"]).read_text(encoding="utf-8"))
     # The whole partial report starts no stage either
     drawn = set(project.waiting("--config", "partial=true"))
     assert {"collect", "figure", "diagram", "page"} <= drawn

@@ -1,12 +1,12 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
 import inspect
 import os
+import sys
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from dqv2 import paths
-from dqv2.config import ConfigError, load_config
+from dqv2.config import ConfigError, load_config, read_file
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.plan.verify import unnoticed
@@ -15,10 +15,20 @@ from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
+
+def give_up(error):
+    """Say what is wrong and end. To an error that is raised here Snakemake adds lines of this file."""
+    logger.error(str(error))
+    sys.exit(1)
+
+
 try:
+    if workflow.is_main_process:
+        for file in workflow.configfiles:  # Snakemake's reader drops all but the last of equal keys
+            read_file(file)
     PLAN = Plan(load_config(config))
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    give_up(error)
 
 WARM = warm.Server()  # until the first job none
 
@@ -32,7 +42,13 @@ def before_the_first_job():
     try:
         check_jobs(PLAN, needed)
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        give_up(error)
+    threads = PLAN.config.threads
+    if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
+        logger.warning(
+            f"threads: {threads} in the configuration is more than --cores {workflow.cores}: networks run with {threads} threads all the "
+            "same, as weights made on a CPU depend on their number, and take longer than with fewer."
+        )
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
     note_commit()
@@ -60,6 +76,9 @@ if workflow.is_main_process:  # here, as `onstart` is left out where nothing is 
             f"them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To see them all: dqv2 "
             f"verify {PLAN.root}; to have them made anew: dqv2 verify {PLAN.root} --remove, and run again"
         )
+
+    # Of jobs: names of files and all text are UTF-8 to them in any locale
+    os.environ.setdefault("PYTHONUTF8", "1")
 else:  # a cluster's job may find the variables of the machine that sent it
     os.environ.pop("DQV2_WARM", None)
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from dqv2.paths import ratio
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LONGEST = 60  # of a name; with what is put before and after it, it is far from the 255 bytes of a part of a path
+LARGEST = 4096  # pixels a side of a square image
+READ_AS_BOOL = " (YAML takes yes, no, on and off for true and false)"
 
 
 class ConfigError(ValueError):
@@ -39,15 +46,84 @@ def listed(names: Sequence[str]) -> str:
 def _name(value: Any) -> Any:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError("a name is letters, digits and _ and begins with a letter (it becomes part of a path)")
+    if len(value) > LONGEST:
+        raise ValueError(f"a name has at most {LONGEST} letters (it becomes part of a path), this one has {len(value)}")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is due here" + READ_AS_BOOL)
+    return value
+
+
+def whole(least: int, most: int) -> Any:
+    """The type of a whole number from `least` to `most`."""
+    return Annotated[int, Field(ge=least, le=most), BeforeValidator(_number)]
+
+
+def real(**limits: float) -> Any:
+    """The type of a finite number within limits, as pydantic names them: ge, gt, le, lt."""
+    return Annotated[float, Field(allow_inf_nan=False, **limits), BeforeValidator(_number)]
+
+
+def many(kind: Any) -> Any:
+    """The type of a list in which something stands, and nothing twice; one value is a list of one."""
+    return Annotated[list[kind], Field(min_length=1), BeforeValidator(as_list), AfterValidator(each_once)]
+
+
+def each_once(values: list[Any]) -> list[Any]:
+    """A list; raises ValueError where something stands there twice."""
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"{value!r} stands there twice")
+    return values
+
+
+def _scalar(value: Any) -> Any:
+    """As YAML reads it: whatever stands within braces after --config arrives as text."""
+    if isinstance(value, list | dict):
+        raise ValueError("one number, text, true or false is due here, and no list or block")
+    for read in (int, float):
+        with suppress(ValueError, TypeError):
+            return read(value) if isinstance(value, str) else value
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _wanted(value: Any) -> Any:
+    """One value, or a list of them; None is a missing one."""
+    if not isinstance(value, list):
+        return None if value is None else _scalar(value)
+    if not value:
+        raise ValueError("an empty list: give at least one value, or leave the key out")
+    return each_once([None if each is None else _scalar(each) for each in value])
+
+
+def _path(value: str) -> str:
+    if found := set("{}") & set(value):
+        raise ValueError(f"a path cannot have {' or '.join(sorted(found))} in it, which Snakemake takes for a wildcard")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no user of that name, whose folder ~ could stand for") from None
     return value
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-KeepRatio = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-TobiasSize = Annotated[int, Field(ge=1)]
-Statistics = Annotated[list[float], Field(min_length=3, max_length=3)]  # of a channel each, of values in 0 to 1
-Seed = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
+Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
+Wanted = Annotated[Any, AfterValidator(_wanted)]
+KeepRatio = Annotated[real(gt=0, le=1), AfterValidator(lambda value: float(ratio(value)))]  # two of a path are one
+Share = real(ge=0, le=1)
+TobiasSize = whole(1, LARGEST)
+Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # of a channel each
+Seed = whole(0, 2**32 - 1)
+Epochs = whole(1, 100_000)
+BatchSize = whole(2, 100_000)
+Rate = real(gt=0, le=1000)  # of learning
+Decay = real(ge=0, le=100)
 
 
 def both_or_neither(mean: list[float] | None, std: list[float] | None) -> None:

@@ -8,22 +8,32 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dqv2.config.base import (
+    LARGEST,
+    Address,
+    BatchSize,
     Block,
+    Decay,
+    Epochs,
+    FilePath,
     KeepRatio,
     Name,
+    Rate,
+    Scalar,
     Seed,
     Share,
     Statistics,
+    Text,
     TobiasSize,
     both_or_neither,
     listed,
     one_of,
+    real,
+    whole,
 )
+from dqv2.paths import ratio
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 from dqv2.weights import PRETRAINED, Place, place_of
-
-Arguments = dict[str, bool | int | float | str]
 
 
 class FreshTobias(Block):
@@ -52,15 +62,15 @@ class Trainable(Training):
     is given. `learning_rate` is the peak of the one-cycle schedule, or where the cosine begins that ends at 0."""
 
     title: str = ""
-    model: str
-    args: Arguments = Field(default_factory=dict)
-    input_size: Annotated[int, Field(ge=8)] | None = None
+    model: Text
+    args: dict[str, Scalar] = Field(default_factory=dict)
+    input_size: whole(8, LARGEST) | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
     schedule: Literal["one_cycle", "cosine"] = "one_cycle"
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    batch_size: BatchSize = 128
+    learning_rate: Rate = 0.1
+    momentum: real(ge=0, lt=1) = 0.9
+    weight_decay: Decay = 5e-4
 
     def stem_for(self, dataset_stem: str) -> str:
         """The stem of this network on a dataset's images."""
@@ -74,13 +84,13 @@ class Trainer(Trainable):
     `evaluation_crop` is the share of an image's side that evaluation looks at, in the middle and enlarged to the whole,
     as timm's crop_pct; no training has it among its params."""
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    iterations: Annotated[int, Field(ge=1)] | None = None
-    devices: Annotated[int, Field(ge=1)] = 1
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    epochs: Epochs | None = None
+    iterations: whole(1, 100_000_000) | None = None
+    devices: whole(1, 1024) = 1
+    label_smoothing: real(ge=0, lt=1) = 0.0
     mix: Literal["none", "mixup", "cutmix", "both"] = "none"
-    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
-    cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
+    mixup_alpha: real(gt=0, le=1000) = 0.2
+    cutmix_alpha: real(gt=0, le=1000) = 1.0
     fresh_tobias: FreshTobias | None = None
     start: Name | None = None
     evaluation_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -106,11 +116,11 @@ class Backbone(Trainable):
     Scores (GraNd, forgetting, ...) are means over `initialisations` networks that are trained alike.
     """
 
-    initialisations: Annotated[int, Field(ge=1)] = 1
-    epochs: Annotated[int, Field(ge=0)]
+    initialisations: whole(1, 1000) = 1
+    epochs: whole(0, 100_000)
     stem: Literal["standard", "small"] | None = None
-    weights: str | None = None
-    url: str | None = None
+    weights: FilePath | None = None
+    url: Address | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     layers: Literal["by_name", "by_order"] = "by_name"
     head: Literal["own", "fresh"] = "own"
@@ -156,8 +166,8 @@ class Mask(Block):
     title: str = ""
     source: one_of(MASK_SOURCES)
     backbone: Name | None = None
-    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    donors: Annotated[int, Field(ge=1, le=255)] = 1
+    fraction: real(gt=0, lt=1) = 0.5
+    donors: whole(1, 255) = 1
 
     @model_validator(mode="after")
     def _backbone_where_used(self) -> Mask:
@@ -202,13 +212,13 @@ class Selector(Block):
 
     title: str = ""
     kind: one_of(SELECTORS)
-    n_bins: Annotated[int, Field(ge=1)] = KEYS["n_bins"]
-    lam: Annotated[float, Field(gt=0)] = KEYS["lam"]
+    n_bins: whole(1, 100_000) = KEYS["n_bins"]
+    lam: real(gt=0, le=1e6) = KEYS["lam"]
     features: one_of(FEATURES) = KEYS["features"]
     score: one_of(SCORES) | None = KEYS["score"]
-    n_strata: Annotated[int, Field(ge=1)] = KEYS["n_strata"]
-    prune_hardest: Annotated[float, Field(ge=0, lt=1)] = KEYS["prune_hardest"]
-    manifest: str | None = KEYS["manifest"]
+    n_strata: whole(1, 100_000) = KEYS["n_strata"]
+    prune_hardest: real(ge=0, lt=1) = KEYS["prune_hardest"]
+    manifest: FilePath | None = KEYS["manifest"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
     weighted: bool = False
     pixels: Name | None = None
@@ -279,17 +289,17 @@ class Autoencoder(Block):
     keys below `grid` are for that alone.
     """
 
-    title: str
-    weights: str
-    url: str | None = None
+    title: Text
+    weights: FilePath
+    url: Address | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     size: Literal["mini", "tiny", "base", "large", "huge"] | None = None
-    grid: Annotated[int, Field(ge=2)] = 14
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1.5e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    grid: whole(2, 1024) = 14
+    epochs: Epochs = 100
+    batch_size: whole(1, 100_000) = 64
+    learning_rate: Rate = 1.5e-3
+    weight_decay: Decay = 0.05
+    mask_ratio: real(gt=0, lt=1) = 0.75
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -323,7 +333,7 @@ class Pixels(Block):
     step: Literal["none", "mae", "cutmix"]
     visible: Literal["kept", "resampled"] = "kept"
     counts: Literal["images", "pixels"] = "images"
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    share: real(gt=0, lt=1) = 0.25
     autoencoder: Name | None = None
     backbone: Name | None = None
 
@@ -338,7 +348,7 @@ class Pixels(Block):
 
     def share_of_images(self, keep_ratio: float) -> float:
         """The share of the images that are kept where the keep ratio is `keep_ratio`."""
-        return keep_ratio / (1 - self.share) if self.counts == "pixels" else keep_ratio
+        return float(ratio(keep_ratio / (1 - self.share))) if self.counts == "pixels" else keep_ratio
 
 
 class Axes(Block):
@@ -358,4 +368,4 @@ class Axes(Block):
 class Method(Axes):
     """A named method: the axes that make it what it is."""
 
-    title: str
+    title: Text

@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from dqv2.config.base import Block, ConfigError
+from dqv2.config.base import READ_AS_BOOL, Block, ConfigError
 from dqv2.config.blocks import Axes
 from dqv2.config.data import KINDS, Dataset, Digits
 from dqv2.config.experiments import Config
+from dqv2.config.plain import dotted, plain, shown
 
 # Keys that there were once -> what to write in their place
 RETIRED = {
@@ -28,37 +29,66 @@ def load_config(values: dict[str, Any]) -> Config:
     Raises:
         ConfigError: one line for each fault: the key's path, the value, what is allowed.
     """
-    try:
-        config = Config.model_validate(values)
-        faults = [*_dangling_names(config), *_wrong_for_the_data(config)]
-    except ValidationError as error:
-        faults = [_explain(fault) for fault in error.errors()]
+    values, faults = plain(values)
+    if not faults:
+        try:
+            config = Config.model_validate(values)
+            faults = [*_dangling_names(config), *_wrong_for_the_data(config)]
+        except ValidationError as error:
+            faults = _explained(error, values)
     if not faults:
         return config
     head = "the configuration has a fault" if len(faults) == 1 else f"the configuration has {len(faults)} faults"
-    raise ConfigError("\n  ".join([head + ":", *dict.fromkeys(faults)]))
+    raise ConfigError("\n  ".join([head + ":", *faults]))
 
 
-def _explain(fault: dict[str, Any]) -> str:
-    keys = [str(key) for key in fault["loc"]]
-    if keys[0] == "datasets" and len(keys) > 2:
-        del keys[2]  # pydantic puts the kind there; a person knows only the keys they wrote
-    keys = [key for key in keys if not key.startswith(("function-before", "list["))]
-    path = ".".join(key for key in keys if key != "[key]") or "(top)"
-    if fault["type"] == "extra_forbidden" and path in RETIRED:
-        return f"{path}: this key is gone; {RETIRED[path]}"
-    if fault["type"] == "extra_forbidden":
+def _explained(error: ValidationError, values: dict[str, Any]) -> list[str]:
+    """A line for each key; where it may be of several kinds, pydantic says of each why it is none."""
+    found: dict[str, list[str]] = {}
+    for fault in error.errors():
+        key, message = _explain(fault, values)
+        found.setdefault(key, []).append(message)
+    return [f"{key}: {', or '.join(dict.fromkeys(messages))}" for key, messages in found.items()]
+
+
+def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
+    """The key's path with its value, and what is wrong."""
+    keys = _keys(fault, values)
+    path = dotted(keys)
+    kind, value = fault["type"], fault.get("input")
+    if kind == "extra_forbidden" and path in RETIRED:
+        return path, f"this key is gone; {RETIRED[path]}"
+    if kind == "extra_forbidden":
         allowed = _allowed(fault["loc"])
         close = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        return f"{path}: there is no such key.{hint} Allowed here: {', '.join(allowed)}"
-    if fault["type"] == "missing":
-        return f"{path}: this key is missing"
-    value = fault.get("input")
+        return path, f"there is no such key.{hint} Allowed here: {', '.join(allowed)}"
+    if kind in ("missing", "union_tag_not_found"):
+        return path if kind == "missing" else f"{path}.kind", "this key is missing"
+    if kind == "union_tag_invalid":
+        return f"{path}.kind = {shown(value['kind'])}", f"the kinds are {', '.join(KINDS)}"
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    shown = "" if isinstance(value, dict) else f" = {value!r}"
-    return f"{path}{shown}: {message}"
+    if kind == "too_short" and not value:
+        message = "an empty list or text: give at least one, or leave the key out"
+    elif kind == "string_type" and isinstance(value, bool):
+        message += READ_AS_BOOL
+    elif kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "a block is due here, keys with values"
+    elif kind == "string_too_short":
+        message = "it is empty"
+    return path + ("" if isinstance(value, dict) and value and kind == "value_error" else f" = {shown(value)}"), message
+
+
+def _keys(fault: dict[str, Any], values: Any) -> list[str | int]:
+    """The keys on the way to a fault, as a person wrote them: pydantic has more, of kinds and checks."""
+    keys = []
+    for key in fault["loc"]:
+        inside = isinstance(values, dict) and key in values
+        if inside or (isinstance(values, list) and isinstance(key, int) and key < len(values)):
+            keys.append(key)
+            values = values[key]
+    return [*keys, fault["loc"][-1]] if fault["type"] == "missing" else keys
 
 
 def _allowed(loc: tuple) -> list[str]:
@@ -112,10 +142,14 @@ def _wrong_for_the_data(config: Config) -> Iterator[str]:
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
-    seeds_of = {f"experiments.{name}.seeds": block.seeds or [] for name, block in config.experiments.items()}
-    for path, seeds in {"seeds": config.seeds, **seeds_of}.items():
-        if len(set(seeds)) < len(seeds):
-            yield f"{path} = {seeds}: a seed stands there twice"
+    for place, blocks in config:
+        names: dict[str, str] = {}
+        for name in blocks if isinstance(blocks, dict) else ():
+            if (other := names.setdefault(name.lower(), name)) != name:
+                yield f"{place}.{name}: there is {other} too, and both are one path where a system ignores case"
+    for name, block in config.experiments.items():
+        if block.cost and f"{name}_jobs" in config.experiments:
+            yield f"experiments.{name}_jobs: this name is that of the costs of {name}; choose another"
     missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]
     if missing:
         yield f"defaults: a default is missing for {', '.join(missing)}"

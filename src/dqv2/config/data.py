@@ -8,23 +8,39 @@ from typing import Annotated, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from dqv2.config.base import Block, Seed, Statistics, TobiasSize, as_list, both_or_neither, one_of
+from dqv2.config.base import (
+    LARGEST,
+    Address,
+    Block,
+    FilePath,
+    Seed,
+    Statistics,
+    Text,
+    TobiasSize,
+    as_list,
+    both_or_neither,
+    one_of,
+    real,
+    whole,
+)
 from dqv2.data.published import KNOWN_SETS, KnownSet
+
+CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
 
 
 class Augment(Block):
     """What training does to each image of a batch, drawn anew for each image."""
 
     crop: Literal["none", "pad", "resized"] = "none"
-    pad: Annotated[int, Field(ge=0)] = 4
+    pad: whole(0, LARGEST) = 4
     flip: bool = False
 
 
 class Dataset(Block):
     """What every dataset has."""
 
-    title: str
-    size: Annotated[int, Field(ge=8)]
+    title: Text
+    size: whole(8, LARGEST)
     stem: Literal["standard", "small"] = "standard"
     tobias_size: TobiasSize | None = None  # where nothing else names one; None: as `defaults` says
     augment: Augment = Augment()
@@ -36,27 +52,35 @@ class Dataset(Block):
         both_or_neither(self.mean, self.std)
         return self
 
+    @model_validator(mode="after")
+    def _cropped(self) -> Dataset:
+        if self.augment.crop == "pad" and self.augment.pad >= self.size:
+            raise ValueError(
+                f"augment.pad {self.augment.pad} would crop images of {self.size} pixels out of the picture"
+            )
+        return self
+
 
 class Digits(Dataset):
     """The embedded set: scikit-learn's handwritten digits on crops of its two photographs."""
 
     kind: Literal["digits"]
-    size: Annotated[int, Field(ge=16)] = 32
-    train: Annotated[int, Field(ge=10)] = 1200
-    validation: Annotated[int, Field(ge=10)] = 197
-    test: Annotated[int, Field(ge=10)] = 400
+    size: whole(16, LARGEST) = 32
+    train: whole(10, 1797) = 1200
+    validation: whole(10, 1797) = 197
+    test: whole(10, 1797) = 400
     split_seed: Seed = 0
 
 
 class Images(Dataset):
     """What every set of image files has."""
 
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    per_class: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    validation: real(ge=0, lt=1) = 0.0
+    test: real(ge=0, lt=1) = 0.0
+    per_class: dict[Literal["train", "validation", "test"], whole(1, 10**9)] = Field(default_factory=dict)
     on_bad: Literal["error", "skip"] = "error"
     on_duplicate: Literal["keep", "error", "skip"] = "keep"
-    max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
+    max_pixels: whole(1, 10**10) = 64_000_000
     storage: Literal["packed", "streamed"] = "packed"
     split_seed: Seed = 0
 
@@ -67,11 +91,11 @@ class Own(Images):
     `unlabelled`: labels are not read, and all images are of one class: for selection alone, nothing is trained on them.
     """
 
-    path: str
+    path: FilePath
     splits: (
         dict[
             Literal["train", "validation", "test"],
-            Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)],
+            Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1)],
         ]
         | None
     ) = None
@@ -88,8 +112,8 @@ class Table(Own):
     """A folder of parquet or arrow files with an image and a label a row, as Hugging Face's datasets have them."""
 
     kind: Literal["table"]
-    image: str = "image"
-    label: str = "label"
+    image: Text = "image"
+    label: Text = "label"
     storage: Literal["packed"] = "packed"
 
 
@@ -97,7 +121,7 @@ class ImageNet(Images):
     """A local copy of ImageNet, unpacked or as its archives: all classes, or ImageNet-30's."""
 
     kind: one_of(known.kind for known in KNOWN_SETS.values() if not known.archives)
-    path: str
+    path: FilePath
 
 
 class Published(Images):
@@ -106,9 +130,9 @@ class Published(Images):
     `mirror` is another address that has the archive; `checksum`, ALGORITHM:HEX, another one than the published.
     """
 
-    root: str = "data"
-    mirror: str | None = None
-    checksum: Annotated[str, Field(pattern=r"^(md5|sha1|sha256|sha512):[0-9a-f]+$")] | None = None
+    root: FilePath = "data"
+    mirror: Address | None = None
+    checksum: Annotated[str, Field(pattern=CHECKSUM)] | None = None
 
     @property
     def archive(self) -> str:

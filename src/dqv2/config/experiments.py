@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from dqv2.config.base import Block, KeepRatio, Name, Seed, TobiasSize, as_list, one_of
+from dqv2.config.base import (
+    Block,
+    KeepRatio,
+    Name,
+    Scalar,
+    Seed,
+    TobiasSize,
+    Wanted,
+    each_once,
+    many,
+    one_of,
+    real,
+    whole,
+)
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
 from dqv2.paper.kinds import FIGURES
 
-
-def _many(kind: Any) -> Any:
-    return Annotated[list[kind], BeforeValidator(as_list)] | None
-
-
-_seeds = Annotated[list[Seed], Field(min_length=1)] | None
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
 
 # Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
 NULLABLE = ("hue", "panel", "column", "better")
@@ -27,26 +35,30 @@ class Arm(Block):
     """Axes as lists; the arm is their product. `title` prints instead of the method's title."""
 
     title: str | None = None
-    dataset: _many(Name) = None
-    method: _many(Name) = None
-    keep_ratio: _many(KeepRatio) = None
-    tobias_size: _many(TobiasSize) = None
-    mask: _many(Name) = None
-    mixture: _many(Name) = None
-    backbone: _many(Name) = None
-    selector: _many(Name) = None
-    pixels: _many(Name) = None
-    trainer: _many(Name) = None
+    dataset: many(Name) | None = None
+    method: many(Name) | None = None
+    keep_ratio: many(KeepRatio) | None = None
+    tobias_size: many(TobiasSize) | None = None
+    mask: many(Name) | None = None
+    mixture: many(Name) | None = None
+    backbone: many(Name) | None = None
+    selector: many(Name) | None = None
+    pixels: many(Name) | None = None
+    trainer: many(Name) | None = None
 
 
 class Drawn(Block):
     """What is made of an experiment's table, whose columns the keys name."""
 
     y: str = "test_accuracy"
-    where: dict[str, Any] | None = None  # {column: value or list of values}: the rows to show; null is a missing value
-    order: list[Any] | None = None  # values of x or row in the order wanted; else as they appear, numbers ascending
+    where: dict[str, Wanted] | None = (
+        None  # {column: value or list of values}: the rows to show; null is a missing value
+    )
+    order: Annotated[list[Scalar], Field(min_length=1), AfterValidator(each_once)] | None = (
+        None  # values of x or row in the order wanted; else as they appear, numbers ascending
+    )
     names: dict[str, str] | None = None  # {value: printed name}
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = None  # else 1 where seeds spread by a point, 2 elsewhere
+    decimals: whole(0, 6) | None = None  # else 1 where seeds spread by a point, 2 elsewhere
 
     def spec(self, *, partial: bool = False) -> dict[str, Any]:
         """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
@@ -62,19 +74,23 @@ class Figure(Drawn):
     x: str | None = None  # by default what the kind says
     hue: str | None = None
     panel: str | None = None  # by default `dataset` where the table has several
-    reference: list[dict[str, Any]] | None = None  # lines: [{label, column: value, ...}], mean ± sd of what matches
+    reference: Annotated[list[dict[str, Scalar | None]], Field(min_length=1)] | None = (
+        None  # lines: [{label, column: value, ...}], mean ± sd of what matches
+    )
     title: str | None = None  # above the axes, left
     xlabel: str | None = None
     ylabel: str | None = None
     hue_label: str | None = None  # before the legend
-    ylim: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
+    ylim: Annotated[list[real()], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
     values: bool | None = None  # (methods) print "mean ± sd" above each column, true unless set
-    width: Literal["column", "full"] | float | None = None  # 3.4 in, 7 in, or inches
-    height: float | None = None  # inches
+    width: Literal["column", "full"] | real(gt=0, le=100) | None = None  # 3.4 in, 7 in, or inches
+    height: real(gt=0, le=100) | None = None  # inches
 
     @model_validator(mode="after")
     def _labels(self) -> Figure:
-        if any("label" not in entry for entry in self.reference or []):
+        if self.ylim and self.ylim[0] >= self.ylim[1]:
+            raise ValueError(f"ylim is [low, high], and {self.ylim[0]:g} is not below {self.ylim[1]:g}")
+        if any(entry.get("label") is None for entry in self.reference or []):
             example = "{label: all, method: random}"
             raise ValueError(f"each entry of reference needs a label, and columns with their values: {example}")
         return self
@@ -88,7 +104,9 @@ class Table(Drawn):
     caption: str | None = None  # its first words
     row_title: str | None = None  # the head of the first column, "Method" unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
-    beside: list[str] | None = None  # columns whose means stand beside: selection_seconds, ...
+    beside: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
+        None  # columns whose means stand beside: selection_seconds, ...
+    )
 
 
 class Pictures(Block):
@@ -96,7 +114,7 @@ class Pictures(Block):
     the original, without its least important patches, and with them drawn anew."""
 
     steps: Literal["tobias", "pixels"] = "tobias"
-    images: Annotated[int, Field(ge=1, le=20)] = 4
+    images: whole(1, 20) = 4
 
 
 STORAGE = ("megabytes", "bytes_per_image")
@@ -106,7 +124,7 @@ class Storage(Block):
     """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
 
     encoding: Literal["jpeg", "png"] = "jpeg"
-    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    quality: whole(1, 100) = 90
     mask: Name
     tobias_size: TobiasSize
 
@@ -134,10 +152,12 @@ class Experiment(Arm):
     """One analysis: its axes, further arms beside them, and what comes of it."""
 
     about: str = ""
-    arms: list[Arm] = Field(default_factory=list)
-    seeds: list[Seed] | None = None
-    selection_seeds: _seeds = None  # with training_seeds: each coreset's seed with each training's, in place of `seeds`
-    training_seeds: _seeds = None
+    arms: Annotated[list[Arm], Field(default_factory=list, min_length=1)]
+    seeds: Seeds | None = None
+    selection_seeds: Seeds | None = (
+        None  # with training_seeds: each coreset's seed with each training's, in place of `seeds`
+    )
+    training_seeds: Seeds | None = None
     figure: Figure | None = None
     table: Table | None = None
     pictures: Pictures | None = None
@@ -186,10 +206,10 @@ class Config(Block):
 
     run: Name
     label: str | None = None
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    threads: Annotated[int, Field(ge=1)] = 4
+    seeds: Seeds
+    threads: whole(1, 1024)
     partial: bool = False
-    targets: list[Name]
+    targets: Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
     datasets: dict[Name, AnyDataset]
     trainers: dict[Name, Trainer]
     backbones: dict[Name, Backbone]

@@ -11,25 +11,53 @@ import yaml
 from dqv2.config.base import ConfigError
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own reader drops all but the last of equal keys."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and (first := lines.setdefault((key.tag, key.value), line)) != line:
+                raise ConfigError(f"line {line}: the key {key.value} stands there already, in line {first}")
+        return node
+
+
 def read_files(overlays: Iterable[str | Path], base: str | Path = "config.yaml") -> dict[str, Any]:
     """The merged values of `base` and the overlays, the last one's on top.
 
     Raises:
-        ConfigError: a file is no YAML, or no keys and values.
+        ConfigError: a file is no YAML, or no keys and values, or has a key twice; the message names it.
+        OSError: a file cannot be read.
     """
     values: dict[str, Any] = {}
     for file in [base, *overlays]:
-        try:
-            new = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file} is no YAML: {error}") from None
-        if not isinstance(new, dict):
-            raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")
-        _update(values, new)
+        _update(values, read_file(file))
     return values
+
+
+def read_file(file: str | Path) -> dict[str, Any]:
+    """The values of one file; raises as `read_files`."""
+    try:
+        new = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_Loader) or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deep, or an anchor holds itself") from None
+    except ValueError as error:  # of a key that stands there twice, or a number or a date that is none
+        raise ConfigError(f"{file}: {error}") from None
+    if not isinstance(new, dict):
+        raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")
+    return new
 
 
 def _update(into: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     for key, value in new.items():
-        into[key] = _update(into.get(key) or {}, value) if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            old = into.get(key)
+            value = _update(old if isinstance(old, dict) else {}, value)
+        into[key] = value
     return into

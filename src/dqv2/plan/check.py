@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from dqv2.config import Config, ConfigError
-from dqv2.config.data import KNOWS_OBJECTS
+from dqv2.config.data import KNOWS_OBJECTS, Digits
 from dqv2.plan.runs import Row, Run
 from dqv2.stages import all_stages
 
@@ -18,9 +18,16 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
         rows: experiment -> its runs.
         faults_of: experiment -> what the kinds of its results say, each with the key that it is about.
     """
+    asking: dict[str, dict[str, None]] = {}
+    for name in rows:
+        for run, *_ in rows[name]:
+            for fault in _faults(config, run):
+                asking.setdefault(fault, {})[name] = None
     faults = [
-        f"experiments.{name}: {fault}" for name in rows for run, *_ in rows[name] for fault in _faults(config, run)
+        f"experiments.{' and '.join([*names][:1] + [f'{len(names) - 1} more'] * (len(names) > 1))}: {fault}"
+        for fault, names in asking.items()
     ]
+    faults += [f"experiments.{name}: {fault}" for name in rows for fault in _doubled(rows[name])]
     faults += [f"experiments.{name}.{fault}" for name in rows for fault in faults_of[name]]
     faults += [
         f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
@@ -56,6 +63,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     elif mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
+    count, asked = (dataset.train if isinstance(dataset, Digits) else None), selector.used.get("n_bins", 0)
+    if count and asked > count:
+        yield f"selectors.{selection.selector}.n_bins = {asked} is more than the {count} images of {selection.dataset}"
     if selector.declared.gives == "list" and selection.mask:
         yield f"{selection.selector} is a list of originals, and mixture {selection.mixture} has Tobias images"
     if selector.reads_scores:
@@ -110,6 +120,16 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
                 f"autoencoders.{config.pixels[run.pixels].autoencoder}.grid = {autoencoder.grid} does not divide the "
                 f"{dataset.size} pixels of datasets.{selection.dataset}"
             )
+
+
+def _doubled(rows: list[Row]) -> Iterator[str]:
+    """Trainings that would count twice among the seeds of an arm."""
+    seen: dict[tuple[Run, str], str | None] = {}
+    for run, title, method in rows:
+        if (run, title) in seen:
+            both = " and ".join(str(each) for each in (seen[run, title], method))
+            yield f"{both} are the same trainings with the same title, {title!r}: leave one out, or name it otherwise"
+        seen[run, title] = method
 
 
 def _taken(config: Config) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dqv2.config import Axes, Config, Experiment
+from dqv2.config import Axes, Config, ConfigError, Experiment
 
 AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "pixels", "trainer")
+MOST = 100_000  # trainings of an experiment
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,21 @@ class Row(NamedTuple):
     method: str | None
 
 
-def rows_of(config: Config, experiment: Experiment) -> list[Row]:
-    """The runs of an experiment in the order of its block."""
+def rows_of(config: Config, name: str) -> list[Row]:
+    """The runs of an experiment in the order of its block.
+
+    Raises:
+        ConfigError: they are more than anybody could want.
+    """
+    experiment = config.experiments[name]
     if experiment.selection_seeds:
         seeds = list(itertools.product(experiment.training_seeds, experiment.selection_seeds))
     else:
         seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
-    cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
+    arms = experiment.arms or [None]
+    if (asked := len(seeds) * sum(_points(experiment, arm) for arm in arms)) > MOST:
+        raise ConfigError(f"experiments.{name}: it asks for {asked:,} trainings, and at most {MOST:,} can be planned")
+    cells = list(dict.fromkeys(cell for arm in arms for cell in _cells(config, experiment, arm)))
     titles = _titles(config, cells)
     return [
         Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
@@ -68,6 +78,12 @@ def rows_of(config: Config, experiment: Experiment) -> list[Row]:
         for (method, _, selection, keep, pixels, trainer) in [cell]
         for seed, drawn in seeds
     ]
+
+
+def _points(experiment: Experiment, arm: Any) -> int:
+    """How many points the product of an arm's axes has."""
+    axes = [(getattr(arm, axis) if arm else None) or getattr(experiment, axis) for axis in ("method", *AXES)]
+    return math.prod(len(values) for values in axes if values)
 
 
 def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:

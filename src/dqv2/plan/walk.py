@@ -46,7 +46,7 @@ class Walk:
         self.configuration = f"{self.root}/config.json"  # as the last run had it, all files and --config merged
         self.logs = f"logs/{config.run}"
         self.figures = "paper_figures" if config.run == "paper" else f"paper_figures/{config.run}"
-        self.rows = {name: rows_of(config, config.experiments[name]) for name in config.targets}
+        self.rows = {name: rows_of(config, name) for name in config.targets}
         self._making: dict[str, PlannedJob | None] = {}
         self._read: dict[PlannedJob, dict[str, Any]] = {}
 

@@ -5,15 +5,20 @@ Imports nothing heavy: where the server does the work, this is all that a job's 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from dqv2.runtime import warm
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 def run(snakemake: Any) -> None:
     """Run the stage of the rule's name on the job, and end the process with its exit code."""
     request = request_of(snakemake)
+    # Snakemake's own numbers may be others, and libraries that compute read them as they are loaded
+    os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
     if code is None:
         from dqv2.runtime.job import run_job
@@ -30,11 +35,18 @@ def request_of(snakemake: Any) -> dict[str, Any]:
         "output": _files(snakemake.output),
         "options": snakemake.params.get("options", {}),
         "wildcards": {name: str(value) for name, value in snakemake.wildcards.items()},
-        "threads": snakemake.threads,
+        "threads": _threads(snakemake),
         "resources": {name: value for name, value in snakemake.resources.items() if isinstance(value, int | str)},
         "log": str(snakemake.log[0]),
         "config": snakemake.config,
     }
+
+
+def _threads(snakemake: Any) -> int:
+    """Weights that a CPU makes depend on how many threads make them. So a rule that runs a network, which is one that
+    asks for GPUs, computes with the configuration's number, whatever --cores and --set-threads make of its cores."""
+    runs_a_network = "gpu" in dict(snakemake.resources.items())
+    return int(snakemake.config["threads"]) if runs_a_network else snakemake.threads
 
 
 def _files(named: Any) -> dict[str, str | list[str]]:

@@ -118,7 +118,7 @@ def _environment() -> dict[str, str]:
 
 def _socket_in(folder: str) -> str:
     """Named after what a process must have in common with the server to hand it a job: no other finds it."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
     mounts, processes = (Path(f"/proc/self/ns/{name}").readlink() for name in ("mnt", "pid"))
     python = (os.path.realpath(sys.executable), sys.prefix, os.path.realpath(__file__))
     common = repr((boot, mounts, processes, os.getuid(), *python))

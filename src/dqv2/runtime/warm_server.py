@@ -61,7 +61,7 @@ def use_huge_pages() -> None:
     """
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         place, rights, _, _, inode, *name = line.split(maxsplit=5)
         start, end = (int(address, 16) for address in place.split("-"))
         start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE

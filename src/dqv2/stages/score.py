@@ -39,9 +39,12 @@ class Score(Stage):
         return {f"backbones.{w.backbone} on datasets.{w.dataset}": self.options(plan, w)}
 
     def run(self, job):
+        import json
+
         import torch
 
         from dqv2.data import Pack
+        from dqv2.runtime.files import write_json
         from dqv2.runtime.logging import say
         from dqv2.select.scores import Scores
         from dqv2.train.hyperparameters import Hyperparameters
@@ -51,20 +54,22 @@ class Score(Stage):
         pack = Pack.open(job.input.train)
         images, labels = pack.images, torch.from_numpy(pack.labels)
         how, network = Hyperparameters.of(job.options), Network.of(job.options, len(pack.classes))
-        members = []
+        members, seconds = [], 0.0
         for member in range(job.options["initialisations"]):
             # More initialisations are no other training: those that are there are found again
             resume = job.resume.part(f"member-{member}", leave_out="initialisations")
-            kept = resume.folder / "scores.npz"
-            if not resume.restore(kept):
+            kept = resume.folder / "scores.npz", resume.folder / "seconds.json"
+            if not resume.restore(*kept):
                 drawn = {"seed": job.seed, "purpose": f"score-{member}"}
                 model = build_model(network, **drawn)
-                found = score_by_training(model, images, labels, how, **drawn, device=job.device, resume=resume)
-                found.save(kept)
-                resume.finish(kept)
-            members.append(Scores.load(kept))
+                found, took = score_by_training(model, images, labels, how, **drawn, device=job.device, resume=resume)
+                found.save(kept[0])
+                write_json(kept[1], took)
+                resume.finish(*kept)
+            members.append(Scores.load(kept[0]))
+            seconds += json.loads(kept[1].read_text(encoding="utf-8"))
         scores = Scores.mean(members)
         scores.save(job.output.scores)
-        job.seconds = scores.seconds
+        job.seconds = seconds
         what = f"{job.wildcards.dataset} · {job.wildcards.backbone} · seed {job.seed}"
-        say(f"scores of {what}: {len(members)} trainings ({scores.seconds:.0f} s)")
+        say(f"scores of {what}: {len(members)} trainings ({seconds:.0f} s)")

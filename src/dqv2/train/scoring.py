@@ -62,8 +62,8 @@ def score_by_training(
     purpose: str,
     device: torch.device,
     resume: Resume | None = None,
-) -> Scores:
-    """Train `model` in place for a few epochs and score every image.
+) -> tuple[Scores, float]:
+    """Train `model` in place for a few epochs and score every image; the scores, and the seconds that both took.
 
     GraNd, EL2N and the uncertainties are those of the trained network, on the images as they are; forgetting counts
     over the training's own presentations, augmentation included, as in Toneva et al. 2019.
@@ -83,4 +83,4 @@ def score_by_training(
         **{name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY},
     }
     seconds = history.seconds + time.monotonic() - began
-    return Scores({name: value.numpy() for name, value in values.items()}, seconds)
+    return Scores({name: value.numpy() for name, value in values.items()}), seconds

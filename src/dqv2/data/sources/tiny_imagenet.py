@@ -7,7 +7,7 @@ from dqv2.data.sample import ImageSet, Sample
 
 def load(root: Path, *, kind: str) -> ImageSet:
     """The classes are WordNet ids, sorted; boxes are inclusive in the files and exclusive here."""
-    classes = sorted((root / "wnids.txt").read_text().split())
+    classes = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())
     place = {wnid: i for i, wnid in enumerate(classes)}
     train = []
     for wnid in classes:
@@ -21,7 +21,7 @@ def load(root: Path, *, kind: str) -> ImageSet:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines() if line.strip()]
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _box(values: list[str]) -> tuple[int, int, int, int]:

@@ -1,0 +1,45 @@
+"""How a script of Snakemake's describes its job."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dqv2.runtime import script
+
+
+class Named(dict):
+    """Snakemake's named lists, as far as a job is described by them."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+def snakemake(threads, **resources):
+    return SimpleNamespace(
+        rule="train",
+        input={},
+        output={},
+        params={},
+        wildcards={},
+        threads=threads,
+        resources=Named(resources),
+        log=["x.log"],
+        config={"threads": "2"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "resources", "taken"),
+    [(1, {"gpu": 1}, 2), (8, {"gpu": 0}, 2), (1, {"mem_mb": 1}, 1), (8, {}, 8)],
+)
+def test_a_network_runs_with_the_threads_of_the_configuration(given, resources, taken):
+    assert script.request_of(snakemake(given, **resources))["threads"] == taken
+
+
+def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
+    for name in script.THREADS:
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setattr(script.warm, "run", lambda request: 0)
+    with pytest.raises(SystemExit):
+        script.run(snakemake(1, gpu=1))
+    assert {script.os.environ[name] for name in script.THREADS} == {"2"}
