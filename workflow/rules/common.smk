@@ -1,6 +1,7 @@
 # The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
 import inspect
 import os
+import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -11,12 +12,19 @@ from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
+from dqv2.runtime.interpreter import require_no_braces, unquoted
 from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
 try:
     PLAN = Plan(load_config(config))
 except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+try:
+    require_no_braces(workflow.basedir)
+    sys.executable = unquoted(sys.executable)
+except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 WARM = warm.Server()  # until the first job none
