@@ -305,6 +305,23 @@ def test_a_persons_home_is_found(demo, change):
     assert file == str(Path.home() / "sets/.cub200.fetched")
 
 
+def test_a_set_in_a_folder_that_may_only_be_read_is_used_as_it_lies(demo, change, tmp_path, monkeypatch):
+    values = change(demo, "datasets.cub", {"title": "c", "kind": "cub200", "size": 32, "root": str(tmp_path)})
+    plan = make(change(values, "experiments.fig4a.dataset", "cub"))
+    note = str(tmp_path / ".cub200.fetched")
+    pack = next(job for job in plan.jobs([plan.file("pack", "train", dataset="cub")]) if job.stage.name == "pack")
+    monkeypatch.setattr("dqv2.data.places.os.access", lambda folder, how: folder != tmp_path)
+    with pytest.raises(ConfigError, match=r"datasets\.cub\.root = .* may only be read, .*: set root to a folder of"):
+        check_jobs(plan, [pack])
+    (tmp_path / "CUB_200_2011").mkdir()
+    plan = make(change(values, "experiments.fig4a.dataset", "cub"))
+    assert fetched_of(plan.config, "cub") == plan.reads(pack)["fetched"] == []
+    assert note not in fetch_options(plan.config)
+    check_jobs(plan, [pack])
+    Path(note).touch()
+    assert fetched_of(plan.config, "cub") == [note], "what was packed with it is not packed anew"
+
+
 def test_the_archives_are_known_without_torch():
     code = "import sys, dqv2.data.places, dqv2.data.published; print({'torch', 'PIL', 'requests'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -243,6 +243,12 @@ def test_a_set_is_fetched_once_and_a_folder_that_is_there_is_used(server, tmp_pa
     assert len(server.asked) == 1
 
 
+def test_nothing_is_written_beside_a_set_that_is_there(tmp_path):
+    (tmp_path / "CUB_200_2011").mkdir()
+    assert fetch_set("cub200", tmp_path) == tmp_path / "CUB_200_2011"
+    assert [path.name for path in tmp_path.iterdir()] == ["CUB_200_2011"]
+
+
 def test_the_archive_is_not_fetched_again_when_the_folder_is_lost(server, tmp_path):
     file, found, _ = archive("cub200", server.folder)
     root = tmp_path / "data"

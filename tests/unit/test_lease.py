@@ -189,6 +189,20 @@ def test_without_a_gpu_and_without_a_wish(machine, monkeypatch):
         pass
 
 
+def test_a_driver_that_does_not_answer_is_said_once_it_is_asked(machine, tmp_path, monkeypatch, caplog):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(lease.logger, "propagate", True)
+    with lease.take(1) as held:
+        assert held.devices == ()
+    (said,) = caplog.messages
+    assert said.startswith("nvidia-smi is here and lists no GPU (Failed to initialize NVML: Driver/library version mis")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with lease.take(1), lease.take(0):
+        assert len(caplog.messages) == 1, "who hides all devices is told nothing"
+
+
 def test_slurms_choice_is_taken_as_it_is(machine, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

@@ -12,6 +12,7 @@ from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
+from dqv2.runtime.interpreter import require_no_braces, unquoted
 from dqv2.runtime.record import note_commit
 from dqv2.stages import Wildcards, all_stages, stage
 
@@ -28,6 +29,12 @@ try:
             read_file(file)
     PLAN = Plan(load_config(config))
 except ConfigError as error:
+    give_up(error)
+
+try:
+    require_no_braces(workflow.basedir)
+    sys.executable = unquoted(sys.executable)
+except ValueError as error:
     give_up(error)
 
 WARM = warm.Server()  # until the first job none

@@ -39,14 +39,23 @@ def pack_block(config: Config, dataset: str) -> dict[str, Any]:
 
 
 def fetched_of(config: Config, dataset: str) -> list[str]:
-    """The file that says that a published set is on the disk; nothing for other sets.
+    """The file that says that a published set is on the disk; nothing for other sets, nor where the set lies in a
+    folder that may only be read (another person's), as there is nothing to fetch and no place to note it.
 
     A file, not the folder itself: Snakemake removes outputs before it makes them, and the folder may be a person's own.
     """
     block = config.datasets[dataset]
     if not isinstance(block, Published):
         return []
-    return [str(Path(block.root, f".{block.archive}.fetched").expanduser())]
+    root = Path(block.root).expanduser()
+    note = root / f".{block.archive}.fetched"
+    if not note.exists() and _read_only(root) and Path(folder_of(config, dataset)).expanduser().is_dir():
+        return []
+    return [str(note)]
+
+
+def _read_only(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
 
 
 def fetch_options(config: Config) -> dict[str, dict[str, Any]]:
@@ -55,7 +64,7 @@ def fetch_options(config: Config) -> dict[str, dict[str, Any]]:
     for name, block in config.datasets.items():
         if isinstance(block, Published):
             options = {"name": block.archive, "root": block.root, "mirror": block.mirror, "checksum": block.checksum}
-            found[fetched_of(config, name)[0]] = options
+            found |= dict.fromkeys(fetched_of(config, name), options)
     return found
 
 
@@ -70,7 +79,12 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
         looked = f"(looked for {Path(place).expanduser().absolute()})"
         nothing = f"datasets.{name}.path = {place!r}: there is no such folder {looked}."
         if isinstance(block, Published):
-            if Path(fetched_of(config, name)[0]).exists():
+            if _read_only(Path(block.root).expanduser()):
+                found.append(
+                    f"datasets.{name}.root = {block.root!r}: {place} is not there {looked}, and the folder may only be "
+                    "read, so that nothing can be fetched into it: set root to a folder of your own."
+                )
+            elif Path(fetched_of(config, name)[0]).exists():
                 found.append(
                     f"datasets.{name}: {place} is gone {looked}, although it was there once: put it back, or remove "
                     f"{fetched_of(config, name)[0]} to have it fetched anew."

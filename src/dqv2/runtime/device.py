@@ -9,6 +9,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 from torch import Tensor
 
+from dqv2.runtime.lease import shown
 from dqv2.runtime.logging import logger
 from dqv2.runtime.memory import free_memory
 
@@ -33,11 +34,29 @@ def use_device(threads: int, *, index: int = 0) -> torch.device:
     if device.type == "cuda":
         if index:
             torch.cuda.set_device(device)
+        if fault := _fault(device):
+            raise RuntimeError(
+                f"GPU {shown()} is there, but PyTorch {torch.__version__} cannot compute on it ({fault}): install a "
+                "PyTorch that is built for it and its driver, or set CUDA_VISIBLE_DEVICES= to run on the CPU"
+            )
         logger.info("runs on %s, PyTorch %s", describe(device), torch.__version__)
     else:
         _keep_freed_memory()
-        logger.info("no GPU to be had: runs on the CPU with %d threads, PyTorch %s", threads, torch.__version__)
+        how = f"runs on the CPU with {threads} threads, PyTorch {torch.__version__}"
+        if shown():  # a GPU was taken for the job
+            logger.warning("GPU %s is there, but PyTorch cannot use it (%s): %s", shown(), _fault("cuda"), how)
+        else:
+            logger.info("no GPU to be had: %s", how)
     return device
+
+
+def _fault(device: torch.device | str) -> str:
+    """Why a GPU does not add two numbers, in PyTorch's words; empty where it does."""
+    try:
+        torch.ones(2, device=device).sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return ""
 
 
 def _keep_freed_memory() -> None:
@@ -74,7 +93,8 @@ def fits_memory(count: int, device: torch.device | None = None) -> bool:
 
 def devices_at_hand(asked: int) -> int:
     """How many devices a training that asked for so many runs on: those that the lease shows, one on a CPU."""
-    return max(1, min(asked, torch.cuda.device_count()))
+    # The driver counts devices that cannot be used
+    return max(1, min(asked, torch.cuda.device_count())) if torch.cuda.is_available() else 1
 
 
 def describe(device: torch.device) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dqv2.runtime.files import write_json
+from dqv2.runtime.logging import logger
 
 POLL_SECONDS = 0.1
 
@@ -57,8 +58,8 @@ def pool() -> list[Device]:
     Numbers in CUDA_VISIBLE_DEVICES are understood in the order of the bus, as the driver's tools print them; `take`
     sets CUDA_DEVICE_ORDER accordingly.
     """
-    listed = _listed_by_the_driver()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = _listed_by_the_driver() if wanted is None or shown() else []
     if wanted is None:
         return listed
     found = []
@@ -74,13 +75,22 @@ def pool() -> list[Device]:
     return [device for i, device in enumerate(found) if device.key not in {other.key for other in found[:i]}]
 
 
+def shown() -> str:
+    """The devices that CUDA_VISIBLE_DEVICES shows to this process, as it writes them; empty where none is."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    return "" if visible.startswith("-") else visible
+
+
 def _listed_by_the_driver() -> list[Device]:
-    """What `nvidia-smi` lists, in the order of the bus; nothing where there is no driver."""
+    """What `nvidia-smi` lists, in the order of the bus; nothing where there is no driver, or it does not answer, which
+    is said."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     if done.returncode != 0:
+        why = (done.stdout + done.stderr).strip().partition("\n")[0].rstrip(".") or f"exit code {done.returncode}"
+        logger.warning("nvidia-smi is here and lists no GPU (%s): this job runs without", why)
         return []
     rows = [row for row in csv.reader(done.stdout.splitlines(), skipinitialspace=True) if len(row) == 2]
     return [Device(uuid, uuid, name) for uuid, name in rows]
