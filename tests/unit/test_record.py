@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
@@ -121,7 +120,7 @@ def test_behind_a_file_are_the_jobs_of_its_chain_in_their_order(here):
     assert record.behind({"other": "mine.txt"}) == []
     made = record.summary(found)
     assert (made["seed"], made["device"], made["cpu"]) == (["0"], ["CPU"], [record.cpu()])
-    assert made["torch"] == [torch.__version__]
+    assert made["torch"] == [record.versions()["torch"]]
     assert made["python"] == [platform.python_version()]
 
 
