@@ -32,6 +32,7 @@ class Comparison:
         low, high: two-sided 95 % interval of the effect.
         p_higher, p_lower: one-sided, for an effect that is higher and for one that is lower than none; with a margin,
             `p_higher` is for one that is higher than minus the margin.
+        p_within, p_outside: of variances with a margin, for a ratio between 1 / margin and margin, and for one outside.
         test: which it is, of p and interval.
         n_paired: seeds that both arms have and the test pairs; 0 where it does not.
         spread: for means, the standard deviation of the differences of the pairs, or sqrt(s² + s²) of arms that are
@@ -50,6 +51,8 @@ class Comparison:
     high: float = MISSING
     p_higher: float = MISSING
     p_lower: float = MISSING
+    p_within: float = MISSING
+    p_outside: float = MISSING
     test: str = ""
     n_paired: int = 0
     spread: float = MISSING
@@ -159,11 +162,15 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
     return replace(found, **dict(zip(names, (float(low), float(high), *p, spread), strict=True)))
 
 
-def variances(of: pd.Series, against: pd.Series) -> Comparison:
+def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
     """Compare the variances of two arms: by Pitman and Morgan's test where three seeds at least are shared, else by F.
 
     Args:
         of, against: the values of each arm, by seed (the index), three or more each.
+        margin: above 1, equivalence is tested too: `p_within` is of the two one-sided tests (Schuirmann 1987) that the
+            ratio is below the margin and above 1 / margin, the larger of their p; `p_outside` that it is beyond one of
+            them, twice the smaller p. Each is the same test, of one arm's values scaled by the margin's root, and so
+            exact for normal values and no more robust.
 
     The interval is of the same kind as the test (Morgan 1939 for pairs). Both rest on normal values, and neither test
     is robust against others: Brown and Forsythe's (1974; Levene's with medians, two-sided, of independent arms), which
@@ -194,6 +201,11 @@ def variances(of: pd.Series, against: pd.Series) -> Comparison:
         low, high = (ratio / special.fdtri(*free, share) for share in (1 - tail, tail))
         test = variance_f
     p = (float(test(x, y, side)) for side in ("greater", "less"))
+    if margin:
+        scales = {"less": margin**-0.5, "greater": margin**0.5}  # the ratio at a margin's end is then 1
+        within = max(float(test(scale * x, y, side)) for side, scale in scales.items())
+        outside = min(float(test(x / scale, y, side)) for side, scale in scales.items())
+        found = replace(found, test=name + _said(margin), p_within=within, p_outside=min(2 * outside, 1.0))
     names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p")
     beside = ("Brown-Forsythe, two-sided", float(stats.levene(x, y, center="median").pvalue))
     return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
