@@ -9,7 +9,7 @@ names one; Holm (1979) corrects for their number.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -103,6 +103,15 @@ def variance_f(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
     ratio = x.var(axis=-1, ddof=1) / y.var(axis=-1, ddof=1)
     tail = special.fdtrc if side == "greater" else special.fdtr
     return tail(x.shape[-1] - 1, y.shape[-1] - 1, ratio)
+
+
+def within(test: Callable[..., np.ndarray], x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
+    """p of two one-sided tests (Schuirmann 1987) that the ratio of the variances is below ``margin`` and above 1 / it.
+
+    ``test``: `pitman_morgan` or `variance_f`, of one arm's values scaled so that the ratio at the margin is 1.
+    """
+    root = margin**0.5
+    return np.maximum(test(x / root, y, "less"), test(x * root, y, "greater"))
 
 
 def slopes(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -202,10 +211,10 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
         test = variance_f
     p = (float(test(x, y, side)) for side in ("greater", "less"))
     if margin:
-        scales = {"less": margin**-0.5, "greater": margin**0.5}  # the ratio at a margin's end is then 1
-        within = max(float(test(scale * x, y, side)) for side, scale in scales.items())
-        outside = min(float(test(x / scale, y, side)) for side, scale in scales.items())
-        found = replace(found, test=name + _said(margin), p_within=within, p_outside=min(2 * outside, 1.0))
+        root = margin**0.5
+        outside = 2 * min(float(test(x / root, y, "greater")), float(test(x * root, y, "less")))
+        inside = float(within(test, x, y, margin))
+        found = replace(found, test=name + _said(margin), p_within=inside, p_outside=min(outside, 1.0))
     names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p")
     beside = ("Brown-Forsythe, two-sided", float(stats.levene(x, y, center="median").pvalue))
     return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
