@@ -13,7 +13,7 @@ STEP, LARGE, SMALL = 100.0, 3.0, 0.05  # between means; standard deviations
 ANY = {"tobias_size": [4, 32]}  # what `each: all` finds in a table
 
 
-def tables_for(claims, sign, seeds=12, datasets=None):
+def tables_for(claims, sign, seeds=40, datasets=None):
     """Experiment -> its table. ``sign`` 1: each comparison holds; -1: its opposite does; 0: no arm differs from any.
 
     ``datasets`` replaces those of every experiment, as a smaller scale does.
@@ -27,15 +27,22 @@ def table_for(tests, sign, seeds, datasets):
     measured = {}  # (y, arm) -> values
     for y in dict.fromkeys(test.y for test in tests):
         mine = [test for test in tests if test.y == y]
-        above, wider, leads = [], [], {}
+        above, wider, leads, alike = [], [], {}, {}
         for test in mine:
             for here in places(test, datasets):
+                if test.direction == "comparable":
+                    alike[key(here | test.of)] = test.margin**0.5
+                    alike.setdefault(key(here | test.against), 1)
+                    continue
                 relate(test, here, along(test, mine), above, wider, leads)
         means, spreads = ranks(above), ranks(wider)
-        for arm in dict.fromkeys([*means, *spreads, *leads]):
+        for arm in dict.fromkeys([*means, *spreads, *leads, *alike]):
             mean = 1000 + sign * STEP * (means.get(arm, 0) + leads.get(arm, 0))
             narrow = arm in spreads and spreads[arm] == {1: 0, -1: 1}.get(sign)
-            measured[y, arm] = mean + (SMALL if narrow else LARGE) * draw(seeds, y, arm)
+            spread = SMALL if narrow else LARGE
+            if arm in alike:  # the same; far beyond the margin; at the margin, where nothing can be told
+                spread = LARGE * {1: 1, -1: alike[arm] ** 6, 0: alike[arm]}[sign]
+            measured[y, arm] = mean + spread * draw(seeds, y, arm)
     for name in {test.minus for test in tests if test.minus}:
         measured |= {(name, arm): 10 + draw(seeds, name, arm) for _, arm in list(measured)}
     rows = []

@@ -125,6 +125,31 @@ def test_at_least_rules_out_a_loss_of_the_margin_and_a_loss_contradicts_it():
     assert verdict(60, 0.1) == ("contradicted", "it is lower")
 
 
+@pytest.mark.parametrize(
+    ("spread", "seeds", "verdict", "why"),
+    [
+        (1.2, 40, "supported", "neither is 4 times the other or more"),
+        (6, 40, "contradicted", "one is more than 4 times the other"),
+        (1 / 6, 40, "contradicted", "one is more than 4 times the other"),
+        (1.2, 5, "inconclusive", "neither what is claimed nor its opposite can be told from the spread of the seeds"),
+        (2, 40, "inconclusive", "neither what is claimed nor its opposite can be told from the spread of the seeds"),
+        (1.2, 2, "not tested", "too few seeds"),
+    ],
+)
+def test_comparable_variances_have_four_verdicts(spread, seeds, verdict, why):
+    about = {"dataset": "imagenette", "seed": range(seeds)}
+    values = np.random.default_rng(0).normal(size=(2, seeds))
+    values = (values - values.mean(1, keepdims=True)) / values.std(1, ddof=1, keepdims=True)
+    arms = [
+        pd.DataFrame(about | {"method": method, "test_accuracy": 70 + scale * own})
+        for method, scale, own in zip(("dq_v2", "dq"), (spread, 1), values, strict=True)
+    ]
+    rows = judge([CLAIMS[1]], {"fig4a": pd.concat(arms, ignore_index=True)}, "x")
+    found = rows[rows["direction"] == "comparable"].iloc[0]
+    assert [found["verdict"], found["why"]] == [verdict, why]
+    assert (found["margin"], found["unit"], found["paper_data"]) == (4, "ratio", True)
+
+
 def test_not_tested_says_what_is_missing():
     assert set(judge(CLAIMS, NOTHING, "x")["why"]) == {"too few seeds"}
     tables = dict(HOLDS)
@@ -162,9 +187,9 @@ def test_other_data_stands_in_and_says_so():
     tested = rows[rows["verdict"] != "not tested"]
     assert set(tested["dataset"]) == {"digits"}
     assert not tested["paper_data"].any()
-    only = rows[rows["says"].str.contains("CIFAR-10")]
-    assert only["verdict"].tolist() == ["not tested"] * 2, "nothing stands in for CIFAR-10"
-    assert verdicts(rows) == dict.fromkeys(range(1, 11), "supported") | {1: "not tested"}
+    only = rows[rows["says"].str.contains("CIFAR-10") | (rows["direction"] == "comparable")]
+    assert only["verdict"].tolist() == ["not tested"] * 3, "nothing stands in for CIFAR-10, nor ImageNette's variance"
+    assert verdicts(rows) == dict.fromkeys(range(1, 11), "supported") | dict.fromkeys((1, 2), "not tested")
     assert "stands in" in summary(CLAIMS, rows)[1]["counts"]
     assert tested["reported_effect"].isna().all(), "the paper reports nothing of digits"
 
@@ -175,7 +200,7 @@ def test_arms_without_a_seed_in_common_are_independent():
     row = judge([CLAIMS[2]], {"cutmix": table}, "x").iloc[0]
     assert (row["test"], row["n_paired"], row["verdict"]) == ("Welch's t", 0, "supported")
     row = judge([CLAIMS[2]], HOLDS, "x").iloc[0]
-    assert (row["test"], row["n_paired"], row["beside"]) == ("Student's t, paired by seed", 12, "Welch's t")
+    assert (row["test"], row["n_paired"], row["beside"]) == ("Student's t, paired by seed", 40, "Welch's t")
 
 
 def test_a_column_is_subtracted_where_a_claim_says_so():

@@ -103,6 +103,37 @@ def test_variances_of_independent_arms_are_compared_by_f():
     assert variance_f(a.to_numpy(), b.to_numpy(), "greater") == pytest.approx(1 - got.p_lower)
 
 
+@pytest.mark.parametrize(("other", "test"), [(arm, pitman_morgan), (apart, variance_f)])
+def test_comparable_variances_are_two_one_sided_tests(other, test):
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1.1, 60), rng.normal(0, 1, 60)
+    got = variances(arm(a), other(b), margin=4)
+    assert got.p_within == pytest.approx(max(test(a / 2, b, "less"), test(2 * a, b, "greater")))
+    assert got.p_within < 0.01
+    assert got.p_outside == 1
+    back = variances(other(b), arm(a), margin=4)
+    assert (back.p_within, back.p_outside) == pytest.approx((got.p_within, got.p_outside)), "no side is the first"
+    assert got.p_higher == variances(arm(a), other(b)).p_higher
+    for far in (20 * a, a / 20):
+        out = variances(arm(far), other(b), margin=4)
+        assert out.p_outside < 0.001
+        assert out.p_within > 0.999
+    few = variances(arm(a[:5]), other(b[:5]), margin=4)
+    assert few.p_within > 0.05, "five seeds show no equivalence"
+    assert "margin 4" in got.test
+
+
+@pytest.mark.parametrize(("n", "ratio"), [(5, 4.0), (5, 0.25), (12, 4.0)])
+def test_at_the_margin_equivalence_is_found_as_seldom_as_the_level_says(n, ratio):
+    rng = np.random.default_rng(7)
+    shared = rng.normal(size=(4000, n))
+    x, y = ((shared + rng.normal(size=(4000, n))) * scale for scale in (ratio**0.5, 1.0))
+    within = np.maximum(pitman_morgan(x / 2, y, "less"), pitman_morgan(2 * x, y, "greater"))
+    outside = 2 * np.minimum(pitman_morgan(x / 2, y, "greater"), pitman_morgan(2 * x, y, "less"))
+    for p in (within, outside):
+        assert (p < 0.05).mean() < 0.05 + 3 * 0.0035
+
+
 def test_trend_is_the_mean_slope_of_the_seeds_over_the_places_as_they_are():
     seeds = np.array([0.0, 20, -7, 3])
     noise = {4: 0, 8: np.array([0.1, 0, 0, -0.1]), 40: np.array([0, 0, 0.2, -0.2])}

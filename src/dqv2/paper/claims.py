@@ -39,8 +39,8 @@ class ClaimTest(Block):
     minus: str | None = None  # a column that is subtracted from it
     statistic: Literal["mean", "variance", "trend", "count"] = "mean"
     over: str | None = None  # of a trend: the column along which it is
-    direction: Literal["higher", "lower", "not lower"]  # of `of` against `against`
-    margin: float = Field(1.0, gt=0)  # of "not lower", in y's unit
+    direction: Literal["higher", "lower", "not lower", "comparable"]  # of `of` against `against`
+    margin: float = Field(1.0, gt=0)  # of "not lower", in y's unit; of "comparable", a factor that is above 1
 
     @model_validator(mode="after")
     def _consistent(self) -> ClaimTest:
@@ -50,6 +50,8 @@ class ClaimTest(Block):
             raise ValueError("all but a trend needs 'against'")
         if self.direction == "not lower" and self.statistic != "mean":
             raise ValueError("'not lower' is for means")
+        if self.direction == "comparable" and (self.statistic != "variance" or self.margin <= 1):
+            raise ValueError("'comparable' is for variances, and needs a margin above 1")
         return self
 
 
@@ -155,7 +157,8 @@ def _comparisons(
     unit = UNITS.get(test.y, "")
     unit = {"variance": "ratio", "trend": f"{unit} a unit of {test.over}"}.get(test.statistic, unit)
     facts = {name: getattr(test, name) for name in ("experiment", "y", "statistic", "direction")} | {"unit": unit}
-    facts |= {"minus": test.minus or "", "margin": test.margin if test.direction == "not lower" else np.nan}
+    bounded = test.direction in ("not lower", "comparable")
+    facts |= {"minus": test.minus or "", "margin": test.margin if bounded else np.nan}
     asked = Asked(test.statistic, test.direction, 0.0 if np.isnan(facts["margin"]) else test.margin, ALPHA / FAMILY)
     about_accuracy = (test.y, test.minus) == ("test_accuracy", None) and test.statistic in ("mean", "variance")
     entries = entries if about_accuracy else []
@@ -210,8 +213,11 @@ def _compare(
     found = [rows[rows[measured].notna().all(axis=1)] for rows in found]
     if test.statistic == "trend":
         got = trend(*({place: _arm(part, test) for place, part in rows.groupby(test.over)} for rows in found))
-    elif test.statistic in ("variance", "count"):
-        got = {"variance": variances, "count": counts}[test.statistic](*(_arm(rows, test) for rows in found))
+    elif test.statistic == "variance":
+        margin = test.margin if test.direction == "comparable" else 0.0
+        got = variances(*(_arm(rows, test) for rows in found), margin=margin)
+    elif test.statistic == "count":
+        got = counts(*(_arm(rows, test) for rows in found))
     else:
         margin = test.margin if test.direction == "not lower" else 0.0
         got = means(*(_arm(rows, test) for rows in found), margin=margin)
@@ -243,8 +249,9 @@ def _named(side: Mapping[str, Any], columns: Iterator[str] | Mapping[str, Any] |
 def _as_columns(got: Comparison | None, test: ClaimTest) -> dict[str, Any]:
     """A comparison as columns, with p of the claimed direction and of its opposite."""
     row = vars(got) if got else dict.fromkeys(Comparison.__dataclass_fields__, np.nan) | {"test": "", "beside": ""}
-    p = (row["p_lower"], row["p_higher"]) if test.direction == "lower" else (row["p_higher"], row["p_lower"])
-    return {**row, "p": p[0], "p_opposite": p[1]}
+    names = {"lower": ("p_lower", "p_higher"), "comparable": ("p_within", "p_outside")}
+    claimed, opposite = names.get(test.direction, ("p_higher", "p_lower"))
+    return {**row, "p": row[claimed], "p_opposite": row[opposite]}
 
 
 def _verdict(row: dict[str, Any]) -> tuple[str, str]:
@@ -255,7 +262,11 @@ def _verdict(row: dict[str, Any]) -> tuple[str, str]:
     if row["p_holm"] < ALPHA:
         if row["direction"] == "not lower":
             return SUPPORTED, f"not lower by {row['margin']:g} or more" + (", though lower" if below else "")
+        if row["direction"] == "comparable":
+            return SUPPORTED, f"neither is {row['margin']:g} times the other or more"
         return SUPPORTED, f"{row['direction']}, as claimed"
+    if below and row["direction"] == "comparable":
+        return CONTRADICTED, f"one is more than {row['margin']:g} times the other"
     if below:
         return CONTRADICTED, "it is lower" if row["direction"] == "not lower" else "it is the other way round"
     return INCONCLUSIVE, "neither what is claimed nor its opposite can be told from the spread of the seeds"

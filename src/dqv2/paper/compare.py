@@ -9,7 +9,7 @@ names one; Holm (1979) corrects for their number.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +32,7 @@ class Comparison:
         low, high: two-sided 95 % interval of the effect.
         p_higher, p_lower: one-sided, for an effect that is higher and for one that is lower than none; with a margin,
             `p_higher` is for one that is higher than minus the margin.
+        p_within, p_outside: of variances with a margin, for a ratio between 1 / margin and margin, and for one outside.
         test: which it is, of p and interval.
         n_paired: seeds that both arms have and the test pairs; 0 where it does not.
         spread: for means, the standard deviation of the differences of the pairs, or sqrt(s² + s²) of arms that are
@@ -50,6 +51,8 @@ class Comparison:
     high: float = MISSING
     p_higher: float = MISSING
     p_lower: float = MISSING
+    p_within: float = MISSING
+    p_outside: float = MISSING
     test: str = ""
     n_paired: int = 0
     spread: float = MISSING
@@ -100,6 +103,15 @@ def variance_f(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
     ratio = x.var(axis=-1, ddof=1) / y.var(axis=-1, ddof=1)
     tail = special.fdtrc if side == "greater" else special.fdtr
     return tail(x.shape[-1] - 1, y.shape[-1] - 1, ratio)
+
+
+def within(test: Callable[..., np.ndarray], x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
+    """p of two one-sided tests (Schuirmann 1987) that the ratio of the variances is below ``margin`` and above 1 / it.
+
+    ``test``: `pitman_morgan` or `variance_f`, of one arm's values scaled so that the ratio at the margin is 1.
+    """
+    root = margin**0.5
+    return np.maximum(test(x / root, y, "less"), test(x * root, y, "greater"))
 
 
 def slopes(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -159,11 +171,15 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
     return replace(found, **dict(zip(names, (float(low), float(high), *p, spread), strict=True)))
 
 
-def variances(of: pd.Series, against: pd.Series) -> Comparison:
+def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
     """Compare the variances of two arms: by Pitman and Morgan's test where three seeds at least are shared, else by F.
 
     Args:
         of, against: the values of each arm, by seed (the index), three or more each.
+        margin: above 1, equivalence is tested too: `p_within` is of the two one-sided tests (Schuirmann 1987) that the
+            ratio is below the margin and above 1 / margin, the larger of their p; `p_outside` that it is beyond one of
+            them, twice the smaller p. Each is the same test, of one arm's values scaled by the margin's root, and so
+            exact for normal values and no more robust.
 
     The interval is of the same kind as the test (Morgan 1939 for pairs). Both rest on normal values, and neither test
     is robust against others: Brown and Forsythe's (1974; Levene's with medians, two-sided, of independent arms), which
@@ -194,6 +210,11 @@ def variances(of: pd.Series, against: pd.Series) -> Comparison:
         low, high = (ratio / special.fdtri(*free, share) for share in (1 - tail, tail))
         test = variance_f
     p = (float(test(x, y, side)) for side in ("greater", "less"))
+    if margin:
+        root = margin**0.5
+        outside = 2 * min(float(test(x / root, y, "greater")), float(test(x * root, y, "less")))
+        inside = float(within(test, x, y, margin))
+        found = replace(found, test=name + _said(margin), p_within=inside, p_outside=min(outside, 1.0))
     names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p")
     beside = ("Brown-Forsythe, two-sided", float(stats.levene(x, y, center="median").pvalue))
     return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))

@@ -19,7 +19,7 @@ class Asked(NamedTuple):
 
     Attributes:
         statistic: "mean" or "variance".
-        direction: claimed, "higher", "lower" or "not lower".
+        direction: claimed, "higher", "lower", "not lower" or "comparable" (whose power is not reckoned).
         margin: of "not lower", in the values' unit, else 0.
         first: the level of Holm's first step, which the smallest p of the claims has to pass.
     """
@@ -69,6 +69,8 @@ def against_paper(
         return found
     if asked.statistic == "variance":
         found["reported_effect"] = sides[0] / sides[1]
+        if asked.direction == "comparable":
+            return found
         return found | _of_variances(asked, got, found["reported_effect"])
     found["reported_effect"] = sides[0] - sides[1]
     return found | _of_means(asked, got, found["reported_effect"], _reported_spread(entries, of, against))
