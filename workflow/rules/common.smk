@@ -12,6 +12,7 @@ from dqv2.plan.before import changed_folders, check_jobs
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries
 from dqv2.runtime.record import note_commit
+from dqv2.runtime.sentences import require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
 
 
@@ -39,9 +40,13 @@ def before_the_first_job():
     # Snakemake has no public way to the jobs at hand
     needed = [planned(job) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
     try:
+        for place in (PLAN.root, PLAN.logs, PLAN.figures):
+            require_writable(place)
         check_jobs(PLAN, needed)
     except ValueError as error:
         give_up(error)
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say
+        give_up(sentence(error, [PLAN.root]))
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
         logger.warning(
@@ -53,7 +58,7 @@ def before_the_first_job():
     note_commit()
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
-        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
+        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")
 
 
 def lift_the_limit_of_jobs_a_second():

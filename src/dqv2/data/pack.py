@@ -25,6 +25,7 @@ import numpy as np
 from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.runtime.rows import RowWriter
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -205,7 +206,7 @@ def write_pack(
             (staged / "rows.csv").open("w", encoding="utf-8", newline="") as table,
         ):
             file.write(_header(n, size))
-            writer, used = csv.writer(table, lineterminator="\n"), [0] * len(COLUMNS)
+            writer, used = RowWriter(table), [0] * len(COLUMNS)
             for name, label, source, image, *origin in items:
                 _check_item(name, label, image, size, len(classes), seen)
                 seen.add(name)
@@ -253,7 +254,7 @@ def _write_manifest(staged: Path, columns: list[int]) -> None:
         (staged / "rows.csv").open(encoding="utf-8", newline="") as rows,
         (staged / "manifest.csv").open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = RowWriter(file)
         writer.writerow([COLUMNS[i] for i in columns])
         writer.writerows([row[i] for i in columns] for row in csv.reader(rows))
     (staged / "rows.csv").unlink()

@@ -13,9 +13,11 @@ from dqv2.data import Pack
 from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path
+from dqv2.runtime.rows import RowWriter
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
+REMEDY = "Remove it, and it is made anew."
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 
 
@@ -127,7 +129,7 @@ class CoresetImages:
 def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
     """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none)."""
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = RowWriter(file)
         writer.writerow(COLUMNS)
         weights = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]
         for row, tobias, bin_, rank, weight in zip(pool.rows, pool.tobias, pool.bins, pool.rank, weights, strict=True):
@@ -145,6 +147,9 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         if tuple(next(reader, ())) != COLUMNS:
             raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}")
         table = list(reader)
+    for line, row in enumerate(table, 2):
+        if len(row) != len(COLUMNS):
+            raise ValueError(f"{path}, line {line}: {len(row)} columns where {len(COLUMNS)} are due. {REMEDY}")
     ids, kinds, _, bins, ranks, weights = zip(*table, strict=True) if table else ((),) * 6
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")

@@ -18,6 +18,7 @@ from dqv2.data.folder import IMG_EXTENSIONS
 from dqv2.data.image import rgb
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.runtime.rows import RowWriter
 from dqv2.select.coreset import Pool
 from dqv2.semantic.recipe import Recipe
 
@@ -80,7 +81,7 @@ def export_coreset(
                 _give(staged / names[k], Path(source or ".").expanduser(), about[k], places[k], images)
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         with (staged / "ids.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = RowWriter(file)
             writer.writerow(COLUMNS)
             for k, entry in enumerate(about):
                 own = entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k]
