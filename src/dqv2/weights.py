@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # keys that only networks with such weights have
 FOLDER = Path("data/weights")  # of what comes from timm's hub
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+# What torch says of a pickle that asks for anything but weights
+FORBIDDEN = ("Unsupported global", "Unsupported class", "Unsupported operand", "GLOBAL", "Trying to ")
 HUB_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 
@@ -166,22 +168,36 @@ def read_weights(path: Path) -> Any:
     """
     import torch
 
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, and a file of weights is due there.")
+    with path.open("rb") as file:
+        first = file.read(64)
+    if not first:
+        raise WeightsError(f"{path} is empty: delete it, and download or copy it again.")
+    if first.lstrip().startswith((b"<", b"version https://git-lfs")):
+        word = first.split(maxsplit=1)[0].decode(errors="replace")
+        raise WeightsError(
+            f"{path} is a page or a pointer and no weights (it begins with {word!r}): delete it, and download it from "
+            "the place that has the file itself."
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         # Training checkpoints of many authors hold their command line beside the weights
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what it cannot read it says below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        why = "is cut off, or no file of weights"
-        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
-            why = "holds more than weights, which is not loaded for safety"
-        raise WeightsError(f"{path} {why}: save its state_dict alone, or copy the file again.") from error
     except Exception as error:  # both libraries raise whatever a cut-off or foreign file leads them to
-        first = str(error).strip().split("\n")[0][:150]
-        raise WeightsError(f"{path} is cut off, or no file of PyTorch's weights ({first}).") from error
+        # Their own words advise to load it without that safety
+        if any(sign in str(error) for sign in FORBIDDEN):
+            why = (
+                "holds more than weights as torch.save writes them, which is not loaded for safety: save its state_dict"
+            )
+        else:
+            why = "is cut off, or no file of weights: delete it, and download or copy it again"
+        raise WeightsError(f"{path} {why}.") from error
 
 
 def noted(note: str | Path) -> tuple[Path, str]:

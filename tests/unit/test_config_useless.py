@@ -154,7 +154,8 @@ def test_text_within_braces_of_the_command_line_is_read_as_yaml_reads_it(demo, c
     [
         ("seeds: [0]\nseeds: [1]\n", "line 2: the key seeds stands there already, in line 1"),
         ("a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: the key b stands there already, in line 2"),
-        ('{"a": 1, "b": 2,\n"a": 3}', "line 2: the key a"),
+        ('{"a": 1, "b": 2,\n"a": 3}', "the key a stands there twice"),
+        ('{"a": {"b": 1,\t"b": 2}}', "the key b stands there twice"),
         ("a: [1, 2\n", "is no YAML"),
         ("a: *nowhere\n", "undefined alias"),
         ("- a\n- b\n", "holds a list"),

@@ -222,9 +222,9 @@ def empty(path, state):
     ("name", "damage", "message"),
     [
         ("w.safetensors", cut, "is cut off, or no file"),
-        ("w.safetensors", text, "is cut off, or no file"),
-        ("w.pth", text, "is cut off, or no file"),
-        ("w.pth", empty, "is cut off, or no file"),
+        ("w.safetensors", text, "is a page or a pointer and no weights"),
+        ("w.pth", text, "is a page or a pointer and no weights"),
+        ("w.pth", empty, "is empty: delete it"),
         ("w.pth", code, "holds more than weights"),
         ("w.pth", a_list, "holds a list"),
         ("w.safetensors", of_another_network, "has no last layer classifier.weight"),

@@ -26,13 +26,31 @@ def refused(project, *options, config="folder"):
     assert not list(project.folder.glob("results/*/*/train/**/*.json"))
     assert not list(project.folder.glob("results/*/*/data/*"))
     assert "early-train" not in done.stderr
-    return done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    assert not {"Traceback", "common.smk"} & set(text.replace("/", " ").replace('"', " ").split()), "no code lines"
+    return text
 
 
 def test_unknown_key(project):
     text = refused(project, "--config", "colour=blue", config="demo")
     assert "colour: there is no such key" in text
     assert "Traceback" not in text
+
+
+def test_a_key_that_stands_twice_in_a_file(project):
+    """Snakemake's own reader takes the last and says nothing."""
+    file = project.folder / "config/demo.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "\nseeds: [7]\n", encoding="utf-8")
+    text = refused(project, "-n", config="demo")
+    assert "config/demo.yaml: line" in text
+    assert "the key seeds stands there already, in line 5" in text
+
+
+def test_a_place_for_logs_that_cannot_be_made(project):
+    (project.folder / "logs").touch()
+    text = refused(project, "--config", "targets=[fig1]", config="demo")
+    assert "logs/demo/ cannot be made:" in text
+    assert "Move it away" in text
 
 
 def test_keep_ratio_of_four(project):

@@ -14,6 +14,7 @@ from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.interpreter import require_no_braces, unquoted
 from dqv2.runtime.record import note_commit
+from dqv2.runtime.sentences import require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
 
 
@@ -47,9 +48,13 @@ def before_the_first_job():
     # Snakemake has no public way to the jobs at hand
     needed = [planned(job) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
     try:
+        for place in (PLAN.root, PLAN.logs, PLAN.figures):
+            require_writable(place)
         check_jobs(PLAN, needed)
     except ValueError as error:
         give_up(error)
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say
+        give_up(sentence(error, [PLAN.root]))
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
         logger.warning(
@@ -62,7 +67,7 @@ def before_the_first_job():
     write_json(PLAN.configuration, config)
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
-        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.job:run_job")
+        WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")
 
 
 def lift_the_limit_of_jobs_a_second():

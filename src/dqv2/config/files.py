@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def read_files(overlays: Iterable[str | Path], base: str | Path = "config.yaml")
 def read_file(file: str | Path) -> dict[str, Any]:
     """The values of one file; raises as `read_files`."""
     try:
-        new = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_Loader) or {}
+        new = _read(Path(file).read_text(encoding="utf-8")) or {}
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except yaml.YAMLError as error:
@@ -52,6 +54,23 @@ def read_file(file: str | Path) -> dict[str, Any]:
     if not isinstance(new, dict):
         raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")
     return new
+
+
+def _read(text: str) -> Any:
+    """Snakemake takes JSON too, which may have tabs."""
+    if text.lstrip().startswith("{"):
+        with suppress(json.JSONDecodeError):
+            return json.loads(text, object_pairs_hook=_unique)
+    return yaml.load(text, Loader=_Loader)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ConfigError(f"the key {key} stands there twice")
+        found[key] = value
+    return found
 
 
 def _update(into: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -12,6 +13,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dqv2.data.errors import DataError
+
+BLOCK = 2**20
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
@@ -47,10 +51,17 @@ def _unpack(archive: Path, into: Path) -> None:
         else:
             with tarfile.open(archive) as tar:
                 tar.extractall(into, filter="data")  # refuses what leads out of the folder
+                while tar.fileobj and tar.fileobj.read(BLOCK):  # to the checksum at the end of a compressed file
+                    pass
     except tarfile.FilterError as error:
         raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
+    except (RuntimeError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise DataError(
+            f"{archive} is refused, nothing of it was kept ({type(error).__name__}): it is locked, or of a kind that "
+            "cannot be read, or a file and a folder in it have the same name."
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DataError(f"the disk of {into.parent} is full while {archive} is unpacked: make room.") from error
@@ -63,13 +74,15 @@ def _unpack_zip(archive: Path, into: Path) -> None:
         members = file.infolist()
         for member in members:
             path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
                 raise DataError(
                     f"{archive} is refused, nothing of it was kept: {member.filename!r} would be extracted outside of "
                     "the folder."
                 )
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"{archive} is refused, nothing of it was kept: {member.filename!r} is a link.")
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(
+                    f"{archive} is refused, nothing of it was kept: {member.filename!r} is a link, or no file at all."
+                )
         need, free = sum(member.file_size for member in members), shutil.disk_usage(into).free
         if need > free:
             raise DataError(

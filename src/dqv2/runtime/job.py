@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dqv2.runtime import lease, record
 from dqv2.runtime.logging import log_to, logger, say
+from dqv2.runtime.sentences import sentence
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.stages import stage as stage_of
 
@@ -177,7 +178,8 @@ def run_job(request: dict[str, Any]) -> int:
         return 128 + stopped.signum
     except Exception as error:
         logger.info("failed", exc_info=True)
-        print(f"\nError in {job.stage.name}: {error}\n(the whole story: {job.log})\n", file=sys.stderr)
+        said = sentence(error, [job.log, *job.outputs.values()])
+        print(f"\nError in {job.stage.name}: {said}\n(the whole story: {job.log})\n", file=sys.stderr)
         return 1
     return 0
 

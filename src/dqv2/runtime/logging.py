@@ -7,6 +7,15 @@ from pathlib import Path
 logger = logging.getLogger("dqv2")
 
 
+class LogFile(logging.FileHandler):
+    """A log that ends with one sentence where it cannot be written, in place of a traceback for each message."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The disk is full, say."""
+        logger.removeHandler(self)
+        logger.warning("%s ends here: it cannot be written (%s)", self.baseFilename, sys.exc_info()[1])
+
+
 def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     """Write this job's log to `path`, and what a person follows to the terminal.
 
@@ -18,7 +27,7 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     logger.propagate = False
     if mode == "w":
         Path(path).write_text("", encoding="utf-8")
-    file = logging.FileHandler(path, mode="a", encoding="utf-8")  # several processes write to it, each at its end
+    file = LogFile(path, mode="a", encoding="utf-8")  # several processes write to it, each at its end
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))

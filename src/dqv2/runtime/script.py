@@ -20,11 +20,24 @@ def run(snakemake: Any) -> None:
     # Snakemake's own numbers may be others, and libraries that compute read them as they are loaded
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
-    if code is None:
+    sys.exit(do(request) if code is None else code)
+
+
+def do(request: dict[str, Any]) -> int:
+    """Do a job in this process; its exit code.
+
+    What stands in the way of it before it has a log, as libraries that find no memory or a log that cannot be made, is
+    said in a sentence too.
+    """
+    try:
         from dqv2.runtime.job import run_job
 
-        code = run_job(request)
-    sys.exit(code)
+        return run_job(request)
+    except Exception as error:
+        from dqv2.runtime.sentences import sentence
+
+        print(f"\nError in {request['stage']}: {sentence(error, [request['log']])}\n", file=sys.stderr)
+        return 1
 
 
 def request_of(snakemake: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
+REMEDY = "Remove it, and it is made anew."
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 WEIGHTED = (*COLUMNS, "weight")
 
@@ -170,6 +171,9 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         if columns not in (COLUMNS, WEIGHTED):
             raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}, and weight if need be")
         table = list(reader)
+    for line, row in enumerate(table, 2):
+        if len(row) != len(columns):
+            raise ValueError(f"{path}, line {line}: {len(row)} columns where {len(columns)} are due. {REMEDY}")
     ids, kinds, _, bins, ranks, weights, *counts = zip(*table, strict=True) if table else ((),) * len(columns)
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")

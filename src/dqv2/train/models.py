@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
 from dqv2.semantic.saliency import as_map, require_places
 from dqv2.train.small import SMALL
+from dqv2.weights import read_weights
 
 
 class BasicBlock(nn.Module):
@@ -274,7 +276,7 @@ def load_model(path: Any, device: torch.device) -> nn.Module:
 
 def load_network(path: Any) -> tuple[nn.Module, Network]:
     """The same on the CPU, with what it is."""
-    kept = torch.load(path, map_location="cpu", weights_only=True)
+    kept = read_weights(Path(path))
     network = Network(**kept["network"])
     model = build_model(network, seed=0, purpose="load")
     model.load_state_dict(kept["state"])

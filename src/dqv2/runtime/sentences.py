@@ -1,0 +1,60 @@
+"""What went wrong, for a person: one sentence that says where, of errors that do not say it themselves."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+BLOCK = 2**16  # bytes
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_WRITTEN = ("file write failed", "unexpected pos")
+NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
+
+
+def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
+    """The error as a person is told.
+
+    Args:
+        error: any.
+        places: files and folders that were to be written. The system does not say which disk is full.
+    """
+    text = str(error).strip()
+    full = isinstance(error, OSError) and error.errno in FULL
+    # PyTorch says of a full disk that writing failed, and Python of a library that found no memory many things
+    if (full and error.filename is None) or any(sign in text for sign in NOT_WRITTEN):
+        return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
+    if full:
+        return f"the disk of {error.filename} is full: make room, and run it again"
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
+        return (
+            f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "
+            "(ulimit -v, ulimit -u, the memory of a container or of a cluster's job), or run fewer jobs at once"
+        )
+    if isinstance(error, KeyError | IndexError | StopIteration) or not text:
+        return f"{type(error).__name__}: {text}" if text else f"it ended with {type(error).__name__}"
+    return text
+
+
+def require_writable(folder: str) -> None:
+    """Raise ValueError where files cannot be made in a folder that need not be there yet; says what is in the way."""
+    there = next(each for each in (Path(folder), *Path(folder).absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ValueError(f"{folder}/ cannot be made: {there} is a file. Move it away, or choose another run.")
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"0" * BLOCK)
+            probe.flush()
+    except OSError as error:
+        if error.errno in FULL:
+            raise ValueError(f"the disk of {there} is full: make room, and run it again.") from None
+        raise ValueError(f"{folder}/ cannot be written: {error.strerror} ({there}).") from None
+
+
+def _fullest(places: Iterable[str]) -> str:
+    """The folder with the least room, of those that are there."""
+    paths = [Path(place).absolute() for place in places]
+    folders = [next(each for each in (path, *path.parents) if each.is_dir()) for path in paths]
+    return str(min(folders, key=lambda folder: shutil.disk_usage(folder).free, default=Path.cwd()))
