@@ -9,7 +9,7 @@ class Page(Stage):
     """Everything of a run on one page, each number with the runs behind it."""
 
     title = "page"
-    version = 2
+    version = 3
     shows = ("html",)
     writes = {"html": "report/index.html"}
 
