@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dqv2.paper.claims import judge
+from dqv2.paper.collect import write_csv
 from dqv2.paper.figures import draw
 from dqv2.paper.numbers import text_numbers
 from dqv2.paper.page import build_page, heading
@@ -132,6 +133,20 @@ def test_numbers_verdicts_and_the_papers_values_are_on_it(made):
     assert "1.57" in text
     assert "These are demo results" in text
     assert "These are" not in made[0](head={"run": "paper", "label": None, "note": "", "files": {}})
+
+
+def test_what_is_missing_is_empty_on_the_page_and_not_a_word(made, tmp_path):
+    """As the page's stage reads it, from CSV, where nothing could be tested or measured."""
+    reported = {name: reported_values(name) for name in reported_experiments()}
+    for tables in ({}, {"fig4b": world(seeds=1)["fig4b"]}):
+        frames = judge(read_claims(), tables, "demo", reported), text_numbers(reported_text(), tables)
+        for name, frame in zip("ab", frames, strict=True):
+            write_csv(frame, tmp_path / f"{name}.csv")
+        verdicts, text = (pd.read_csv(tmp_path / f"{n}.csv", keep_default_na=False, na_values=[""]) for n in "ab")
+        html = re.sub(r"base64,[^\"]*", "", made[0](verdicts=verdicts, text=text))
+        assert not re.findall(r"[^>]*(?<![\w-])(?:nan|NaN|None|inf|NaT)(?![\w-])[^<]*", html)
+        assert "not measured" in html
+    assert "not the paper's" not in html.replace("&#39;", "'").partition('id="text"')[2].partition("<h3")[0]
 
 
 def test_headings():

@@ -6,7 +6,7 @@ import torch
 from dqv2.inputs import normalise
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.saliency import forward_pass
-from dqv2.train.models import Network, build_model, check_networks, load_model, save_model
+from dqv2.train.models import Network, build_model, load_model, save_model
 
 CPU = torch.device("cpu")
 
@@ -36,17 +36,6 @@ def test_weights_follow_the_seed_and_leave_the_global_generator_alone():
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_networks_are_tried_before_the_first_job_and_their_place_is_named():
-    def options(model, **more):
-        return {"model": model, "args": {}, "input_size": None, "image_size": 32, "stem": "small"} | more
-
-    check_networks({"trainers.a on datasets.x": options("resnet18"), "trainers.b on datasets.x": options("resnet18")})
-    with pytest.raises(ValueError, match=r"trainers\.vit on datasets\.x: stem: small needs a ResNet"):
-        check_networks({"trainers.vit on datasets.x": options("vit_tiny_patch16_224")})
-    with pytest.raises(ValueError, match=r"trainers\.typo on datasets\.x: model 'resnet18' with args .*depht"):
-        check_networks({"trainers.typo on datasets.x": options("resnet18", args={"depht": 3})})
 
 
 def test_unknown_models_are_refused():

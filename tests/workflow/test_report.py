@@ -139,6 +139,19 @@ def test_snakemakes_report_holds_everything_with_captions(smoke, tmp_path):
     for fact in ("n = 2 seeds", "Scale: smoke test", "CPU", "experiment fig4b"):
         assert fact in caption, fact
 
+    assert "system-message" not in text, "docutils finds a caption faulty"
+
+
+def test_nothing_that_people_read_has_a_missing_value_in_words(smoke):
+    pages = [path for end in ("md", "tex", "rst", "html") for path in smoke.folder.glob(f"results/smoke/**/*.{end}")]
+    pages += [*smoke.folder.glob("paper_figures/smoke/*.md"), *smoke.folder.glob("paper_figures/smoke/*.tex")]
+    assert {path.suffix for path in pages} == {".md", ".tex", ".rst", ".html"}
+    for path in pages:
+        text = re.sub(r"base64,[^\"]*", "", path.read_text())
+        assert not re.findall(r".*(?<![\w-])(?:nan|NaN|None|inf|NaT|<NA>)(?![\w-]).*", text), path
+    for path in smoke.folder.glob("results/smoke/**/*.csv"):
+        assert not re.findall(r"(?:^|,)(?:nan|NaN|None|inf|NaT|<NA>)(?=,|$)", path.read_text(), re.M), path
+
 
 def test_a_new_look_or_caption_draws_anew_and_trains_nothing(smoke):
     for change, rules in (

@@ -177,7 +177,7 @@ rule diagram:
     output:
         pdf=report(
             writes("diagram", "pdf"),
-            caption="../report/diagram.rst",
+            caption="../report/pictures.rst",
             category="figures",
         ),
         png=writes("diagram", "png"),

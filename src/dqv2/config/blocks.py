@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dqv2.config.base import (
     LARGEST,
@@ -33,7 +33,15 @@ from dqv2.config.base import (
 from dqv2.paths import ratio
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
+from dqv2.train.small import SMALL
 from dqv2.weights import PRETRAINED, Place, place_of
+
+# Arguments of timm's that are not the configuration's to set -> what says it in their place
+NOT_ARGS = dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), "weights of a backbone says so")
+NOT_ARGS |= dict.fromkeys(("checkpoint_path", "cache_dir"), "weights of a backbone names a file")
+NOT_ARGS |= dict.fromkeys(("features_only", "out_indices", "feature_cfg"), "the network's last layer is needed")
+NOT_ARGS |= {"num_classes": "the dataset says how many there are", "in_chans": "images have three channels, grey too"}
+NOT_ARGS |= dict.fromkeys(("device", "dtype", "scriptable", "exportable", "no_jit"), "the pipeline runs the network")
 
 
 class FreshTobias(Block):
@@ -71,6 +79,16 @@ class Trainable(Training):
     learning_rate: Rate = 0.1
     momentum: real(ge=0, lt=1) = 0.9
     weight_decay: Decay = 5e-4
+
+    @field_validator("args")
+    @classmethod
+    def _what_is_not_set_elsewhere(cls, args: dict[str, Scalar], info: ValidationInfo) -> dict[str, Scalar]:
+        for name in args:
+            if name in NOT_ARGS:
+                raise ValueError(f"{name} is no argument to set here ({NOT_ARGS[name]}): leave it out")
+        if args and info.data.get("model") in SMALL:
+            raise ValueError(f"args are for a model of timm's, and {info.data['model']} takes none: leave them out")
+        return args
 
     def stem_for(self, dataset_stem: str) -> str:
         """The stem of this network on a dataset's images."""

@@ -25,4 +25,6 @@ def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
 
 def escape(text: str) -> str:
     """``text`` as reStructuredText prints it literally, on one line."""
-    return re.sub(r"([\\*`|_\[\]<>:])", r"\\\1", text.replace("\n", " "))
+    text = re.sub(r"([\\*`|_\[\]<>:])", r"\\\1", text.replace("\n", " "))
+    # An escaped space prints as nothing, and what begins with it is no list, comment or line of a title
+    return text if re.match(r"[^\W_]{5}|[^\W_]+[^\w.)]", text) else rf"\ {text}"

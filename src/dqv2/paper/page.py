@@ -59,7 +59,7 @@ def build_page(
 
     templates = jinja2.PackageLoader("dqv2.paper", "templates")
     strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(loader=templates, trim_blocks=True, lstrip_blocks=True, **strict)
+    environment = jinja2.Environment(loader=templates, trim_blocks=True, lstrip_blocks=True, finalize=_said, **strict)
     environment.filters |= {"number": number, "link": link, "slug": lambda verdict: verdict.replace(" ", "-")}
     found = summary(claims, verdicts) if len(verdicts) else []
     shown = {experiment["name"] for experiment in experiments}
@@ -81,6 +81,11 @@ def build_page(
         made=made,
         heading=heading,
     )
+
+
+def _said(value: Any) -> Any:
+    """What is printed of a value: nothing where it is missing, as an empty cell of a CSV is."""
+    return "" if value is None or value is pd.NA or value is pd.NaT or value != value else value
 
 
 def _section(experiment: Mapping[str, Any], claims: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     for value in table[row].unique():
         mine = table[table[row] == value]
         line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns, spec.get("decimals"))]
-        line += [(f"{mine[name].mean():.1f}", False) for name in beside]
+        line += [("" if np.isnan(mean) else f"{mean:.1f}", False) for mean in mine[beside].mean()]
         line += cells(mine, "reported", "reported_spread", paper, spec.get("decimals", 2))
         body.append([*line, (span(mine["n"]), False)])
     foot = None

@@ -54,15 +54,15 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
     """Build the networks of jobs, and send images through them."""
     built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
-    mapped = set()
+    mapped: dict[str, str] = {}
     for job in jobs:
-        for file in job.stage.maps(plan, job.w):
+        for file, use in job.stage.maps(plan, job.w).items():
             network = plan.job_making(file)
             places = network.stage.builds(plan, network.w)
             built |= places
-            mapped |= set(places)
-    if asked := {place: options for place, options in built.items() if options["model"] not in SMALL}:
-        from dqv2.train.models import check_networks  # with torch
+            mapped |= {place: min(use, mapped.get(place, use)) for place in places}  # importance asks for more
+    if asked := {place: options for place, options in built.items() if _may_fail(options)}:
+        from dqv2.train.trial import check_networks  # with torch
 
         check_networks(asked, mapped)
 
@@ -85,6 +85,11 @@ def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
         "a method that reads no labels: random, gc or dq_no_pixel (pre-trained network), dq_v2_untrained (random one)."
         for name, why in sorted(found.items())
     ]
+
+
+def _may_fail(options: dict[str, Any]) -> bool:
+    """Whether a network could be asked for that cannot be; our own fail where a stride of 8 leaves a single point."""
+    return options["model"] not in SMALL or (options["input_size"] or options["image_size"]) <= 8
 
 
 def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:

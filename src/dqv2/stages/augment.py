@@ -33,7 +33,7 @@ class Augment(Stage):
 
     def maps(self, plan, w):
         backbone = plan.config.masks[w.mask].backbone
-        return [plan.of_backbone("early_train", "model", w, backbone)] if backbone else []
+        return {plan.of_backbone("early_train", "model", w, backbone): "masks"} if backbone else {}
 
     def run(self, job):
         import numpy as np

@@ -85,9 +85,10 @@ class Stage:
         """The published weights that a job wants, each as (block of the configuration, name)."""
         return []
 
-    def maps(self, plan: Plan, w: Wildcards) -> list[str]:
-        """The files of networks whose last feature map a job's result rests on, if only by way of what it reads."""
-        return []
+    def maps(self, plan: Plan, w: Wildcards) -> dict[str, str]:
+        """The files of networks whose last feature map a job's result rests on, if only by way of what it reads ->
+        what it is used for: "masks", or "importance" of patches."""
+        return {}
 
     def run(self, job: Job) -> None:
         """Do a job."""

@@ -67,7 +67,7 @@ class Pixels(Stage):
 
     def maps(self, plan, w):
         backbone = plan.config.pixels[w.pixels].backbone
-        return [plan.of_backbone("early_train", "model", w, backbone)] if backbone else []
+        return {plan.of_backbone("early_train", "model", w, backbone): "importance"} if backbone else {}
 
     def run(self, job):
         from dqv2.data import Pack

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
-from dqv2.semantic.saliency import as_map, require_places
 from dqv2.train.small import SMALL
 from dqv2.weights import read_weights
 
@@ -192,47 +191,6 @@ def adapted(model: nn.Module, network: Network) -> nn.Module:
     if not network.input_size and network.mean is None:
         return model
     return Adapted(model, network.input_size, network.interpolation, network.mean, network.std, network.published)
-
-
-def check_networks(options: dict[str, dict[str, Any]], mapped: Iterable[str] = ()) -> None:
-    """Build each network once and send images through it, without weights: place in the configuration -> the options
-    of a stage that builds it.
-
-    mapped: the places whose networks' last feature map is used, for masks or the importance of patches.
-
-    Raises ValueError where one cannot be built or run, or has no map that tells places apart; the message names its
-    place.
-    """
-    mapped = set(mapped)
-    seen: set[str] = set()
-    for place, wanted in options.items():
-        network = Network.of(wanted, n_classes=10)
-        key = f"{network!r} {place in mapped}"
-        if key in seen:
-            continue
-        try:
-            try:
-                check_network(network, "meta", maps=place in mapped)
-            except Exception:  # what cannot be built without weights is built with them
-                check_network(network, "cpu", maps=place in mapped)
-        except Exception as error:  # timm's networks refuse their arguments and images in many ways
-            raise ValueError(f"{place}: {str(error).strip() or type(error).__name__}") from error
-        seen.add(key)
-
-
-def check_network(network: Network, device: str, *, maps: bool) -> None:
-    """Build a network on a device and send two images through it; raises whatever is in the way."""
-    size = network.image_size
-    with torch.device(device), torch.inference_mode():
-        model = build_model(network, seed=0, purpose="check").eval()
-        features = model.forward_features(torch.zeros(2, 3, size, size))
-        if not isinstance(features, Tensor):
-            raise TypeError(f"{network.name} gives {type(features).__name__} of features: it has no last layer")
-        embedding, logits = model.forward_head(features, pre_logits=True), model.forward_head(features)
-        if logits.shape != (2, network.n_classes) or embedding.flatten(1).shape[0] != 2:
-            raise TypeError(f"{network.name} gives logits of shape {list(logits.shape)} for two images")
-        if maps:
-            require_places(as_map(model, features), network.name, size)
 
 
 def _timm_model(network: Network) -> nn.Module:
