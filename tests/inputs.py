@@ -78,6 +78,11 @@ FOLDERS = {
         aside=["train/cat/._0.png", "train/cat/.DS_Store", "train/cat/Thumbs.db"],
     ),
     "images beside classes": Input([*pets("train"), "train/x.png"], {"train": 6}, aside=["train/"]),
+    "masks beside their images": Input(
+        [*pets(""), "cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png", "dog/lone_mask.png"],
+        {"train": 7},
+        aside=["cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png"],
+    ),
     "faces with and without masks": Input(
         pets("", names=["with_mask", "without_mask"]), {"train": 6}, ["with_mask", "without_mask"]
     ),
