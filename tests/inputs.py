@@ -104,6 +104,12 @@ FOLDERS = {
         options={"splits": {"train": ["seg_train"], "test": ["seg_test"]}},
         aside=["seg_pred/"],
     ),
+    "what a person does not name": Input(
+        [*pets("data/a", "data/b"), "x/1.png", "x/deep/2.png", "data/y.png", "z.png"],
+        {"train": 6},
+        options={"splits": {"train": ["data/a"]}},
+        aside=["data/b/", "x/", "data/", "./"],
+    ),
     "parts that a person names": Input(
         pets("a", "b", "c"), {"train": 12, "test": 6}, options={"splits": {"train": ["a", "b"], "test": ["c"]}}
     ),
@@ -148,6 +154,9 @@ FOLDERS = {
     ),
     "two splits in a path": Input(pets("train/test"), refused="train/test speaks of two splits"),
     "two folders for a split": Input(pets("train", "val", "valid"), refused="both valid/ and val/: remove one, or say"),
+    "images and masks of a split": Input(
+        [*pets("train_images"), *pets("train_masks")], refused=r"remove one, or .*splits: \{train: \[train_images\]\}"
+    ),
     "a split within a class": Input(
         ["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], refused="set/cat/test looks like a split and lies"
     ),
