@@ -78,6 +78,11 @@ FOLDERS = {
         aside=["train/cat/._0.png", "train/cat/.DS_Store", "train/cat/Thumbs.db"],
     ),
     "images beside classes": Input([*pets("train"), "train/x.png"], {"train": 6}, aside=["train/"]),
+    "masks beside their images": Input(
+        [*pets(""), "cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png", "dog/lone_mask.png"],
+        {"train": 7},
+        aside=["cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png"],
+    ),
     "faces with and without masks": Input(
         pets("", names=["with_mask", "without_mask"]), {"train": 6}, ["with_mask", "without_mask"]
     ),
@@ -98,6 +103,12 @@ FOLDERS = {
         BOTH,
         options={"splits": {"train": ["seg_train"], "test": ["seg_test"]}},
         aside=["seg_pred/"],
+    ),
+    "what a person does not name": Input(
+        [*pets("data/a", "data/b"), "x/1.png", "x/deep/2.png", "data/y.png", "z.png"],
+        {"train": 6},
+        options={"splits": {"train": ["data/a"]}},
+        aside=["data/b/", "x/", "data/", "./"],
     ),
     "parts that a person names": Input(
         pets("a", "b", "c"), {"train": 12, "test": 6}, options={"splits": {"train": ["a", "b"], "test": ["c"]}}
@@ -143,6 +154,9 @@ FOLDERS = {
     ),
     "two splits in a path": Input(pets("train/test"), refused="train/test speaks of two splits"),
     "two folders for a split": Input(pets("train", "val", "valid"), refused="both valid/ and val/: remove one, or say"),
+    "images and masks of a split": Input(
+        [*pets("train_images"), *pets("train_masks")], refused=r"remove one, or .*splits: \{train: \[train_images\]\}"
+    ),
     "a split within a class": Input(
         ["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], refused="set/cat/test looks like a split and lies"
     ),

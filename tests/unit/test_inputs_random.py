@@ -6,7 +6,7 @@ DQV2_EXAMPLES=1000 tries that many of each kind.
 import os
 import re
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -131,13 +131,42 @@ def test_random_folders(layout, unlabelled):
         truth = {name: split or "train" for name, split in paths.items()}
         for split, names in ids.items():
             assert {truth[name] for name in names} <= {split}
+    assert not lost(found, there)
+
+
+def lost(found, there):
+    """The images that are neither in a split nor in what is said to be left aside."""
+    listed = {s.id for samples in found.splits.values() for s in samples}
     aside = [entry["name"].removeprefix("./") for entry in found.aside]
-    lost = [
+    return [
         name
-        for name in there - set(listed)
-        if not any(name == each or (each.endswith("/") and name.startswith(each)) or each == "" for each in aside)
+        for name in there - listed
+        if not any(
+            name == each or (each.endswith("/") and name.startswith(each)) or (not each and "/" not in name)
+            for each in aside
+        )
     ]
-    assert not lost, f"{lost} are lost without a word"
+
+
+@MANY
+@given(folders(), st.data())
+def test_random_folders_that_a_person_names(layout, data):
+    _, paths, _ = layout
+    above = sorted({str(parent) for path in paths for parent in PurePosixPath(path).parents})
+    some = data.draw(st.lists(st.sampled_from(above), min_size=1, max_size=3, unique=True))
+    chosen = {"train": some[:1]} | ({"test": some[1:]} if some[1:] else {})
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "set")
+        root.mkdir()
+        made(root, paths)
+        found, refused = outcome(root, lambda: list_folder(root, splits=chosen))
+        there = {file.relative_to(root).as_posix() for file in root.rglob("*.png")}
+    if refused:
+        return
+    for split, samples in found.splits.items():
+        for sample in samples:
+            assert any(name == "." or sample.id.startswith(f"{name}/") for name in chosen[split])
+    assert not lost(found, there)
 
 
 @st.composite

@@ -93,6 +93,19 @@ def test_text_and_profiles_cost_no_pixel_and_are_noted(name):
     assert found.note.startswith("its metadata is left aside: ")
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_webp_whose_last_blocks_are_damaged(alpha):
+    stream = io.BytesIO()
+    image = photo(3, (16, 16)).convert("RGBA" if alpha else "RGB")
+    image.save(stream, "WEBP", quality=90, exif=exif([TURNED]), xmp=b"<x/>" * 9)
+    data = stream.getvalue()
+    place = data.index(b"EXIF") + 4
+    bad = data[:place] + b"\xff\xff\xff\x00" + data[place + 4 :]
+    found = decode(bad, 16)
+    np.testing.assert_array_equal(np.rot90(found.pixels, -1, (1, 2)), decode(data, 16).pixels)
+    assert found.note.startswith("its metadata is left aside")
+
+
 def test_transparency_and_palettes_stay():
     stream = io.BytesIO()
     palette = photo(3, (16, 16)).convert("P")

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqv2.data.errors import DataError
-from dqv2.data.layout import no_test
 from dqv2.data.pack import Pack
-from dqv2.data.places import FILES, note_files
+from dqv2.data.places import FILES, no_test, note_files
 from dqv2.runtime.logging import logger, say
 
 if TYPE_CHECKING:

@@ -1,12 +1,16 @@
 """Folders of images, `SPLIT/CLASS/*` or `CLASS/*`, scanned as torchvision's `ImageFolder` does."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dqv2.data.errors import DataError
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, divide_splits
-from dqv2.data.walk import walk
+from dqv2.data.walk import is_hidden, walk
+
+# A mask beside its image, as segmentation sets have them: "benign (1)_mask.png" beside "benign (1).png"
+MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
 def open_folder(
@@ -82,7 +86,7 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     if classes is None:
-        classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
     if not (classes := list(classes)):
         raise DataError(f"There are no class folders in {folder}: {LAYOUT}.")
     samples = []
@@ -97,11 +101,15 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
 
 
 def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], label: int, name: str) -> list[Sample]:
-    """The samples of a class among (folder, file); the other files are noted as ignored."""
-    samples, ignored = [], []
+    """The samples of a class among (folder, file); masks are noted as left aside, the other files as ignored."""
+    files, samples, ignored = list(files), [], []
+    stems = {(place, _stem(file)) for place, file in files if _is_image(file)}
     for place, file in files:
         own = f"{prefix}{place}/{file}" if place else f"{prefix}{file}"
-        if _is_image(file):
+        mask = MASK.fullmatch(_stem(file))
+        if mask and _is_image(file) and (place, mask[1]) in stems:
+            found.note_aside({own: f"a mask of {mask[1]}"})
+        elif _is_image(file):
             samples.append(Sample(own, label, name))
         else:
             ignored.append(own)
@@ -113,6 +121,10 @@ def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], lab
         raise DataError(f"{where}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
     found.ignored += [each.encode(errors="backslashreplace").decode() for each in ignored]
     return samples
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0]
 
 
 def _is_image(file: str) -> bool:

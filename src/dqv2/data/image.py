@@ -18,6 +18,8 @@ from dqv2.data.walk import special
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+WEBP_PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
+WEBP_FLAGS = 0x12  # transparency, animation
 # APP1 (EXIF, XMP), APP2 to APP13, APP15 and comments; APP0 (JFIF) and APP14 (Adobe's) say how colours are stored
 JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 TURNS = {
@@ -125,13 +127,15 @@ def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """A PNG or JPEG file with what its pixels need, and nothing else; None where there is nothing to leave out.
+    """A PNG, JPEG or WebP file with what its pixels need, and nothing else; None where nothing is to be left out.
 
     Text, EXIF data and colour profiles are dropped unread; what remains stays as it is, checksums included, so that
     damaged pixels stay damaged. Transparency, palette and the colour transform of a JPEG are needed.
     """
     if data.startswith(PNG):
         return _kept_of_png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _kept_of_webp(data)
     return _kept_of_jpeg(data) if data.startswith(b"\xff\xd8") else None
 
 
@@ -159,6 +163,20 @@ def _kept_of_jpeg(data: bytes) -> bytes | None:
         place += 2 + length
     bare = b"".join([*parts, data[place:]])
     return bare if len(bare) < len(data) else None
+
+
+def _kept_of_webp(data: bytes) -> bytes | None:
+    parts, place = [], 12
+    while place + 8 <= len(data):
+        kind, length = struct.unpack("<4sI", data[place : place + 8])
+        part = data[place : place + 8 + length + length % 2]
+        if kind == b"VP8X":  # whose flags say what there is
+            part = part[:8] + bytes([part[8] & WEBP_FLAGS]) + part[9:] if len(part) > 8 else b""
+        if kind in WEBP_PIXELS:
+            parts.append(part)
+        place += 8 + length + length % 2
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body if parts else None
 
 
 class _Budget:

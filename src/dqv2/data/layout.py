@@ -151,10 +151,7 @@ class _Folders:
             raise DataError(f"There are no class folders in {self.root}: {self._unlabelled(LAYOUT)}.")
         if chosen is not None:
             _pick(self.root, self.found, [*self.images], chosen, deep=False)
-            taken = [folder for folders in self.found.splits.values() for folder in folders]
-            for folder in top:
-                if not any(_within(folder, each) or _within(each, folder) for each in taken):
-                    self._aside(folder, "not named by the key splits")
+            self._leave_the_rest([folder for folders in self.found.splits.values() for folder in folders])
             for split, folders in self.found.splits.items():
                 folders[:] = [self._unwrapped(folder, split, chosen=True) for folder in folders]
         elif named := self._split_folders(top):
@@ -182,6 +179,19 @@ class _Folders:
                     del self.found.splits[split]
                     break
         return self.found
+
+    def _leave_the_rest(self, taken: Sequence[str]) -> None:
+        """Note what a person's key `splits` does not name: the outermost folders, and images beside named ones."""
+        left = ""
+        for folder in sorted(self.images, key=lambda folder: folder.split("/")):
+            if any(_within(folder, each) for each in taken) or (left and _within(folder, left)):
+                continue
+            if any(_within(each, folder) for each in taken):
+                if stray := self.images[folder]:
+                    self.found.aside[f"{folder}/" if folder else "./"] = f"{stray} images not named by the key splits"
+            elif self.total[folder]:
+                left = folder
+                self._aside(folder, "not named by the key splits")
 
     def _full(self, folder: str) -> list[str]:
         """The folders in a folder that have images somewhere."""
@@ -225,9 +235,10 @@ class _Folders:
         for folder in sorted(named, reverse=True):
             (split,) = named[folder]
             if split in found:
+                both = [found[split], folder]
+                images = [name for name in both if not _parts(name) & MASKS] or both
                 raise DataError(
-                    f"{self.root} has both {found[split]}/ and {folder}/: remove one, or "
-                    f"{_write({split: [found[split], folder]})}."
+                    f"{self.root} has both {both[0]}/ and {both[1]}/: remove one, or {_write({split: images})}."
                 )
             found[split] = folder
         if "train" not in found:
@@ -331,15 +342,6 @@ def _pick(
                 )
             taken[name] = split
     return [name for name in names if name not in taken]
-
-
-def no_test(name: str, place: str, kind: str = "image_folder") -> str:
-    """What to say where a set has no image to evaluate on, and what to do."""
-    where = "into files with test in their names" if kind == "table" else "into test/CLASS/*"
-    return (
-        f"{place} holds no test images to evaluate on: put them {where}, or set datasets.{name}.test to the share of "
-        "the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
-    )
 
 
 def _parts(name: str) -> set[str]:

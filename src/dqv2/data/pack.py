@@ -9,7 +9,9 @@ A pack is a folder:
                   was), width and height (of the image as it was)
     objects.npy   bool[N, H, W], True on the object; or
     boxes.npy     int16[N, 4], the object's x0, y0, x1, y1 in packed pixels; only where the set knows it
-    meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out, duplicates
+    meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out, duplicates,
+                  images whose metadata is damaged; of train also what was read as which split (layout), left aside and
+                  ignored; of tables where the images lie (table)
 """
 
 import csv

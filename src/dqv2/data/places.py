@@ -10,7 +10,6 @@ from typing import Any
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
 from dqv2.data.errors import DataError
-from dqv2.data.layout import no_test
 from dqv2.data.published import ARCHIVES
 from dqv2.runtime.files import atomic_path, csv_writer, read_json
 
@@ -121,6 +120,15 @@ def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) 
         if not has_some:
             found.append(no_test(name, folder_of(config, name) or name, block.kind))
     return found
+
+
+def no_test(name: str, place: str, kind: str = "image_folder") -> str:
+    """What to say where a set has no image to evaluate on, and what to do."""
+    where = "into files with test in their names" if kind == "table" else "into test/CLASS/*"
+    return (
+        f"{place} holds no test images to evaluate on: put them {where}, or set datasets.{name}.test to the share of "
+        "the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
+    )
 
 
 def _has_test(block: Any) -> bool:
