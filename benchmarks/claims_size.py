@@ -4,8 +4,8 @@
 
 Size: how often a test finds what is not there, of so many samples of normal values at the edge of its hypothesis (equal
 means or variances; of "not lower", a loss of the margin; of "comparable", variances at the margin), at level 0.05 and
-at 0.005, the first of Holm's ten steps. It should be at most the level, within what so many draws tell: the standard error
-is printed. Below, the same tests for values of a t distribution with 5 degrees of freedom, which is not what they
+at 0.005, the first of Holm's ten steps. It should be at most the level, within what so many draws tell: the standard
+error is printed. Below, the same tests for values of a t distribution with 5 degrees of freedom, which is not what they
 assume. Power: at the paper's ratios and differences, simulated and reckoned.
 """
 
