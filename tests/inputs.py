@@ -110,6 +110,12 @@ FOLDERS = {
         options={"splits": {"train": ["data/a"]}},
         aside=["data/b/", "x/", "data/", "./"],
     ),
+    "a part without labels": Input(
+        [*pets("train", "b"), "a/1.png"],
+        BOTH,
+        options={"splits": {"train": ["train"], "test": ["a", "b"]}},
+        aside=["a/"],
+    ),
     "parts that a person names": Input(
         pets("a", "b", "c"), {"train": 12, "test": 6}, options={"splits": {"train": ["a", "b"], "test": ["c"]}}
     ),

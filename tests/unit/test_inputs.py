@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
@@ -13,6 +14,7 @@ from dqv2.data.dataset import pack_dataset
 from dqv2.data.folder import open_folder
 from dqv2.data.layout import WORDS, splits_in
 from dqv2.data.walk import walk
+from dqv2.select.coreset import mix, read_pool, write_pool
 from tests.inputs import FOLDERS, pets, save, special_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="named pipes and devices")
@@ -138,6 +140,9 @@ def test_names_with_carriage_returns(tmp_path):
     assert again.ids == [f"{name}/one\r{i}.png" for name in ("a\rb", "dog\r\n") for i in range(2)]
     assert [row["class"] for row in again.rows_of_manifest()] == ["a\rb"] * 2 + ["dog\r\n"] * 2
     packs["train"].verify()
+    pool = mix(4, originals=1.0, tobias=0.0, generator=torch.Generator())
+    write_pool(tmp_path / "coreset.csv", pool, again)
+    np.testing.assert_array_equal(read_pool(tmp_path / "coreset.csv", again).rows, pool.rows)
 
 
 def test_walking_is_in_the_order_of_names(tmp_path):

@@ -172,12 +172,13 @@ class _Folders:
             raise DataError(f"{self.root}: nothing is said to be train: {_write({'train': ['FOLDER']})}.")
         classes = {split: {self._name(c) for f in fs for c in self._full(f)} for split, fs in self.found.splits.items()}
         for split, folders in list(self.found.splits.items()):
-            for folder in folders:
+            for folder in list(folders):
                 if chosen is None:
                     self._check_names(folder, split, classes)
                 if self.labelled and not self._has_classes(folder, split, classes["train"]):
-                    del self.found.splits[split]
-                    break
+                    folders.remove(folder)
+            if not folders:
+                del self.found.splits[split]
         return self.found
 
     def _leave_the_rest(self, taken: Sequence[str]) -> None:
