@@ -94,7 +94,12 @@ def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(folder, tmp_path, i
     target = export_coreset(tmp_path / "coreset", coreset, pack, None, **options)
     rows = table(target)
     assert {row["kind"] for row in rows} == {"redrawn"}
-    assert coreset_files(target / "ids.csv", root) == [], "no original is of this coreset"
+    assert coreset_files(target / "ids.csv", root, originals_only=True) == [], "no original is of this coreset"
+    if images == "none":
+        with pytest.raises(DataError, match=r"is a redrawn image, which only an export with images has: set export\."):
+            coreset_files(target / "ids.csv", root)
+    else:
+        assert [path for path, _ in coreset_files(target / "ids.csv", root)] == [target / row["image"] for row in rows]
     for row, pixels in zip(rows, redrawn, strict=True) if images != "none" else []:
         assert row["image"].endswith("_redrawn.png")
         with Image.open(target / row["image"]) as image:
@@ -127,7 +132,9 @@ def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(fold
         shutil.copy(path, new)
     shutil.rmtree(folder[0])
     rows = [row for row in table(target) if row["kind"] == "original"]
-    found = coreset_files(target / "ids.csv", moved)
+    with pytest.raises(DataError, match=rf"{len(coreset) - len(rows)} of {len(coreset)} images .* is a tobias image"):
+        coreset_files(target / "ids.csv", moved)
+    found = coreset_files(target / "ids.csv", moved, originals_only=True)
     assert [(str(p.relative_to(moved)), name) for p, name in found] == [(row["path"], row["class"]) for row in rows]
     again = packed(moved, tmp_path / "out2")
     originals = Pool(*(v[~coreset.tobias] for v in (coreset.rows, coreset.tobias, coreset.bins, coreset.rank)))
@@ -135,7 +142,7 @@ def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(fold
     (moved / rows[0]["path"]).write_bytes(b"another")
     (moved / rows[1]["path"]).unlink()
     with pytest.raises(DataError, match=r"2 of \d+ images of .*ids\.csv do not resolve .*is not the file"):
-        coreset_files(target / "ids.csv", moved)
+        coreset_files(target / "ids.csv", moved, originals_only=True)
 
 
 def test_the_manifest_tells_the_making(folder, tmp_path):

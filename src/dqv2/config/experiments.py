@@ -132,11 +132,18 @@ class Storage(Block):
 class Export(Block):
     """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
 
-    `generated` is how Tobias and redrawn images, and packed originals, are written.
+    `generated` is how Tobias and redrawn images, and packed originals, are written. `empty_classes` makes a folder also
+    for a class without an image.
     """
 
     images: Literal["none", "links", "copies", "packed"] = "none"
     generated: Literal["png", "jpeg"] = "png"
+    empty_classes: bool = False
+
+    @property
+    def form(self) -> str:
+        """What the path of such a folder carries: "ids", or "links-png", and "-all" with folders for all classes."""
+        return "ids" if self.images == "none" else f"{self.images}-{self.generated}" + "-all" * self.empty_classes
 
 
 class Diagram(Block):

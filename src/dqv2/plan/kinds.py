@@ -390,11 +390,10 @@ def exports(plan: Walk, names: list[str]) -> list[str]:
     found = []
     for name in names:
         block = plan.config.experiments[name].export
-        with_images = block is not None and block.images != "none"
-        form = f"{block.images}-{block.generated}" if with_images else "ids"
+        form = block.form if block else "ids"
         for run, *_ in plan.rows[name]:
             axes = plan.axes(run) | {"form": form}
             # Ids say which images were chosen, whatever is done to their pixels
-            axes |= {} if with_images else {"step": ""}
+            axes |= {"step": ""} if form == "ids" else {}
             found.append(plan.file("export", "folder", axes, keep=paths.ratio(run.keep_ratio)))
     return list(dict.fromkeys(found))

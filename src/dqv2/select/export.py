@@ -1,11 +1,8 @@
 """A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
 
 import csv
-import hashlib
 import platform
-import re
 import shutil
-from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -16,17 +13,16 @@ from PIL import Image
 
 from dqv2.data import DataError, Pack
 from dqv2.data.image import rgb, upright
-from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
 from dqv2.select.cells import bring_out
 from dqv2.select.coreset import Pool
+from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
 
-COLUMNS = ("id", "path", "class", "bin", "kind", "sha256", "image")
+COLUMNS = ("id", "path", "class", "index", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
 TIMMS = (".png", ".jpg", ".jpeg")  # what timm's reader of folders takes for images; torchvision's takes more
-LONGEST = 200  # bytes of a file's name; file systems allow 255
 AT_ONCE = 64  # images composed at a time
 
 
@@ -40,13 +36,18 @@ def export_coreset(
     redrawn: np.ndarray | None = None,
     images: str = "none",
     generated: str = "png",
+    empty_classes: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a coreset's folder: `ids.csv`, `manifest.json` and, if asked, `images/CLASS/*`; whole or not at all.
+    """Write a coreset's folder: `ids.csv`, `manifest.json`, `classes.txt`, `class_to_idx.json` and, if asked,
+    `images/CLASS/*`; whole or not at all.
 
     `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
-    class, bin, kind (original, tobias or redrawn), sha256 (of the original's file) and image (the file in this folder);
-    and weight, what its loss should count for, where the coreset was made with weights (mean 1).
+    class, index (of the class, in the whole set), bin, kind (original, tobias or redrawn), sha256 (of the original's
+    file) and image (the file in this folder); and weight, what its loss should count for, where the coreset was made
+     with weights (mean 1). `classes.txt` has each class's folder in the order of the indices, as
+    timm's `--class-map` takes it, and `class_to_idx.json` folder -> index: readers number the folders that there are,
+    and a class without an image has none.
 
     Args:
         folder: to write; an older one is replaced.
@@ -58,6 +59,7 @@ def export_coreset(
         images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as they are
             packed, square and of one size. Of tables, links and copies are files with the cells' own bytes.
         generated: "png" or "jpeg": how Tobias and redrawn images, and packed originals, are written.
+        empty_classes: make a folder also for a class without an image.
         provenance: what else `manifest.json` should say of the coreset's making.
 
     Raises:
@@ -75,15 +77,16 @@ def export_coreset(
     by_link = images in ("links", "copies") and (are_files or "table" in pack.meta)
     given = [by_link and kind == "original" for kind in kinds]
     root = Path(source or ".").expanduser()
+    folders = class_folders(pack.classes)
     with atomic_dir(folder) as staged:
         held = {}
         if any(given) and not are_files:
             held = bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
         names = [""] * len(coreset)
         if images != "none":
-            names = _image_names(coreset, pack, kinds, generated, by_link, held)
-            for name in {str(PurePosixPath(name).parent) for name in names}:
-                (staged / name).mkdir(parents=True)
+            names = _image_names(coreset, pack, folders, kinds, generated, by_link, held)
+            for label in range(len(folders)) if empty_classes else set(pack.labels[coreset.rows].tolist()):
+                (staged / "images" / folders[label]).mkdir(parents=True)
             for k in np.flatnonzero(given):
                 if held:
                     held[coreset.rows[k]].rename(staged / names[k])
@@ -97,13 +100,14 @@ def export_coreset(
             weighted = coreset.weight is not None
             writer.writerow((*COLUMNS, "weight") if weighted else COLUMNS)
             for k, entry in enumerate(about):
-                own = entry["id"], places[k], entry["class"], coreset.bins[k], kinds[k]
+                own = entry["id"], places[k], entry["class"], pack.labels[coreset.rows[k]], coreset.bins[k], kinds[k]
                 weight = [repr(float(coreset.weight[k]))] if weighted else []
                 writer.writerow([*own, entry.get("source_sha256", ""), names[k], *weight])
-        present = Counter(entry["class"] for entry in about)
+        (staged / "classes.txt").write_text("".join(f"{name}\n" for name in folders), encoding="utf-8")
+        write_json(staged / "class_to_idx.json", {name: index for index, name in enumerate(folders)})
         manifest = {
             "classes": pack.classes,
-            "classes_without_images": [name for name in pack.classes if not present[name]],
+            "classes_without_images": without_images(coreset, pack),
             "dataset": pack.meta["dataset"],
             "images": None
             if images == "none"
@@ -121,22 +125,38 @@ def export_coreset(
     return Path(folder)
 
 
-def coreset_files(ids: str | Path, source: str | Path, *, check: bool = True) -> list[tuple[Path, str]]:
-    """The originals that an `ids.csv` names: (file, class) of each row of kind original, in its order.
+def without_images(coreset: Pool, pack: Pack) -> list[str]:
+    """The classes of the set of which a coreset has no image."""
+    present = set(pack.labels[coreset.rows].tolist())
+    return [name for label, name in enumerate(pack.classes) if label not in present]
 
-    source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each file
-    with its checksum. Raises DataError where a file is not there, or is another one; it counts them and names the
-    first.
+
+def coreset_files(
+    ids: str | Path, source: str | Path, *, check: bool = True, originals_only: bool = False
+) -> list[tuple[Path, str]]:
+    """The images of an `ids.csv`: (file, class) of each row, in its order; the originals in the set's folder, the
+    Tobias and redrawn images beside `ids.csv`.
+
+    source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each
+    original with its checksum. originals_only: leave the other images out. Raises DataError where a file is not there,
+    or is another one, as Tobias images are not where the coreset was exported without images; it counts them and names
+    the first.
     """
     found, faults = [], []
     with Path(ids).open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["kind"] != "original":
+            original = row["kind"] == "original"
+            if originals_only and not original:
                 continue
-            path = Path(source, row["path"]).expanduser()
-            if not row["path"] or not path.is_file():
+            path = Path(source, row["path"]).expanduser() if original else Path(ids).parent / row["image"]
+            if not original and not path.is_file():
+                faults.append(
+                    f"{row['id']} is a {row['kind']} image, which only an export with images has: set export.images, "
+                    "or ask for originals_only=True"
+                )
+            elif not path.is_file():
                 faults.append(f"{row['id']}: there is no file {path}")
-            elif check and sha256(path) != row["sha256"]:
+            elif original and check and sha256(path) != row["sha256"]:
                 faults.append(f"{row['id']}: {path} is not the file that the coreset was made of")
             found.append((path, row["class"]))
     if faults:
@@ -150,28 +170,22 @@ def _form(images: str, by_link: bool, from_cells: bool) -> str:
 
 
 def _image_names(
-    coreset: Pool, pack: Pack, kinds: list[str], generated: str, by_link: bool, held: Mapping[int, Path]
+    coreset: Pool,
+    pack: Pack,
+    folders: list[str],
+    kinds: list[str],
+    generated: str,
+    by_link: bool,
+    held: Mapping[int, Path],
 ) -> list[str]:
-    """Where each image goes: images/CLASS/NAME, made from its id; unique, also where a system ignores case."""
-    folders, names, taken = [], [], set()
-    for i, name in enumerate(pack.classes):
-        safe = re.sub(r"[/\\\0]", "_", name)
-        folders.append(f"{safe}_{i}" if safe in ("", ".", "..") or safe in folders else safe)
+    """Where each image goes: images/CLASS/NAME."""
+    names, taken = [], [set() for _ in folders]
     for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
-        own = PurePosixPath(pack.ids[row])
-        ending = held[row].suffix if row in held else own.suffix
-        given = by_link and kind == "original"
-        suffix = f".{generated}" if not given else ending if ending.lower() in TIMMS else ".png"
-        stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
+        given, label = by_link and kind == "original", pack.labels[row]
+        own = held[row].suffix if row in held else PurePosixPath(pack.ids[row]).suffix
+        suffix = f".{generated}" if not given else own if own.lower() in TIMMS else ".png"
         mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
-        stem += mark
-        name = f"images/{folders[pack.labels[row]]}/{stem}{suffix}"
-        if len((stem + suffix).encode()) > LONGEST or name.lower() in taken:
-            short = hashlib.sha256(pack.ids[row].encode()).hexdigest()[:12]
-            kept = stem.encode()[-(LONGEST - 20) :].decode(errors="ignore")
-            name = f"images/{folders[pack.labels[row]]}/{kept}_{short}{mark}{suffix}"
-        taken.add(name.lower())
-        names.append(name)
+        names.append(f"images/{folders[label]}/{file_name(pack.ids[row], suffix, mark, taken[label])}")
     return names
 
 
@@ -185,7 +199,12 @@ def _draw(
     redrawn: np.ndarray | None,
     generated: str,
 ) -> None:
-    """Write the images of these places in the coreset: redrawn ones, Tobias images, or originals as packed."""
+    """Write the images of these places in the coreset: redrawn ones, Tobias images, or originals as packed.
+
+    Those of a coreset whose originals are all grey have one channel, as theirs have.
+    """
+    parts = (pack.images[coreset.rows[start : start + AT_ONCE]] for start in range(0, len(coreset), AT_ONCE))
+    grey = len(drawn) > 0 and all(map(_grey, parts))
     for start in range(0, len(drawn), AT_ONCE):
         part = drawn[start : start + AT_ONCE]
         for chosen in (part[~coreset.tobias[part]], part[coreset.tobias[part]]):
@@ -197,8 +216,15 @@ def _draw(
             else:
                 made = recipe.images(pack.images, rows) if coreset.tobias[chosen[0]] else pack.images[rows]
             for k, pixels in zip(chosen, made, strict=True):
-                image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+                one = grey and _grey(pixels)  # a donor of its background may have colours
+                image = Image.fromarray(np.ascontiguousarray(pixels[0] if one else pixels.transpose(1, 2, 0)))
                 image.save(staged / names[k], **({"quality": 95} if generated == "jpeg" else {}))
+
+
+def _grey(pixels: np.ndarray) -> bool:
+    """Whether the channels of images, uint8[..., 3, H, W], are alike."""
+    pixels = np.asarray(pixels)
+    return bool((pixels == pixels[..., :1, :, :]).all())
 
 
 def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str) -> None:
@@ -221,7 +247,8 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
     if path.suffix.lower() not in TIMMS:
         with Image.open(path) as image:
-            rgb(upright(image)[0]).save(target)
+            turned = upright(image)[0]
+            (turned.convert("L") if turned.mode in ("1", "L") else rgb(turned)).save(target)
         return
     if images == "links":
         try:

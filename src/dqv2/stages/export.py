@@ -25,20 +25,21 @@ class Export(Stage):
     def options(self, plan, w):
         from dqv2.data.places import folder_of
 
-        images, _, generated = w.form.partition("-")
+        images, generated, every = (*w.form.split("-"), "", "")[:3]
         return {
             "images": "none" if images == "ids" else images,
             "generated": generated or "png",
+            **({"empty_classes": True} if every else {}),
             "folder": folder_of(plan.config, w.dataset),
         }
 
     def run(self, job):
         from dqv2.data import Pack
         from dqv2.pixel.step import PixelStep
-        from dqv2.runtime.logging import say
+        from dqv2.runtime.logging import logger, say
         from dqv2.runtime.record import behind
         from dqv2.select.coreset import read_pool
-        from dqv2.select.export import export_coreset
+        from dqv2.select.export import export_coreset, without_images
         from dqv2.semantic.recipe import Recipe
 
         options, pack = job.options, Pack.open(job.input.train)
@@ -55,7 +56,16 @@ class Export(Stage):
             redrawn=pixels.images if pixels else None,
             images=options["images"],
             generated=options["generated"],
+            empty_classes=options.get("empty_classes", False),
             provenance={**made, **weights, "stages": behind(job.inputs)},
         )
+        if empty := without_images(coreset, pack):
+            some = ", ".join(empty[:5]) + (", ..." if empty[5:] else "")
+            logger.warning(
+                "%d of %d classes have no image in this coreset (%s): a reader that numbers its folders gives the "
+                "others another index than the whole set does; %s/classes.txt and class_to_idx.json have the set's, "
+                "or raise keep_ratio",
+                *(len(empty), len(pack.classes), some, job.output.folder),
+            )
         count = len(coreset) if pixels else int(coreset.tobias.sum())
         say(f"coreset of {len(coreset):,} images ({count:,} generated): {job.output.folder}")

@@ -1,0 +1,60 @@
+"""Names of exported files and folders that no reader of image folders takes for something else."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from dqv2.data.folder import IMG_EXTENSIONS
+
+LONGEST = 200  # bytes of a name; file systems allow 255
+# Where Hugging Face's `datasets` finds one of these in a name, between what are no letters, it takes the file for that
+# split, and leaves out all files without one
+SPLITS = re.compile(
+    r"(?<![^\W\d_])(training|train|validation|valid|val|dev|testing|test|evaluation|eval)(?![^\W\d_])", re.IGNORECASE
+)
+
+
+def without_splits(name: str) -> str:
+    """A name in which no word is a split's: train_01 -> train~_01."""
+    return SPLITS.sub(r"\1~", name)
+
+
+def class_folders(classes: Sequence[str]) -> list[str]:
+    """The folder of each class, one level deep; sorted by name they are in the order of the classes.
+
+    It is the class's own name wherever that can be: without what no name of a file may have, without a split's word and
+    with the names in their sorted order. Else each begins with its index: 03_dog.
+    """
+    folders = [_short(without_splits(re.sub(r"[/\\\x00-\x1f]", "_", name))) for name in classes]
+    alike = len({folder.casefold() for folder in folders}) < len(folders)
+    odd = any(folder in ("", ".", "..") or SPLITS.search(name) for folder, name in zip(folders, classes, strict=True))
+    if alike or odd or sorted(folders) != folders:
+        width = len(str(len(folders) - 1))
+        return [f"{i:0{width}}_{folder}" for i, folder in enumerate(folders)]
+    return folders
+
+
+def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
+    """The name of a sample's file, made of its id; one that was not taken, also where a system ignores case.
+
+    mark: what is added to the id, such as _tobias. taken: the names that there are, in lower case; this one is added.
+    """
+    own = PurePosixPath(sample)
+    stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
+    name = f"{without_splits(stem)}{mark}{suffix}"
+    if len(name.encode()) > LONGEST or name.lower() in taken:
+        kept = without_splits(stem).encode()[-(LONGEST - 40) :].decode(errors="ignore")
+        name = f"{without_splits(kept)}_{_digest(sample)}{mark}{suffix}"
+    taken.add(name.lower())
+    return name
+
+
+def _short(name: str) -> str:
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}_{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
