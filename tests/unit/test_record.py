@@ -165,6 +165,14 @@ def test_a_job_that_fails_ends_with_1_and_one_sentence(here, small, capfd):
     assert not Path(CORESET).with_name("record.json").exists(), "it has not ended"
 
 
+def test_more_bins_than_images_is_a_sentence(here, small, capfd):
+    job = small.job_making(small.file("bin", "bins", AXES))
+    options = {"version": 1, "mixture": {"originals": 1.0, "tobias": 0.0}}
+    asked = options | {"selector": {"kind": "uniform_bins", "n_bins": 101}}
+    assert run_job(request_of(small, job, options=asked)) == 1
+    assert "Error in bin: n_bins = 101 is more than the 100 training images: lower it" in capfd.readouterr().err
+
+
 def test_a_job_that_is_stopped_ends_with_the_signal(here, small, capfd, monkeypatch):
     monkeypatch.setattr(stage("sample"), "run", lambda job: os.kill(os.getpid(), signal.SIGTERM), raising=False)
     assert run_job(request_of(small, small.job_making(CORESET))) == 128 + signal.SIGTERM

@@ -150,7 +150,7 @@ def test_server_that_is_not_for_us(alone):
 @pytest.mark.parametrize(
     ("owner", "name", "other"),
     [
-        (Path, "read_text", lambda self: "another machine"),
+        (Path, "read_text", lambda self, encoding: "another machine"),
         (Path, "readlink", lambda self: self if self.name == "mnt" else Path("of a container")),
         (os, "getuid", lambda: 12345),
         (sys, "executable", "/usr/bin/another"),

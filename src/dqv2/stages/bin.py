@@ -59,6 +59,8 @@ class Bin(Stage):
         from dqv2.semantic.recipe import Recipe
 
         pack = Pack.open(job.input.train)
+        if (asked := job.options["selector"].get("n_bins", 0)) > len(pack):
+            raise ValueError(f"n_bins = {asked} is more than the {len(pack)} training images: lower it in selectors")
         with job.clock():
             pool = mix(len(pack), **job.options["mixture"], generator=job.generator("mix"))
             divided = divide(
