@@ -108,14 +108,15 @@ def test_a_coreset_of_ones_own_messy_folder(project, own):
     (folder,) = project.folder.glob("results/own/own/coreset/**/export-links-png")
     with (folder / "ids.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0])[:5] == ["id", "path", "class", "bin", "kind"]
+    assert list(rows[0])[:6] == ["id", "path", "class", "index", "bin", "kind"]
     assert len(rows) == 13
     assert {row["kind"] for row in rows} == {"original", "tobias"}
     images = ImageFolder(folder / "images")
     assert {os.path.relpath(path, folder) for path, _ in images.samples} == {row["image"] for row in rows}
     assert all(image.size for image, _ in images)
     originals = [row["path"] for row in rows if row["kind"] == "original"]
-    found = coreset_files(folder / "ids.csv", project.folder / "data/own")
+    assert len(coreset_files(folder / "ids.csv", project.folder / "data/own")) == len(rows)
+    found = coreset_files(folder / "ids.csv", project.folder / "data/own", originals_only=True)
     assert [str(path.relative_to(project.folder / "data/own")) for path, _ in found] == originals
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"]["ids.csv"] == hashlib.sha256((folder / "ids.csv").read_bytes()).hexdigest()
