@@ -60,7 +60,7 @@ def rows_of(config: Config, experiment: Experiment) -> list[Row]:
         seeds = list(itertools.product(experiment.training_seeds, experiment.selection_seeds))
     else:
         seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
-    cells = list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
+    cells = _cells_of(config, experiment)
     titles = _titles(config, cells)
     return [
         Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
@@ -68,6 +68,21 @@ def rows_of(config: Config, experiment: Experiment) -> list[Row]:
         for (method, _, selection, keep, pixels, trainer) in [cell]
         for seed, drawn in seeds
     ]
+
+
+def largest_keeps(config: Config) -> dict[Selection, float]:
+    """The largest share of the images that any experiment keeps of a selection, whether it is among the targets or not:
+    so that what is asked for today changes nothing that is ranked."""
+    found: dict[Selection, float] = {}
+    for experiment in config.experiments.values():
+        for _, _, selection, keep, *_ in _cells_of(config, experiment):
+            found[selection] = max(keep, found.get(selection, 0.0))
+    return found
+
+
+def _cells_of(config: Config, experiment: Experiment) -> list[tuple]:
+    """`_cells` of all arms, each once."""
+    return list(dict.fromkeys(cell for arm in experiment.arms or [None] for cell in _cells(config, experiment, arm)))
 
 
 def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
