@@ -15,7 +15,7 @@ from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.similarity import Array, Cosine, Features, as_features, check_finite, device_of, factors_of, take
 
-_FEW, _PRODUCTS = 64, 2**22  # items looked at first, and products computed at once
+_FEW, _NUMBERS = 64, 2**22  # items looked at first; features copied, and products computed, at once
 
 
 class Products(Cosine):
@@ -198,7 +198,7 @@ def _see_farthest(
             index = index[np.argpartition(-nearest[index], width)[:width]]
             width *= 4
         others = chosen[seen[index].min() :]
-        for part in np.array_split(index, -(-len(index) * len(others) // _PRODUCTS)):
+        for part in np.array_split(index, -(-len(index) * max(len(others), products.width) // _NUMBERS)):
             found = squares[part, None] + squares[others] - 2 * products.between(part, others)
             nearest[part] = np.minimum(nearest[part], found.min(1))
         seen[index] = len(chosen)
