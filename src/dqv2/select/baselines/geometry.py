@@ -13,7 +13,17 @@ from torch import Tensor
 
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
-from dqv2.select.similarity import Array, Cosine, Features, as_features, check_finite, device_of, factors_of, take
+from dqv2.select.similarity import (
+    Array,
+    Cosine,
+    Features,
+    as_features,
+    check_finite,
+    device_of,
+    factors_of,
+    take,
+    torch_threads,
+)
 
 _FEW, _NUMBERS = 64, 2**22  # items looked at first; features copied, and products computed, at once
 
@@ -22,9 +32,9 @@ class Products(Cosine):
     """Inner products ⟨g_i, g_j⟩ in float64: `Cosine`'s arithmetic on rows that keep their lengths."""
 
     @classmethod
-    def of(cls, features: Features, members: Tensor) -> Self:
-        """Among the items of `members`, int64[n]."""
-        return cls(tuple(factor.double() for factor in factors_of(take(features, members, directed=False))))
+    def of(cls, features: Features, members: Tensor, threads: int | None = None) -> Self:
+        """Among the items of `members`, int64[n]; threads: as in `Cosine`."""
+        return cls(tuple(factor.double() for factor in factors_of(take(features, members, directed=False))), threads)
 
     def squares(self) -> np.ndarray:
         """Squared lengths ⟨g_i, g_i⟩, float64[n], on the host."""
@@ -37,10 +47,10 @@ class Products(Cosine):
         """⟨g_i, mean g⟩, float64[n], on the host, in O(n)."""
         return self.column_sums(torch.ones(len(self), dtype=torch.bool)) / len(self)
 
-    def keep_matrix(self, max_bytes: int, count: int) -> bool:
-        """Whether `count` rows are quicker had from a matrix, and that fits: a row by itself takes a pass over all
-        features, in which a block of the matrix has some forty."""
-        return len(self) ** 2 * 8 <= max_bytes and 40 * count > len(self)
+    def keep_matrix(self, max_bytes: int, count: int, share: int = 16) -> bool:
+        """Whether `count` rows are more than one in `share` of all, and the matrix fits: one in 16 takes about as long,
+        as a row by itself is a pass over all features."""
+        return len(self) ** 2 * 8 <= max_bytes and share * count > len(self)
 
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
         """The row of products of an item, of which `count` will be asked for: from a matrix, or computed when asked."""
@@ -56,9 +66,16 @@ class Products(Cosine):
 
     def weighted_sums(self, index: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Σ_j w_j·⟨g_i, g_j⟩ over the items of `index`, int64[k], for every item i: float64[n] on the host."""
-        every = np.zeros(len(self))
-        every[index] = weights
-        return self.column_sums(torch.from_numpy(every))
+        first, *others = self.factors
+        chosen, weight = (torch.from_numpy(each).to(first.device) for each in (index, weights))
+        rows = first[chosen] * weight[:, None]
+        if not others:
+            total = rows.sum(0)
+            with torch_threads(self.threads):
+                return (first @ total).cpu().numpy()
+        (other,) = others
+        with torch_threads(self.threads):
+            return ((first @ (rows.T @ other[chosen])) * other).sum(1).cpu().numpy()
 
 
 def herding_order(
@@ -130,14 +147,15 @@ def order_by_class(
     one_class: Callable[[Products, int], np.ndarray],
 ) -> Tensor:
     """Rank of each item within its class, int64[N], where `one_class` gives so many items of a class in order."""
-    features = as_features(features)
+    features, threads = as_features(features), torch.get_num_threads()
     n = check_finite(features)
     classes = members_of_classes(labels, n)
     rank = torch.full((n,), UNRANKED)
-    for members, count in zip(classes, class_budgets(budget, [len(each) for each in classes]), strict=True):
-        # A class of which nothing is ranked is read too: its values are checked, its start may be drawn
-        chosen = one_class(Products.of(features, members), count)
-        rank[members[torch.from_numpy(chosen)]] = torch.arange(count)
+    with torch_threads(1):  # but for passes over all features: small steps shared by threads wait for the slowest
+        for members, count in zip(classes, class_budgets(budget, [len(each) for each in classes]), strict=True):
+            # A class of which nothing is ranked is read too: its values are checked, its start may be drawn
+            chosen = one_class(Products.of(features, members, threads), count)
+            rank[members[torch.from_numpy(chosen)]] = torch.arange(count)
     return rank.to(device_of(features))
 
 
@@ -164,8 +182,9 @@ def _spread(products: Products, first: int | None, count: int, max_bytes: int) -
     scale = squares.max()
     if first is None:
         first = first_largest(2 * products.means() - squares, scale)
-    in_matrix = products.keep_matrix(max_bytes, count)
-    row = products.rows(max_bytes, count)
+    # One in four, as most of the rows are never computed whole
+    in_matrix = products.keep_matrix(max_bytes, count, 4)
+    row = products.matrix().__getitem__ if in_matrix else products.row
     nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
     seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of, where these are less
     chosen[0] = i = first
