@@ -47,10 +47,10 @@ class Products(Cosine):
         """⟨g_i, mean g⟩, float64[n], on the host, in O(n)."""
         return self.column_sums(torch.ones(len(self), dtype=torch.bool)) / len(self)
 
-    def keep_matrix(self, max_bytes: int, count: int, share: int = 16) -> bool:
-        """Whether `count` rows are more than one in `share` of all, and the matrix fits: one in 16 takes about as long,
-        as a row by itself is a pass over all features."""
-        return len(self) ** 2 * 8 <= max_bytes and share * count > len(self)
+    def keep_matrix(self, max_bytes: int, count: int) -> bool:
+        """Whether a matrix fits and `count` rows are more than one in 16 of all, which take about as long alone: each is
+        a pass over all features."""
+        return len(self) ** 2 * 8 <= max_bytes and 16 * count > len(self)
 
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
         """The row of products of an item, of which `count` will be asked for: from a matrix, or computed when asked."""
@@ -182,9 +182,7 @@ def _spread(products: Products, first: int | None, count: int, max_bytes: int) -
     scale = squares.max()
     if first is None:
         first = first_largest(2 * products.means() - squares, scale)
-    # One in four, as most of the rows are never computed whole
-    in_matrix = products.keep_matrix(max_bytes, count, 4)
-    row = products.matrix().__getitem__ if in_matrix else products.row
+    in_matrix, row = products.keep_matrix(max_bytes, count), products.rows(max_bytes, count)
     nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
     seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of, where these are less
     chosen[0] = i = first
