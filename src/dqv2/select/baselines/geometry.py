@@ -48,8 +48,8 @@ class Products(Cosine):
         return self.column_sums(torch.ones(len(self), dtype=torch.bool)) / len(self)
 
     def keep_matrix(self, max_bytes: int, count: int) -> bool:
-        """Whether a matrix fits and `count` rows are more than one in 16 of all, which take about as long alone: each is
-        a pass over all features."""
+        """Whether a matrix fits and `count` rows are more than one in 16, which take about as long by themselves: each
+        is a pass over all features."""
         return len(self) ** 2 * 8 <= max_bytes and 16 * count > len(self)
 
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
