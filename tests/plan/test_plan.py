@@ -268,3 +268,22 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     check_jobs(plan, [redrawn])
     with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights: .*mae\.pth is cut off"):
         check_jobs(plan, [job_of("weights", block="autoencoders", network="self_mini")])
+
+
+def test_a_larger_keep_ratio_changes_what_ranking_selectors_rank_and_no_other_bins(demo, change):
+    def asked(values):
+        plan = make(values)
+        jobs = [job for job in plan.jobs(plan.targets()) if job.stage.name == "bin"]
+        return {job.w.selection: plan.options(job).get("largest") for job in jobs}
+
+    before = asked(demo)
+    greedy = {selection for selection, largest in before.items() if largest}
+    names = {selection.rpartition("/")[2] for selection in greedy}
+    assert names == {"herding", "k_center", "craig", "gradmatch", "greedy"}
+    block = {"method": ["herding", "dq_v2"], "keep_ratio": [0.05, 0.35], "table": {"column": "keep_ratio"}}
+    values = change(demo, "experiments.mine", block)
+    for targets in (demo["targets"], [*demo["targets"], "mine"]):  # the same whether it is made today or not
+        after = asked(change(values, "targets", targets))
+        changed = [selection for selection in before if after[selection] != before[selection]]
+        assert {selection.rpartition("/")[2] for selection in changed} == {"herding"}
+        assert [after[selection] for selection in changed] == [{"keep": 0.35, "of": "originals"}] * len(changed)

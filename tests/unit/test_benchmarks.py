@@ -128,3 +128,15 @@ def test_size_and_power_of_the_claims_tests_are_simulated(load):
     assert len(rows) == 8
     simulated, reckoned = (float(text.strip("()")) for text in rows[0][2].split(" "))
     assert simulated == pytest.approx(reckoned, abs=4)
+
+
+def test_orders_with_a_budget_are_measured_beside_a_plain_k_center(load):
+    baselines = load("baselines")
+    names = ["plain", "k-Center", "herding", "CRAIG", "GradMatch", "GraphCut"]
+    for mapped in (False, True):
+        rows = baselines.rows_of((4, 60, 8), 0.1, names[1:], mapped=mapped, done=2, repeats=1)
+        assert [row[0] for row in rows] == names
+        assert {row[2] for row in rows} == {24}
+        assert rows[0][5] == rows[0][6] == "1.00"
+        assert [row[-1] for row in rows] == ["", "yes", "", "", "", ""]
+    assert [row[0] for row in baselines.growth((1, 60, 8), 0.1, names[1:], 1)] == names

@@ -89,7 +89,7 @@ def made(sizes=UNEQUAL):
     )
 
 
-def divided(selector, images, *, seed=0, pool=None, recipe=None):
+def divided(selector, images, *, seed=0, pool=None, recipe=None, largest=None):
     """The pool of all originals, or `pool`, as the pipeline divides it: from what the selector says it reads."""
     pool = mix(len(images), originals=1, tobias=0, generator=generator(0)) if pool is None else pool
     kinds = bool((~pool.tobias).any()) + bool(pool.tobias.any())
@@ -101,6 +101,7 @@ def divided(selector, images, *, seed=0, pool=None, recipe=None):
         scores=Scores({selector.score: images.scores[selector.score]}) if selector.reads_scores else None,
         recipe=recipe if selector.reads_pixels else None,
         generator=generator(seed, "bins"),
+        largest=largest,
         **selector.used,
     )
 
@@ -318,6 +319,26 @@ def test_scores_keep_the_hardest_first():
     labels, embedding = torch.zeros(3, dtype=torch.int64), torch.ones(3, 2)
     for name in OF_A_PASS:
         assert scores_by_name(name, embedding, logits, labels).argsort(descending=True).tolist() == [1, 2, 0], name
+
+
+@those(lambda kind: kind.gives != "list")
+def test_of_the_largest_coreset_alone_smaller_ones_are_the_same(selector):
+    kind, images = SELECTORS[selector.kind], made()
+    full = divided(selector, images)
+    for largest in (1, 13, 40, len(images)):
+        pool = divided(selector, images, largest=largest)
+        ranked = pool.rank >= 0
+        if not kind.stops:
+            assert values_of(pool) == values_of(full)
+            continue
+        assert largest <= ranked.sum() < largest + 5
+        assert pool.rank[ranked].tolist() == full.rank[ranked].tolist()
+        for count in range(1, largest + 1):
+            some, all_of_it = (draw(p, images.labels, count, sampler="rank", generator=None) for p in (pool, full))
+            assert values_of(some) == values_of(all_of_it)
+        if largest + 5 < len(images):
+            with pytest.raises(ValueError, match=r"stopped at its budget .*let an experiment ask for this keep ratio"):
+                draw(pool, images.labels, largest + 5, sampler="rank", generator=None)
 
 
 @those(lambda kind: kind.gives != "list")

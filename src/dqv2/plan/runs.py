@@ -67,10 +67,7 @@ def rows_of(config: Config, name: str) -> list[Row]:
         seeds = list(itertools.product(experiment.training_seeds, experiment.selection_seeds))
     else:
         seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
-    arms = experiment.arms or [None]
-    if (asked := len(seeds) * sum(_points(experiment, arm) for arm in arms)) > MOST:
-        raise ConfigError(f"experiments.{name}: it asks for {asked:,} trainings, and at most {MOST:,} can be planned")
-    cells = list(dict.fromkeys(cell for arm in arms for cell in _cells(config, experiment, arm)))
+    cells = _cells_of(config, name, len(seeds))
     titles = _titles(config, cells)
     return [
         Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
@@ -84,6 +81,25 @@ def _points(experiment: Experiment, arm: Any) -> int:
     """How many points the product of an arm's axes has."""
     axes = [(getattr(arm, axis) if arm else None) or getattr(experiment, axis) for axis in ("method", *AXES)]
     return math.prod(len(values) for values in axes if values)
+
+
+def largest_keeps(config: Config) -> dict[Selection, float]:
+    """The largest share of the images that any experiment keeps of a selection, whether it is among the targets or not:
+    so that what is asked for today changes nothing that is ranked."""
+    found: dict[Selection, float] = {}
+    for name in config.experiments:
+        for _, _, selection, keep, *_ in _cells_of(config, name):
+            found[selection] = max(keep, found.get(selection, 0.0))
+    return found
+
+
+def _cells_of(config: Config, name: str, seeds: int = 1) -> list[tuple]:
+    """`_cells` of all arms of an experiment, each once."""
+    experiment = config.experiments[name]
+    arms = experiment.arms or [None]
+    if (asked := seeds * sum(_points(experiment, arm) for arm in arms)) > MOST:
+        raise ConfigError(f"experiments.{name}: it asks for {asked:,} trainings, and at most {MOST:,} can be planned")
+    return list(dict.fromkeys(cell for arm in arms for cell in _cells(config, experiment, arm)))
 
 
 def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dqv2 import paths
 from dqv2.config import Config
 from dqv2.config.blocks import Trainable, Training
-from dqv2.plan.runs import Row, Run, Selection, rows_of, title_of
+from dqv2.plan.runs import Row, Run, Selection, largest_keeps, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 from dqv2.weights import PRETRAINED
 
@@ -137,6 +137,14 @@ class Walk:
     def selection(self, w: Wildcards) -> Selection:
         """The selection that a job's paths name."""
         return self.selections[w.dataset, w.selection]
+
+    def largest_keep(self, selection: Selection) -> float:
+        """The largest keep ratio, as paths have it, of any experiment's coresets from a selection."""
+        return float(paths.ratio(self._largest_keeps[selection]))
+
+    @cached_property
+    def _largest_keeps(self) -> dict[Selection, float]:
+        return largest_keeps(self.config)
 
     def recipes(self, selection: Selection, w: Axes) -> list[str]:
         """The recipe of a selection's Tobias images, or nothing."""

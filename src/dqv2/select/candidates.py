@@ -80,6 +80,7 @@ class Candidates:
         scores: float64[M], the named score as a mean over several trainings.
         pixels: from int64[k], places among the M images, to their uint8[k, 3, H, W].
         generator: for a kind that draws.
+        budget: int64[C], how many images of each class are ranked, for a kind that stops there; None: all.
     """
 
     labels: Tensor
@@ -88,6 +89,7 @@ class Candidates:
     scores: Tensor | None = None
     pixels: Callable[[np.ndarray], Tensor] | None = None
     generator: torch.Generator | None = None
+    budget: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

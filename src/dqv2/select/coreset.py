@@ -15,6 +15,7 @@ from dqv2.data.errors import DataError
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path, csv_writer
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
+from dqv2.select.budget import UNRANKED
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
@@ -31,7 +32,7 @@ class Pool:
         rows: int64[M], the row of each image's original in the training pack.
         tobias: bool[M], whether it is the Tobias image of that original.
         bins: int64[M], the bin of each; all 0 where there is one.
-        rank: int64[M], the place in the order of a selector that ranks; -1 where there is none.
+        rank: int64[M], the place in the order of a selector that ranks; -1 where there is none, as beyond its budget.
         importance: float64[M], of each image's bin, where bins give unequal shares; None where they do not.
         weight: float64[M] of mean 1, what each image counts for in the training; None where all count alike.
     """
@@ -94,7 +95,7 @@ def draw_places(
         raise ValueError(f"{asked}: lower keep_ratio, or raise the shares of the mixture")
     own, bins = torch.from_numpy(labels[pool.rows]), torch.from_numpy(pool.bins)
     if sampler == "rank":
-        chosen = sample_ranked(torch.from_numpy(pool.rank), own, count)
+        chosen = sample_ranked(np.where(pool.rank < 0, UNRANKED, pool.rank), own, count)
     elif sampler == "bins":
         chosen = sample_bins(bins, own, count, generator=generator)
     elif sampler == "strata":

@@ -15,8 +15,20 @@ import torch
 from torch import Tensor
 
 from dqv2.select.batched import batched_ranks, group_bytes, groups
+from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
-from dqv2.select.similarity import Features, check_features, cosine, device_of, factors_of, take, torch_threads
+from dqv2.select.similarity import (
+    Array,
+    Features,
+    as_features,
+    as_labels,
+    check_features,
+    cosine,
+    device_of,
+    factors_of,
+    take,
+    torch_threads,
+)
 
 MAX_BYTES = 4 * 2**30
 """Most memory for the similarity matrices held at once; a class above it has its rows computed as they are needed."""
@@ -54,18 +66,27 @@ def graphcut_bins(
 
 
 def graphcut_order(
-    features: Features, labels: Tensor | None = None, *, lam: float = 1.0, max_bytes: int = MAX_BYTES
+    features: Features | Array,
+    labels: Tensor | Array | None = None,
+    *,
+    lam: float = 1.0,
+    budget: Budget = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Tensor:
     """Rank of each item in the greedy GraphCut order of its class (0 is chosen first): int64[N].
 
     The first k of the order are the GC baseline's coreset of k items: one greedy run whose ground set is all
-    items of the class throughout. Arguments, ties, device and errors as in `graphcut_bins`.
+    items of the class throughout. budget, and numpy arrays: as in `herding_order`. Other arguments, ties, device and
+    errors as in `graphcut_bins`.
     """
     _check_lam(lam)
-    threads = torch.get_num_threads()
+    features, threads = as_features(features), torch.get_num_threads()
     with torch_threads(1):
         classes = members_of_classes(labels, check_features(features))
-        rank = _ranks(features, classes, [[len(c)] for c in classes], lam, max_bytes, threads)
+        budgets = class_budgets(budget, [len(members) for members in classes])
+        rank = _ranks(features, classes, [[each] for each in budgets], lam, max_bytes, threads)
+        for members, each in zip(classes, budgets, strict=True):
+            rank[members[rank[members] >= each]] = UNRANKED
     return rank.to(device_of(features))
 
 
@@ -151,13 +172,16 @@ def _ranks_in_groups(
     return sorted(set(range(len(classes))) - set(small))
 
 
-def members_of_classes(labels: Tensor | None, n: int) -> list[Tensor]:
+def members_of_classes(labels: Tensor | Array | None, n: int) -> list[Tensor]:
     """Indices of each class, ascending; one class of all items without labels."""
     if labels is None:
         return [torch.arange(n)]
+    labels = as_labels(labels)
     if not isinstance(labels, Tensor) or labels.is_floating_point() or tuple(labels.shape) != (n,):
         got = f"{labels.dtype} of shape {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels)
-        raise ValueError(f"labels must be an integer tensor with one label for each of {n} items, got {got}")
+        raise ValueError(
+            f"labels must be integers, a tensor or an array with one label for each of {n} items, got {got}"
+        )
     _, counts = (ordered := labels.cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
     return list(ordered.indices.split(counts.tolist()))
 

@@ -23,7 +23,7 @@ def one_bin(images: Candidates) -> Tensor:
 
 def graphcut(images: Candidates, *, lam: float, features: str) -> Tensor:
     """Ranks greedily by GraphCut gains (Iyer et al. 2021; DeepCore, Guo et al. 2022)."""
-    return graphcut_order(images.features(features), images.labels, lam=lam)
+    return graphcut_order(images.features(features), images.labels, lam=lam, budget=images.budget)
 
 
 def graphcut_into_bins(images: Candidates, *, n_bins: int, lam: float, features: str) -> Tensor:
@@ -58,22 +58,22 @@ def into_strata(images: Candidates, *, score: str, n_strata: int, prune_hardest:
 
 def herding(images: Candidates, *, features: str) -> Tensor:
     """Keeps the mean of the chosen near the class mean (Welling 2009; Chen et al. 2010)."""
-    return herding_order(images.features(features), images.labels)
+    return herding_order(images.features(features), images.labels, budget=images.budget)
 
 
 def k_center(images: Candidates, *, features: str) -> Tensor:
     """Takes the image farthest from those chosen (Sener & Savarese 2018)."""
-    return k_center_order(images.features(features), images.labels)
+    return k_center_order(images.features(features), images.labels, budget=images.budget)
 
 
 def craig(images: Candidates, *, features: str) -> Tensor:
     """Covers the class by facility location (Mirzasoleiman et al. 2020, CRAIG)."""
-    return craig_order(images.features(features), images.labels)
+    return craig_order(images.features(features), images.labels, budget=images.budget)
 
 
 def gradmatch(images: Candidates, *, features: str) -> Tensor:
     """Matches the class's mean by orthogonal pursuit (Killamsetty et al. 2021, GRAD-MATCH)."""
-    return gradmatch_order(images.features(features), images.labels)
+    return gradmatch_order(images.features(features), images.labels, budget=images.budget)
 
 
 def weights_of_craig(images: Candidates, chosen: Tensor, *, features: str) -> Tensor:

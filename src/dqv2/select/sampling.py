@@ -6,10 +6,13 @@ Draws are made on the generator's device, so a CPU generator gives the same core
 import math
 import numbers
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
+from dqv2.select.budget import UNRANKED
+from dqv2.select.similarity import Array, as_labels
 
 
 def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
@@ -99,17 +102,28 @@ def sample_random(n: int, keep: float | int, *, generator: torch.Generator) -> T
     return torch.randperm(n, generator=generator, device=generator.device)[:count].sort().values
 
 
-def sample_ranked(rank: Tensor, labels: Tensor | None, keep: float | int) -> Tensor:
+def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: float | int) -> Tensor:
     """Keep the first items by rank (lowest value first) of every class: sorted indices, int64[K].
 
     rank: int[N] or float[N], such as `graphcut_order` gives, ties to the lowest index; K as in `sample_bins`,
-    shared among the classes by largest remainder. Raises ValueError for NaN ranks and wrong shapes.
+    shared among the classes by largest remainder. Raises ValueError for NaN ranks, wrong shapes, and where K takes
+    items beyond the budget that an order stopped at.
     """
+    rank = torch.from_numpy(np.array(rank)) if isinstance(rank, np.ndarray) else rank
     n = check_vector(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
     group = class_ids(labels, n, "rank")
-    take = largest_remainder(torch.bincount(group), keep_count(keep, n))
+    sizes = torch.bincount(group)
+    take = largest_remainder(sizes, keep_count(keep, n))
+    ranked = sizes if rank.is_floating_point() else torch.bincount(group[rank.cpu() != UNRANKED], minlength=len(sizes))
+    if bool((short := take > ranked).any()):
+        c = int(short.int().argmax())
+        raise ValueError(
+            f"keep takes {int(take[c])} of the {int(sizes[c])} items of a class whose order stopped at its budget of "
+            f"{int(ranked[c])}: make the order with a larger budget (in the pipeline: let an experiment ask for this "
+            "keep ratio), or keep less"
+        )
     return first_of_each_group(group, rank.cpu(), take).to(rank.device)
 
 
@@ -139,10 +153,11 @@ def _draw(bins: Tensor, labels: Tensor | None, counts: Tensor, generator: torch.
     return first_of_each_group(group, priority, take.flatten())
 
 
-def class_ids(labels: Tensor | None, n: int, name: str) -> Tensor:
+def class_ids(labels: Tensor | Array | None, n: int, name: str) -> Tensor:
     """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
+    labels = as_labels(labels)
     if check_vector(labels, "labels") != n:
         raise ValueError(f"{name} has {n} items and labels {len(labels)}; both need one entry an item")
     return labels.cpu().unique(return_inverse=True)[1]

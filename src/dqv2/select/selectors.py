@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dqv2.data import Pack
 from dqv2.declared import load
+from dqv2.select.budget import UNRANKED, enough_for
 from dqv2.select.candidates import Candidates, PoolRows, features_by_name, scores_by_name
 from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.scores import Scores
@@ -52,10 +53,12 @@ def divide(
     scores: Scores | None = None,
     recipe: Recipe | None = None,
     generator: torch.Generator,
+    largest: int | None = None,
     kind: str,
     **options: Any,
 ) -> Pool:
-    """Divide the pool into bins, or rank it, class by class: the pool with bins (-1: left out) or ranks.
+    """Divide the pool into bins, or rank it, class by class: the pool with bins (-1: left out) or ranks (-1: beyond the
+    largest coreset).
 
     A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ (paper,
     section 4.3).
@@ -67,20 +70,25 @@ def divide(
         logits: float[N, C], likewise.
         scores: of the originals, for score and ccs.
         recipe: of the Tobias images, for a selector that looks at the images themselves.
+        largest: images of the largest coreset that is asked for; a kind that stops there ranks enough of each class for
+            any coreset up to it, and those have the ranks that they have without it. None: all are ranked.
         kind, options: as `apply_selector` takes them and what it raises; `n_bins` is for a pool of N images.
     """
     if "n_bins" in options:
         options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))
     chosen, taken = _kind_and_keys(kind, options)
+    candidates = _candidates(chosen, pool, pack, embeddings, logits)
+    sizes = candidates.labels.unique(return_counts=True)[1]
     candidates = replace(
-        _candidates(chosen, pool, pack, embeddings, logits),
+        candidates,
         scores=torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None,
         pixels=lambda part: coreset_images(pool.take(part), pack, recipe)[0],
         generator=generator,
+        budget=None if largest is None else enough_for(sizes, largest),
     )
     found = load(chosen.function)(candidates, **taken)
     if chosen.gives == "rank":
-        return replace(pool, rank=found.numpy())
+        return replace(pool, rank=found.masked_fill(found == UNRANKED, -1).numpy())
     importance = load(chosen.importance)(candidates, found, **taken).numpy() if chosen.importance else None
     return replace(pool, bins=found.numpy(), importance=importance)
 

@@ -67,20 +67,48 @@ class FeatureRows:
 
 Features = Tensor | GradientFeatures | FeatureRows
 
+Array = np.ndarray
+"""A numpy array, memory-mapped ones among them."""
+
+
+def as_features(features: Features | Array) -> Features:
+    """Features as they are; a numpy array, which may be memory-mapped, as rows that are read class by class."""
+    if not isinstance(features, np.ndarray):
+        return features
+    if features.ndim != 2 or 0 in features.shape or not np.issubdtype(features.dtype, np.floating):
+        got = f"{features.dtype} of shape {list(features.shape)}"
+        raise ValueError(f"features must be float[N, D] with N and D at least 1, got {got}")
+
+    def rows(index: Tensor) -> Tensor:
+        first, last = int(index[0]), int(index[-1])
+        if last - first + 1 == len(index):  # of sorted data: a slice is read in one go
+            return torch.from_numpy(np.array(features[first : last + 1]))
+        return torch.from_numpy(features[index.numpy()])
+
+    return FeatureRows(len(features), rows)
+
+
+def as_labels(labels: Tensor | Array) -> Tensor:
+    """Labels as they are; a numpy array of integers of any width as int64 in new memory."""
+    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer):
+        return torch.from_numpy(labels.astype(np.int64))
+    return labels
+
 
 def device_of(features: Features) -> torch.device:
     """Where the features lie."""
     return features.residual.device if isinstance(features, GradientFeatures) else features.device
 
 
-def take(features: Features, index: Tensor) -> Tensor | GradientFeatures:
+def take(features: Features, index: Tensor, *, directed: bool = True) -> Tensor | GradientFeatures:
     """The features of the items of `index`, int64[k] on any device.
 
-    Raises ValueError for what `FeatureRows.rows` gives in another number or without a direction.
+    Raises ValueError for what `FeatureRows.rows` gives in another number, not finite or (if `directed`) without a
+    direction.
     """
     if isinstance(features, FeatureRows):
         found = features.rows(index)
-        if check_features(found, index) != len(index):
+        if (check_features(found, index) if directed else check_finite(found, index=index)) != len(index):
             raise ValueError(f"FeatureRows.rows gave {len(found)} rows for {len(index)} items")
         return found
     index = index.to(device_of(features))
@@ -120,13 +148,17 @@ def check_features(features: Features, index: Tensor | None = None) -> int:
     return len(values)
 
 
-def check_finite(features: Tensor | GradientFeatures, name: str = "features") -> int:
-    """Number of items; ValueError for NaN or infinite values. A zero row is an item like others here."""
+def check_finite(features: Features, name: str = "features", index: Tensor | None = None) -> int:
+    """As `check_features`, but a row of zeros is an item like others here."""
+    if isinstance(features, FeatureRows):
+        return check_features(features)
     if isinstance(features, GradientFeatures):
-        check_finite(features.residual, "residual")
-        return check_finite(features.embedding, "embedding")
-    check_matrix(features, name)
-    refuse_rows(~features.isfinite().all(1), name, "NaN or infinite values")
+        parts = {"residual": features.residual, "embedding": features.embedding}
+    else:
+        check_matrix(features, name)
+        parts = {name: features}
+    for part, values in parts.items():
+        refuse_rows(~torch.isfinite(_largest(values)), part, "NaN or infinite values", index)
     return len(features)
 
 

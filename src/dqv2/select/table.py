@@ -72,6 +72,7 @@ class Kind:
         importance: `module:function` of the importance of each image's bin, float64[M], from `Candidates`, the bins
             and the keys; for the sampler adaptive.
         depends_on_order: whether another order of the images gives another result.
+        stops: whether it ranks no more images than the largest coreset takes that is asked for (`Candidates.budget`).
         weights: `module:function` of the weights that the method gives its images: from `Candidates`, the chosen,
             int64[K], and the keys to float64[K], all at least 0.
     """
@@ -85,6 +86,7 @@ class Kind:
     draws: bool = False
     importance: str | None = None
     depends_on_order: bool = False
+    stops: bool = False
     weights: str | None = None
 
     @property
@@ -104,10 +106,11 @@ class Kind:
 
 
 _DQ = ("n_bins", "lam", "features")
+_GREEDY: Any = {"by_class": True, "stops": True}  # one image of a class after the other
 
 SELECTORS = by_name(
     Kind("random", "dqv2.select.kinds:one_bin", "bins"),
-    Kind("graphcut", "dqv2.select.kinds:graphcut", "rank", ("features",), ("lam", "features"), by_class=True),
+    Kind("graphcut", "dqv2.select.kinds:graphcut", "rank", ("features",), ("lam", "features"), **_GREEDY),
     Kind("graphcut_bins", "dqv2.select.kinds:graphcut_into_bins", "bins", ("features",), _DQ, by_class=True),
     Kind("random_bins", "dqv2.select.kinds:at_random", "bins", keys=("n_bins",), draws=True),
     Kind("uniform_bins", "dqv2.select.kinds:in_turn", "bins", keys=("n_bins",), depends_on_order=True),
@@ -125,8 +128,8 @@ SELECTORS = by_name(
     Kind("class_adaptive_bins", "dqv2.select.kinds:graphcut_into_bins", "classes", ("features",), _DQ, by_class=True),
     Kind("score", "dqv2.select.kinds:by_score", "rank", ("scores",), ("score",)),
     Kind("ccs", "dqv2.select.kinds:into_strata", "strata", ("scores",), ("score", "n_strata", "prune_hardest")),
-    Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",)),
-    Kind("k_center", "dqv2.select.kinds:k_center", "rank", ("features",), ("features",)),
+    Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",), **_GREEDY),
+    Kind("k_center", "dqv2.select.kinds:k_center", "rank", ("features",), ("features",), **_GREEDY),
     # Either of two images that are nearest to each other gains the same, and the first is taken
     Kind(
         "craig",
@@ -136,6 +139,7 @@ SELECTORS = by_name(
         ("features",),
         depends_on_order=True,
         weights="dqv2.select.kinds:weights_of_craig",
+        **_GREEDY,
     ),
     Kind(
         "gradmatch",
@@ -144,6 +148,7 @@ SELECTORS = by_name(
         ("features",),
         ("features",),
         weights="dqv2.select.kinds:weights_of_gradmatch",
+        **_GREEDY,
     ),
     Kind("published", "dqv2.select.published:published_coreset", "rank", keys=("manifest", "sha256")),
 )

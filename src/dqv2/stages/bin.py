@@ -25,8 +25,11 @@ class Bin(Stage):
 
     def options(self, plan, w):
         s = plan.selection(w)
-        mixture = plan.config.mixtures[s.mixture].model_dump(include={"originals", "tobias"})
-        return {"mixture": mixture, "selector": plan.config.selectors[s.selector].used}
+        mixture, selector = plan.config.mixtures[s.mixture], plan.config.selectors[s.selector]
+        options = {"mixture": mixture.model_dump(include={"originals", "tobias"}), "selector": selector.used}
+        if selector.declared.stops:  # a larger keep ratio makes it rank more, and changes no rank that it had given
+            options["largest"] = {"keep": plan.largest_keep(s), "of": mixture.budget}
+        return options
 
     def detail(self, plan, w):
         s = plan.selection(w)
@@ -63,6 +66,10 @@ class Bin(Stage):
             raise ValueError(f"n_bins = {asked} is more than the {len(pack)} training images: lower it in selectors")
         with job.clock():
             pool = mix(len(pack), **job.options["mixture"], generator=job.generator("mix"))
+            largest = None
+            if asked := job.options.get("largest"):
+                whole = len(pack) if asked["of"] == "originals" else len(pool)
+                largest = max(1, round(asked["keep"] * whole))
             divided = divide(
                 pool,
                 pack,
@@ -71,6 +78,7 @@ class Bin(Stage):
                 scores=job.load("scores", Scores.load),
                 recipe=job.load("recipe", Recipe.load),
                 generator=job.generator("bins"),
+                largest=largest,
                 **job.options["selector"],
             )
             write_pool(job.output.bins, divided, pack)

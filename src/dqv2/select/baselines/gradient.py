@@ -14,15 +14,21 @@ from torch import Tensor
 
 from dqv2.apportion import largest_remainder
 from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
+from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.sampling import keep_count
-from dqv2.select.similarity import Features, check_finite, device_of
+from dqv2.select.similarity import Array, Features, as_features, check_finite, device_of
 
-_BATCH = 32
+_BATCH, _ROWS = 32, 256
 
 
 def gradmatch(
-    features: Features, labels: Tensor | None, keep: float | int, *, lam: float = 1.0
+    features: Features | Array,
+    labels: Tensor | Array | None,
+    keep: float | int,
+    *,
+    lam: float = 1.0,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[Tensor, Tensor]:
     """GradMatch: the items, and their weights, whose weighted gradients sum to the class's mean gradient.
 
@@ -34,9 +40,9 @@ def gradmatch(
     from DeepCore's code: items whose final weight is 0 stay (it drops them and misses the size asked), and
     the last solve minimises the function above, not the residual of its normal equations.
 
-    features: float[N, D] or `GradientFeatures`; labels: int[N], or None for one class; keep: a ratio or a count
-    as in `sample_bins`, K exact and shared among the classes by largest remainder; lam: above 0, in the
-    units of a squared gradient (DeepCore: 1). Ties up to rounding go to the lowest index.
+    features, labels, max_bytes: as in `herding_order`; keep: a ratio or a count as in `sample_bins`, K exact and shared
+    among the classes by largest remainder; lam: above 0, in the units of a squared gradient (DeepCore: 1). Ties up to
+    rounding go to the lowest index.
 
     Returns:
         Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
@@ -44,6 +50,7 @@ def gradmatch(
     Raises:
         ValueError: NaN or infinite values, other shapes, keep or lam out of range.
     """
+    features = as_features(features)
     n = check_finite(features)
     _check_lam(lam)
     classes = members_of_classes(labels, n)
@@ -51,21 +58,33 @@ def gradmatch(
     weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
     for members, count in zip(classes, counts.tolist(), strict=True):
         if count:
-            chosen, weight = _pursue(Products.of(features, members), count, float(lam))
+            chosen, weight = _pursue(Products.of(features, members), count, float(lam), max_bytes)
             weights[members[torch.from_numpy(chosen)]] = torch.from_numpy(weight)
     indices = (weights >= 0).nonzero().flatten()
     return indices.to(device_of(features)), weights[indices].to(device_of(features))
 
 
-def gradmatch_order(features: Features, labels: Tensor | None = None, *, lam: float = 1.0) -> Tensor:
+def gradmatch_order(
+    features: Features | Array,
+    labels: Tensor | Array | None = None,
+    *,
+    lam: float = 1.0,
+    budget: Budget = None,
+    max_bytes: int = MAX_BYTES,
+) -> Tensor:
     """GradMatch's rank of each item within its class: int64[N], 0 = chosen first.
 
     Each step of the pursuit depends on the steps before it alone, so the first k of the order are the k items of
-    `gradmatch`; their weights are another matter. Memory is n²·16 bytes for a class of n items. Arguments, ties, device
-    and errors as in `gradmatch`.
+    `gradmatch`; their weights are another matter. For the k items ranked of a class of n, memory is k²·8 bytes, and
+    k·n·8 where these are at most max_bytes. budget: as in `herding_order`. Other arguments, ties, device and errors as
+    in `gradmatch`.
     """
     _check_lam(lam)
-    return order_by_class(features, labels, lambda items: _pursue(items, len(items), float(lam), weigh=False)[0])
+
+    def one_class(items: Products, count: int) -> np.ndarray:
+        return _pursue(items, count, float(lam), max_bytes, weigh=False)[0]
+
+    return order_by_class(features, labels, budget, one_class)
 
 
 def _check_lam(lam: float) -> None:
@@ -73,7 +92,13 @@ def _check_lam(lam: float) -> None:
         raise ValueError(f"lam must be a finite number above 0 (it keeps duplicates solvable), got {lam!r}")
 
 
-def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: int = MAX_BYTES) -> Tensor:
+def craig_order(
+    features: Features | Array,
+    labels: Tensor | Array | None = None,
+    *,
+    budget: Budget = None,
+    max_bytes: int = MAX_BYTES,
+) -> Tensor:
     """CRAIG rank of each item within its class: int64[N], 0 = chosen first.
 
     Greedy facility location: the next item is the one that lowers Σ_i min_{s∈S} ‖g_i − g_s‖ the most, the sum
@@ -82,23 +107,25 @@ def craig_order(features: Features, labels: Tensor | None = None, *, max_bytes: 
     2020, Coresets for Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore,
     whose similarity is the largest distance minus the distance.
 
-    features: float[N, D] or `GradientFeatures`; labels: int[N], or None for one order over all items. Gains
-    equal up to rounding go to the lowest index. The result lies on the device of the features. Raises
-    ValueError for NaN or infinite values, and for a class whose n²·8 bytes of distances exceed max_bytes.
+    features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. The result lies
+    on the device of the features. Raises ValueError for NaN or infinite values, and for a class whose n²·8 bytes of
+    distances exceed max_bytes.
     """
 
-    def one_class(items: Products) -> np.ndarray:
+    def one_class(items: Products, count: int) -> np.ndarray:
         if len(items) ** 2 * 8 > max_bytes:
             raise ValueError(
                 f"{len(items)} items of one class need {len(items) ** 2 * 8 / 2**30:.1f} GiB of distances, more "
                 f"than max_bytes = {max_bytes}: give labels so that classes are smaller, or raise max_bytes"
             )
-        return _facilities(distances(items))
+        return _facilities(distances(items), count) if count else np.empty(0, dtype=np.int64)
 
-    return order_by_class(features, labels, one_class)
+    return order_by_class(features, labels, budget, one_class)
 
 
-def gradmatch_weights(features: Features, labels: Tensor | None, chosen: Tensor, *, lam: float = 1.0) -> Tensor:
+def gradmatch_weights(
+    features: Features | Array, labels: Tensor | Array | None, chosen: Tensor, *, lam: float = 1.0
+) -> Tensor:
     """The weights of chosen items whose weighted gradients sum to those of their class: float64[K], at least 0.
 
     Those of `gradmatch`, times the items of the class: `gradmatch` matches a class's mean, and a training has to see
@@ -109,7 +136,7 @@ def gradmatch_weights(features: Features, labels: Tensor | None, chosen: Tensor,
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
 
 
-def craig_weights(features: Features, labels: Tensor | None, chosen: Tensor) -> Tensor:
+def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor) -> Tensor:
     """How many items of its class are nearest to each chosen item, itself among them: float64[K], summing to N where
     every class has a chosen one.
 
@@ -125,12 +152,13 @@ def craig_weights(features: Features, labels: Tensor | None, chosen: Tensor) -> 
 
 
 def _weigh(
-    features: Features,
-    labels: Tensor | None,
+    features: Features | Array,
+    labels: Tensor | Array | None,
     chosen: Tensor,
     one_class: Callable[[Products, np.ndarray], np.ndarray],
 ) -> Tensor:
     """Weights of the chosen, class by class: `one_class` has the class's items and the places of its chosen."""
+    features = as_features(features)
     n, weights = check_finite(features), torch.empty(len(chosen), dtype=torch.float64)
     place = torch.full((n,), -1)
     place[chosen.cpu()] = torch.arange(len(chosen))
@@ -157,34 +185,43 @@ def distances(products: Products) -> np.ndarray:
     """Euclidean distances between all items, float64[n, n], with zeros on the diagonal."""
     out = products.matrix()
     squares = out.diagonal().copy()
-    out *= -2
-    out += squares
-    out += squares[:, None]
-    # What cancellation leaves of the distance between duplicates is rounding, which the root would magnify.
-    out[out < 1e-13 * np.maximum.outer(squares, squares)] = 0
+    for start in range(0, len(out), _ROWS):  # beside the matrix itself, blocks of it alone are held
+        block, own = out[start : start + _ROWS], squares[start : start + _ROWS, None]
+        block *= -2
+        block += squares
+        block += own
+        # What cancellation leaves of the distance between duplicates is rounding, which the root would magnify.
+        block[block < 1e-13 * np.maximum(squares, own)] = 0
     np.fill_diagonal(out, 0)
     return np.sqrt(out, out=out)
 
 
-def _pursue(products: Products, count: int, lam: float, *, weigh: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+def _pursue(
+    products: Products, count: int, lam: float, max_bytes: int, *, weigh: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` items in the order of choice and, where wanted, their non-negative weights."""
     from scipy.linalg import solve_triangular
     from scipy.optimize import nnls
 
-    squares, target = products.squares(), products.means()
-    rows = np.empty((count, len(target)))  # products of the chosen with all
+    squares, target, n = products.squares(), products.means(), len(products)
+    # The rows of the chosen are kept where they come from a matrix, or weighted sums of gradients by their factors cost
+    # more than the rows; of other features one pass a step does, whatever the number of the chosen.
+    keeps = products.keep_matrix(max_bytes, count) or (len(products.factors) > 1 and count * n * 8 <= max_bytes)
+    row, rows = products.rows(max_bytes, count), np.empty((count if keeps else 0, n))
     factor = np.zeros((count, count))  # lower Cholesky factor of the chosen's products + lam·I
     rhs = np.empty(count)  # factor⁻¹ · target of the chosen
     chosen = np.empty(count, dtype=np.int64)
-    free = np.ones(len(target), dtype=bool)
+    free = np.ones(n, dtype=bool)
     left = target.copy()  # products of all with what the chosen leave of the mean
     scale = np.abs(target).max()
     for k in range(count):
         chosen[k] = i = first_largest(np.where(free, left, -np.inf), scale)
         free[i] = False
-        rows[k] = products.row(i)
+        if keeps:
+            rows[k] = row(i)
         if k:
-            factor[k, :k] = solve_triangular(factor[:k, :k], rows[:k, i], lower=True, check_finite=False)
+            among = rows[:k, i] if keeps else products.between(chosen[:k], chosen[k : k + 1])[:, 0]
+            factor[k, :k] = solve_triangular(factor[:k, :k], among, lower=True, check_finite=False)
         # The Schur complement is at least lam; rounding may say otherwise where gradients are huge.
         pivot = squares[i] + lam - factor[k, :k] @ factor[k, :k]
         factor[k, k] = math.sqrt(max(pivot, lam))
@@ -192,22 +229,23 @@ def _pursue(products: Products, count: int, lam: float, *, weigh: bool = True) -
         if k + 1 < count:
             size = k + 1
             weight = solve_triangular(factor[:size, :size], rhs[:size], lower=True, trans="T", check_finite=False)
-            left = target - weight @ rows[:size]
+            left = target - (weight @ rows[:size] if keeps else products.weighted_sums(chosen[:size], weight))
     if not weigh:
         return chosen, None
     # ‖factorᵀ·w − rhs‖² is the objective but for a constant.
     return chosen, nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * count)[0]
 
 
-def _facilities(distance: np.ndarray) -> np.ndarray:
+def _facilities(distance: np.ndarray, count: int) -> np.ndarray:
+    """`count` items, at least 1, each the one that shortens the sum of the distances to the nearest the most."""
     n = len(distance)
     total = distance.sum(1)
-    chosen = np.empty(n, dtype=np.int64)
+    chosen = np.empty(count, dtype=np.int64)
     chosen[0] = i = first_largest(-total, total.max())
     nearest = distance[i].copy()
     bound = np.full(n, np.inf)  # at least the gain of each item; -inf once chosen
     bound[i] = -np.inf
-    for step in range(1, n):
+    for step in range(1, count):
         tolerance = 1e-12 * total.max()
         stale = bound > -np.inf
         best = -np.inf
