@@ -23,6 +23,7 @@ def _read(*files):
     return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Which tests one process runs, when there are several: those of a file, and all that look at the one smoke run,
     which begin first as they are the longest."""
