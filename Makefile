@@ -61,14 +61,14 @@ format: setup-dev  ## write the code the way lint wants it
 	$(BIN)/snakefmt Snakefile workflow
 
 test: lint  ## lint, unit and plan tests, the whole DAG on a tiny set
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not cluster"
+	$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder -m "not cluster"
 
 test-cluster: setup-dev  ## the pipeline through a SLURM started here (root and Debian's packages; else left out)
 	@$(UV) -r envs/requirements-slurm.txt
 	$(BIN)/pytest -m cluster -rs tests/cluster
 
 test-fast: setup-dev  ## without the runs of the whole DAG
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not workflow and not cluster"
+	$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder -m "not workflow and not cluster"
 
 lock: setup-dev  ## resolve envs/*.in into the exact pins of envs/*.txt and envs/dqv2.yaml
 	@$(BIN)/python envs/lock.py

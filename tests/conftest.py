@@ -23,14 +23,24 @@ def _read(*files):
     return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+SMOKE = ("test_commands.py", "test_jobs.py", "test_report.py", "test_smoke.py", "test_warm.py")  # look at one run
+
+
 def pytest_collection_modifyitems(items):
-    """Which tests one process runs, when there are several: those of a file, and all that look at the one smoke run,
-    which begin first as they are the longest."""
+    """The longest first: those that run Snakemake."""
     items.sort(key=lambda item: "workflow" not in item.keywords)
-    for item in items:
-        group = "smoke" if "smoke" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Which tests one process runs, where there are several: those of a file, and all that look at the one smoke run."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "smoke" if Path(file).name in SMOKE and "workflow" in file else file
+
+    return ByFile(config, log)
 
 
 def merged(*files):
