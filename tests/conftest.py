@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Which tests one process runs, where there are several: those of a file, and all that look at the one smoke run."""
+    """Which tests one process of several runs: those of a file, and all that look at the one smoke run."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
