@@ -66,6 +66,7 @@ def write(path: str | Path, facts: dict[str, Any]) -> None:
     write_json(path, facts | {"checksum": _of_record(facts)})
 
 
+@cache
 def record_beside(path: str) -> Path | None:
     """Where the record is of the job that made a file of a run's; None for what no job makes."""
     top, *parts = Path(path).parts or ("",)
