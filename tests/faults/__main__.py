@@ -3,6 +3,7 @@
 import argparse
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="fault harness")
     parser.add_argument("--only", default="", help="tries whose name has one of these parts, with commas between them")
     parser.add_argument("--redo", action="store_true", help="also those that have an outcome")
+    parser.add_argument("--minutes", type=float, help="stop after so many; the report is of what was tried by then")
     parser.add_argument(
         "--kept", default=base.ROOT / "build/faults", help="where it keeps the base run and the outcomes"
     )
@@ -29,20 +31,26 @@ def main() -> int:
     kept.mkdir(parents=True, exist_ok=True)
     plan = base.plan_of()
     here = commit()
-    os.environ["DQV2_COMMIT"] = base.commit_of(kept / "base") or here or ""  # exports carry it
+    os.environ["DQV2_COMMIT"] = base.commit_of(kept / "base") or here or ""  # the page carries it
+    commit.cache_clear()
     base.make_base(kept / "base", plan)
     base.make_base(kept / "older", base.plan_of(base.OLDER))
-    outcomes = tries.Kept(kept / "outcomes.jsonl")
+    outcomes = tries.Kept(kept / "outcomes.jsonl", here or "no commit")
     every = [each for kind in (onfiles, states, processes) for each in kind.Tries(kept, plan).all()]
     chosen = [each for each in every if any(part in each.name for part in args.only.split(","))]
     print(f"{len(chosen)} tries", flush=True)
     if args.redo:
         for each in chosen:
             outcomes.found.pop(each.name, None)
-    tries.attempt_all(chosen, outcomes, Path(tempfile.mkdtemp(prefix="scratch-", dir=kept)))
+    with (
+        tempfile.TemporaryDirectory(prefix="scratch-", dir=kept, ignore_cleanup_errors=True) as scratch,
+        base.remembered(kept / "base"),
+    ):
+        until = time.time() + 60 * args.minutes if args.minutes is not None else None
+        tries.attempt_all(chosen, outcomes, Path(scratch), until=until)
+    base.require_sound(kept / "base", plan)
     if not args.only:
-        outcomes = tries.Kept(outcomes.file)  # with those of a process beside this one
-        report.write(base.ROOT / "docs/reliability.md", outcomes.found.values(), here or "no commit")
+        report.write(base.ROOT / "docs/reliability.md", outcomes.found.values(), len(every))
     return int(any(entry["outcome"] in tries.BAD for entry in outcomes.found.values()))
 
 

@@ -7,16 +7,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dqv2.config import load_config, read_files
 from dqv2.plan import Plan
+from dqv2.plan.verify import verify
 from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from tests.jobs import AsBefore, request_of
 
@@ -30,7 +32,7 @@ OLDER = {
     "trainers": {"resnet8": {"learning_rate": 0.01}},
     "defaults": {"keep_ratio": 0.2},
 }
-MEASURED = ("seconds", "memory", "cpu")  # parts of the names of columns that are other ones in each run
+MEASURED = ("seconds", "wall", "memory", "cpu")  # parts of the names of columns that are other ones in each run
 CLONED = ("config.yaml", "config", "results", "paper_figures")
 LIMIT = 120  # seconds after which a job hangs
 
@@ -149,11 +151,65 @@ def commit_of(folder: Path) -> str | None:
 
 
 def clone(base: Path, folder: Path) -> Path:
-    """A copy by hard links: what is damaged there is unlinked first (`own`), and jobs write files anew."""
-    subprocess.run(["rm", "-rf", folder], check=True)
-    folder.mkdir()
-    subprocess.run(["cp", "-al", *(base / name for name in CLONED), folder], check=True)
+    """A copy by hard links: what is damaged there is unlinked first (`own`), and jobs write files anew. Of an older
+    clone what is another file is linked anew."""
+    wanted, there = _tree(base), _tree(folder)
+    for name in there.keys() - wanted.keys():
+        (folder / name).unlink()
+    for name in [name for name in wanted if there.get(name) != wanted[name]]:
+        base_file, file = base / name, folder / name
+        if file.is_dir():
+            shutil.rmtree(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        os.link(base_file, file)
     return folder
+
+
+@contextmanager
+def remembered(folder: Path) -> Iterator[None]:
+    """Checksums and records of a run's own inodes, to which nothing writes, are taken once for all clones."""
+    inodes = set(_tree(folder).values())
+    asked = {name: getattr(record, name) for name in ("checksum", "read")}
+
+    def once(name: str) -> Callable[[Path], Any]:
+        known: dict[int, Any] = {}
+
+        def ask(path: Path) -> Any:
+            inode = os.stat(path).st_ino if os.path.isfile(path) else None  # noqa: PTH116, PTH113 (quick)
+            if inode not in inodes:
+                return asked[name](path)
+            if inode not in known:
+                known[inode] = asked[name](path)
+            return known[inode]
+
+        return ask
+
+    for name in asked:
+        setattr(record, name, once(name))
+    try:
+        yield
+    finally:
+        for name, function in asked.items():
+            setattr(record, name, function)
+
+
+def require_sound(folder: Path, plan: Plan) -> None:
+    """Exit where a try has reached the base run itself, as nothing that came after it would mean anything."""
+    with chdir(folder):
+        if found := [*verify(RUN, plan)]:
+            raise SystemExit(f"the base run is no longer as it was: {found}")
+
+
+def _tree(folder: Path) -> dict[str, int]:
+    """The inode of each file below a folder; logs are left out."""
+    found, cut = {}, len(str(folder)) + 1
+    for top in CLONED:
+        if (folder / top).is_file():
+            found[top] = (folder / top).stat().st_ino
+        for place, _, names in os.walk(folder / top):
+            found |= {f"{place}/{name}"[cut:]: os.stat(f"{place}/{name}").st_ino for name in names}  # noqa: PTH116 (quick)
+    return found
 
 
 def own(file: Path) -> None:
@@ -196,7 +252,17 @@ def same(base: Path, folder: Path, name: str) -> bool:
         return True
     if name.endswith("/manifest.json"):  # tells when and with which commit each job behind it was done
         return _unproven(one) == _unproven(other)
+    if name.endswith("/index.html"):  # prints what was measured
+        return any(_measured_anew(base, folder, each) for each in files_below(base) if "/experiments/" in each)
     return name.endswith(".csv") and "/experiments/" in name and _rows(one) == _rows(other)
+
+
+def _measured_anew(base: Path, folder: Path, name: str) -> bool:
+    return (
+        (folder / name).exists()
+        and (base / name).read_bytes() != (folder / name).read_bytes()
+        and same(base, folder, name)
+    )
 
 
 def _unproven(file: Path) -> dict:

@@ -79,7 +79,7 @@ class Tries:
             base.remove(self._state(folder, job))
             for file in base.outputs_of(self.plan, job):
                 base.remove(folder / file)
-            code, said = base.here(folder, lambda: stopped_at_step(request_of(self.plan, job), 2))
+            code, said = base.here(folder, lambda: stopped_at_step(request_of(self.plan, job), 1))
             if code != 128 + signal.SIGTERM:
                 return Outcome("traceback", said)
             for file in self._state(folder, job).rglob("checkpoint.pt"):

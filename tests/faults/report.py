@@ -8,7 +8,9 @@ from tests.faults.tries import BAD, GOOD
 
 HEAD = """# What faults end in
 
-Made by `make test-faults` from {total:,} tries on {commit}; {bad}. `make test` makes a few of each kind.
+Made by `make test-faults` from {total:,} of its {all:,} tries, in a random order with drawings at the end, on
+{commit}: {bad}.
+`make test` makes a few of each kind.
 
 A try does one thing that nobody meant to a run of every stage, does what a person does then (run again; what the
 sentence says; `dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault,
@@ -49,15 +51,19 @@ of the sources, and takes an hour or two on two cores. A part of it: `python -m 
 """
 
 
-def write(file: Path, entries: Iterable[dict], commit: str) -> None:
-    """Write the report."""
+def write(file: Path, entries: Iterable[dict], every: int) -> None:
+    """Write the report. every: how many tries there are."""
     entries = list(entries)
+    commits = Counter(entry["commit"] for entry in entries)
+    commit = " and ".join(f"{each[:12]} ({count:,})" if len(commits) > 1 else each for each, count in commits.items())
     bad = Counter(entry["outcome"] for entry in entries if entry["outcome"] in BAD)
     said = ", ".join(f"{bad[kind]} {kind}" for kind in BAD)
     outcomes = "\n".join(f"- **{kind}**: {what}" for kind, what in (GOOD | BAD).items())
     by_fault = _table("fault", "stages", entries, "fault", "stage")
     by_stage = _table("stage", "faults", entries, "stage", "fault")
-    text = HEAD.format(total=len(entries), commit=commit, bad=said, outcomes=outcomes, faults=by_fault, stages=by_stage)
+    text = HEAD.format(
+        total=len(entries), all=every, commit=commit, bad=said, outcomes=outcomes, faults=by_fault, stages=by_stage
+    )
     file.write_text(text, encoding="utf-8", newline="\n")
 
 

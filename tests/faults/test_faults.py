@@ -9,7 +9,7 @@ from tests.faults import base, kept, onfiles, processes, report
 from tests.faults.tries import BAD, GOOD, Kept, Outcome, Try, attempt_all
 
 ONE_ARM = {"targets": ["arms"], "experiments": {"arms": {"method": ["random"]}}}
-PROCESSES = ("kill -9 | a job | moment 0", "cut | dry run | results/faults/digits/data/options.json")
+PROCESSES = ("kill -9 | a job | moment 0", "cut | dry run | options.json")
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_what_goes_wrong_is_told_apart(sound, tmp_path):
     assert base.here(tmp_path, lambda: os.read(os.pipe()[0], 1) and 0, limit=1)[0] is None
     report.write(
         tmp_path / "r.md",
-        [{"fault": "cut", "stage": "bin", "place": "x", "outcome": kind} for kind in (*GOOD, *BAD)],
-        "c",
+        [{"fault": "cut", "stage": "bin", "place": "x", "outcome": kind, "commit": "c"} for kind in (*GOOD, *BAD)],
+        10,
     )
     text = (tmp_path / "r.md").read_text()
     assert "1 silent wrong, 1 hang, 1 traceback, 1 stuck, 1 unclear, 1 unseen" in text

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,8 @@ BAD = {
     "unclear": "refused without saying where or what to do",
     "unseen": "other bytes on the disk that `dqv2 verify` takes for good",
 }
+
+SLOW = ("diagram", "cost", "figure", "page", "pictures", "pixel_pictures", "claims", "numbers")
 
 
 class Outcome(NamedTuple):
@@ -49,8 +50,8 @@ class Try(NamedTuple):
 class Kept:
     """The outcomes so far, a line each."""
 
-    def __init__(self, file: Path):
-        self.file = file
+    def __init__(self, file: Path, commit: str = ""):
+        self.file, self.commit = file, commit
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         self.found: dict[str, dict] = {}
         for line in lines:
@@ -60,23 +61,28 @@ class Kept:
     def add(self, each: Try, outcome: Outcome, seconds: float) -> None:
         """Keep an outcome."""
         entry = {"fault": each.fault, "stage": each.stage, "place": each.place}
-        entry |= {"outcome": outcome.kind, "said": outcome.said[-4000:], "seconds": round(seconds, 2)}
+        entry |= {
+            "outcome": outcome.kind,
+            "said": outcome.said[-4000:],
+            "seconds": round(seconds, 2),
+            "commit": self.commit,
+        }
         self.found[each.name] = entry
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")
 
 
 def attempt_all(tries: Iterable[Try], kept: Kept, scratch: Path, *, until: float | None = None) -> None:
-    """Make the tries that have no outcome yet, in an order that mixes them."""
+    """Make the tries that have no outcome yet, in an order that mixes them, but with what takes long at the end."""
     waiting = [each for each in tries if each.name not in kept.found]
     random.Random(0).shuffle(waiting)
+    waiting.sort(key=lambda each: each.stage in SLOW)
     for i, each in enumerate(waiting, 1):
         if until and time.time() > until:
             return
         began = time.time()
         scratch.mkdir(parents=True, exist_ok=True)
         outcome = each.attempt(scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
         kept.add(each, outcome, time.time() - began)
         mark = "" if outcome.kind in GOOD else "   <<<<<<"
         print(f"{i}/{len(waiting)} {each.name}: {outcome.kind}{mark} ({time.time() - began:.1f} s)", flush=True)

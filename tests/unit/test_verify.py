@@ -9,7 +9,7 @@ import pytest
 
 from dqv2.cli import main
 from dqv2.plan.before import check_jobs
-from dqv2.plan.verify import unnoticed, verify
+from dqv2.plan.verify import remove, unnoticed, verify
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from tests.conftest import make, merged
@@ -48,13 +48,20 @@ def test_each_kind_is_found(here, small):
     beside = Path(BINS).with_name("record.json")
     beside.write_text(beside.read_text().replace('"bin"', '"bim"'))
     shutil.copytree(Path(CORESET).parent, Path(CORESET).parents[1] / "seed-1")
-    assert kinds(small) == {
-        ("gone", CORESET),
-        ("damaged", str(beside)),
-        ("foreign", BINS),
-        ("foreign", f"{ROOT}/digits/mine.txt"),
-        ("foreign", CORESET.replace("seed-0/coreset.csv", "seed-1/record.json")),
-    }
+    copied, mine = CORESET.replace("seed-0/coreset.csv", "seed-1/record.json"), f"{ROOT}/digits/mine.txt"
+    expected = {("gone", CORESET), ("damaged", str(beside)), ("foreign", mine)}
+    assert kinds() == expected | {("foreign", BINS), ("foreign", copied)}
+    assert kinds(small) == expected | {("damaged", copied)}, "there a job of the plan has its record"
+    assert remove(verify(ROOT, small)) == [BINS, str(beside), copied]
+    assert kinds(small) == {("gone", CORESET), ("foreign", mine)}
+
+
+def test_what_has_lost_its_record_is_made_anew(here, small):
+    """Snakemake does not miss a record that nothing reads."""
+    Path(CORESET).with_name("record.json").unlink()
+    ((kind, file, what, outputs),) = verify(ROOT, small)
+    assert (kind, file, what) == ("damaged", CORESET, "it has no record, so nobody knows what it is")
+    assert CORESET in outputs
 
 
 def other_plan(**digits):

@@ -59,11 +59,25 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
         try:
             kept = record.read(path)
         except ValueError as error:
-            yield Finding("damaged", str(path), str(error), (str(path),))
+            outputs = _files_of(plan, str(path)) or (str(path),)
+            known.update(outputs)
+            yield Finding("damaged", str(path), str(error), outputs)
+            continue
+        if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
+            outputs = _files_of(plan, str(path))
+            known.update(outputs)
+            what = "it is the record of other files than those beside it"
+            yield Finding("damaged" if outputs else "foreign", str(path), what, outputs)
             continue
         outputs = (str(path), *kept["outputs"])
         known.update(outputs)
         yield from (Finding(kind, file, what, outputs) for kind, file, what in _of_job(path, kept, plan, made))
+    for job in plan.jobs([*plan.targets(), *plan.exports()]) if plan else ():
+        outputs = tuple(plan.file_of(job, name) for name in job.stage.writes)
+        there = [file for file in outputs if Path(file).exists() and file not in known]
+        if there and "record" in job.stage.writes:
+            known.update(outputs)
+            yield Finding("damaged", there[0], "it has no record, so nobody knows what it is", outputs)
     for file in _files_below(root, known):
         yield Finding("foreign", file, "no record knows it")
 
@@ -91,6 +105,12 @@ def _files_below(root: str, known: set[str]) -> Iterator[str]:
         )
 
 
+def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
+    """All files of the job whose record it is by its place; nothing where there is no such job."""
+    job = plan.job_making(record_file) if plan else None
+    return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
+
+
 def remove(findings: Iterable[Finding]) -> list[str]:
     """Remove what is damaged or stale with all else of its job, so that the next run makes it anew; what was there."""
     bad = [each for each in findings if each.kind in ("damaged", "stale")]
@@ -101,9 +121,6 @@ def remove(findings: Iterable[Finding]) -> list[str]:
 
 
 def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> Iterator[tuple[Any, str, str]]:
-    if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
-        yield "foreign", str(path), "it is the record of other files than those beside it"
-        return
     for file in kept["outputs"]:
         if not Path(file).exists():
             yield "gone", file, "it is not there"
