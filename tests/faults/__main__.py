@@ -50,7 +50,7 @@ def main() -> int:
         tries.attempt_all(chosen, outcomes, Path(scratch), until=until)
     base.require_sound(kept / "base", plan)
     if not args.only:
-        report.write(base.ROOT / "docs/reliability.md", outcomes.found.values(), len(every))
+        report.write(base.ROOT / "docs/reliability.md", outcomes.found.values(), [each.fault for each in every])
     return int(any(entry["outcome"] in tries.BAD for entry in outcomes.found.values()))
 
 

@@ -28,8 +28,10 @@ doubled or swapped with the next, gone, the file of another seed in its place wi
 backup of a run with other keys put back (the file, or all files of the job with the record), the time of the file a day
 ahead or 400 days behind. Trainings: what each keeps to go on from (`results/<run>/resume/`), its checkpoint, and a pack
 whose pixels were overwritten and that is made anew. Processes: Snakemake, a job or the warm server gets a signal at a
-random moment, twice and more; and what the machine does to a run: a full or read-only disk, a limit of memory, another
+random moment; and what the machine does to a run: a full or read-only disk, a limit of memory, another
 locale, other cores, lost notes of Snakemake's.
+
+Not tried yet: {untried}.
 
 ## Stages
 
@@ -51,9 +53,12 @@ of the sources, and takes an hour or two on two cores. A part of it: `python -m 
 """
 
 
-def write(file: Path, entries: Iterable[dict], every: int) -> None:
-    """Write the report. every: how many tries there are."""
+def write(file: Path, entries: Iterable[dict], every: Iterable[str]) -> None:
+    """Write the report. every: the fault of each try that there is."""
     entries = list(entries)
+    faults = Counter(every)
+    left = faults - Counter(entry["fault"] for entry in entries)
+    untried = ", ".join(f"{fault} ({left[fault]})" for fault in sorted(left, key=str.lower))
     commits = Counter(entry["commit"] for entry in entries)
     commit = " and ".join(f"{each[:12]} ({count:,})" if len(commits) > 1 else each for each, count in commits.items())
     bad = Counter(entry["outcome"] for entry in entries if entry["outcome"] in BAD)
@@ -62,7 +67,14 @@ def write(file: Path, entries: Iterable[dict], every: int) -> None:
     by_fault = _table("fault", "stages", entries, "fault", "stage")
     by_stage = _table("stage", "faults", entries, "stage", "fault")
     text = HEAD.format(
-        total=len(entries), all=every, commit=commit, bad=said, outcomes=outcomes, faults=by_fault, stages=by_stage
+        total=len(entries),
+        all=sum(faults.values()),
+        untried=untried or "nothing",
+        commit=commit,
+        bad=said,
+        outcomes=outcomes,
+        faults=by_fault,
+        stages=by_stage,
     )
     file.write_text(text, encoding="utf-8", newline="\n")
 

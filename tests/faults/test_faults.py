@@ -77,10 +77,11 @@ def test_what_goes_wrong_is_told_apart(sound, tmp_path):
     report.write(
         tmp_path / "r.md",
         [{"fault": "cut", "stage": "bin", "place": "x", "outcome": kind, "commit": "c"} for kind in (*GOOD, *BAD)],
-        10,
+        ["cut"] * 11,
     )
     text = (tmp_path / "r.md").read_text()
     assert "1 silent wrong, 1 hang, 1 traceback, 1 stuck, 1 unclear, 1 unseen" in text
+    assert "Not tried yet: cut (1)." in text
     assert "| cut | 1 | 10 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 |" in text
 
 
