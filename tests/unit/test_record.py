@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dqv2.plan.verify import verify
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from dqv2.stages import stage
@@ -232,3 +233,15 @@ def test_a_record_that_changed_without_its_results_trains_nothing_anew(training)
     record.write(beside, record.read(beside) | {"seconds": 99})
     assert run_job(request) == 0
     assert len(ran) == 1
+
+
+def test_a_pipe_in_a_files_place_blocks_nobody(here, small, capfd):
+    for file in (BINS, str(Path(BINS).with_name("record.json"))):
+        sound = Path(file).read_bytes()
+        Path(file).unlink()
+        os.mkfifo(file)
+        assert run_job(request_of(small, small.job_making(CORESET))) == 1
+        assert "no regular file" in capfd.readouterr().err
+        assert {each.kind for each in verify("results/demo", small)} == {"damaged"}
+        Path(file).unlink()
+        Path(file).write_bytes(sound)

@@ -79,3 +79,18 @@ def test_a_damaged_result_is_not_put_back_and_is_kept_anew(tmp_path, caplog, nam
     assert not output.exists()
     finish()
     assert resume.restore(output)
+
+
+@pytest.mark.parametrize("name", ["done.json", "model.pt", "checkpoint.pt"])
+def test_a_pipe_in_the_place_of_kept_state_blocks_nobody(tmp_path, name):
+    output = tmp_path / "out/model.pt"
+    output.parent.mkdir()
+    output.write_bytes(b"weights")
+    resume = Resume(tmp_path / "resume", {"seed": 0})
+    resume.finish(output)
+    (tmp_path / "resume" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "resume" / name)
+    assert resume.restore(output) == (name == "checkpoint.pt")
+    assert resume.load() is None
+    resume.finish(output)
+    assert resume.restore(output)

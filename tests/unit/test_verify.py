@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dqv2.cli import main
-from dqv2.plan.verify import unnoticed, verify
+from dqv2.plan.before import check_jobs
+from dqv2.plan.verify import remove, unnoticed, verify
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from tests.conftest import make, merged
@@ -47,13 +48,20 @@ def test_each_kind_is_found(here, small):
     beside = Path(BINS).with_name("record.json")
     beside.write_text(beside.read_text().replace('"bin"', '"bim"'))
     shutil.copytree(Path(CORESET).parent, Path(CORESET).parents[1] / "seed-1")
-    assert kinds(small) == {
-        ("gone", CORESET),
-        ("damaged", str(beside)),
-        ("foreign", BINS),
-        ("foreign", f"{ROOT}/digits/mine.txt"),
-        ("foreign", CORESET.replace("seed-0/coreset.csv", "seed-1/record.json")),
-    }
+    copied, mine = CORESET.replace("seed-0/coreset.csv", "seed-1/record.json"), f"{ROOT}/digits/mine.txt"
+    expected = {("gone", CORESET), ("damaged", str(beside)), ("foreign", mine)}
+    assert kinds() == expected | {("foreign", BINS), ("foreign", copied)}
+    assert kinds(small) == expected | {("damaged", copied)}, "there a job of the plan has its record"
+    assert remove(verify(ROOT, small)) == [BINS, str(beside), copied]
+    assert kinds(small) == {("gone", CORESET), ("foreign", mine)}
+
+
+def test_what_has_lost_its_record_is_made_anew(here, small):
+    """Snakemake does not miss a record that nothing reads."""
+    Path(CORESET).with_name("record.json").unlink()
+    ((kind, file, what, outputs),) = verify(ROOT, small)
+    assert (kind, file, what) == ("damaged", CORESET, "it has no record, so nobody knows what it is")
+    assert CORESET in outputs
 
 
 def other_plan(**digits):
@@ -101,6 +109,25 @@ def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
     notes.mkdir(parents=True)
     (notes / "cmVzdWx0cy9kZW1vL2RpZ2l0cy9kYXRhL3JlY29yZC5qc29u").write_text("{}")
     assert unnoticed(plan, notes) == [], "then Snakemake sees to it"
+
+
+def test_what_jobs_are_about_to_read_must_not_be_stale(here, small):
+    """An older backup with its record: the job itself would take it for sound."""
+    sample, bins = small.job_making(CORESET), small.job_making(BINS)
+    check_jobs(small, [sample])
+    beside = Path(BINS).with_name("record.json")
+    sound = record.read(beside)
+    record.write(beside, sound | {"options": sound["options"] | {"version": 1}})
+    with pytest.raises(ValueError, match=r"results that are read are stale .*dqv2 verify results/demo") as error:
+        check_jobs(small, [sample])
+    assert str(error.value).endswith(
+        f"{BINS} is stale: it was made with other options: version was 1 and is {bins.stage.version}."
+    )
+    check_jobs(small, [bins, sample])  # they are made anew
+    inputs = {name: [each | {"checksum": "0" * 32} for each in found] for name, found in sound["inputs"].items()}
+    record.write(beside, sound | {"inputs": inputs})
+    with pytest.raises(ValueError, match=r"bins\.csv is stale: it was made from another .*/data/train"):
+        check_jobs(small, [sample])
 
 
 def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here, small, capsys, monkeypatch):

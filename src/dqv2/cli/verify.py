@@ -16,7 +16,6 @@ Ends with 1 where anything is damaged, stale or foreign.
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from dqv2.config import ConfigError, load_config, read_files
@@ -37,7 +36,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from dqv2.plan.verify import records_below, require_root, verify
+    from dqv2.plan.verify import records_below, remove, require_root, verify
 
     root = require_root(args.results)
     plan = _plan(root, args.overlays)
@@ -56,9 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         numbers = ", ".join(f"{sum(each.kind == kind for each in found)} {kind}" for kind in ORDER)
         print(f"{root}: {count:,} records; {numbers}")
     if args.remove:
-        removed = sorted({file for each in bad for file in each.outputs if Path(file).exists()})
-        for file in removed:
-            shutil.rmtree(file) if Path(file).is_dir() else Path(file).unlink()
+        removed = remove(found)
         jobs = len({each.outputs for each in bad})
         print(f"removed {len(removed)} files and folders of {jobs} job{'s' * (jobs != 1)}")
         bad = []

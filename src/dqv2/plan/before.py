@@ -9,6 +9,7 @@ from typing import Any
 from dqv2.config import ConfigError
 from dqv2.data import places
 from dqv2.plan.plan import Plan
+from dqv2.plan.verify import stale_behind
 from dqv2.plan.walk import PlannedJob
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
@@ -19,8 +20,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
 
     Raises:
-        ConfigError: what a job will read is missing, a network cannot be built, or a drawing cannot be made of its
-            table; the message says where it was looked for and what to do.
+        ConfigError: what a job will read is missing or stale, a network cannot be built, or a drawing cannot be made of
+            its table; the message says where it was looked for and what to do.
     """
     by_stage: dict[str, list[PlannedJob]] = {}
     jobs = list(jobs)
@@ -33,6 +34,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
+    verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
+    _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
     _refuse("labels are missing:", _without_labels(plan, jobs))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)

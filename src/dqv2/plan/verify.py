@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dqv2.config import ConfigError
 from dqv2.plan.plan import Plan
+from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.stages import all_stages
 
+Made = Callable[[Path], dict[str, str]]
 NOT_RESULTS = ("resume",)  # below results/<run>/: what trainings keep for themselves
 
 
@@ -50,15 +54,30 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
     """
     records = sorted(records_below(root))
     known = {*map(str, records), f"{root}/config.json"}
+    made = cache(_made)
     for path in records:
         try:
             kept = record.read(path)
         except ValueError as error:
-            yield Finding("damaged", str(path), str(error), (str(path),))
+            outputs = _files_of(plan, str(path)) or (str(path),)
+            known.update(outputs)
+            yield Finding("damaged", str(path), str(error), outputs)
+            continue
+        if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
+            outputs = _files_of(plan, str(path))
+            known.update(outputs)
+            what = "it is the record of other files than those beside it"
+            yield Finding("damaged" if outputs else "foreign", str(path), what, outputs)
             continue
         outputs = (str(path), *kept["outputs"])
         known.update(outputs)
-        yield from (Finding(kind, file, what, outputs) for kind, file, what in _of_job(path, kept, plan))
+        yield from (Finding(kind, file, what, outputs) for kind, file, what in _of_job(path, kept, plan, made))
+    for job in plan.jobs([*plan.targets(), *plan.exports()]) if plan else ():
+        outputs = tuple(plan.file_of(job, name) for name in job.stage.writes)
+        there = [file for file in outputs if Path(file).exists() and file not in known]
+        if there and "record" in job.stage.writes:
+            known.update(outputs)
+            yield Finding("damaged", there[0], "it has no record, so nobody knows what it is", outputs)
     for file in _files_below(root, known):
         yield Finding("foreign", file, "no record knows it")
 
@@ -86,10 +105,22 @@ def _files_below(root: str, known: set[str]) -> Iterator[str]:
         )
 
 
-def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None) -> Iterator[tuple[Any, str, str]]:
-    if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
-        yield "foreign", str(path), "it is the record of other files than those beside it"
-        return
+def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
+    """All files of the job whose record it is by its place; nothing where there is no such job."""
+    job = plan.job_making(record_file) if plan else None
+    return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
+
+
+def remove(findings: Iterable[Finding]) -> list[str]:
+    """Remove what is damaged or stale with all else of its job, so that the next run makes it anew; what was there."""
+    bad = [each for each in findings if each.kind in ("damaged", "stale")]
+    removed = sorted({file for each in bad for file in each.outputs if Path(file).exists()})
+    for file in removed:
+        shutil.rmtree(file) if Path(file).is_dir() else Path(file).unlink()
+    return removed
+
+
+def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> Iterator[tuple[Any, str, str]]:
     for file in kept["outputs"]:
         if not Path(file).exists():
             yield "gone", file, "it is not there"
@@ -99,7 +130,7 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None) -> Iterator[tup
         except ValueError as error:
             yield "damaged", file, str(error)
     for each in (each for inputs in kept["inputs"].values() for each in inputs):
-        if why := _other_input(each):
+        if why := _other_input(each, made):
             yield "stale", str(path), why
     if plan and (why := why_orphaned(plan, kept)):
         yield "orphaned", str(path), why
@@ -107,15 +138,20 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None) -> Iterator[tup
         yield "stale", str(path), why
 
 
-def _other_input(each: dict[str, Any]) -> str | None:
+def _made(beside: Path) -> dict[str, str]:
+    """The checksums of a job's outputs, by its record; nothing where it cannot be read, which is reported by itself."""
+    try:
+        return record.read(beside)["outputs"]
+    except ValueError:
+        return {}
+
+
+def _other_input(each: dict[str, Any], made: Made) -> str | None:
     """Whether an input has another content now, by its own record."""
     beside = record.record_beside(each["file"])
     if beside is None or not beside.exists() or not Path(each["file"]).exists():
         return None
-    try:
-        now = record.read(beside)["outputs"].get(each["file"], each["checksum"])
-    except ValueError:  # it is reported as damaged by itself
-        return None
+    now = made(beside).get(each["file"], each["checksum"])
     return None if now == each["checksum"] else f"it was made from another {each['file']}"
 
 
@@ -134,6 +170,28 @@ def why_stale(plan: Plan, kept: dict[str, Any]) -> str | None:
     changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
     said = [f"{key} was {_short(was.get(key))} and is {_short(now.get(key))}" for key in changed]
     return f"it was made with other options: {'; '.join(said)}" if changed else None
+
+
+def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
+    """A sentence for each result that these jobs rest on, that is not theirs to make, and that is stale.
+
+    Such as an older backup that was put back: its record is sound, and Snakemake takes what is newer for good.
+    """
+    waiting, made = set(jobs), cache(_made)
+    for job in plan.jobs(file for each in waiting for files in plan.reads(each).values() for file in as_list(files)):
+        if job in waiting or "record" not in job.stage.writes:
+            continue
+        path = Path(plan.file_of(job, "record"))
+        try:
+            kept = record.read(path)
+        except ValueError:  # it is gone or damaged: who reads it says so
+            continue
+        if any(record.record_beside(file) != path for file in kept["outputs"]):  # so it is of another's
+            continue
+        inputs = [each for found in kept["inputs"].values() for each in found]
+        why = why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
+        if why:
+            yield f"{next(iter(kept['outputs']))} is stale: {why}."
 
 
 def _short(value: Any) -> str:

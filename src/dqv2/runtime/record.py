@@ -30,9 +30,13 @@ SAID = ("stage", "wildcards", "options", "inputs", "device", "cpu", "versions", 
 
 
 def checksum(path: str | Path) -> str:
-    """XXH3 (128 bits) of a file, or of a folder's files and their names: against damage, not against forgery."""
+    """XXH3 (128 bits) of a file, or of a folder's files and their names: against damage, not against forgery.
+
+    Raises ValueError for what is neither: a pipe would block for ever, a device never end.
+    """
     if Path(path).is_dir():
         return _of_folder(checksums_in(path))
+    _require_regular(path)
     digest = xxhash.xxh3_128()
     with Path(path).open("rb") as file:
         while block := file.read(BLOCK):
@@ -45,6 +49,11 @@ def checksums_in(folder: str | Path) -> dict[str, str]:
     folder = Path(folder)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): checksum(file) for file in files}
+
+
+def _require_regular(path: str | Path) -> None:
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is no regular file")
 
 
 def _of_folder(files: dict[str, str]) -> str:
@@ -66,6 +75,7 @@ def write(path: str | Path, facts: dict[str, Any]) -> None:
     write_json(path, facts | {"checksum": _of_record(facts)})
 
 
+@cache
 def record_beside(path: str) -> Path | None:
     """Where the record is of the job that made a file of a run's; None for what no job makes."""
     top, *parts = Path(path).parts or ("",)
@@ -86,6 +96,7 @@ def read(path: str | Path) -> dict[str, Any]:
         ValueError: it cannot be read, or is not as it was written; the message names it.
     """
     try:
+        _require_regular(path)
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not {"stage", "outputs"} <= found.keys():
             raise ValueError("no record of a job's")
@@ -153,6 +164,8 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
 def _require(file: str, expected: str, what_to_do: str) -> None:
     if not Path(file).exists():
         raise ValueError(f"{file} is gone. {what_to_do}")
+    if not Path(file).is_dir() and not Path(file).is_file():
+        raise ValueError(f"{file} is damaged: it is no regular file. {what_to_do}")
     if (found := checksum(file)) != expected:
         raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {what_to_do}")
 

@@ -44,13 +44,13 @@ class Resume:
         """Put back a finished result; False where there is none with this fingerprint."""
         done = self.folder / "done.json"
         kept = [self.folder / output.name for output in outputs]
-        if not done.exists():
+        if not done.is_file():
             return False
         try:
             known = json.loads(done.read_text(encoding="utf-8"))
             if known["fingerprint"] != self.fingerprint:
                 return False
-            damaged = [path for path in kept if not path.exists() or sha256(path) != known["sha256"][path.name]]
+            damaged = [path for path in kept if not path.is_file() or sha256(path) != known["sha256"][path.name]]
         except (ValueError, KeyError, TypeError):
             damaged = [done]
         if damaged:
@@ -81,7 +81,7 @@ class Resume:
 
     def load(self) -> dict[str, Any] | None:
         """The last checkpoint, or None where there is none with this fingerprint, or only a damaged one."""
-        if not self._checkpoint.exists():
+        if not self._checkpoint.is_file():
             return None
         stored = memoryview(self._checkpoint.read_bytes())
         if stored[:DIGEST] != xxhash.xxh3_128_digest(stored[DIGEST:]):
