@@ -80,8 +80,8 @@ def lift_the_limit_of_jobs_a_second():
 
 
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
-    for sentence in changed_folders(PLAN):
-        logger.warning(sentence)
+    for said in changed_folders(PLAN):
+        logger.warning(said)
     if stale := unnoticed(PLAN):
         logger.warning(
             f"{len(stale)} results below {PLAN.root} are stale, and Snakemake takes them for good, as it has no notes of "
