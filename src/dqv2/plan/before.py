@@ -16,8 +16,10 @@ from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
 
 
-def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
+def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, allow_stale: bool = False) -> None:
     """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
+
+    allow_stale: where Snakemake was told to take results for good whose options have changed.
 
     Raises:
         ConfigError: what a job will read is missing or stale, a network cannot be built, or a drawing cannot be made of
@@ -34,8 +36,9 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
+    stale = [] if allow_stale else list(stale_behind(plan, jobs))
     verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
-    _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
+    _refuse(f"results that are read are stale ({verify}):", stale)
     _refuse("labels are missing:", _without_labels(plan, jobs))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
