@@ -14,7 +14,7 @@ PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # keys that
 FOLDER = Path("data/weights")  # of what comes from timm's hub
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
 # What torch says of a pickle that asks for anything but weights
-FORBIDDEN = ("Unsupported global", "Unsupported class", "Unsupported operand", "GLOBAL", "Trying to ")
+FORBIDDEN = ("Unsupported global", "Unsupported class", "GLOBAL", "Trying to ")
 HUB_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 
@@ -191,7 +191,8 @@ def read_weights(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both libraries raise whatever a cut-off or foreign file leads them to
         # Their own words advise to load it without that safety
-        if any(sign in str(error) for sign in FORBIDDEN):
+        unknown = first.startswith((b"\x80", b"PK")) and "Unsupported operand" in str(error)  # of a pickle, or of noise
+        if unknown or any(sign in str(error) for sign in FORBIDDEN):
             why = (
                 "holds more than weights as torch.save writes them, which is not loaded for safety: save its state_dict"
             )

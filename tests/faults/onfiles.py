@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dqv2.plan import Plan
-from dqv2.plan.before import check_jobs
+from dqv2.plan.before import check_jobs, require_fresh
 from dqv2.plan.verify import remove, verify
 from dqv2.plan.walk import PlannedJob
 from tests.damage import BYTES, ROWS
@@ -174,6 +174,7 @@ class Tries:
         waiting = [each for each in self.order if not self._whole(folder, each)]
 
         def look() -> int:
+            require_fresh(self.plan, waiting)
             check_jobs(self.plan, waiting)
             return 0
 

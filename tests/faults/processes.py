@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from dqv2.plan import Plan
+from dqv2.plan.verify import remove, verify
 from tests.damage import BYTES
 from tests.faults import base
 from tests.faults.tries import Outcome, Try
@@ -240,8 +241,13 @@ class Tries:
                 return Outcome("stuck", text)
             base.remove(folder / self.target)
             code, text = self._snakemake(folder, "--forcerun", "train").run()
-            if code == 0:
-                return self._at_last(folder, "", "same bytes")
+            if code == 0:  # nothing that was run reads it
+                with chdir(folder):
+                    found = [*verify(base.RUN, self.plan)]
+                    remove(found)
+                base.remove(folder / self.target)  # else nothing needs what was removed
+                said = "".join(f"{each.file}: {each.what}\n" for each in found)
+                return self._at_last(folder, said, "named by verify") if found else Outcome("unseen", text)
             if bad := self._faulty(text):
                 return bad
             found = re.findall(r"\(rm -r ([^)]+)\)", text)

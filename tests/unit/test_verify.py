@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dqv2.cli import main
-from dqv2.plan.before import check_jobs
+from dqv2.plan.before import require_fresh
 from dqv2.plan.verify import remove, unnoticed, verify
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
@@ -114,21 +114,20 @@ def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
 def test_what_jobs_are_about_to_read_must_not_be_stale(here, small):
     """An older backup with its record: the job itself would take it for sound."""
     sample, bins = small.job_making(CORESET), small.job_making(BINS)
-    check_jobs(small, [sample])
+    require_fresh(small, [sample])
     beside = Path(BINS).with_name("record.json")
     sound = record.read(beside)
     record.write(beside, sound | {"options": sound["options"] | {"version": 1}})
     with pytest.raises(ValueError, match=r"results that are read are stale .*dqv2 verify results/demo") as error:
-        check_jobs(small, [sample])
+        require_fresh(small, [sample])
     assert str(error.value).endswith(
         f"{BINS} is stale: it was made with other options: version was 1 and is {bins.stage.version}."
     )
-    check_jobs(small, [bins, sample])  # they are made anew
-    check_jobs(small, [sample], allow_stale=True)
+    require_fresh(small, [bins, sample])  # they are made anew
     inputs = {name: [each | {"checksum": "0" * 32} for each in found] for name, found in sound["inputs"].items()}
     record.write(beside, sound | {"inputs": inputs})
     with pytest.raises(ValueError, match=r"bins\.csv is stale: it was made from another .*/data/train"):
-        check_jobs(small, [sample])
+        require_fresh(small, [sample])
 
 
 def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here, small, capsys, monkeypatch):

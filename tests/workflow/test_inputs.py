@@ -24,7 +24,7 @@ def coreset(project, *, method="random", **dataset):
 
 
 def test_a_coreset_of_images_without_labels(project):
-    for i in range(8):
+    for i in range(24):
         save(project.folder / f"data/own/{'deep/' * (i % 2)}{i}.png", seed=i, size=(40, 32))
     done = project.snakemake(*coreset(project), config=None, check=False)
     assert "set unlabelled: true" in done.stderr
@@ -32,10 +32,10 @@ def test_a_coreset_of_images_without_labels(project):
     assert "datasets.own.unlabelled = true, and backbone early trains on classes" in done.stdout + done.stderr
     assert not list(project.folder.glob("results/own/own/early"))
     done = project.snakemake(*coreset(project, unlabelled=True, method="dq_v2_untrained"), config=None)
-    assert "own: . -> train: 1 classes, 8 images" in done.stderr
+    assert "own: . -> train: 1 classes, 24 images" in done.stderr
     (manifest,) = project.folder.glob("results/own/own/coreset/**/export-links-png/manifest.json")
     assert json.loads(manifest.read_text())["classes"] == ["all"]
-    assert len(list(manifest.parent.glob("images/all/*"))) == 4
+    assert len(list(manifest.parent.glob("images/all/*"))) == 12
 
 
 def test_images_replaced_in_place_are_told_at_the_next_start(project):

@@ -8,7 +8,7 @@ from snakemake.logging import logger
 from dqv2 import paths
 from dqv2.config import ConfigError, load_config, read_file
 from dqv2.plan import Plan, PlannedJob
-from dqv2.plan.before import changed_folders, check_jobs
+from dqv2.plan.before import changed_folders, check_jobs, require_fresh
 from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
@@ -50,8 +50,10 @@ def before_the_first_job():
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
-        asked = {str(trigger) for trigger in workflow.rerun_triggers}
-        check_jobs(PLAN, needed, allow_stale=workflow.touch or "params" not in asked)
+        # Snakemake may be told to take for good what has other options
+        if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
+            require_fresh(PLAN, needed)
+        check_jobs(PLAN, needed)
     except ValueError as error:
         give_up(error)
     except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say

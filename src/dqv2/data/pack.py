@@ -77,7 +77,7 @@ class Pack:
             raise DataError(f"There is no pack in {folder} (no meta.json): run the pack rule first.")
         try:
             return cls._open(folder)
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(f"The pack {folder} is damaged: {problem}. {_REMEDY}") from error
 

@@ -16,13 +16,17 @@ from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
 
 
-def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, allow_stale: bool = False) -> None:
+def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
+    """Raise ConfigError where these jobs, of a run that is about to begin, rest on stale results."""
+    verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
+    _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
+
+
+def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
 
-    allow_stale: where Snakemake was told to take results for good whose options have changed.
-
     Raises:
-        ConfigError: what a job will read is missing or stale, a network cannot be built, or a drawing cannot be made of
+        ConfigError: what a job will read is missing, a network cannot be built, or a drawing cannot be made of
             its table; the message says where it was looked for and what to do.
     """
     by_stage: dict[str, list[PlannedJob]] = {}
@@ -36,9 +40,6 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, allow_stale: bool = Fa
         packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
         faults = places.without_test(plan.config, trained, packs)
     _refuse("images are missing:", faults)
-    stale = [] if allow_stale else list(stale_behind(plan, jobs))
-    verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
-    _refuse(f"results that are read are stale ({verify}):", stale)
     _refuse("labels are missing:", _without_labels(plan, jobs))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
