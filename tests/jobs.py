@@ -6,6 +6,7 @@ import torch
 
 from dqv2.runtime.logging import logger
 
+NOTHING = {"options": {}, "wildcards": {}, "inputs": {}, "outputs": {}}  # of a record that says something else
 AXES = {"dataset": "digits", "selection": "o100/random", "keep": "0.1", "seed": "0"}
 CORESET = "results/demo/digits/coreset/o100/random/keep-0.1/seed-0/coreset.csv"
 BINS = "results/demo/digits/bins/o100/random/seed-0/bins.csv"

@@ -31,8 +31,15 @@ def folder(tmp_path):
     """Class folders and files that are called like splits."""
     for k, name in enumerate(CLASSES):
         for i, file in enumerate(ODD):
-            save(tmp_path / "set" / name / file, seed=100 * k + i)
-    return tmp_path / "set", {"kind": "image_folder", "validation": 0.0, "test": 0.0, "per_class": None}
+            save(tmp_path / "set/train" / name / file, seed=100 * k + i)
+    splits = {"train": ["train"]}  # one of the classes is called so too
+    return tmp_path / "set", {
+        "kind": "image_folder",
+        "splits": splits,
+        "validation": 0.0,
+        "test": 0.0,
+        "per_class": None,
+    }
 
 
 def plain_folder(tmp_path):

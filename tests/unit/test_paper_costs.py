@@ -10,6 +10,7 @@ import pytest
 from dqv2.paper.cost_figure import draw_costs
 from dqv2.paper.costs import WHOLE, job_costs
 from dqv2.stages import all_stages
+from tests.jobs import NOTHING
 
 TITLES = {name: each.title for name, each in all_stages().items()}
 STAGES = {"dq": ("early_train", "bin", "pixels"), "dq_v2": ("early_train", "augment", "bin")}
@@ -28,7 +29,7 @@ def jobs(tmp_path):
                 file = tmp_path / method / stage / str(seed) / "record.json"
                 file.parent.mkdir(parents=True)
                 on_gpu = stage in ("early_train", "train")
-                facts = {"stage": stage, "seconds": SECONDS[stage] + seed / 10, "wall_seconds": 30.0}
+                facts = NOTHING | {"stage": stage, "seconds": SECONDS[stage] + seed / 10, "wall_seconds": 30.0}
                 facts |= {"memory_mb": 100.0 * len(stage), "device_memory_mb": 5.0 if on_gpu else None}
                 file.write_text(json.dumps(facts))
                 records.append([stage, ACCOUNTS.get(stage, "selection"), str(file)])

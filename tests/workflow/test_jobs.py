@@ -17,7 +17,7 @@ from tests.workflow.conftest import finished
 
 pytestmark = pytest.mark.workflow
 
-MODEL_STAGES = {"early_train", "saliency", "score", "features", "autoencoder", "pixels", "train", "evaluate"}
+MODEL_STAGES = {"early_train", "saliency", "score", "features", "redrawn", "autoencoder", "pixels", "train", "evaluate"}
 
 
 @pytest.mark.parametrize(("at_hand", "given"), [((), 2), (("--resources", "gpu=1"), 1)])

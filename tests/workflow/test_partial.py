@@ -7,6 +7,7 @@ import pytest
 
 from dqv2.config import load_config
 from dqv2.plan import Plan
+from dqv2.runtime import record
 from tests.conftest import merged
 
 pytestmark = pytest.mark.workflow
@@ -24,6 +25,11 @@ def begun(project):
         file = project.folder / plan.metrics_of(run)
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps({"test_accuracy": 50.0 + i, "device": "CPU"}))
+        job = plan.job_making(plan.metrics_of(run))
+        beside = project.folder / plan.file_of(job, "record")
+        beside.parent.mkdir(parents=True)
+        done = {"stage": "evaluate", "options": plan.options(job), "wildcards": dict(job.wildcards), "inputs": {}}
+        record.write(beside, done | {"outputs": {plan.metrics_of(run): record.checksum(file)}})
     return project
 
 

@@ -26,6 +26,7 @@ from dqv2.stages import record_of
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
 BLOCK = 2**22
 # Of a job, where others tell what they were made from
+NEEDED = {"stage", "options", "wildcards", "inputs", "outputs"}  # by those who read a record
 SAID = ("stage", "wildcards", "options", "inputs", "device", "cpu", "versions", "commit", "ended")
 
 
@@ -98,7 +99,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         _require_regular(path)
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or not {"stage", "outputs"} <= found.keys():
+        if not isinstance(found, dict) or not found.keys() >= NEEDED:
             raise ValueError("no record of a job's")
         if "checksum" in found and found["checksum"] != _of_record(found):
             raise ValueError("it has changed since it was written")
@@ -129,7 +130,7 @@ def _known(file: str) -> dict[str, Any]:
         read(file)
         return {"file": file, "checksum": checksum(file)}
     if not beside.exists():
-        raise ValueError(f"{file} has no record ({beside}), so nobody knows what it is: {remedy(file)}")
+        raise ValueError(f"{file} has no record ({beside}), so nobody knows what it is. {remedy(file)}")
     try:
         kept = read(beside)
     except ValueError as error:
@@ -148,13 +149,13 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
     """
     if file not in kept["outputs"]:
         axes = " ".join(filter(None, kept.get("wildcards", {}).values()))
-        raise ValueError(f"{file} is not what the record beside it is of ({kept['stage']} {axes}): {remedy(file)}")
+        raise ValueError(f"{file} is not what the record beside it is of ({kept['stage']} {axes}). {remedy(file)}")
     expected, parts = kept["outputs"][file], kept.get("files", {}).get(file)
     if parts is None:
         _require(file, expected, remedy(file))
         return expected
     if _of_folder(parts) != expected:
-        raise ValueError(f"the record of {file} contradicts itself: {remedy(file)}")
+        raise ValueError(f"the record of {file} contradicts itself. {remedy(file)}")
     for name, known in parts.items():
         if whole or not name.endswith(".npy"):
             _require(f"{file}/{name}", known, remedy(file))
