@@ -59,7 +59,7 @@ def _threads(snakemake: Any) -> int:
     """Weights that a CPU makes depend on how many threads make them. So a rule that runs a network, which is one that
     asks for GPUs, computes with the configuration's number, whatever --cores and --set-threads make of its cores."""
     runs_a_network = "gpu" in dict(snakemake.resources.items())
-    return int(snakemake.config["threads"]) if runs_a_network else snakemake.threads
+    return int(snakemake.config.get("threads", snakemake.threads)) if runs_a_network else snakemake.threads
 
 
 def _files(named: Any) -> dict[str, str | list[str]]:
