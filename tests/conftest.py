@@ -12,8 +12,8 @@ from dqv2.config import load_config, read_files
 from dqv2.plan import Plan
 
 ROOT = Path(__file__).parents[1]
-# Before torch is loaded: threads of several processes that wait for each other in a loop take the cores from one another
-# (84 s in place of 3 for a short training of two threads beside another)
+# Before torch is loaded: threads that wait for each other in a loop take the cores from other processes (84 s in place
+# of 3 for a short training of two threads beside another)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # pytest --hypothesis-profile=long: what the suite has no time for
