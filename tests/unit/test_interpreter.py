@@ -21,7 +21,7 @@ def test_it_has_a_path_that_a_shell_takes_as_it_is(executable, folder, found):
 @pytest.mark.parametrize("executable", ["/home/me/my env/bin/python", "/opt/$X/bin/python"])
 def test_one_without_such_a_path_is_refused_in_a_sentence(executable):
     with pytest.raises(ValueError, match=r"Snakemake cannot start jobs with the interpreter .*: its path has a space"):
-        unquoted(executable, "/work/clone")
+        unquoted(executable, "/home/me/clone")
 
 
 def test_an_interpreter_in_the_working_folder_itself_needs_a_slash():
