@@ -18,13 +18,13 @@ the system leaves them there; "beside the file" is without them.
 
 import argparse
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from common import machine, table
+from memory import added_memory, own_and_with_files
 
 import dqv2
 from dqv2.select.budget import class_budgets
@@ -81,31 +81,6 @@ def same_first(x, shape, budget, rank):
     return rank[: shape[1]].argsort()[:few].tolist() == plain_k_center(np.array(x[: shape[1]], np.float64), few)
 
 
-def added(call):
-    """Peak of the memory that a call adds, sampled every 5 ms: (what is the process's own, with pages of files)."""
-    names = ("RssAnon", "RssFile", "RssShmem")
-
-    def resident():
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        kib = {line.partition(":")[0]: int(line.split()[1]) for line in lines if line.startswith(names)}
-        return np.array([kib["RssAnon"], sum(kib.values())]) * 1024
-
-    before, done, peak = resident(), threading.Event(), [resident()]
-
-    def watch():
-        while not done.wait(0.005):
-            peak[0] = np.maximum(peak[0], resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        call()
-    finally:
-        done.set()
-        watcher.join()
-    return np.maximum(peak[0], resident()) - before
-
-
 def timed(call):
     """Seconds by the clock, seconds computed, and the result."""
     began, computed = time.perf_counter(), time.process_time()
@@ -133,7 +108,7 @@ def rows_of(shape, share, orders, *, mapped, done, repeats):
         calls = calls_of(x, shape, budget, orders)
         for order in ORDERS.values():  # so that imports and libraries' own buffers do not count
             order(x[:64], budget=4)
-        memory = {name: added(call) for name, call in calls.items()}
+        memory = {name: added_memory(call, own_and_with_files, 0.005) for name, call in calls.items()}
         found = {name: [] for name in calls}
         for _ in range(repeats):  # in turn, so that other load on the machine meets all
             for name, call in calls.items():

@@ -9,22 +9,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from datetime import date
-from pathlib import Path
 
 import torch
 
-
-def processor() -> str:
-    """The CPU's name, as Linux has it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+from dqv2.runtime.record import cpu
 
 
 def machine(device: torch.device) -> str:
     """Device, threads, versions and date."""
-    where = f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} CPUs"
+    where = f"{cpu()}, {torch.get_num_threads()} of {os.cpu_count()} CPUs"
     if device.type == "cuda":
         where = f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}; {where}"
     return f"{where}; Python {platform.python_version()}, torch {torch.__version__}; {date.today()}"

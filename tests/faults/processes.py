@@ -19,6 +19,7 @@ from dqv2.plan.verify import remove, verify
 from tests.damage import BYTES
 from tests.faults import base
 from tests.faults.tries import Outcome, Try
+from tests.processes import running_in
 
 LIMIT = 240  # seconds of one Snakemake
 AXES = {"dataset": "digits", "selection": "o100/random", "keep": "0.2"}
@@ -65,12 +66,7 @@ class Snakemake:
 
     def processes(self) -> list[psutil.Process]:
         """Jobs, their clients, the warm server, Snakemake: what runs in the folder."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return running_in(self.folder)
 
 
 class Tries:

@@ -104,16 +104,21 @@ def made(root, paths):
             file.touch()
 
 
-@MANY
-@given(folders(), st.booleans())
-def test_random_folders(layout, unlabelled):
-    splits, paths, usual = layout
+def listing(paths, **how):
+    """What is read of a folder with these files, the sentence of a refusal, and the images that there are."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "set")
         root.mkdir()
         made(root, paths)
-        found, refused = outcome(root, lambda: list_folder(root, unlabelled=unlabelled))
-        there = {file.relative_to(root).as_posix() for file in root.rglob("*.png")}
+        found, refused = outcome(root, lambda: list_folder(root, **how))
+        return found, refused, {file.relative_to(root).as_posix() for file in root.rglob("*.png")}
+
+
+@MANY
+@given(folders(), st.booleans())
+def test_random_folders(layout, unlabelled):
+    splits, paths, usual = layout
+    found, refused, there = listing(paths, unlabelled=unlabelled)
     if refused:
         assert not usual or splits == ("test",), f"a sound layout is refused: {refused}"
         return
@@ -155,12 +160,7 @@ def test_random_folders_that_a_person_names(layout, data):
     above = sorted({str(parent) for path in paths for parent in PurePosixPath(path).parents})
     some = data.draw(st.lists(st.sampled_from(above), min_size=1, max_size=3, unique=True))
     chosen = {"train": some[:1]} | ({"test": some[1:]} if some[1:] else {})
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder, "set")
-        root.mkdir()
-        made(root, paths)
-        found, refused = outcome(root, lambda: list_folder(root, splits=chosen))
-        there = {file.relative_to(root).as_posix() for file in root.rglob("*.png")}
+    found, refused, there = listing(paths, splits=chosen)
     if refused:
         return
     for split, samples in found.splits.items():

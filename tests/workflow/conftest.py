@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import running_in
 
 
 @dataclass
@@ -63,12 +64,7 @@ class Project:
 
     def processes(self):
         """What runs in its folder: Snakemake, the warm server, clients and jobs."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return running_in(self.folder)
 
     def waiting(self, *options, config="smoke"):
         """Rule -> how many jobs a run would do now, without the rules that only gather targets."""
