@@ -141,6 +141,12 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
         "compared with config.yaml",
         "results/demo: 3 records, all files as they were written and as configured",
     ]
+    Path(ROOT, "config.json").write_text(json.dumps(other_plan(test=30)), encoding="utf-8")  # as --config had it
+    assert main(["verify", ROOT]) == 1
+    out = capsys.readouterr().out
+    assert "compared with results/demo/config.json, the configuration of its last run" in out
+    assert "test was 20 and is 30" in out
+    Path(ROOT, "config.json").unlink()
     BYTES["flipped"](Path(BINS))
     assert main(["verify", ROOT]) == 1
     out = capsys.readouterr().out

@@ -50,6 +50,7 @@ def before_the_first_job():
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
+        write_json(PLAN.configuration, config)  # first, as `dqv2 verify` compares with it what is stale
         # Snakemake may be told to take for good what has other options
         if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
             require_fresh(PLAN, needed)
@@ -67,7 +68,6 @@ def before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
     note_commit()
-    write_json(PLAN.configuration, config)
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")

@@ -1,6 +1,6 @@
 """Whether results are what their jobs wrote, and what the configuration asks for.
 
-dqv2 verify results/demo                         every checksum, and the options in config/demo.yaml
+dqv2 verify results/demo                         every checksum, and the options of the last run (its config.json)
 dqv2 verify results/demo config/mine.yaml        beside another configuration, as for snakemake --configfile
 dqv2 verify results/demo --remove                and remove what is damaged or stale: the next run makes it anew
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
+from dqv2.runtime.files import read_json
 
 ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
@@ -65,8 +66,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _plan(root: str, overlays: list[str]) -> Plan | None:
-    """The plan of a run: of the configuration that is named, or of the one in config/ that is of this run."""
+    """The plan of a run: of the files that are named, of its last run, or of the file in config/ that is of it."""
     run = Path(root).name
+    if not overlays and isinstance(asked := read_json(Path(root, "config.json")), dict):  # with what --config gave it
+        print(f"compared with {root}/config.json, the configuration of its last run")
+        return Plan(load_config(asked))
     if not overlays:
         ways = [[], *([str(file)] for file in sorted(Path("config").glob("*.yaml")))]
         fitting = [way for way in ways if read_files(way).get("run") == run]
