@@ -124,7 +124,58 @@ FOLDERS = {
         ["train/1.png", "train/2.png", "test/3.png"], {"train": 2, "test": 1}, ["all"], options={"unlabelled": True}
     ),
     "labels not wanted": Input(pets("train", "test"), BOTH, ["all"], options={"unlabelled": True}),
+    "a wrapper that a person names": Input(
+        pets("train/data", "test/data"), BOTH, options={"splits": {"train": ["train/data"], "test": ["test/data"]}}
+    ),
+    "domains that a person names": Input(
+        pets("art", "clipart"), {"train": 12}, options={"splits": {"train": ["art", "clipart"]}}
+    ),
+    "classes that hold the same folders, as a person says": Input(
+        pets("cat", "dog", names=["day", "night"]), {"train": 12}, options={"splits": {"train": ["."]}}
+    ),
+    "protective gear": Input(["mask/a.png", "helmet/b.png"], {"train": 2}, ["helmet", "mask"]),
+    "a mask and none": Input(["mask/0.png", "no_mask/0.png"], {"train": 2}, ["mask", "no_mask"]),
+    "one split in the names of images": Input(["cat/train_1.png", "dog/train_2.png"], {"train": 2}),
+    "splits in the names of images, as a person says": Input(
+        ["cat/train_1.png", "dog/test_2.png"], {"train": 2}, options={"splits": {"train": ["."]}}
+    ),
+    "bins of a network's storage": Input(
+        [*pets(""), "#recycle/cat/1.png", "@tmp/1.png", "cat/@Recycle/1.png"],
+        {"train": 6},
+        aside=["#recycle/", "@tmp/", "cat/@Recycle/"],
+    ),
     # Refused
+    "a wrapper that is no class": Input(
+        pets("train/data", "test/data"), refused=r"set/train holds data/ alone, in which cat/ .*\[train/data\]"
+    ),
+    "domains of classes": Input(
+        pets("art", "clipart"), refused=r"set/art and .*set/clipart both hold cat/ and dog/.*\[art, clipart\]"
+    ),
+    "images beside anything": Input(
+        ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"
+    ),
+    "originals and their ground truth": Input(
+        ["Original/1.png", "GroundTruth/2.png"], refused=r"Original/ and GroundTruth/, pictures and "
+    ),
+    "a segmentation set": Input(
+        ["JPEGImages/1.jpg", "SegmentationClass/1.png"], refused=r"JPEGImages/ and SegmentationClass/, pictures and "
+    ),
+    "scans and masks": Input(
+        ["scans/1.png", "scans/2.png", "masks/1.png"], refused=r"masks/ and scans/ hold files of the same names"
+    ),
+    "words grown together": Input(
+        pets("birdstrain", "birdstest"), refused=r"birdstest/ and birdstrain/, which look like splits: .*splits: \{test"
+    ),
+    "splits in the names of images": Input(
+        ["cat/train_1.png", "cat/test_1.png", "dog/Train2.png", "dog/val-3.png"],
+        refused=r"names of all images speak of a split, such as cat/test_1\.png: move .* for each of test and train",
+    ),
+    "splits in the names of images without labels": Input(
+        ["train_1.png", "test_1.png"], options={"unlabelled": True}, refused="names of all images speak of a split"
+    ),
+    "a training folder among classes": Input(
+        [*pets(""), "trainset/1.png"], refused=r"set/trainset looks like a split and .*set/cat like a class"
+    ),
     "no class folders": Input(["1.png"], refused=r"no class folders in .*set: .*set unlabelled: true"),
     "images beside one folder": Input(
         ["1.png", "deep/2.png"], refused=r"set has 1 images beside its one folder deep/.*set unlabelled: true"
@@ -170,7 +221,8 @@ FOLDERS = {
         [*pets("train"), "train/test/1.png"], refused="train/test looks like a split and lies where a class"
     ),
     "an unknown class in test": Input(
-        [*pets("train"), *pets("test", names=["ox"])], refused=r"1 are not in train: ox \(only in test\)"
+        [*pets("train"), *pets("test", names=["ox"])],
+        refused=r"1 are not in train: ox \(only in test\).*leave test aside",
     ),
     "an empty class": Input([*pets("train"), "train/ox/"], refused="class folder .*train/ox has no images: put images"),
     "a folder twice": Input(

@@ -11,7 +11,7 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.places import changed_folders, fetch_options, fetched_of, note_files
+from dqv2.data.places import changed_folders, fetch_options, fetched_of, note_files, states_of
 from dqv2.data.published import ARCHIVES
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
@@ -164,7 +164,8 @@ PACK, TRAIN = job_of("pack", dataset="own"), job_of("train", dataset="own", trai
 
 def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data/own/cat").mkdir(parents=True)
+    for i in range(5):
+        save(tmp_path / f"data/own/cat/{i}.png", seed=i)
     values = change(merged("own_images.yaml"), "trainers.small", TRAINER)
     with_test = change(values, "datasets.own.test", 0.2)
     check_jobs(make(values), [PACK])
@@ -182,15 +183,41 @@ def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path
 
 
 def test_a_folder_of_tables_without_test_files_is_told_so(tmp_path, change):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/train-00000-of-00001.parquet").touch()
+    write_table(tmp_path / "data/train-00000-of-00001.parquet", ["a", "b"])
     block = {"title": "own", "kind": "table", "path": str(tmp_path), "size": 32}
     values = change(change(merged("own_images.yaml"), "datasets.own", block), "trainers.small", TRAINER)
     plan = make(values)
     with pytest.raises(ConfigError, match=r"holds no test images .*files with test in their names"):
         check_jobs(plan, [PACK, TRAIN])
-    (tmp_path / "data/test-00000-of-00001.parquet").touch()
+    write_table(tmp_path / "data/test-00000-of-00001.parquet", ["a", "b"])
     check_jobs(plan, [PACK, TRAIN])
+
+
+@pytest.mark.parametrize("name", [name for name, given in FOLDERS.items() if given.refused])
+def test_what_is_no_set_of_images_is_refused_before_the_first_job(tmp_path, change, name):
+    given = FOLDERS[name]
+    own = {"title": "own", "kind": "image_folder", "path": str(given.make(tmp_path / "set")), "size": 32}
+    plan = make(change(merged("own_images.yaml"), "datasets.own", own | given.options))
+    with pytest.raises(ConfigError, match=given.refused) as caught:
+        check_jobs(plan, [PACK])
+    assert str(caught.value).startswith("images cannot be taken as they lie:\n  datasets.own: ")
+
+
+def test_labels_and_shares_that_cannot_be_are_refused_before_the_first_job(tmp_path, change):
+    for block, message in (
+        ({"kind": "table", "path": str(tmp_path / "table")}, "1 of 2 labels of train are missing"),
+        ({"kind": "image_folder", "path": str(tmp_path / "folder"), "test": 0.5}, "no training image of dog"),
+        (
+            {"kind": "table", "path": str(tmp_path / "table/train.parquet")},
+            "this is a file, and the folder that it lies",
+        ),
+    ):
+        write_table(tmp_path / "table/train.parquet", ["a", None])
+        for name in ("cat", "dog"):
+            save(tmp_path / f"folder/{name}/1.png")
+        plan = make(change(merged("own_images.yaml"), "datasets.own", block | {"title": "own", "size": 32}))
+        with pytest.raises(ConfigError, match=message):
+            check_jobs(plan, [PACK])
 
 
 @pytest.mark.parametrize(
@@ -261,9 +288,12 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
     values = change(merged("own_images.yaml"), "datasets.own.path", str(tmp_path / "set"))
     config = load_config(values)
     options = tmp_path / "data/options.json"
-    note_files(tmp_path / "set", [f"cat/{i}.png" for i in range(3)], tmp_path / "data/files.csv")
+    noted = states_of(tmp_path / "set", [f"cat/{i}.png" for i in range(3)])
+    note_files(noted, tmp_path / "data/files.csv")
     options.write_text("{}")
     (tmp_path / "set/cat/notes.txt").write_text("bb")
+    (tmp_path / "set/.hidden").mkdir()
+    os.utime(tmp_path / "set", (1, 1))
     assert changed_folders(config, {"own": str(options)}) == []
     for path in tmp_path.rglob("*/cat"):
         os.utime(path, (1, 1))

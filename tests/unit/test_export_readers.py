@@ -13,14 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from dqv2.data import Pack
+from dqv2.data import DataError, Pack
 from dqv2.data.dataset import pack_dataset
 from dqv2.data.digits import pack_digits
+from dqv2.data.image import as_people_see_it
 from dqv2.select.coreset import Pool, mix
-from dqv2.select.export import export_coreset, without_images
+from dqv2.select.export import coreset_files, export_coreset, without_images
 from dqv2.select.names import SPLITS, class_folders, file_name
 from dqv2.semantic.recipe import make_recipe
 from dqv2.stages import stage
+from tests.inputs import write_table
 from tests.miniatures import cifar10, photo, save
 
 ODD = ["train_01.png", "a test.png", "VAL.png", "x-dev-2.jpg", "0eval9.png", "training.png", "plain.png", "trains.png"]
@@ -66,6 +68,32 @@ def table(tmp_path):
     return tmp_path / "set", {"kind": "table", "validation": 0.0, "test": 0.0, "per_class": None}
 
 
+def odd_labels(tmp_path):
+    """Labels that a reader would pass over: hidden, with spaces around them, with what addresses have."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = [
+        ".NET",
+        "C++::Class",
+        "__init__",
+        "a/b",
+        " cat",
+        "dog ",
+        "\u3000wide",
+        "line\u2028end",
+        "@eaDir",
+        "x*[1]?",
+    ]
+    cells = []
+    for k in range(60):
+        photo(k).save(data := io.BytesIO(), "PNG")
+        cells.append(data.getvalue())
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.table({"image": cells, "label": (labels * 6)[:60]}), tmp_path / "set/train.parquet")
+    return tmp_path / "set", {"kind": "table", "validation": 0.0, "test": 0.0, "per_class": None}
+
+
 def cifar(tmp_path):
     root = tmp_path / "set"
     root.mkdir()
@@ -98,7 +126,8 @@ def exported(made, tmp_path, **options):
 
 
 @pytest.fixture(
-    params=[folder, plain_folder, table, "digits", cifar], ids=["folder", "grey", "table", "digits", "cifar"]
+    params=[folder, plain_folder, table, odd_labels, "digits", cifar],
+    ids=["folder", "grey", "table", "odd labels", "digits", "cifar"],
 )
 def made(request):
     return request.param
@@ -171,6 +200,11 @@ def test_generated_images_of_a_grey_set_are_grey(tmp_path):
         (["Cat", "cat"], ["0_Cat", "1_cat"]),
         (["a/b", "a\nb"], ["0_a_b", "1_a_b"]),
         ([".", "x"], ["0_.", "1_x"]),
+        ([".NET", "x"], ["0_.NET", "1_x"]),
+        (["__init__", "x"], ["0___init__", "1_x"]),
+        (["a ", "b"], ["a", "b"]),
+        (["@eaDir", "b"], ["0_@eaDir", "1_b"]),
+        (["a:b", "c"], ["a_b", "c"]),
     ],
 )
 def test_folders_of_classes_are_in_their_order(classes, folders):
@@ -198,6 +232,71 @@ def test_a_file_of_any_name_is_unique_and_of_no_split():
     assert not any(SPLITS.search(name) and "~" not in name for name in names)
     assert all(len(name.encode()) <= 220 for name in names)
     assert names[6:] == ["test~_tobias.png", "Evaluation~ 1.x_tobias.png"]
+
+
+def wrapped():
+    """Files with sound pixels and damaged metadata, of several formats: name -> bytes."""
+    from tests.unit.test_wrapping import ODD_TAGS, RESOLUTION, TURNED, exif, text_chunks, tiff, with_chunks, with_exif
+
+    return {
+        "text.png": with_chunks(text_chunks()["a large text"]),
+        "number.jpg": with_exif("JPEG", exif(sorted([TURNED, RESOLUTION]))),
+        "exif.jpg": with_exif("JPEG", b"MM\0*\xff\xff\xff\xff"),
+        "number.webp": with_exif("WEBP", exif(sorted([TURNED, RESOLUTION]))),
+        "odd.tif": tiff(extra=[ODD_TAGS["an EXIF block that is none"]]),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["image_folder", "table"])
+def test_images_with_damaged_metadata_are_given_away_so_that_every_reader_has_their_pixels(tmp_path, kind):
+    datasets = pytest.importorskip("datasets")
+    from timm.data import create_dataset
+    from torchvision.datasets import ImageFolder
+
+    files = wrapped()
+    if kind == "table":
+        write_table(tmp_path / "set/train.parquet", ["a"] * len(files), cells=list(files.values()))
+    for name, data in files.items():
+        (tmp_path / "set/a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set/a" / name).write_bytes(data)
+    pack_dataset("mine", tmp_path / "out", kind=kind, folder=str(tmp_path / "set"), size=8, workers=1)
+    pack = Pack.open(tmp_path / "out/train")
+    coreset = mix(len(pack), originals=1.0, tobias=0.0, generator=torch.Generator())
+    target = export_coreset(tmp_path / "given", coreset, pack, None, source=str(tmp_path / "set"), images="copies")
+    names = list(files) if kind == "table" else [sample.rpartition("/")[2] for sample in pack.ids]
+    with (target / "ids.csv").open(newline="", encoding="utf-8") as file:
+        places = {row["id"]: row["image"] for row in csv.DictReader(file)}
+    wanted = {
+        Path(places[sample]).name: np.asarray(as_people_see_it(files[name]).convert("RGB"))
+        for sample, name in zip(pack.ids, names, strict=True)
+    }
+    theirs = ImageFolder(target / "images")
+    found = {Path(path).name: np.asarray(theirs[i][0]) for i, (path, _) in enumerate(theirs.samples)}
+    timms = create_dataset("", root=str(target / "images"))
+    with_timm = {name: np.asarray(timms[i][0]) for i, name in enumerate(timms.filenames(basename=True))}
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(target / "images"), cache_dir=str(tmp_path / "cache"))
+    raw = loaded["train"].cast_column("image", datasets.Image(decode=False))
+    with_datasets = {
+        Path(row["image"]["path"]).name: np.asarray(loaded["train"][i]["image"].convert("RGB"))
+        for i, row in enumerate(raw)
+    }
+    for read in (found, with_timm, with_datasets):
+        assert read.keys() == wanted.keys()
+        for name, pixels in wanted.items():
+            np.testing.assert_array_equal(read[name], pixels, name)
+
+
+@pytest.mark.parametrize("made", [table, cifar], ids=["table", "cifar"])
+def test_files_of_a_coreset_of_what_are_no_files(made, tmp_path):
+    target, coreset, pack = exported(made, tmp_path, images="packed")
+    found = coreset_files(target / "ids.csv", tmp_path / "set")
+    assert [name for _, name in found] == [pack.classes[label] for label in pack.labels[coreset.rows]]
+    assert all(path.is_file() for path, _ in found)
+    (tmp_path / "bare").mkdir()
+    bare, *_ = exported(made, tmp_path / "bare", images="none")
+    with pytest.raises(DataError, match="is an original that is no file of its own, which only an export with images"):
+        coreset_files(bare / "ids.csv", tmp_path / "set", originals_only=True)
 
 
 def test_a_class_without_an_image_is_said_on_the_terminal(tmp_path, monkeypatch, caplog):

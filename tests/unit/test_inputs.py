@@ -12,8 +12,8 @@ from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
 from dqv2.data.dataset import pack_dataset
 from dqv2.data.folder import open_folder
-from dqv2.data.layout import WORDS, splits_in
 from dqv2.data.walk import walk
+from dqv2.data.words import WORDS, splits_in, told_apart
 from dqv2.select.coreset import mix, read_pool, write_pool
 from tests.inputs import FOLDERS, pets, save, special_files
 
@@ -56,6 +56,20 @@ def test_a_folder_is_read_as_people_mean_it_or_refused(tmp_path, name):
 )  # fmt: skip
 def test_the_words_of_a_name(name, splits):
     assert splits_in(name) == set(splits.split())
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [
+        (["birdstrain", "birdstest"], {"train": "birdstrain", "test": "birdstest"}),
+        (["a/TrainBIRDS-0.png", "a/testbirds-12.png"], {"train": "a/TrainBIRDS-0.png", "test": "a/testbirds-12.png"}),
+        (["xval", "xdev"], None),
+        (["contest", "strain", "latest", "interval", "medieval", "device", "trainer", "tester"], None),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_words_grown_together(names, pair):
+    assert told_apart(names) == pair
 
 
 def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
@@ -129,6 +143,17 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(walk_module.os, "scandir", denied)
     with pytest.raises(DataError, match=r"birds_train/dog cannot be read \(Permission denied\): give yourself"):
         pack(root, tmp_path / "out", kind)
+
+
+@pytest.mark.parametrize("name", ["dog", "001.Black_footed_Albatross"])
+def test_a_link_to_a_class_that_is_gone_is_named(tmp_path, name):
+    save(tmp_path / "set/cat/1.png")
+    (tmp_path / "set" / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=rf"set/{name} is a link to what is not there, .*gone: mend or remove it"):
+        pack(tmp_path / "set", tmp_path / "out")
+    (tmp_path / "set" / name).unlink()
+    (tmp_path / "set/notes.txt").symlink_to(tmp_path / "gone")
+    pack(tmp_path / "set", tmp_path / "out")
 
 
 def test_names_with_carriage_returns(tmp_path):

@@ -249,6 +249,6 @@ def test_the_oracle():
 
 @pytest.mark.parametrize("split", WORDS)
 def test_the_words_are_those_of_the_library(split):
-    from dqv2.data.layout import WORDS as OURS
+    from dqv2.data.words import WORDS as OURS
 
     assert set(WORDS[split]) <= set(OURS[split])

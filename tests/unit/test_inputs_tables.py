@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dqv2.data import DataError
 from dqv2.data.image import read_image
+from dqv2.data.places import changed_files
 from dqv2.data.sources import open_set
 from tests.inputs import save, write_table
 from tests.miniatures import jpeg
@@ -63,6 +65,17 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
             r"splits\.train = 'b\.parquet' names nothing; .* a\.parquet",
         ),
         (["a.parquet"], {"splits": {"train": ["*"], "test": ["a.parquet"]}}, "hold the same images"),
+        (
+            ["birdstrain.parquet", "birdstest.parquet"],
+            {},
+            r"look like tables of splits: .*test: \[birdstest\.parquet\]",
+        ),
+        (
+            ["train-00000-of-00001.parquet", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+            {},
+            r"train-00000-of-00001\.parquet and train-00001-of-00002\.parquet are parts of two versions",
+        ),
+        (["train-0-of-2-a.parquet", "train-0-of-2-b.parquet"], {}, "two versions of one set"),
     ],
 )
 def test_what_is_unclear_is_refused(tmp_path, files, options, message):
@@ -79,6 +92,37 @@ def test_a_person_says_which_tables_are_which(tmp_path):
     counts, found = opened(tmp_path, splits={"train": ["2020"], "test": ["2021/*.parquet"]})
     assert counts == {"train": 8, "test": 4}
     assert found.aside == [{"name": "old.parquet", "reason": "not named by the key splits"}]
+
+
+def test_parts_of_a_set_that_are_not_there_are_noted(tmp_path):
+    for name in ("en/train-00000-of-00003", "en/train-00002-of-00003", "fr/train-00000-of-00001"):
+        write_table(tmp_path / f"{name}.parquet", PETS)
+    counts, found = opened(tmp_path)
+    assert counts == {"train": 12}
+    assert found.aside == [{"name": "en/train-*-of-3", "reason": "1 of its 3 parts are not there"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "refused"),
+    [
+        (
+            {"birds": ["train", "test"]},
+            {},
+            r"birds\.parquet is read as train, and its column 'Split' says test of some",
+        ),
+        ({"train": ["train"], "test": ["val", "test"]}, {}, r"test\.parquet is read as test, .* says validation of"),
+        ({"train": ["train", None], "test": ["TEST", "x"]}, {}, None),
+        ({"birds": ["train", "test"]}, {"splits": {"train": ["birds.parquet"]}}, None),
+    ],
+)
+def test_a_column_that_says_which_row_is_which_split(tmp_path, files, options, refused):
+    for name, values in files.items():
+        write_table(tmp_path / f"{name}.parquet", PETS[:2], Split=pa.array((values * 2)[:2]))
+    if refused:
+        with pytest.raises(DataError, match=refused):
+            opened(tmp_path, **options)
+    else:
+        assert opened(tmp_path, **options)[0] == dict.fromkeys(["train", "test"][: len(files)], 2)
 
 
 def test_caches_and_temporary_files_beside_a_sets_shards_are_no_data(tmp_path):
@@ -166,12 +210,28 @@ def test_a_test_split_without_labels_does_not_stop_a_coreset(tmp_path):
         opened(tmp_path / "set")
 
 
+def test_a_test_split_without_a_column_of_labels_does_not_stop_a_coreset(tmp_path):
+    write_table(tmp_path / "train.parquet", PETS)
+    write_table(tmp_path / "test.parquet", None, cells=[jpeg(i) for i in range(3)])
+    counts, found = opened(tmp_path)
+    assert counts == {"train": 4}
+    assert found.aside == [{"name": "test.parquet", "reason": "3 images without labels"}]
+
+
+@pytest.mark.parametrize("names", [[None, "cat"], ["cat", "cat"], [1, 2], {"a": 1}])
+def test_names_of_classes_that_are_none_are_not_read(tmp_path, names):
+    write_table(tmp_path / "train.parquet", [0, 1, 0], names=names)
+    assert opened(tmp_path)[1].classes == ["0", "1"]
+
+
 def test_a_test_split_with_fewer_classes_and_one_with_others(tmp_path):
     write_table(tmp_path / "train.parquet", ["a", "b", "c"])
     write_table(tmp_path / "test.parquet", ["c"])
     assert [s.label for s in opened(tmp_path)[1].splits["test"]] == [2]
     write_table(tmp_path / "test.parquet", ["c", "d"])
-    with pytest.raises(DataError, match="1 labels of test are no class of train, the first is 'd'"):
+    with pytest.raises(
+        DataError, match=r"1 labels of test are no class of train, the first is 'd': remove .*leave test"
+    ):
         opened(tmp_path)
 
 
@@ -230,6 +290,40 @@ def test_cells_that_hold_paths(tmp_path, where):
     images = pack(root, tmp_path / "out", "table")["train"].images
     for i in range(3):
         np.testing.assert_array_equal(images[i], read_image(folder / f"images/{i}.png", 8))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_files_that_cells_name_are_watched(tmp_path, outside):
+    root = tmp_path / "set"
+    folder = tmp_path / "apart" if outside else root / "images"
+    for i in range(3):
+        save(folder / f"{i}.png", seed=i)
+    cells = [str(folder / f"{i}.png") if outside else f"images/{i}.png" for i in range(3)]
+    write_table(root / "train.parquet", ["a", "b", "a"], cells=cells)
+    pack(root, tmp_path / "out", "table")
+    assert changed_files(root, tmp_path / "out/files.csv") == []
+    save(folder / "1.png", seed=9)
+    assert changed_files(root, tmp_path / "out/files.csv") == [cells[1]]
+
+
+def test_files_that_are_said_to_be_another_splits_are_refused(tmp_path):
+    for name in ("train", "Test_1"):
+        save(tmp_path / "set" / name / "a.png", seed=len(name))
+    write_table(tmp_path / "set/birds.parquet", ["a", "b"], cells=["train/a.png", "Test_1/a.png"])
+    with pytest.raises(
+        DataError, match=r"birds\.parquet is read as train and names Test_1/a\.png, in a folder of test"
+    ):
+        pack(tmp_path / "set", tmp_path / "out", "table")
+    found = pack(tmp_path / "set", tmp_path / "out", "table", splits={"train": ["birds.parquet"]})
+    assert len(found["train"]) == 2
+
+
+def test_a_column_is_read_by_its_whole_name(tmp_path):
+    other = {"image.small": pa.array([b"none", b"none"])}
+    table = pa.table({**other, "image": pa.array([jpeg(0), jpeg(1)]), "label": ["a", "b"]})
+    (tmp_path / "set").mkdir()
+    pq.write_table(table, tmp_path / "set/train.parquet")
+    assert len(pack(tmp_path / "set", tmp_path / "out", "table")["train"]) == 2
 
 
 def test_cells_that_hold_no_image_are_named(tmp_path):

@@ -6,9 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from dqv2.data.image import decode
+from dqv2.data.wrapping import TIFFS, without_metadata
 from tests.miniatures import photo
 from tests.unit.test_inputs import pack
 
@@ -39,6 +40,8 @@ def exif(entries, *, count=None):
 TURNED = (0x0112, 3, 1, b"\0\x06\0\0")
 MISTYPED = (0x9201, 2, 4, b"1/2\0")  # an exposure time, which should be a fraction, as text
 
+RESOLUTION = (0x011A, 2, 4, b"abc\0")  # one at which Pillow, asked to turn the image, raises
+
 
 def with_exif(kind, data):
     if kind == "PNG":
@@ -66,11 +69,12 @@ def test_broken_exif_data_costs_no_pixel(kind, block):
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 @pytest.mark.parametrize(
-    "entry", [MISTYPED, (0x011A, 3, 1, b"\0\x48\0\0"), (0x9000, 4, 1, b"0220"), (0x8769, 2, 4, b"abc\0")]
+    "entry", [MISTYPED, RESOLUTION, (0x011A, 3, 1, b"\0\x48\0\0"), (0x9000, 4, 1, b"0220"), (0x8769, 2, 4, b"abc\0")]
 )
 def test_a_mistyped_number_costs_neither_pixels_nor_orientation(kind, entry):
     entries = sorted([TURNED, entry])
     found = decode(with_exif(kind, exif(entries)), 16)
+    assert bool(found.note) == (entry == RESOLUTION)
     np.testing.assert_array_equal(found.pixels, np.rot90(expected(kind), -1, (1, 2)))
 
 
@@ -104,6 +108,79 @@ def test_a_webp_whose_last_blocks_are_damaged(alpha):
     found = decode(bad, 16)
     np.testing.assert_array_equal(np.rot90(found.pixels, -1, (1, 2)), decode(data, 16).pixels)
     assert found.note.startswith("its metadata is left aside")
+
+
+def tiff(kind="raw", *, big=False, order="<", extra=(), pages=1, orientation=None):
+    """A TIFF of the photo; extra: (tag, type, count, four or eight bytes) of tags that nobody needs."""
+    info = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II" if order == "<" else b"MM")
+    if orientation:
+        info[274] = orientation
+    stream = io.BytesIO()
+    more = {"save_all": True, "append_images": [photo(4, (16, 16))] * (pages - 1)} if pages > 1 else {}
+    photo(3, (16, 16)).save(stream, "TIFF", compression=kind, tiffinfo=info, big_tiff=big, **more)
+    data = stream.getvalue()
+    order, number, entry, place, at = TIFFS[data[:4]]
+    (start,) = struct.unpack_from(order + place, data, at)
+    (count,) = struct.unpack_from(order + number, data, start)
+    first, size = start + struct.calcsize(order + number), struct.calcsize(order + entry)
+    tags = [struct.unpack_from(order + entry, data, first + i * size) for i in range(count)]
+    tags = sorted([*tags, *extra])
+    parts = [struct.pack(order + number, len(tags)), *(struct.pack(order + entry, *tag) for tag in tags)]
+    after = data[first + count * size :][: struct.calcsize(order + place)]
+    head = data[:at] + struct.pack(order + place, len(data)) + data[at + struct.calcsize(order + place) :]
+    return head + b"".join(parts) + after
+
+
+ODD_TAGS = {
+    "an EXIF block that is none": (0x8769, 4, 1, b"\xff\xff\xff\x7f"),
+    "an EXIF block that is text": (0x8769, 2, 4, b"abc\0"),
+    "a GPS block in the pixels": (0x8825, 4, 1, b"\x09\0\0\0"),
+    "a description beyond the end": (0x010E, 2, 90, b"\xff\xff\xff\x0f"),
+    "a resolution as text": (0x011A, 2, 4, b"abc\0"),
+    "a date of another type": (0x0132, 12, 1, b"\0\0\0\0"),
+    "Photoshop's, cut off": (0x8649, 7, 4, b"8BIM"),
+    "a colour profile that is none": (0x8773, 7, 4, b"abcd"),
+    "a type that there is not": (0xC4A5, 99, 1, b"\0\0\0\0"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("name", ODD_TAGS)
+def test_odd_tags_of_a_tiff_cost_no_pixel(kind, name):
+    found = decode(tiff(kind, extra=[ODD_TAGS[name]]), 16)
+    assert not isinstance(found, str), found
+    np.testing.assert_array_equal(found.pixels, expected("PNG"))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+def test_a_tiff_without_its_metadata_has_its_first_picture_turned_as_it_was(big, pages, orientation):
+    data = tiff("tiff_lzw", big=big, pages=pages, orientation=orientation)
+    turned = np.rot90(expected("PNG"), -1, (1, 2)) if orientation == 6 else expected("PNG")
+    for each in (data, without_metadata(data)):
+        np.testing.assert_array_equal(decode(each, 16).pixels, turned)
+
+
+def test_a_damaged_tiff_stays_damaged():
+    data = tiff("raw")
+    for bad in (data[:300], data[:6], data[:4] + b"\xff\xff\xff\xff" + data[8:]):
+        assert isinstance(decode(bad, 16), str)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_jpegs_with_filled_up_markers_and_other_kinds():
+    """What cameras write before a marker, a GIF's comments, a BMP with a profile that is not there."""
+    whole = with_exif("JPEG", b"MM\0*\xff\xff\xff\xff")
+    filled = whole[:2] + b"\xff\xff" + whole[2:]
+    np.testing.assert_array_equal(decode(filled, 16).pixels, expected("JPEG"))
+    np.testing.assert_array_equal(
+        decode(without_metadata(filled), 16).pixels, decode(without_metadata(whole), 16).pixels
+    )
+    gif = decode(encoded("GIF", comment=b"x" * 300), 16)
+    assert gif.pixels.shape == (3, 16, 16)
+    np.testing.assert_array_equal(decode(encoded("BMP"), 16).pixels, expected("PNG"))
 
 
 def test_transparency_and_palettes_stay():

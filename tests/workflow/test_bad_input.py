@@ -68,8 +68,9 @@ def test_missing_folder(project):
 def test_empty_class_folder(project, images):
     (images / "train/wasp").mkdir()
     text = refused(project)
-    assert "wasp" in text
-    assert text.count("Error in pack") == 1
+    assert "images cannot be taken as they lie:" in text
+    assert "wasp has no images: put images there, or remove it" in text
+    assert "Error in pack" not in text
 
 
 def test_file_that_is_no_image(project, images):

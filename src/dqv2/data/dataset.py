@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
-from dqv2.data.places import FILES, no_test, note_files
+from dqv2.data.places import FILES, no_test, note_files, states_of
 from dqv2.runtime.logging import logger, say
 
 if TYPE_CHECKING:
     from dqv2.data.sample import ImageSet
+
+# Of a dataset's options those that say how its images are packed; the others say which they are
+PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
@@ -26,18 +29,27 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
         from dqv2.data.digits import pack_digits
 
         folders = pack_digits(out, dataset=name, seed=split_seed, **options)
-        note_files(Path(), [], Path(out, FILES))
+        note_files({}, Path(out, FILES))
     else:
         from dqv2.data.packing import pack_set
-        from dqv2.data.sources import open_set
 
-        keys = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
-        packing = {key: options.pop(key) for key in keys if key in options}
-        images = open_set(kind, options.pop("folder"), seed=split_seed, **options)
+        packing = {key: options[key] for key in PACKING if key in options}
+        images = list_set(kind=kind, split_seed=split_seed, **options)
         _tell(name, images)
-        note_files(images.root, images.files(), Path(out, FILES))
+        files = states_of(images.root, images.files())
         folders = pack_set(images, out, dataset=name, **packing)
+        note_files(files | images.named, Path(out, FILES))
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}
+
+
+def list_set(*, kind: str, folder: str, split_seed: int = 0, **options: Any) -> "ImageSet":
+    """The images of a set, split by split, as they are packed; none is opened. Arguments as of `pack_dataset`.
+
+    Raises DataError where the set's layout, labels or shares cannot be, which packing would say.
+    """
+    from dqv2.data.sources import open_set
+
+    return open_set(kind, folder, seed=split_seed, **{k: v for k, v in options.items() if k not in PACKING})
 
 
 def _tell(name: str, images: "ImageSet") -> None:

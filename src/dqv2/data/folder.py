@@ -8,6 +8,7 @@ from dqv2.data.errors import DataError
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, divide_splits
 from dqv2.data.walk import is_hidden, walk
+from dqv2.data.words import MASKS, is_masks, parts_of, splits_in, what_to_write
 
 # A mask beside its image, as segmentation sets have them: "benign (1)_mask.png" beside "benign (1).png"
 MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
@@ -73,7 +74,32 @@ def list_folder(
             samples += _samples(found, "", here, place_of.get(name, -1), name)
         found.note_split(split, layout.splits[split])
     check_classes(root, found.splits)
+    if splits is None:
+        _check_files(found)
     return found
+
+
+def _check_files(found: ImageSet) -> None:
+    """Refuse what the images' names show: files of several splits in one folder, and masks in place of classes."""
+    stems = [(sample.label, _stem(sample.id.rpartition("/")[2])) for sample in found.splits["train"]]
+    if len(found.splits) == 1:
+        said = [splits_in(stem) for _, stem in stems]
+        if all(said) and len(named := set().union(*said)) > 1:
+            raise DataError(
+                f"{found.root}: the names of all images speak of a split, such as {found.splits['train'][0].id}: move "
+                f"them into a folder for each of {' and '.join(sorted(named))}, or, where these names mean no split, "
+                f"{what_to_write({'train': ['.']})}."
+            )
+    masks = [name for name in found.classes if is_masks(name)]
+    others = [name for name in found.classes if name not in masks]
+    if len(masks) == len(others) == 1 and not parts_of(others[0]) & MASKS and "mask" not in others[0].lower():
+        of_class = [{stem for label, stem in stems if found.classes[label] == name} for name in (masks[0], others[0])]
+        if of_class[0] <= of_class[1]:
+            raise DataError(
+                f"{found.root}: {masks[0]}/ and {others[0]}/ hold files of the same names, masks and their images, not "
+                f"classes: give each class its folder of images, or, where these are classes, "
+                f"{what_to_write({'train': ['.']})}."
+            )
 
 
 def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = None) -> list[Sample]:

@@ -1,27 +1,21 @@
 """Decoding image files to square RGB arrays, within a limit of pixels."""
 
 import io
-import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from dqv2.data.errors import DataError
 from dqv2.data.walk import special
+from dqv2.data.wrapping import without_metadata
 
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
-PNG = b"\x89PNG\r\n\x1a\n"
-PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-WEBP_PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
-WEBP_FLAGS = 0x12  # transparency, animation
-# APP1 (EXIF, XMP), APP2 to APP13, APP15 and comments; APP0 (JFIF) and APP14 (Adobe's) say how colours are stored
-JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -77,20 +71,30 @@ def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str
 
 def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded | str:
     """Decode the bytes of an image file as `read_image` does; the reason, a phrase, where they are no sound image."""
+    return _mended(data, max_pixels, lambda image, note: Decoded(square(image, size, max_pixels), *image.size, note))
+
+
+def as_people_see_it(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image | str:
+    """The whole image of a file's bytes, as `decode` sees it: RGB, or L where it is stored in one channel of 8 bits or
+    1; the reason, a phrase, where there is none."""
+    return _mended(data, max_pixels, lambda image, _: image, grey=True)
+
+
+def _mended(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], *, grey: bool = False) -> Any:
+    """What is made of an image; where the file's metadata is in the way, without it, with a note of that."""
     if not data:
         return "the file is empty"
     _limit_pillow(max_pixels)
-    found = _decode(data, size, max_pixels)
+    found = _decode(data, max_pixels, make, grey)
     if isinstance(found, str) and (bare := without_metadata(data)):
-        again = _decode(bare, size, max_pixels)
-        if not isinstance(again, str):
-            return again._replace(note=f"its metadata is left aside: {found}")
-        if again.startswith(OVER):
+        note = f"its metadata is left aside: {found}"
+        again = _decode(bare, max_pixels, lambda image, _: make(image, note), grey)
+        if not isinstance(again, str) or again.startswith(OVER):
             return again
     return found
 
 
-def _decode(data: bytes, size: int, max_pixels: int) -> Decoded | str:
+def _decode(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], grey: bool) -> Any:
     try:
         with Image.open(io.BytesIO(data)) as image:
             pixels = image.width * image.height
@@ -98,8 +102,8 @@ def _decode(data: bytes, size: int, max_pixels: int) -> Decoded | str:
                 raise Image.DecompressionBombError
             with _BUDGET.share(pixels):
                 turned, note = upright(image)
-                turned = rgb(turned)
-                return Decoded(square(turned, size, max_pixels), *turned.size, note)
+                one = grey and turned.mode in ("1", "L") and not turned.has_transparency_data
+                return make(turned.convert("L") if one else rgb(turned), note)
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
@@ -117,66 +121,21 @@ def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
     sound.
     """
     image.load()
+    note = None
     try:
         exif = image.getexif()
         how = TURNS.get(exif.get(ExifTags.Base.Orientation))
     except Exception as error:  # Pillow raises whatever a damaged block leads it to
         return image, f"its EXIF data is left aside: {str(error).strip() or type(error).__name__}"
-    note = "its EXIF data holds nothing that can be read" if image.info.get("exif") and not exif else None
-    return (image if how is None else image.transpose(how)), note
-
-
-def without_metadata(data: bytes) -> bytes | None:
-    """A PNG, JPEG or WebP file with what its pixels need, and nothing else; None where nothing is to be left out.
-
-    Text, EXIF data and colour profiles are dropped unread; what remains stays as it is, checksums included, so that
-    damaged pixels stay damaged. Transparency, palette and the colour transform of a JPEG are needed.
-    """
-    if data.startswith(PNG):
-        return _kept_of_png(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _kept_of_webp(data)
-    return _kept_of_jpeg(data) if data.startswith(b"\xff\xd8") else None
-
-
-def _kept_of_png(data: bytes) -> bytes | None:
-    parts, place = [PNG], len(PNG)
-    while place + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[place : place + 8])
-        if kind in PNG_PIXELS:
-            parts.append(data[place : place + 12 + length])
-        place += 12 + length
-        if kind == b"IEND":
-            break
-    bare = b"".join(parts)
-    return bare if len(bare) < len(data) else None
-
-
-def _kept_of_jpeg(data: bytes) -> bytes | None:
-    parts, place = [data[:2]], 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xDA or length < 2:  # from here on pixels
-            break
-        if marker not in JPEG_METADATA:
-            parts.append(data[place : place + 2 + length])
-        place += 2 + length
-    bare = b"".join([*parts, data[place:]])
-    return bare if len(bare) < len(data) else None
-
-
-def _kept_of_webp(data: bytes) -> bytes | None:
-    parts, place = [], 12
-    while place + 8 <= len(data):
-        kind, length = struct.unpack("<4sI", data[place : place + 8])
-        part = data[place : place + 8 + length + length % 2]
-        if kind == b"VP8X":  # whose flags say what there is
-            part = part[:8] + bytes([part[8] & WEBP_FLAGS]) + part[9:] if len(part) > 8 else b""
-        if kind in WEBP_PIXELS:
-            parts.append(part)
-        place += 8 + length + length % 2
-    body = b"WEBP" + b"".join(parts)
-    return b"RIFF" + struct.pack("<I", len(body)) + body if parts else None
+    if image.info.get("exif") and not exif:
+        note = "its EXIF data holds nothing that can be read"
+    if how is not None:
+        try:
+            exif.tobytes()  # which readers that turn it do
+        except Exception as error:
+            note = f"its EXIF data cannot be written anew: {str(error).strip() or type(error).__name__}"
+        image = image.transpose(how)
+    return image, note
 
 
 class _Budget:

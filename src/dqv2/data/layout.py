@@ -1,40 +1,21 @@
-"""Which files or folders are which split, told from names alone: one reader for folders of images and for tables.
-
-Nothing is opened here. A name is cut at everything that is no letter; any part of it that is one of `WORDS`, in any
-case, names a split. What is unclear is refused, with what to write into the configuration.
+"""Which folders of images are which split and class, told from names alone; what is unclear is refused, with what to
+write into the configuration. Nothing is opened here. Tables are read likewise by `tables.py`, with the same words.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from dqv2.data.errors import DataError
+from dqv2.data.words import IMAGES, MASKS, WORDS, is_pictures, is_plain, parts_of, splits_in, told_apart, what_to_write
 
-# The words of Hugging Face's datasets (data_files.py, SPLIT_KEYWORDS), which people's sets follow.
-WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-SPLITS = {word: split for split, words in WORDS.items() for word in words}
-TABLES = (".parquet", ".arrow")
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 LAYOUT = (
     "expected are train/CLASS/*, test/CLASS/* and, if there is one, validation/CLASS/* (or val, valid, dev, in any "
     f"case); or CLASS/* alone, to be split. Images are files that end in {', '.join(IMG_EXTENSIONS)}"
 )
-PICTURES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos"}
-MASKS = {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "segmentation", "gt"}
-FILLERS = {"set", "data", "dataset", "split", "folder", "files", *PICTURES}  # beside a split's word they say nothing
-
-_LONGEST_FIRST = "|".join(sorted(SPLITS, key=len, reverse=True))
-_WORD = re.compile(rf"((?:{_LONGEST_FIRST})+)(?:set|data|split|images?|imgs?)?")
-_EACH = re.compile(_LONGEST_FIRST)
-_RUN = re.compile(r"[^\W\d_]+")
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 @dataclass
@@ -48,62 +29,6 @@ class Layout:
 
     splits: dict[str, list[str]]
     aside: dict[str, str] = field(default_factory=dict)
-
-
-def splits_in(name: str) -> set[str]:
-    """The splits that a file's or folder's name speaks of: {"train"} for seg_train, TRAIN-2017 and trainSet."""
-    return {
-        SPLITS[word] for part in _parts(name) if (found := _WORD.fullmatch(part)) for word in _EACH.findall(found[1])
-    }
-
-
-def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequence[str]] | None = None) -> Layout:
-    """The splits of tables, by their names and their folders'; train where no name says anything.
-
-    Args:
-        root: what messages call the set.
-        files: paths below it, with forward slashes.
-        chosen: split -> files, folders or patterns, where a person says it.
-
-    Raises:
-        DataError: there is no training table; a path speaks of two splits; some speak of one and others of none; a
-            split has files in both formats.
-    """
-    found, unnamed = Layout({}), []
-    for file in sorted(files, key=lambda file: file.split("/")):
-        *folders, name = file.split("/")
-        if any(part.startswith(("_", ".")) for part in (*folders, name)) or name.startswith("cache-"):
-            found.aside[file] = "a hidden, temporary or cache file"
-        elif chosen is None:
-            said = set().union(*(splits_in(part) for part in (*folders, name)))
-            if len(said) > 1:
-                raise DataError(f"{root}/{file} speaks of {_list(sorted(said))} at once: {_write({})}.")
-            found.splits.setdefault(*said, []).append(file) if said else unnamed.append(file)
-        else:
-            unnamed.append(file)
-    if chosen is not None:
-        left = _pick(root, found, unnamed, chosen, deep=True)
-        found.aside |= dict.fromkeys(left, "not named by the key splits")
-    elif unnamed and found.splits:
-        raise DataError(
-            f"{root}/{unnamed[0]} names no split, and {_list(sorted(found.splits))} have tables of their own: "
-            f"{_write(found.splits)}."
-        )
-    elif unnamed:
-        found.splits["train"] = unnamed
-    if "train" not in found.splits:
-        raise DataError(
-            f"{root} holds no .parquet or .arrow file with train in its name or its folder's"
-            + (f" ({_list(sorted(found.splits))} there is): {_write(found.splits)}." if found.splits else ".")
-        )
-    for split, names in found.splits.items():
-        if len({name.lower().rpartition(".")[2] for name in names}) > 1:
-            raise DataError(
-                f"{root}: {split} has both .parquet and .arrow files ({names[0]}, ...), which may be the same images "
-                "twice: remove one kind, or name the files of each split with splits: in the dataset's block."
-            )
-    found.splits = {split: found.splits[split] for split in WORDS if split in found.splits}
-    return found
 
 
 def folder_layout(
@@ -138,19 +63,19 @@ class _Folders:
         self.inner: dict[str, list[str]] = defaultdict(list)
         for folder, count in images.items():
             if folder:
-                self.inner[_above(folder)].append(folder)
+                self.inner[above(folder)].append(folder)
             while True:
                 self.total[folder] += count
                 if not folder:
                     break
-                folder = _above(folder)
+                folder = above(folder)
 
     def read(self, chosen: Mapping[str, Sequence[str]] | None) -> Layout:
         top = self._full("")
         if not top and not (self.total[""] and not self.labelled):
             raise DataError(f"There are no class folders in {self.root}: {self._unlabelled(LAYOUT)}.")
         if chosen is not None:
-            _pick(self.root, self.found, [*self.images], chosen, deep=False)
+            pick(self.root, self.found, [*self.images], chosen, deep=False)
             self._leave_the_rest([folder for folders in self.found.splits.values() for folder in folders])
             for split, folders in self.found.splits.items():
                 folders[:] = [self._unwrapped(folder, split, chosen=True) for folder in folders]
@@ -161,7 +86,7 @@ class _Folders:
             if self.images[""]:
                 self._aside("", "in no split")
         else:
-            if len(top) == 1 and (self._full(top[0]) or _is_pictures(top[0])) and self.labelled:
+            if len(top) == 1 and (self._full(top[0]) or is_pictures(top[0])) and self.labelled:
                 raise DataError(
                     f"{self.root} has {top[0]}/, which does not look like one of the classes: "
                     f"{self._unlabelled(LAYOUT)}. If it holds the classes or splits, set path: {self.root}/{top[0]}."
@@ -169,8 +94,10 @@ class _Folders:
             self.found.splits["train"] = [""]
         self.found.splits = {split: self.found.splits[split] for split in WORDS if split in self.found.splits}
         if "train" not in self.found.splits:
-            raise DataError(f"{self.root}: nothing is said to be train: {_write({'train': ['FOLDER']})}.")
+            raise DataError(f"{self.root}: nothing is said to be train: {what_to_write({'train': ['FOLDER']})}.")
         classes = {split: {self._name(c) for f in fs for c in self._full(f)} for split, fs in self.found.splits.items()}
+        if self.labelled and len(classes["train"]) == 1:
+            self._check_one_class(self.found.splits["train"])
         for split, folders in list(self.found.splits.items()):
             for folder in list(folders):
                 if chosen is None:
@@ -185,9 +112,9 @@ class _Folders:
         """Note what a person's key `splits` does not name: the outermost folders, and images beside named ones."""
         left = ""
         for folder in sorted(self.images, key=lambda folder: folder.split("/")):
-            if any(_within(folder, each) for each in taken) or (left and _within(folder, left)):
+            if any(within(folder, each) for each in taken) or (left and within(folder, left)):
                 continue
-            if any(_within(each, folder) for each in taken):
+            if any(within(each, folder) for each in taken):
                 if stray := self.images[folder]:
                     self.found.aside[f"{folder}/" if folder else "./"] = f"{stray} images not named by the key splits"
             elif self.total[folder]:
@@ -218,18 +145,20 @@ class _Folders:
         for folder, found in named.items():
             if len(found) > 1:
                 raise DataError(
-                    f"{self._path(folder)} speaks of {_list(sorted(found))} at once: {_write({'train': [folder]})}."
+                    f"{self._path(folder)} speaks of {' and '.join(sorted(found))} at once: "
+                    f"{what_to_write({'train': [folder]})}."
                 )
         if not named:
             return None
         if others:
             # A class may be called "train": among other classes, a folder without folders of its own is one.
-            if all(found == {"train"} and not self._full(folder) for folder, found in named.items()):
+            if all(found == {"train"} and self._may_be_a_class(folder) for folder, found in named.items()):
                 return None
             guess = {next(iter(found)): [folder] for folder, found in named.items()}
             raise DataError(
                 f"{self._path(next(iter(named)))} looks like a split and {self._path(others[0])} like a class, and a "
-                f"set has splits or classes side by side, not both: {_write(guess if 'train' in guess else {})}, or, "
+                "set has splits or classes side by side, not both: "
+                f"{what_to_write(guess if 'train' in guess else {})}, or, "
                 "where all are classes, splits: {train: [.]}."
             )
         found: dict[str, str] = {}
@@ -237,9 +166,9 @@ class _Folders:
             (split,) = named[folder]
             if split in found:
                 both = [found[split], folder]
-                images = [name for name in both if not _parts(name) & MASKS] or both
+                images = [name for name in both if not parts_of(name) & MASKS] or both
                 raise DataError(
-                    f"{self.root} has both {both[0]}/ and {both[1]}/: remove one, or {_write({split: images})}."
+                    f"{self.root} has both {both[0]}/ and {both[1]}/: remove one, or {what_to_write({split: images})}."
                 )
             found[split] = folder
         if "train" not in found:
@@ -249,13 +178,39 @@ class _Folders:
             )
         return found
 
+    def _may_be_a_class(self, folder: str) -> bool:
+        """Whether a folder that is called after the training split may be a class, such as train or bullet_train."""
+        return not self._full(folder) and (not is_plain(folder) or folder.lower() == "train")
+
+    def _check_one_class(self, folders: Sequence[str]) -> None:
+        """Refuse folders within the one class of a set, as they rather are the classes."""
+        for folder in folders:
+            for each in self._full(folder):
+                if inner := self._full(each):
+                    raise DataError(
+                        f"{self._path(folder)} holds {self._name(each)}/ alone, in which {self._name(inner[0])}/ and "
+                        f"its like rather are the classes: {what_to_write({'train': [each]})}, with test likewise, or, "
+                        "where the images have no classes, set unlabelled: true."
+                    )
+
+    def _check_groups(self, split: str, full: Sequence[str]) -> None:
+        """Refuse folders that all hold the same folders: either these or those are the classes."""
+        shared = set.intersection(*({self._name(each) for each in self._full(one)} for one in full)) if full else set()
+        if len(full) > 1 and len(shared) > 1 and not any(self.images[each] for each in full):
+            first, second, *_ = sorted(shared)
+            raise DataError(
+                f"{self._path(full[0])} and {self._path(full[1])} both hold {first}/ and {second}/, so that either "
+                f"these or those are the classes: {what_to_write({split: full})}, or, where they are the classes "
+                f"themselves, {what_to_write(self.found.splits)}."
+            )
+
     def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:
         """The folder of classes of a split, through folders that only say the split again, or (not chosen) images."""
         while not self.images[folder] and len(inner := self._full(folder)) == 1:
             said = splits_in(self._name(inner[0]))
             if said - {split} and not chosen:
-                raise DataError(f"{self._path(inner[0])} speaks of two splits: {_write({split: [inner[0]]})}.")
-            if said != {split} and (chosen or not _is_pictures(self._name(inner[0]))):
+                raise DataError(f"{self._path(inner[0])} speaks of two splits: {what_to_write({split: [inner[0]]})}.")
+            if said != {split} and (chosen or not is_pictures(self._name(inner[0]))):
                 break
             folder = inner[0]
         return folder
@@ -263,28 +218,41 @@ class _Folders:
     def _check_names(self, folder: str, split: str, classes: Mapping[str, set[str]]) -> None:
         """Refuse what is no class below a split, or below the set's folder."""
         own, whole = {split}, not folder
-        names = [self._name(each) for each in self._full(folder)]
-        pictures = [name for name in names if _is_pictures(name)]
-        if pictures and (masks := [name for name in names if _parts(name) & MASKS]):
+        full = self._full(folder)
+        names = [self._name(each) for each in full]
+        pictures = [name for name in names if is_pictures(name)]
+        beside = [name for name in names if name not in pictures and parts_of(name) & MASKS] if pictures else []
+        if self.labelled and not beside and (surely := [name for name in pictures if is_pictures(name, IMAGES)]):
+            pictures, beside = surely, [name for name in names if name != surely[0]]
+        if beside:
             inside = [f"{folder}/{pictures[0]}".lstrip("/")]
             raise DataError(
-                f"{self._path(folder)} has {pictures[0]}/ and {masks[0]}/, pictures and what belongs to them, not "
-                f"classes: to leave {masks[0]}/ aside {_write({split: inside})}, with unlabelled: true where it has no "
-                "class folders."
+                f"{self._path(folder)} has {pictures[0]}/ and {beside[0]}/, pictures and what belongs to them, not "
+                f"classes: to leave {beside[0]}/ aside {what_to_write({split: inside})}, with unlabelled: true where "
+                f"it has no class folders; or, where all are classes, {what_to_write(self.found.splits)}."
             )
         for each in self.total:
-            if each == folder or not _within(each, folder) or not self.total[each]:
+            if each == folder or not within(each, folder) or not self.total[each]:
                 continue
             name, said = self._name(each), splits_in(self._name(each))
-            is_class = _above(each) == folder
+            is_class = above(each) == folder
             shared = any(name in names for other, names in classes.items() if other != split)
-            if (said - own and not (is_class and shared and not _plain(name))) or (
-                said and is_class and not whole and _plain(name)
+            if (said - own and not (is_class and shared and not is_plain(name))) or (
+                said and is_class and not whole and is_plain(name)
             ):
                 raise DataError(
                     f"{self._path(each)} looks like a split and lies where a class is expected: move it, or, where it "
-                    f"is none, {_write(self.found.splits)}."
+                    f"is none, {what_to_write(self.found.splits)}."
                 )
+        if pair := told_apart(full):
+            both = " and ".join(f"{self._name(each)}/" for each in pair.values())
+            each_named = {name: [each] for name, each in pair.items()}
+            raise DataError(
+                f"{self._path(folder)} has {both}, which look like splits: {what_to_write(each_named)}, or, where they "
+                f"are classes, {what_to_write(self.found.splits)}."
+            )
+        if self.labelled:
+            self._check_groups(split, full)
 
     def _has_classes(self, folder: str, split: str, known: set[str]) -> bool:
         """Whether a split has class folders; what lies in none of them is left aside."""
@@ -312,7 +280,7 @@ class _Folders:
         return True
 
 
-def _pick(
+def pick(
     root: str, found: Layout, names: Sequence[str], chosen: Mapping[str, Sequence[str]], *, deep: bool
 ) -> list[str]:
     """Put into `found` what a person's key `splits` names, each name once; return the other names.
@@ -325,7 +293,7 @@ def _pick(
             alike = [name for name in names if deep or name.count("/") == plain.count("/")]
             matched = [name for name in alike if name == plain or fnmatchcase(name, plain)]
             if deep and not matched:
-                matched = [name for name in names if _within(name, plain)]
+                matched = [name for name in names if within(name, plain)]
             if not matched:
                 there = ", ".join(sorted(filter(None, names))[:5]) or "nothing"
                 raise DataError(f"{root}: splits.{split} = {pattern!r} names nothing; there is: {there}.")
@@ -334,7 +302,7 @@ def _pick(
     for split, of_split in found.splits.items():
         for name in of_split:
             # Folders hold each other; they are few, where tables may be many
-            nested = [other for other in taken if _within(name, other) or _within(other, name)] if not deep else []
+            nested = [other for other in taken if within(name, other) or within(other, name)] if not deep else []
             if name in taken or nested:
                 other = name if name in taken else nested[0]
                 raise DataError(
@@ -345,44 +313,11 @@ def _pick(
     return [name for name in names if name not in taken]
 
 
-def _parts(name: str) -> set[str]:
-    """The words of a name, in lower case: cut at what is no letter, and also at capitals within."""
-    runs = _RUN.findall(name)
-    return {run.lower() for run in runs} | {
-        part.lower() for run in runs if run.isascii() for part in _CAMEL.findall(run)
-    }
-
-
-def _is_pictures(name: str) -> bool:
-    """Whether a name says that there are pictures, and of a class nothing."""
-    said = {run.lower() for run in _RUN.findall(name) if not _WORD.fullmatch(run.lower())}
-    return bool(said) and said <= PICTURES
-
-
-def _plain(name: str) -> bool:
-    """Whether a name says nothing but a split."""
-    return {run.lower() for run in _RUN.findall(name) if not _WORD.fullmatch(run.lower())} <= FILLERS
-
-
-def _above(folder: str) -> str:
+def above(folder: str) -> str:
+    """The folder that holds a folder; "" is the set's own."""
     return folder.rpartition("/")[0]
 
 
-def _within(path: str, folder: str) -> bool:
+def within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it."""
     return not folder or path == folder or path.startswith(f"{folder}/")
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join(names)
-
-
-def _write(splits: Mapping[str, Sequence[str]]) -> str:
-    """What to write into the dataset's block."""
-    guess = splits or {"train": ["..."], "test": ["..."]}
-    text = ", ".join(f"{split}: [{', '.join(map(_quoted, names[:3]))}]" for split, names in guess.items())
-    return f"say which is which in the dataset's block with splits: {{{text}}}"
-
-
-def _quoted(name: str) -> str:
-    """A name as YAML takes it."""
-    return (name or ".") if re.fullmatch(r"[\w./-]*", name) else "'" + name.replace("'", "''") + "'"

@@ -2,18 +2,19 @@
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dqv2.config import Config
 from dqv2.config.data import Digits, Published
-from dqv2.data.errors import DataError
 from dqv2.data.published import ARCHIVES
+from dqv2.data.walk import is_hidden, state_of
 from dqv2.runtime.files import atomic_path, csv_writer, read_json
 
 FILES = "files.csv"  # beside the packs of a dataset: what they were made of
+MANY = 500_000  # files: to ask a network's storage for more takes minutes at each start, and they are ImageNet
 
 # Not among the params of a pack: what only training reads, and where an archive is fetched from.
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
@@ -77,6 +78,8 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
             continue
         looked = f"(looked for {Path(place).expanduser().absolute()})"
         nothing = f"datasets.{name}.path = {place!r}: there is no such folder {looked}."
+        if Path(place).expanduser().exists():
+            nothing = f"datasets.{name}.path = {place!r}: this is a file, and the folder that it lies in is due."
         if isinstance(block, Published):
             if _read_only(Path(block.root).expanduser()):
                 found.append(
@@ -103,23 +106,13 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
     return found
 
 
-def without_test(config: Config, datasets: list[str], packs: Mapping[str, str]) -> list[str]:
-    """One sentence for each of `datasets` that has no image to evaluate on, by its pack or a look at its folder.
-
-    packs: dataset -> `splits.json` of its pack, for those that will not be packed anew.
-    """
-    found = []
-    for name in datasets:
-        block = config.datasets[name]
-        if isinstance(sizes := read_json(packs.get(name, "")), dict):
-            has_some = bool(sizes.get("test", True))
-        elif block.kind not in ("image_folder", "table") or block.test:
-            continue
-        else:
-            has_some = _has_test(block)
-        if not has_some:
-            found.append(no_test(name, folder_of(config, name) or name, block.kind))
-    return found
+def without_test(config: Config, sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each dataset that has no image to evaluate on; sizes: dataset -> its images by split."""
+    return [
+        no_test(name, folder_of(config, name) or name, config.datasets[name].kind)
+        for name, of_set in sizes.items()
+        if isinstance(of_set, dict) and not of_set.get("test", True)
+    ]
 
 
 def no_test(name: str, place: str, kind: str = "image_folder") -> str:
@@ -131,29 +124,13 @@ def no_test(name: str, place: str, kind: str = "image_folder") -> str:
     )
 
 
-def _has_test(block: Any) -> bool:
-    """Whether a person's own set has test images with labels, by its names and, of tables, its labels."""
-    root = Path(block.path).expanduser()
-    try:
-        if block.kind == "table":
-            from dqv2.data.sources.table import has_labels, tables_of
-
-            tables = tables_of(root, block.splits).get("test", [])
-            return bool(tables) and has_labels(root, tables, block.label)
-        from dqv2.data.folder import list_folder
-
-        return bool(list_folder(root, splits=block.splits).splits.get("test"))
-    except DataError:  # which packing will say
-        return False
-
-
 def packed_with(file: str) -> dict[str, Any] | None:
     """The options that a pack was made with, from its `options.json`; None where there is none that can be read."""
     return read_json(file)
 
 
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
-    """One sentence for each dataset of a person's own whose files are others than when it was packed.
+    """One sentence for each dataset whose files are others than when it was packed.
 
     Snakemake does not look into such a folder. A folder says itself when a file was added, removed or put in another's
     place; the files' sizes and times are compared with those in `files.csv`, and nothing is read. packs: dataset -> the
@@ -161,12 +138,11 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
     """
     found = []
     for name, pack in packs.items():
-        if config.datasets[name].kind not in ("image_folder", "table") or not Path(pack).exists():
+        if (folder := folder_of(config, name)) is None or not Path(pack).exists():
             continue
         made = Path(pack).stat().st_mtime
-        root = Path(folder_of(config, name)).expanduser()
-        folders = (Path(place) for place, _, _ in os.walk(root, followlinks=True))
-        if changed := next((folder for folder in folders if folder.stat().st_mtime > made), None):
+        root = Path(folder).expanduser()
+        if changed := next((each for each in _folders(root) if each.stat().st_mtime > made), None):
             what = f"{changed} has changed since its images were packed"
         elif changed := changed_files(root, Path(pack).with_name(FILES)):
             what = f"{len(changed)} files have changed since they were packed, the first is {root / changed[0]}"
@@ -179,32 +155,38 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
     return found
 
 
-def note_files(root: Path, names: Iterable[str], out: Path) -> None:
-    """Write a table of files below `root`: path, size in bytes, time of the last change in nanoseconds."""
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = csv_writer(file)
-        rows.writerow(["path", "size", "mtime_ns"])
-        for name in names:
-            with suppress(OSError):  # gone already, which reading it will say
-                rows.writerow([name, *_state(root, name)])
+def _folders(root: Path) -> Iterator[Path]:
+    """A folder and all within that are looked at for images."""
+    for place, names, _ in os.walk(root, followlinks=True):
+        names[:] = [name for name in names if not is_hidden(name)]
+        yield Path(place)
 
 
-def changed_files(root: Path, table: Path) -> list[str]:
-    """The files of a table of `note_files` that have another size or time now, or are gone; none where `root` is."""
-    if not (table.exists() and root.is_dir()):
-        return []
-    found = []
-    with table.open(encoding="utf-8", newline="") as file:
-        for name, *then in list(csv.reader(file))[1:]:
-            try:
-                now = _state(root, name)
-            except OSError:
-                now = None
-            if now != tuple(map(int, then)):
-                found.append(name)
+def states_of(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Size and time of files below `root` (`state_of`), by name; without those that are not there."""
+    found = {}
+    for name in names:
+        with suppress(OSError):  # gone already, which reading it will say
+            found[name] = state_of(os.path.join(root, name))  # noqa: PTH118 (a Path for each is slow)
     return found
 
 
-def _state(root: Path, name: str) -> tuple[int, int]:
-    state = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118 (a Path for each of a million files is slow)
-    return state.st_size, state.st_mtime_ns
+def note_files(states: Mapping[str, tuple[int, int]], out: Path) -> None:
+    """Write a table of files: path (below the set's folder, or absolute), size in bytes, time of the last change in
+    nanoseconds."""
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv_writer(file)
+        rows.writerow(["path", "size", "mtime_ns"])
+        rows.writerows([name, *state] for name, state in states.items())
+
+
+def changed_files(root: Path, table: Path) -> list[str]:
+    """The files of a table of `note_files` that have another size or time now, or are gone; none if `root` is gone."""
+    if not (table.exists() and root.is_dir()):
+        return []
+    with table.open(encoding="utf-8", newline="") as file:
+        then = {name: (int(size), int(time)) for name, size, time in list(csv.reader(file))[1:]}
+    if len(then) > MANY:
+        return []
+    now = states_of(root, then)
+    return [name for name, state in then.items() if now.get(name) != state]

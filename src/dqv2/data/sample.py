@@ -51,6 +51,8 @@ class ImageSet:
         ignored: files that are no images by their names.
         aside: {"name", "reason"} of files and folders that might be taken for images of the set, and were not read.
         layout: {"from", "split", "classes", "images"}: what each split was read from, and what was found.
+        named: path -> size and time (`state_of`) of files that are read though `files` does not know them, noted
+            before they are read.
         streams: whether samples can be read in any order at any time.
     """
 
@@ -61,6 +63,7 @@ class ImageSet:
     ignored: list[str] = field(default_factory=list)
     aside: list[dict[str, str]] = field(default_factory=list)
     layout: list[dict[str, Any]] = field(default_factory=list)
+    named: dict[str, tuple[int, int]] = field(default_factory=dict)
     streams = True
 
     def note_aside(self, reasons: Mapping[str, str]) -> None:
@@ -181,7 +184,8 @@ def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
             shown = ", ".join(f"{name} (only in {split})" for name in strange[:5])
             raise DataError(
                 f"{root}: train and {split} must share their classes, but {len(strange)} are not in train: {shown}"
-                f"{', ...' if len(strange) > 5 else ''}: rename or remove them, or add training images."
+                f"{', ...' if len(strange) > 5 else ''}: rename or remove them, add training images, or leave {split} "
+                "aside (of a set of your own by the key splits)."
             )
 
 

@@ -1,6 +1,7 @@
 """What lies in a folder: its files by their folders, without what people and systems put there for themselves."""
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +9,11 @@ from typing import NamedTuple
 from dqv2.data.errors import DataError
 
 SYSTEM = {
-    "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "__pycache__", "thumbs.db",
-    "desktop.ini",
+    "__macosx", "$recycle.bin", "system volume information", "lost+found", "__pycache__", "network trash folder",
+    "temporary items", "@eadir", "@tmp", "@recycle", "@__thumb", "@recently-snapshot", "#recycle", "#snapshot",
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
 }  # fmt: skip
+ENDING = re.compile(r".*\.[A-Za-z0-9]{1,7}")  # of a file's name, as against a folder's
 KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -29,7 +32,8 @@ class Tree(NamedTuple):
 def walk(root: Path) -> Tree:
     """List a folder, links followed, in the order of torchvision's `make_dataset`.
 
-    Raises DataError where a folder cannot be read, or a link leads back to a folder that holds it.
+    Raises DataError where a folder cannot be read, or a link leads back to a folder that holds it, or may have led to a
+    folder that is gone.
     """
     found, aside, skip = {}, [], len(str(root)) + 1
     for place, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -42,6 +46,9 @@ def walk(root: Path) -> Tree:
             if link.is_symlink() and Path(place).resolve().is_relative_to(link.resolve()):
                 raise DataError(f"{link} is a link to a folder that holds it, {link.resolve()}: remove it.")
         found[own] = sorted(name for name in files if not is_hidden(name))
+        for link in (Path(place, name) for name in found[own] if not ENDING.fullmatch(name)):
+            if link.is_symlink() and not link.exists():
+                raise DataError(f"{link} is a link to what is not there, {link.readlink()}: mend or remove it.")
     return Tree(dict(sorted(found.items())), aside)
 
 
@@ -57,6 +64,12 @@ def special(path: str | Path) -> str | None:
     """
     mode = Path(path).stat().st_mode
     return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def state_of(path: str | Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds of a file; raises OSError where there is none."""
+    state = os.stat(path)  # noqa: PTH116 (a Path for each of a million files is slow)
+    return state.st_size, state.st_mtime_ns
 
 
 def _refuse(error: OSError) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from dqv2.config import ConfigError
 from dqv2.data import places
+from dqv2.data.errors import DataError
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
 from dqv2.plan.walk import PlannedJob
+from dqv2.runtime.files import read_json
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
@@ -26,8 +28,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
 
     Raises:
-        ConfigError: what a job will read is missing, a network cannot be built, or a drawing cannot be made of
-            its table; the message says where it was looked for and what to do.
+        ConfigError: what a job will read is missing, or is no set of images, a network cannot be built, or a drawing
+            cannot be made of its table; the message says where it was looked for and what to do.
     """
     by_stage: dict[str, list[PlannedJob]] = {}
     jobs = list(jobs)
@@ -35,12 +37,12 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         by_stage.setdefault(job.stage.name, []).append(job)
     packed = sorted({job.w.dataset for job in by_stage.get("pack", [])})
     trained = sorted({job.w.dataset for job in by_stage.get("train", [])})
-    faults = places.missing_folders(plan.config, packed)
-    if not faults:
-        packs = {name: plan.file("pack", "splits", dataset=name) for name in set(trained) - set(packed)}
-        faults = places.without_test(plan.config, trained, packs)
-    _refuse("images are missing:", faults)
+    _refuse("images are missing:", places.missing_folders(plan.config, packed))
     _refuse("labels are missing:", _without_labels(plan, jobs))
+    sizes, faults = _listed(plan, packed)
+    _refuse("images cannot be taken as they lie:", faults)
+    sizes |= {name: read_json(plan.file("pack", "splits", dataset=name)) for name in set(trained) - set(packed)}
+    _refuse("images are missing:", places.without_test(plan.config, {name: sizes.get(name) for name in trained}))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
@@ -56,6 +58,24 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
 def _refuse(head: str, faults: Sequence[str]) -> None:
     if faults:
         raise ConfigError("\n  ".join([head, *faults]))
+
+
+def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """The images of each split of people's own sets that will be packed, and a sentence for each that is refused.
+
+    Names and labels are read as packing reads them; no image is opened.
+    """
+    from dqv2.data.dataset import list_set
+
+    sizes, faults = {}, []
+    for name in datasets:
+        if plan.config.datasets[name].kind in ("image_folder", "table"):
+            try:
+                found = list_set(**places.pack_block(plan.config, name))
+                sizes[name] = {split: len(samples) for split, samples in found.splits.items()}
+            except DataError as error:
+                faults.append(f"datasets.{name}: {error}")
+    return sizes, faults
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:

@@ -3,37 +3,52 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from dqv2.data import DataError, Pack
-from dqv2.data.image import rgb, upright
+from dqv2.data.image import MAX_PIXELS, as_people_see_it
 from dqv2.data.sources.table import cells
 from dqv2.runtime.files import sha256
 
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}  # of what timm's reader of folders lists
 
 
+def mended(pack: Pack) -> set[str]:
+    """The ids of images whose files have damaged metadata, at which other readers stop."""
+    return {entry["name"] for entry in pack.meta.get("mended", ())}
+
+
+def write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
+    """Write the whole image of a file's bytes as a PNG, turned as its camera says, in one channel where it has one.
+
+    entry: its row of the pack's manifest. Raises DataError where it cannot be decoded.
+    """
+    pixels = int(entry.get("width") or 0) * int(entry.get("height") or 0)  # within the limit that it was packed with
+    image = as_people_see_it(data, **({"max_pixels": pixels} if pixels > MAX_PIXELS else {}))
+    if isinstance(image, str):
+        raise DataError(f"{entry['id']}: {image}.")
+    image.save(target)
+
+
 def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
     """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
 
-    The ending says what the bytes are. What is neither JPEG nor PNG becomes a PNG of the same size. source: the folder
-    of the tables. Raises DataError where a table or an image is gone, or is not the one that was packed.
+    The ending says what the bytes are. What is neither JPEG nor PNG, or has damaged metadata, becomes a PNG of the same
+    size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is not the one that
+    was packed.
     """
     folder.mkdir()
     manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
-    found = {}
+    found, damaged = {}, mended(pack)
     for name, data in cells(source, pack.meta["table"], list(place)):
         row = place[name]
         if sha256(data) != manifest[row]["source_sha256"]:
             raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
         suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
-        found[row] = folder / f"{row}{suffix or '.bin'}"
-        found[row].write_bytes(data)
-        if not suffix:
-            with Image.open(found[row]) as image:
-                rgb(upright(image)[0]).save(folder / f"{row}.png")
-            found[row].unlink()
+        if suffix and name not in damaged:
+            found[row] = folder / f"{row}{suffix}"
+            found[row].write_bytes(data)
+        else:
             found[row] = folder / f"{row}.png"
+            write_png(data, found[row], manifest[row])
     if lost := set(place) - {pack.ids[row] for row in found}:
         raise DataError(f"{source}: {len(lost)} images are gone from its tables, the first is {min(lost)}.")
     return found

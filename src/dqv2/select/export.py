@@ -12,10 +12,9 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.image import rgb, upright
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
-from dqv2.select.cells import bring_out
+from dqv2.select.cells import bring_out, mended, write_png
 from dqv2.select.coreset import Pool
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
@@ -84,14 +83,15 @@ def export_coreset(
             held = bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
         names = [""] * len(coreset)
         if images != "none":
-            names = _image_names(coreset, pack, folders, kinds, generated, by_link, held)
+            damaged = mended(pack)
+            names = _image_names(coreset, pack, folders, kinds, generated, by_link, held, damaged)
             for label in range(len(folders)) if empty_classes else set(pack.labels[coreset.rows].tolist()):
                 (staged / "images" / folders[label]).mkdir(parents=True)
             for k in np.flatnonzero(given):
                 if held:
                     held[coreset.rows[k]].rename(staged / names[k])
                 else:
-                    _give(staged / names[k], root, about[k], places[k], images)
+                    _give(staged / names[k], root, about[k], places[k], images, about[k]["id"] in damaged)
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         if held:
             (staged / "cells").rmdir()
@@ -134,13 +134,13 @@ def without_images(coreset: Pool, pack: Pack) -> list[str]:
 def coreset_files(
     ids: str | Path, source: str | Path, *, check: bool = True, originals_only: bool = False
 ) -> list[tuple[Path, str]]:
-    """The images of an `ids.csv`: (file, class) of each row, in its order; the originals in the set's folder, the
-    Tobias and redrawn images beside `ids.csv`.
+    """The images of an `ids.csv`: (file, class) of each row, in its order; the originals in the set's folder, and
+    beside `ids.csv` the Tobias and redrawn images, and originals that are no files there (of tables and archives).
 
     source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each
-    original with its checksum. originals_only: leave the other images out. Raises DataError where a file is not there,
-    or is another one, as Tobias images are not where the coreset was exported without images; it counts them and names
-    the first.
+    original in it with its checksum. originals_only: leave the other images out. Raises DataError where a file is not
+    there, or is another one, as Tobias images are not where the coreset was exported without images; it counts them and
+    names the first.
     """
     found, faults = [], []
     with Path(ids).open(newline="", encoding="utf-8") as file:
@@ -148,15 +148,17 @@ def coreset_files(
             original = row["kind"] == "original"
             if originals_only and not original:
                 continue
-            path = Path(source, row["path"]).expanduser() if original else Path(ids).parent / row["image"]
-            if not original and not path.is_file():
+            is_file = original and row["path"] and not PART.fullmatch(row["path"])
+            path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
+            if not is_file and not path.is_file():
+                what = "an original that is no file of its own" if original else f"a {row['kind']} image"
                 faults.append(
-                    f"{row['id']} is a {row['kind']} image, which only an export with images has: set export.images, "
-                    "or ask for originals_only=True"
+                    f"{row['id']} is {what}, which only an export with images has: set export.images"
+                    + ("" if original else ", or ask for originals_only=True")
                 )
             elif not path.is_file():
                 faults.append(f"{row['id']}: there is no file {path}")
-            elif original and check and sha256(path) != row["sha256"]:
+            elif is_file and check and sha256(path) != row["sha256"]:
                 faults.append(f"{row['id']}: {path} is not the file that the coreset was made of")
             found.append((path, row["class"]))
     if faults:
@@ -177,13 +179,15 @@ def _image_names(
     generated: str,
     by_link: bool,
     held: Mapping[int, Path],
+    damaged: set[str],
 ) -> list[str]:
     """Where each image goes: images/CLASS/NAME."""
     names, taken = [], [set() for _ in folders]
     for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
         given, label = by_link and kind == "original", pack.labels[row]
         own = held[row].suffix if row in held else PurePosixPath(pack.ids[row]).suffix
-        suffix = f".{generated}" if not given else own if own.lower() in TIMMS else ".png"
+        as_it_is = own.lower() in TIMMS and (row in held or pack.ids[row] not in damaged)
+        suffix = f".{generated}" if not given else own if as_it_is else ".png"
         mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
         names.append(f"images/{folders[label]}/{file_name(pack.ids[row], suffix, mark, taken[label])}")
     return names
@@ -227,10 +231,11 @@ def _grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1, :, :]).all())
 
 
-def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str) -> None:
+def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str, damaged: bool) -> None:
     """An original under its new name: a link, or a copy; a part of an archive is always copied out.
 
-    Of a kind that timm does not list (.webp, .bmp, .tif and the like) it becomes a PNG of the same size.
+    Of a kind that timm does not list (.webp, .bmp, .tif and the like), or with damaged metadata, it becomes a PNG of
+    the same size.
     """
     part = PART.fullmatch(place) if entry.get("source") else None
     if part:
@@ -238,17 +243,18 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         known = entry.get("source_sha256")
         if isinstance(data, str) or sha256(data) != known:
             raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
-        target.write_bytes(data)
+        if damaged:
+            write_png(data, target, entry)
+        else:
+            target.write_bytes(data)
         return
     path = (source / place).absolute()
     if not path.is_file():
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
     if sha256(path) != entry["source_sha256"]:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
-    if path.suffix.lower() not in TIMMS:
-        with Image.open(path) as image:
-            turned = upright(image)[0]
-            (turned.convert("L") if turned.mode in ("1", "L") else rgb(turned)).save(target)
+    if damaged or path.suffix.lower() not in TIMMS:
+        write_png(path.read_bytes(), target, entry)
         return
     if images == "links":
         try:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from dqv2.data.folder import IMG_EXTENSIONS
+from dqv2.data.layout import IMG_EXTENSIONS
+from dqv2.data.walk import SYSTEM
 
+UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # for a folder's name, or for a line of a list
 LONGEST = 200  # bytes of a name; file systems allow 255
 # Where Hugging Face's `datasets` finds one of these in a name, between what are no letters, it takes the file for that
 # split, and leaves out all files without one
@@ -23,12 +25,13 @@ def without_splits(name: str) -> str:
 def class_folders(classes: Sequence[str]) -> list[str]:
     """The folder of each class, one level deep; sorted by name they are in the order of the classes.
 
-    It is the class's own name wherever that can be: without what no name of a file may have, without a split's word and
-    with the names in their sorted order. Else each begins with its index: 03_dog.
+    It is the class's own name wherever that can be: without what no name of a file may have, without a split's word,
+    spaces around it (of which timm's class map knows nothing) and what makes it hidden, and with the names in their
+    sorted order. Else each begins with its index: 03_dog.
     """
-    folders = [_short(without_splits(re.sub(r"[/\\\x00-\x1f]", "_", name))) for name in classes]
+    folders = [_short(without_splits(UNFIT.sub("_", name)).strip()) for name in classes]
     alike = len({folder.casefold() for folder in folders}) < len(folders)
-    odd = any(folder in ("", ".", "..") or SPLITS.search(name) for folder, name in zip(folders, classes, strict=True))
+    odd = any(_passed_over(folder) or SPLITS.search(name) for folder, name in zip(folders, classes, strict=True))
     if alike or odd or sorted(folders) != folders:
         width = len(str(len(folders) - 1))
         return [f"{i:0{width}}_{folder}" for i, folder in enumerate(folders)]
@@ -48,6 +51,11 @@ def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
         name = f"{without_splits(kept)}_{_digest(sample)}{mark}{suffix}"
     taken.add(name.lower())
     return name
+
+
+def _passed_over(folder: str) -> bool:
+    """Whether `datasets` or a system takes a folder of this name for none of the set's."""
+    return not folder or folder.startswith((".", "__")) or folder.lower() in SYSTEM
 
 
 def _short(name: str) -> str:

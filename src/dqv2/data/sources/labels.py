@@ -73,7 +73,8 @@ def read_labels(
         names = [name for of_shard in of_split for name in of_shard]
         if unknown := [name for name in names if name not in place]:
             raise DataError(
-                f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}."
+                f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}: remove "
+                f"these rows, or leave {split} aside by the key splits."
             )
     if long := next((name for name in classes if len(name.encode()) > LONGEST), None):
         raise DataError(

@@ -2,27 +2,33 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
-from dqv2.data.layout import TABLES, table_layout
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.sources.labels import Labels, read_labels
-from dqv2.data.walk import special, walk
+from dqv2.data.tables import TABLES, table_layout
+from dqv2.data.walk import special, state_of, walk
+from dqv2.data.words import splits_in, what_to_write
 
 ROWS = 64  # read at a time
+SPLIT_COLUMNS = {"split", "splits", "subset", "partition", "usage"}  # whose text says which row is which split
 
 
 class _Table(ImageSet):
     """Images in the cells of a column. An id is split/row, counted through the files in the order of their names."""
 
     streams = False
-    tables: dict[str, list[str]]
-    image: str
+
+    def __init__(self, root: Path, image: str, chosen: bool):
+        super().__init__(root, [], {})
+        self.image, self.chosen = image, chosen  # the column, and whether a person said which table is which split
+        self.tables: dict[str, list[str]] = {}
+        self.usual: dict[Path, set[str]] = {}  # table -> splits of which the first path in it speaks
 
     def readers(self, samples: Iterable[Sample], max_pixels: int = MAX_PIXELS) -> Iterator[tuple]:
         wanted = iter(samples)
@@ -32,10 +38,33 @@ class _Table(ImageSet):
         split = sample.id.split("/")[0]
         for row, (file, value) in enumerate(self._cells(split)):
             if row == int(sample.id.split("/")[1]):
-                yield sample, partial(_bytes, value, file.parent, self.root, max_pixels)
+                found = _content(value, file.parent, self.root)
+                if isinstance(found, Path):
+                    self._note(found, file, split)
+                    yield sample, partial(read_bytes, found, max_pixels=max_pixels)
+                else:
+                    yield sample, lambda found=found: found
                 sample = next(wanted, None)
                 if sample is None:
                     return
+
+    def _note(self, path: Path, table: Path, split: str) -> None:
+        """Note the state of a file that a cell names, before it is read; refuse what is said to be another split's.
+
+        Below the set's folder its folders' names say so; elsewhere those in which the files of a table differ.
+        """
+        below = path.is_relative_to(self.root)
+        name = (path.relative_to(self.root) if below else path).as_posix()
+        said = set().union(*map(splits_in, name.split("/")[:-1]))
+        usual = set() if below else self.usual.setdefault(table, said)
+        if said - {split} - usual and not self.chosen:
+            raise DataError(
+                f"{table} is read as {split} and names {name}, in a folder of {' and '.join(sorted(said - usual))}: "
+                f"write the images of each split into a table of their own, or, where all of it is {split}, "
+                f"{what_to_write(self.tables)}."
+            )
+        with suppress(OSError):  # gone, which reading it will say
+            self.named[name] = state_of(path)
 
     def _cells(self, split: str) -> Iterator[tuple[Path, Any]]:
         for name in self.tables[split]:
@@ -65,14 +94,18 @@ def load(
     `label`: a column of class names, or of numbers, whose names are read from the file where Hugging Face's metadata
     has them. `splits`: split -> files, folders or patterns, where the names do not say. `unlabelled`: no label is read.
     """
-    found = _Table(root, [], {})
-    found.tables, found.image = _listed(found, splits), image
+    found = _Table(root, image, bool(splits))
+    found.tables = _listed(found, splits)
     for split in [split for split in found.tables if split != "train"]:
         if not sum(_rows(root / name) for name in found.tables[split]):
             found.note_aside(dict.fromkeys(found.tables.pop(split), "a table without rows"))
-    shards = {
-        split: [_labels(root / name, label, unlabelled) for name in names] for split, names in found.tables.items()
-    }
+    shards = {}
+    for split, names in found.tables.items():
+        for name in names:
+            _check_column(root / name, image)
+            if not found.chosen:
+                _check_rows(root / name, split, label, found.tables)
+        shards[split] = [_labels(root / name, label, unlabelled, split) for name in names]
     if not sum(len(shard.values) for shard in shards["train"]):
         raise DataError(f"{root}: the training tables have no rows ({', '.join(found.tables['train'][:5])}).")
     found.classes, numbers, aside = read_labels(root, shards)
@@ -92,8 +125,8 @@ def cells(root: Path, about: Mapping[str, Any], ids: Sequence[str]) -> Iterator[
     root: the set's folder. about: `table` of a pack's `meta.json`. ids: of that pack. Raises DataError where a table or
     an image is gone.
     """
-    found = _Table(root, [], {})
-    found.tables, found.image = about["files"], about["image"]
+    found = _Table(root, about["image"], True)
+    found.tables = about["files"]
     by_split: dict[str, list[Sample]] = {}
     for name in sorted(ids):
         by_split.setdefault(name.split("/")[0], []).append(Sample(name, 0, ""))
@@ -103,19 +136,6 @@ def cells(root: Path, about: Mapping[str, Any], ids: Sequence[str]) -> Iterator[
             if isinstance(data, str):
                 raise DataError(f"{root}: {sample.id}: {data}.")
             yield sample.id, data
-
-
-def tables_of(root: Path, splits: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
-    """Split -> its tables, by the names alone; raises DataError as `table_layout`."""
-    return _listed(ImageSet(root, [], {}), splits)
-
-
-def has_labels(root: Path, names: Sequence[str], label: str) -> bool:
-    """Whether some row of these tables has a label; True where that cannot be read, which packing will say."""
-    try:
-        return any(Labels.known(value) for name in names for value in _column(root / name, label))
-    except DataError:
-        return True
 
 
 def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
@@ -162,18 +182,15 @@ def _opened(file: Path, name: str) -> Iterator[Iterator[Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_column(file, name)
     with ExitStack() as stack:
         stack.enter_context(_reading(file))
         if file.suffix.lower() == ".parquet":
             table = stack.enter_context(pq.ParquetFile(file, pre_buffer=False))
-            _check_column(file, name, table.schema_arrow.names)
             batches = table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False)
-            yield (batch.column(0) for batch in batches)
-            return
-        reader = _arrow_reader(stack.enter_context(pa.memory_map(str(file))))
-        _check_column(file, name, reader.schema.names)
-        place = reader.schema.names.index(name)
-        yield (batch.column(place) for batch in reader)
+        else:
+            batches = _arrow_reader(stack.enter_context(pa.memory_map(str(file))))
+        yield (batch.column(batch.schema.names.index(name)) for batch in batches)
 
 
 def _arrow_reader(source: Any) -> Any:
@@ -189,8 +206,8 @@ def _arrow_reader(source: Any) -> Any:
         )
 
 
-def _check_column(file: Path, name: str, there: list[str]) -> None:
-    if name not in there:
+def _check_column(file: Path, name: str) -> None:
+    if name not in (there := _schema(file).names):
         raise DataError(
             f"{file} has no column {name!r} (it has {', '.join(there)}): name it with image: or label:, or set "
             "unlabelled: true where there are no labels."
@@ -208,32 +225,52 @@ def _rows(file: Path) -> int:
         return sum(len(batch) for batch in _arrow_reader(stack.enter_context(pa.memory_map(str(file)))))
 
 
-def _labels(file: Path, label: str, unlabelled: bool) -> Labels:
-    """The labels of one table."""
-    if unlabelled:
-        return Labels(file, [UNLABELLED] * _rows(file), None)
-    return Labels(file, list(_column(file, label)), _class_names(file, label))
-
-
-def _class_names(file: Path, label: str) -> list[str] | None:
+def _schema(file: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
         stack.enter_context(_reading(file))
         if file.suffix.lower() == ".parquet":
-            metadata = pq.read_schema(file).metadata or {}
-        else:
-            metadata = _arrow_reader(stack.enter_context(pa.memory_map(str(file)))).schema.metadata or {}
+            return pq.read_schema(file)
+        return _arrow_reader(stack.enter_context(pa.memory_map(str(file)))).schema
+
+
+def _labels(file: Path, label: str, unlabelled: bool, split: str) -> Labels:
+    """The labels of one table; None each where a table to evaluate on has no column of them."""
+    if unlabelled:
+        return Labels(file, [UNLABELLED] * _rows(file), None)
+    if split != "train" and label not in _schema(file).names:
+        return Labels(file, [None] * _rows(file), None)
+    return Labels(file, list(_column(file, label)), _class_names(file, label))
+
+
+def _class_names(file: Path, label: str) -> list[str] | None:
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        return features[label]["names"]
+        metadata = _schema(file).metadata or {}
+        names = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"][label]["names"]
     except (ValueError, LookupError, TypeError):  # none, or another writer's
         return None
+    sound = isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return names if sound and names else None
 
 
-def _bytes(value: Any, folder: Path, root: Path, max_pixels: int = MAX_PIXELS) -> bytes | str:
-    """The image of a cell: its own bytes, or those of the file that it names; the reason where there are none."""
+def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a table that says of its rows that they are other splits than the one that it is read as."""
+    for name in _schema(file).names:
+        if name.lower() not in SPLIT_COLUMNS or name == label:
+            continue
+        texts = {value for value in _column(file, name) if isinstance(value, str)}
+        if said := sorted(set().union(*map(splits_in, texts)) - {split}):
+            raise DataError(
+                f"{file} is read as {split}, and its column {name!r} says {' and '.join(said)} of some rows: write the "
+                f"rows of each split into a table of their own, or, where all of it is {split}, "
+                f"{what_to_write(tables)}."
+            )
+
+
+def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
+    """The image of a cell: its own bytes, or the file that it names; the reason, a phrase, where it is neither."""
     path = None
     if isinstance(value, Mapping):
         path, value = value.get("path"), value.get("bytes")
@@ -249,7 +286,6 @@ def _bytes(value: Any, folder: Path, root: Path, max_pixels: int = MAX_PIXELS) -
         return "the cell holds text that is no path of an image"
     places = [place / path for place in dict.fromkeys((folder, root))]
     try:
-        there = next((place for place in places if place.exists()), places[0])
+        return next((place for place in places if place.exists()), places[0])
     except OSError as error:  # text that is no path
         return f"the cell holds no path of an image ({error.strerror})"
-    return read_bytes(there, max_pixels=max_pixels)
