@@ -149,7 +149,8 @@ FOLDERS = {
         pets("train/data", "test/data"), refused=r"set/train holds data/ alone, in which cat/ .*\[train/data\]"
     ),
     "domains of classes": Input(
-        pets("art", "clipart"), refused=r"set/art and .*set/clipart both hold cat/ and dog/.*\[art, clipart\]"
+        pets("art", "clipart"),
+        refused=r"set/art and .*set/clipart both hold cat/ and dog/: .*train: \[art\], test: \[clipart\]",
     ),
     "images beside anything": Input(
         ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"
@@ -213,6 +214,14 @@ FOLDERS = {
     "two folders for a split": Input(pets("train", "val", "valid"), refused="both valid/ and val/: remove one, or say"),
     "images and masks of a split": Input(
         [*pets("train_images"), *pets("train_masks")], refused=r"remove one, or .*splits: \{train: \[train_images\]\}"
+    ),
+    "words grown together, without labels": Input(
+        ["mytrain/1.png", "mytest/1.png"], options={"unlabelled": True}, refused="mytest/ and mytrain/, which look like"
+    ),
+    "a split of one class that is called after a test": Input(
+        [*pets("train", names=["blood test", "x-ray"]), *pets("test", names=["blood test"])],
+        {"train": 6, "test": 3},
+        ["blood test", "x-ray"],
     ),
     "a split within a class": Input(
         ["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], refused="set/cat/test looks like a split and lies"

@@ -57,6 +57,7 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
         (["train_test.parquet"], {}, r"train_test\.parquet speaks of test and train at once: say which"),
         (["test/train-0.parquet"], {}, r"test/train-0\.parquet speaks of test and train at once"),
         (["birds.parquet", "birds_test.parquet"], {}, r"birds\.parquet names no split, and test have tables"),
+        ([], {}, r"holds no table: tables are files that end in \.parquet or \.arrow\."),
         (["test.parquet"], {}, r"no \.parquet or \.arrow file with train .*\(test there is\)"),
         (["train.parquet", "train.arrow"], {}, r"train has both \.parquet and \.arrow files .*twice"),
         (
@@ -108,11 +109,12 @@ def test_parts_of_a_set_that_are_not_there_are_noted(tmp_path):
         (
             {"birds": ["train", "test"]},
             {},
-            r"birds\.parquet is read as train, and its column 'Split' says test of some",
+            r"birds\.parquet is read as train, and its column 'Split' says of some rows that they are test: ",
         ),
-        ({"train": ["train"], "test": ["val", "test"]}, {}, r"test\.parquet is read as test, .* says validation of"),
+        ({"train": ["train"], "test": ["val", "test"]}, {}, r"test\.parquet is read as test, .* are validation: "),
         ({"train": ["train", None], "test": ["TEST", "x"]}, {}, None),
         ({"birds": ["train", "test"]}, {"splits": {"train": ["birds.parquet"]}}, None),
+        ({"birds": [1, 0]}, {}, None),
     ],
 )
 def test_a_column_that_says_which_row_is_which_split(tmp_path, files, options, refused):
@@ -125,14 +127,37 @@ def test_a_column_that_says_which_row_is_which_split(tmp_path, files, options, r
         assert opened(tmp_path, **options)[0] == dict.fromkeys(["train", "test"][: len(files)], 2)
 
 
+@pytest.mark.parametrize(
+    ("file", "column", "values", "refused"),
+    [
+        ("birds", "is_train", [True, False], "says of some rows that they are another: "),
+        ("birds", "is_training_img", [1, 0], "says of some rows that they are another: "),
+        ("birds", "Test", [False, True], "says of some rows that they are another or test: "),
+        ("train", "is_test", [True, True], "says of some rows that they are another or test: "),
+        ("train", "is_train", [True, True], None),
+        ("train", "is_test", [False, False], None),
+        ("birds", "train", [3, 4], None),
+        ("birds", "set", ["train", "dev"], "says of some rows that they are validation: "),
+    ],
+)
+def test_a_column_that_says_of_each_row_whether_it_is_of_a_split(tmp_path, file, column, values, refused):
+    write_table(tmp_path / f"{file}.parquet", PETS[:2], **{column: pa.array(values)})
+    if refused:
+        with pytest.raises(DataError, match=refused):
+            opened(tmp_path)
+    else:
+        assert opened(tmp_path)[0] == {"train": 2}
+
+
 def test_caches_and_temporary_files_beside_a_sets_shards_are_no_data(tmp_path):
     write_table(tmp_path / "train/data-00000-of-00001.arrow", PETS, kind="arrow")
     more = ["train/cache-1a2b_00000_of_00002.arrow", ".cache/x/data-0.arrow", "_temporary/0/part-0.parquet"]
+    more.append("5f3a.incomplete/train.arrow")
     for name in more:
         write_table(tmp_path / name, PETS, kind=name.rpartition(".")[2])
     counts, found = opened(tmp_path)
     assert counts == {"train": 4}
-    assert {entry["name"] for entry in found.aside} == {more[0], ".cache/", more[2]}
+    assert {entry["name"] for entry in found.aside} == {more[0], ".cache/", *more[2:]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="named pipes")
@@ -240,6 +265,9 @@ def test_tables_whose_labels_are_of_different_types(tmp_path):
     write_table(tmp_path / "train-1.parquet", pa.array([1, 0], pa.uint8()))
     write_table(tmp_path / "train-2.parquet", pa.array([1.0, 0.0]))
     assert opened(tmp_path)[1].classes == ["0", "1"]
+    write_table(tmp_path / "train-3.parquet", [True, False])
+    with pytest.raises(DataError, match=r"train-0\.parquet are numbers and those of .*3\.parquet are true and false"):
+        opened(tmp_path)
     write_table(tmp_path / "train-3.parquet", ["cat", "dog"])
     with pytest.raises(DataError, match=r"train-0\.parquet are numbers and those of .*train-3\.parquet are text"):
         opened(tmp_path)

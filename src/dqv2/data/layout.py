@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from dqv2.data.errors import DataError
-from dqv2.data.words import IMAGES, MASKS, WORDS, is_pictures, is_plain, parts_of, splits_in, told_apart, what_to_write
+from dqv2.data.words import (
+    IMAGES,
+    MASKS,
+    WORDS,
+    as_key,
+    is_pictures,
+    is_plain,
+    parts_of,
+    splits_in,
+    told_apart,
+    what_to_write,
+)
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -199,9 +210,10 @@ class _Folders:
         if len(full) > 1 and len(shared) > 1 and not any(self.images[each] for each in full):
             first, second, *_ = sorted(shared)
             raise DataError(
-                f"{self._path(full[0])} and {self._path(full[1])} both hold {first}/ and {second}/, so that either "
-                f"these or those are the classes: {what_to_write({split: full})}, or, where they are the classes "
-                f"themselves, {what_to_write(self.found.splits)}."
+                f"{self._path(full[0])} and {self._path(full[1])} both hold {first}/ and {second}/: where {first}/ and "
+                f"{second}/ are the classes, say what is in which folder in the dataset's block with "
+                f"{as_key({'train': full[:1], 'test': full[1:2]})}, or all under train; where they are none, with "
+                f"{as_key(self.found.splits)}."
             )
 
     def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:
@@ -210,7 +222,9 @@ class _Folders:
             said = splits_in(self._name(inner[0]))
             if said - {split} and not chosen:
                 raise DataError(f"{self._path(inner[0])} speaks of two splits: {what_to_write({split: [inner[0]]})}.")
-            if said != {split} and (chosen or not is_pictures(self._name(inner[0]))):
+            name = self._name(inner[0])
+            again = said == {split} and (is_plain(name) or name.lower() == self._name(folder).lower())
+            if not again and (chosen or not is_pictures(name)):
                 break
             folder = inner[0]
         return folder
@@ -229,7 +243,7 @@ class _Folders:
             raise DataError(
                 f"{self._path(folder)} has {pictures[0]}/ and {beside[0]}/, pictures and what belongs to them, not "
                 f"classes: to leave {beside[0]}/ aside {what_to_write({split: inside})}, with unlabelled: true where "
-                f"it has no class folders; or, where all are classes, {what_to_write(self.found.splits)}."
+                f"it has no class folders; or, where all are classes, {as_key(self.found.splits)}."
             )
         for each in self.total:
             if each == folder or not within(each, folder) or not self.total[each]:
@@ -249,7 +263,7 @@ class _Folders:
             each_named = {name: [each] for name, each in pair.items()}
             raise DataError(
                 f"{self._path(folder)} has {both}, which look like splits: {what_to_write(each_named)}, or, where they "
-                f"are classes, {what_to_write(self.found.splits)}."
+                f"are classes, {as_key(self.found.splits)}."
             )
         if self.labelled:
             self._check_groups(split, full)

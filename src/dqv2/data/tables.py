@@ -9,6 +9,7 @@ from dqv2.data.layout import Layout, pick
 from dqv2.data.words import WORDS, splits_in, told_apart, what_to_write
 
 TABLES = (".parquet", ".arrow")
+UNFINISHED = (".incomplete", ".tmp", ".part")  # folders that `datasets` and downloaders leave behind
 _SHARD = re.compile(r"(.*)[-_.](\d+)[-_]of[-_](\d+)(.*)", re.IGNORECASE)
 
 
@@ -27,7 +28,8 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
     found, unnamed = Layout({}), []
     for file in sorted(files, key=lambda file: file.split("/")):
         *folders, name = file.split("/")
-        if any(part.startswith(("_", ".")) for part in (*folders, name)) or name.startswith("cache-"):
+        hidden = any(part.startswith(("_", ".")) or part.endswith(UNFINISHED) for part in (*folders, name))
+        if hidden or name.startswith("cache-"):
             found.aside[file] = "a hidden, temporary or cache file"
         elif chosen is None:
             said = set().union(*(splits_in(part) for part in (*folders, name)))
@@ -51,6 +53,8 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
         )
     elif unnamed:
         found.splits["train"] = unnamed
+    elif not found.splits:
+        raise DataError(f"{root} holds no table: tables are files that end in {' or '.join(TABLES)}.")
     if "train" not in found.splits:
         raise DataError(
             f"{root} holds no .parquet or .arrow file with train in its name or its folder's"

@@ -62,9 +62,7 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
     seen: dict[str, tuple[str, str]] = {}
     for name in names:
         for run in _RUN.finditer(name):
-            for word in _GLUED.finditer(run[0].lower()):
-                if len(run[0]) - len(word[0]) < 3:  # trainer and tester
-                    continue
+            for word in _GLUED.finditer(run[0].lower()) if not _WORD.fullmatch(run[0].lower()) else ():
                 start, end = run.start() + word.start(), run.start() + word.end()
                 rest = re.sub(r"\d+", "0", f"{name[:start]}\n{name[end:]}".lower())
                 split, other = seen.setdefault(rest, (SPLITS[word[0]], name))
@@ -75,9 +73,13 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
 
 def what_to_write(splits: Mapping[str, Sequence[str]]) -> str:
     """What to write into the dataset's block: split -> names, or an example where there are none."""
-    guess = splits or {"train": ["..."], "test": ["..."]}
-    text = ", ".join(f"{split}: [{', '.join(map(_quoted, names[:3]))}]" for split, names in guess.items())
-    return f"say which is which in the dataset's block with splits: {{{text}}}"
+    return f"say which is which in the dataset's block with {as_key(splits or {'train': ['...'], 'test': ['...']})}"
+
+
+def as_key(splits: Mapping[str, Sequence[str]]) -> str:
+    """The key `splits` as YAML takes it; at most three names of each."""
+    text = ", ".join(f"{split}: [{', '.join(map(_quoted, names[:3]))}]" for split, names in splits.items())
+    return f"splits: {{{text}}}"
 
 
 def _beside_splits(name: str) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from dqv2.data.errors import DataError
 
 LONGEST = 200  # bytes of a class's name, which becomes a folder's
-NUMBER, TEXT = "numbers", "text"
+NUMBER, TEXT, LOGICAL = "numbers", "text", "true and false"
 
 
 @dataclass
@@ -33,16 +33,16 @@ class Labels:
         return not (value is None or value != value or (isinstance(text, str) and text in ("", "-1")) or value == -1)
 
     def kind(self) -> str | None:
-        """Numbers or text; None where it has no label. Raises DataError for what is neither."""
+        """Numbers, text, or true and false; None where it has no label. Raises DataError for what is neither."""
         kinds = Counter(map(_kind, filter(self.known, self.values)))
-        for other in sorted(set(kinds) - {NUMBER, TEXT}):
+        for other in sorted(set(kinds) - {NUMBER, TEXT, LOGICAL}):
             shown = next(value for value in self.values if self.known(value) and _kind(value) == other)
             raise DataError(
                 f"{self.file}: {kinds[other]} of {len(self.values)} labels are no class but {other}, the first is "
                 f"{_short(shown)}: name a column of class names or numbers with label:."
             )
         if len(kinds) > 1:
-            raise DataError(f"{self.file} has labels of both kinds, numbers and text: write them all as one.")
+            raise DataError(f"{self.file} has labels of both kinds, {' and '.join(kinds)}: write them all as one.")
         return next(iter(kinds), None)
 
 
@@ -102,9 +102,10 @@ def _check_kinds(shards: Sequence[Labels]) -> None:
             kinds.setdefault(kind, shard)
     named = any(shard.names for shard in shards)
     if len(kinds) > 1 and not named:
+        (one, of_one), (other, of_other), *_ = sorted(kinds.items())
         raise DataError(
-            f"the labels of {kinds[NUMBER].file} are numbers and those of {kinds[TEXT].file} are text: write them all "
-            "as one, or name the tables of one kind with splits:."
+            f"the labels of {of_one.file} are {one} and those of {of_other.file} are {other}: write them all as one, "
+            "or name the tables of one kind with splits:."
         )
 
 
@@ -127,6 +128,8 @@ def _names(shard: Labels, given: Sequence[str] | None) -> list[str]:
 def _kind(value: Any) -> str:
     if isinstance(value, str):
         return TEXT
+    if isinstance(value, bool):
+        return LOGICAL
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return NUMBER
     kinds = {list: "lists", dict: "dictionaries", bytes: "bytes", float: "fractions"}

@@ -16,7 +16,7 @@ from dqv2.data.walk import special, state_of, walk
 from dqv2.data.words import splits_in, what_to_write
 
 ROWS = 64  # read at a time
-SPLIT_COLUMNS = {"split", "splits", "subset", "partition", "usage"}  # whose text says which row is which split
+SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "usage"}  # whose text says which row is which split
 
 
 class _Table(ImageSet):
@@ -256,16 +256,22 @@ def _class_names(file: Path, label: str) -> list[str] | None:
 
 
 def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a table that says of its rows that they are other splits than the one that it is read as."""
+    """Refuse a table that says of its rows that they are other splits than the one that it is read as: in a column
+    called split, or in one such as is_train, of true and false."""
     for name in _schema(file).names:
-        if name.lower() not in SPLIT_COLUMNS or name == label:
+        of_name, said = splits_in(name), set()
+        if name == label or (name.lower() not in SPLIT_COLUMNS and len(of_name) != 1):
             continue
-        texts = {value for value in _column(file, name) if isinstance(value, str)}
-        if said := sorted(set().union(*map(splits_in, texts)) - {split}):
+        values = {value for value in _column(file, name) if isinstance(value, str | int)}
+        if name.lower() in SPLIT_COLUMNS:
+            said = set().union(*(splits_in(value) for value in values if isinstance(value, str)))
+        elif values == {0, 1} or (values == {1} and split not in of_name):
+            said = of_name | {"another"}
+        if others := sorted(said - {split}):
             raise DataError(
-                f"{file} is read as {split}, and its column {name!r} says {' and '.join(said)} of some rows: write the "
-                f"rows of each split into a table of their own, or, where all of it is {split}, "
-                f"{what_to_write(tables)}."
+                f"{file} is read as {split}, and its column {name!r} says of some rows that they are "
+                f"{' or '.join(others)}: write the rows of each split into a table of their own, or, where all of it is "
+                f"{split}, {what_to_write(tables)}."
             )
 
 
