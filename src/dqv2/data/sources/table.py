@@ -270,8 +270,8 @@ def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequenc
         if others := sorted(said - {split}):
             raise DataError(
                 f"{file} is read as {split}, and its column {name!r} says of some rows that they are "
-                f"{' or '.join(others)}: write the rows of each split into a table of their own, or, where all of it is "
-                f"{split}, {what_to_write(tables)}."
+                f"{' or '.join(others)}: write the rows of each split into a table of their own, or, where all of it "
+                f"is {split}, {what_to_write(tables)}."
             )
 
 
