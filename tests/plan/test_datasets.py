@@ -16,7 +16,7 @@ from dqv2.data.published import ARCHIVES
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
 from tests.inputs import FOLDERS, write_table
-from tests.miniatures import save
+from tests.miniatures import imagenette, save
 from tests.plan.counted import chain_of, job_of, options_of, stages_behind
 
 
@@ -303,6 +303,22 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
     assert f"--forcerun {options}" in sentence
     shutil.rmtree(tmp_path / "set")
     assert changed_folders(config, {"own": str(options)}) == [], "images are not needed once they are packed"
+
+
+def test_a_published_set_that_is_replaced_in_place_is_told_so(tmp_path, change, demo):
+    imagenette(tmp_path)
+    values = change(demo, "datasets.nette", {"title": "n", "kind": "imagenette", "variant": 160, "size": 32})
+    config = load_config(change(values, "datasets.nette.root", str(tmp_path)))
+    root, options = tmp_path / "imagenette2-160", tmp_path / "data/options.json"
+    files = [path.relative_to(root).as_posix() for path in root.rglob("*.JPEG")]
+    note_files(states_of(root, files), tmp_path / "data/files.csv")
+    options.write_text("{}")
+    (root / ".ipynb_checkpoints").mkdir()
+    os.utime(root, (1, 1))
+    assert changed_folders(config, {"nette": str(options)}) == []
+    save(root / files[0], seed=99)
+    (sentence,) = changed_folders(config, {"nette": str(options)})
+    assert f"1 files have changed since they were packed, the first is {root / files[0]}" in sentence
 
 
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):

@@ -83,6 +83,21 @@ def test_the_trial_says_what_really_happens(case):
         assert really(wanted, use) == (not message), use
 
 
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("hiera_tiny_224", "Hiera"),
+        ("gmlp_ti16_224", "MlpMixer"),
+        ("coat_lite_tiny", "CoaT"),
+        ("test_mambaout", "Mamba"),
+    ],
+)
+def test_networks_of_other_families_without_a_map_are_refused_by_their_own_name(model, kind):
+    wanted = options(model, input_size=224, epochs=0)
+    assert said(wanted) == ""
+    assert re.match(rf"model '{model}' gives no masks: the last features of {kind}", said(wanted, "masks"))
+
+
 class OneImageAtATime(torch.nn.Module):
     """What runs and does not train: normalisation over the places of a single point."""
 

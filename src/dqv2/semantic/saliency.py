@@ -213,7 +213,7 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
 
     Raises TypeError where they are no such map: lists, tokens without a grid, or maps whose channels come last.
     """
-    name, channels = type(model).__name__, getattr(model, "num_features", None)
+    name, channels = type(getattr(model, "model", model)).__name__, getattr(model, "num_features", None)
     if isinstance(features, Tensor) and features.dim() == 4:
         if channels == features.shape[3] != features.shape[1]:
             raise TypeError(
