@@ -235,14 +235,17 @@ def test_a_file_of_any_name_is_unique_and_of_no_split():
 
 
 def wrapped():
-    """Files with sound pixels and damaged metadata, of several formats: name -> bytes."""
+    """Files with sound pixels and damaged metadata, of several formats, and 16-bit grey: name -> bytes."""
     from tests.unit.test_wrapping import ODD_TAGS, RESOLUTION, TURNED, exif, text_chunks, tiff, with_chunks, with_exif
 
+    pixels = np.random.default_rng(5).integers(0, 65536, (16, 16), dtype=np.uint16)
+    Image.fromarray(pixels).save(deep := io.BytesIO(), "PNG")
     return {
         "text.png": with_chunks(text_chunks()["a large text"]),
         "number.jpg": with_exif("JPEG", exif(sorted([TURNED, RESOLUTION]))),
         "exif.jpg": with_exif("JPEG", b"MM\0*\xff\xff\xff\xff"),
         "number.webp": with_exif("WEBP", exif(sorted([TURNED, RESOLUTION]))),
+        "deep.png": deep.getvalue(),
         "odd.tif": tiff(extra=[ODD_TAGS["an EXIF block that is none"]]),
     }
 

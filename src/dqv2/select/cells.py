@@ -16,6 +16,12 @@ def mended(pack: Pack) -> set[str]:
     return {entry["name"] for entry in pack.meta.get("mended", ())}
 
 
+def is_16_bit_grey(start: bytes) -> bool:
+    """Whether a file with this start (26 bytes of it) is a PNG of 16-bit grey, which other readers cut off at 255: they
+    see white."""
+    return start.startswith(b"\x89PNG") and start[24:26] == b"\x10\x00"
+
+
 def write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
     """Write the whole image of a file's bytes as a PNG, turned as its camera says, in one channel where it has one.
 
@@ -25,15 +31,15 @@ def write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
     image = as_people_see_it(data, **({"max_pixels": pixels} if pixels > MAX_PIXELS else {}))
     if isinstance(image, str):
         raise DataError(f"{entry['id']}: {image}.")
-    image.save(target)
+    image.save(target, "PNG")
 
 
 def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
     """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
 
-    The ending says what the bytes are. What is neither JPEG nor PNG, or has damaged metadata, becomes a PNG of the same
-    size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is not the one that
-    was packed.
+    The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or 16 bits of grey, becomes a
+    PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is not
+    the one that was packed.
     """
     folder.mkdir()
     manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
@@ -43,7 +49,7 @@ def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> di
         if sha256(data) != manifest[row]["source_sha256"]:
             raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
         suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
-        if suffix and name not in damaged:
+        if suffix and name not in damaged and not is_16_bit_grey(data):
             found[row] = folder / f"{row}{suffix}"
             found[row].write_bytes(data)
         else:

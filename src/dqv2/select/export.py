@@ -14,7 +14,7 @@ from PIL import Image
 from dqv2.data import DataError, Pack
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
-from dqv2.select.cells import bring_out, mended, write_png
+from dqv2.select.cells import bring_out, is_16_bit_grey, mended, write_png
 from dqv2.select.coreset import Pool
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
@@ -234,8 +234,8 @@ def _grey(pixels: np.ndarray) -> bool:
 def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str, damaged: bool) -> None:
     """An original under its new name: a link, or a copy; a part of an archive is always copied out.
 
-    Of a kind that timm does not list (.webp, .bmp, .tif and the like), or with damaged metadata, it becomes a PNG of
-    the same size.
+    Of a kind that timm does not list (.webp, .bmp, .tif and the like), with damaged metadata or 16 bits of grey, it
+    becomes a PNG of the same size.
     """
     part = PART.fullmatch(place) if entry.get("source") else None
     if part:
@@ -243,7 +243,7 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         known = entry.get("source_sha256")
         if isinstance(data, str) or sha256(data) != known:
             raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
-        if damaged:
+        if damaged or is_16_bit_grey(data):
             write_png(data, target, entry)
         else:
             target.write_bytes(data)
@@ -253,6 +253,8 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
     if sha256(path) != entry["source_sha256"]:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
+    with path.open("rb") as file:
+        damaged |= is_16_bit_grey(file.read(26))
     if damaged or path.suffix.lower() not in TIMMS:
         write_png(path.read_bytes(), target, entry)
         return
