@@ -38,8 +38,8 @@ def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> di
     """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
 
     The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or 16 bits of grey, becomes a
-    PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is not
-    the one that was packed.
+    PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is
+    not the one that was packed.
     """
     folder.mkdir()
     manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
