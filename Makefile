@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-demo setup-dev demo paper test-cluster browser test test-fast test-faults lint format lock clean
+.PHONY: help setup setup-demo setup-dev demo paper figures test-cluster browser test test-fast test-faults lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,6 +38,15 @@ $(VENV)/.ready-demo: envs/requirements-demo.txt $(VENV)/.ready
 $(VENV)/.ready-dev: envs/requirements-dev.txt $(VENV)/.ready-demo
 	@$(UV) -r envs/requirements-dev.txt
 	@touch $@
+
+# Enough to draw what is published; `make setup` adds the rest to it
+$(VENV)/.ready-figures: envs/requirements-figures.txt pyproject.toml | $(BIN)/uv
+	@$(UV) -r envs/requirements-figures.txt
+	@$(UV) --no-deps -e .
+	@touch $@
+
+figures: $(if $(wildcard $(VENV)/.ready),,$(VENV)/.ready-figures)  ## the published figures and tables, into paper_figures/published/: no torch, no dataset
+	@$(BIN)/dqv2 figures
 
 demo: setup-demo  ## every figure and table at demo scale, into paper_figures/demo/
 	@$(SNAKEMAKE) --configfile config/demo.yaml

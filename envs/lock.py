@@ -34,7 +34,7 @@ def conda_file(pins: str) -> str:
 
 
 if __name__ == "__main__":
-    for requirements in ("requirements", "requirements-dev", "requirements-slurm"):
+    for requirements in ("requirements", "requirements-figures", "requirements-dev", "requirements-slurm"):
         compile_pins(requirements)
     (ENVS / "dqv2.yaml").write_text(
         conda_file((ENVS / "requirements.txt").read_text(encoding="utf-8")), encoding="utf-8"

@@ -27,7 +27,14 @@ def _read(*files):
     return read_files([ROOT / "config" / file for file in files], base=ROOT / "config.yaml")
 
 
-SMOKE = ("test_commands.py", "test_jobs.py", "test_report.py", "test_smoke.py", "test_warm.py")  # look at one run
+SMOKE = (
+    "test_commands.py",
+    "test_jobs.py",
+    "test_published.py",
+    "test_report.py",
+    "test_smoke.py",
+    "test_warm.py",
+)  # look at one run
 
 
 def pytest_collection_modifyitems(items):

@@ -20,7 +20,10 @@ def drawings_of(plan):
     return [(kind, name) for name in plan.rows for kind in ("figure", "table") if getattr(blocks[name], kind)]
 
 
-@pytest.mark.parametrize("file", ["", "demo.yaml", "smoke.yaml", "folder.yaml", "boxes.yaml", "own_images.yaml"])
+@pytest.mark.parametrize(
+    "file",
+    ["", "demo.yaml", "smoke.yaml", "folder.yaml", "boxes.yaml", "own_images.yaml", "cifar10.yaml", "masks.yaml"],
+)
 def test_every_configuration_of_the_project_can_be_drawn(file):
     plan = make(merged(*[file] if file else []))
     assert faults_of_drawings(plan, drawings_of(plan)) == []

@@ -7,7 +7,17 @@ from tests.conftest import merged
 
 
 @pytest.mark.parametrize(
-    "overlay", [(), ("demo.yaml",), ("smoke.yaml",), ("folder.yaml",), ("own_images.yaml",), ("boxes.yaml",)]
+    "overlay",
+    [
+        (),
+        ("demo.yaml",),
+        ("smoke.yaml",),
+        ("folder.yaml",),
+        ("own_images.yaml",),
+        ("boxes.yaml",),
+        ("cifar10.yaml",),
+        ("masks.yaml",),
+    ],
 )
 def test_the_shipped_files_are_valid(overlay):
     assert isinstance(load_config(merged(*overlay)), Config)

@@ -77,6 +77,34 @@ def test_files_say_the_same(frame, tmp_path):
     assert [path.read_bytes() for path in paths] == before
 
 
+def test_leads_over_a_row_are_paired_by_seed(frame, tmp_path):
+    from scipy import stats
+
+    spec = SPEC | {"against": ["Random"], "order": ["Random", "DQ_V2", "DQ (no pixel step)"]}
+    shared = frame.assign(test_accuracy=frame.test_accuracy + 5 * frame.seed)  # what seeds share is no noise of a lead
+    table = results_table(shared, spec)
+    values = {key: rows.set_index("seed").test_accuracy for key, rows in shared.groupby(["label", "keep_ratio"])}
+    for _, row in table[table.label != "Random"].iterrows():
+        lead = values[row.label, row.keep_ratio] - values["Random", row.keep_ratio]
+        assert row["minus Random"] == pytest.approx(lead.mean())
+        low, high = stats.ttest_1samp(lead, 0).confidence_interval(0.95)
+        assert (row["minus Random low"], row["minus Random high"]) == (pytest.approx(low), pytest.approx(high))
+        assert row["minus Random p"] == pytest.approx(stats.ttest_1samp(lead, 0).pvalue)
+        assert row["minus Random paired"] == 3
+    leads = table[table.label != "Random"]
+    least = leads["minus Random p"].min()
+    assert leads["minus Random p_holm"].min() == pytest.approx(4 * least)
+    assert table[table.label == "Random"].filter(like="minus").isna().all(axis=None)
+    paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
+    write_table(shared, spec, "n = 3 seeds", *paths)
+    grid = [[c.strip() for c in line.strip("|").split("|")] for line in paths[1].read_text().splitlines()[:5]]
+    assert grid[0] == ["Method", "10 %", "20 %", "10 % − Random", "20 % − Random", "n"]
+    assert grid[2][3:5] == ["", ""]
+    assert grid[4][3].startswith(f"+{leads['minus Random'].iloc[2]:.1f} [")
+    with pytest.raises(ValueError, match="no row 'Chance'; it has DQ_V2, Random, DQ"):
+        results_table(frame, {"against": ["Chance"]})
+
+
 def test_latex_escapes_every_special_character():
     assert tex_escape(r"a_b & 5% #1 $x {y} ~ ^ \z ±") == (
         r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z $\pm$"

@@ -245,3 +245,13 @@ def test_a_pipe_in_a_files_place_blocks_nobody(here, small, capfd):
         assert {each.kind for each in verify("results/demo", small)} == {"damaged"}
         Path(file).unlink()
         Path(file).write_bytes(sound)
+
+
+def test_the_processor_and_its_features_are_what_linux_says(monkeypatch, tmp_path):
+    record.cpu.cache_clear()
+    said = "processor\t: 0\nmodel name\t: A Processor\nflags\t\t: fpu avx2 avx512_bf16\n"
+    monkeypatch.setattr(record.Path, "read_text", lambda *_, **__: said)
+    assert (record.cpu(), record.cpu_flags()) == ("A Processor", {"fpu", "avx2", "avx512_bf16"})
+    monkeypatch.setattr(record.Path, "read_text", lambda *_, **__: "processor\t: 0\nFeatures\t: fp asimd bf16\n")
+    assert record.cpu_flags() == {"fp", "asimd", "bf16"}
+    record.cpu.cache_clear()

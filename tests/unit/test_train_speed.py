@@ -33,6 +33,18 @@ def test_bfloat16_is_of_the_arithmetic_alone(data):
     assert accuracy(half, *data, device=CPU, precision="bfloat16") > 90
 
 
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [({"avx2", "avx512f"}, "float32"), ({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16")],
+)
+def test_auto_is_bfloat16_where_the_processor_has_units_for_it(data, monkeypatch, flags, precision):
+    monkeypatch.setattr("dqv2.runtime.device.cpu_flags", lambda: flags)
+    auto, history = trained(data, precision="auto")
+    told, _ = trained(data, precision=precision)
+    assert history.precision == precision
+    assert torch.equal(auto.fc.weight, told.fc.weight)
+
+
 def test_evaluation_is_in_the_precision_asked_for(data):
     class Says(nn.Module):
         def forward(self, x):

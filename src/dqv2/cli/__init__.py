@@ -1,5 +1,6 @@
-"""The command line `dqv2`: what a configuration is and costs (`plan`), whether results are sound (`verify`), a run
-as an RO-Crate (`crate`), the versions of the stages (`stages`), and the schema of configuration files (`schema`)."""
+"""The command line `dqv2`: what a configuration is and costs (`plan`), whether results are sound (`verify`), published
+results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crate`), the versions of the stages (`stages`), and
+the schema of configuration files (`schema`)."""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dqv2.cli import crate, plan, schema, stages, verify
+from dqv2.cli import crate, plan, published, schema, stages, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; 1 where it fails, with one sentence."""
     parser = argparse.ArgumentParser(prog="dqv2", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (plan, verify, crate, stages, schema):
+    for module in (plan, verify, published, crate, stages, schema):
         module.add_to(commands)
     args = parser.parse_args(arguments)
     try:

@@ -26,25 +26,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from dqv2.plan.verify import records_below, require_root, verify
-    from dqv2.runtime import record
+    from dqv2.plan.publish import sound
+    from dqv2.plan.verify import require_root
     from dqv2.runtime.crate import write_crate
-    from dqv2.runtime.files import read_json
 
     root, folder = require_root(args.results), Path(args.folder)
     if folder.exists():
         raise ConfigError(f"{folder} is there already: choose another name")
-    configuration = Path(root, "config.json")
-    asked = read_json(configuration)
-    if not isinstance(asked, dict):
-        raise ConfigError(f"{configuration} is gone or damaged: run Snakemake again, which writes it")
-    if damaged := [each for each in verify(root) if each.kind in ("damaged", "stale")]:
-        raise ConfigError(
-            f"{len(damaged)} results are damaged or stale, the first is {damaged[0].file}: dqv2 verify {root}"
-        )
-    records = [record.read(path) for path in sorted(records_below(root))]
+    asked, records = sound(root)
     label = asked.get("label") or "the paper"
-    told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": configuration}
+    told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": Path(root, "config.json")}
     write_crate(folder, **told, records=records)
     print(f"{folder}: {len(records):,} jobs, described in {folder}/ro-crate-metadata.json")
     return 0

@@ -57,11 +57,12 @@ class Training(Block):
 
     `on_out_of_memory` says what follows where a GPU's memory does not suffice for a batch: `exact` sums the gradient
     over smaller parts where that is the same training, `approximate` also where it is not (batch normalisation,
-    dropout), `fail` never. `compile` lets torch.compile translate the network first.
+    dropout), `fail` never. `precision: auto` is bfloat16 on a device that has units for it, float32 elsewhere;
+    `compile` lets torch.compile translate the network first.
     """
 
     on_out_of_memory: Literal["exact", "approximate", "fail"] = "exact"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     compile: bool = False
 
 

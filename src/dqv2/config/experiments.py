@@ -104,6 +104,9 @@ class Table(Drawn):
     caption: str | None = None  # its first words
     row_title: str | None = None  # the head of the first column, "Method" unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
+    against: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
+        None  # rows, as they are printed: the leads of the others over them, paired by seed
+    )
     beside: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
         None  # columns whose means stand beside: selection_seconds, ...
     )

@@ -48,7 +48,8 @@ class Reckoning:
         images = self.config.datasets[dataset]
         args = tuple(sorted(block.args.items()))
         stem = block.stem_for(images.stem)
-        return Net(block.model, images.size, stem, args, block.input_size, block.precision, block.compile)
+        precision = "bfloat16" if block.precision == "auto" else block.precision  # as GPUs of today have it
+        return Net(block.model, images.size, stem, args, block.input_size, precision, block.compile)
 
     def net_of_pass(self, dataset: str, backbone: Any) -> Net:
         """The same as it reads images for maps, features and scores: in float32, however it was trained."""

@@ -69,6 +69,7 @@ def judge(
     tables: Mapping[str, pd.DataFrame],
     scale: str,
     reported: Mapping[str, Sequence[dict[str, Any]]] | None = None,
+    family: int = FAMILY,
 ) -> pd.DataFrame:
     """Test every claim on the tables of a run.
 
@@ -79,6 +80,7 @@ def judge(
             finished run yet.
         scale: what the results are of, such as "demo"; stands in every row.
         reported: experiment -> what the paper reports of its arms, as ``reported_values`` gives it.
+        family: how many claims there are in all, for which p is corrected.
 
     Returns:
         One row a comparison: ``claim``, ``part`` (number of the test), what it says and compares, effect, interval, p
@@ -93,7 +95,7 @@ def judge(
         for row in _comparisons(test, tables.get(test.experiment), (reported or {}).get(test.experiment, []))
     ]
     frame = pd.DataFrame(rows)
-    frame["p_holm"], frame["p_opposite_holm"] = _corrected(frame), _corrected_opposite(frame)
+    frame["p_holm"], frame["p_opposite_holm"] = _corrected(frame, family), _corrected_opposite(frame, family)
     verdicts = [_verdict(row) for row in frame.to_dict("records")]
     frame["verdict"], frame["why"] = zip(*verdicts, strict=True)
     frame["claim_verdict"] = frame.groupby("claim")["verdict"].transform(_of_claim)
@@ -108,8 +110,8 @@ COLUMNS += ("p_opposite", "p_opposite_holm", "beside", "beside_low", "beside_hig
 COLUMNS += PAPER
 
 
-def _corrected(rows: pd.DataFrame) -> list[float]:
-    """Each comparison's p among the claims' p, corrected by Holm for all ten.
+def _corrected(rows: pd.DataFrame, family: int) -> list[float]:
+    """Each comparison's p among the claims' p, corrected by Holm for all of the family.
 
     A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union
     test; Berger 1982), and 1 where one of them was not made: a claim's comparisons count as one.
@@ -118,10 +120,10 @@ def _corrected(rows: pd.DataFrame) -> list[float]:
     def of_claims(p: pd.Series) -> tuple[pd.Series, pd.Series]:
         return p, p.groupby(rows["claim"]).agg(lambda p: p.max(skipna=False))
 
-    return _among(rows, "p", of_claims)
+    return _among(rows, "p", of_claims, family)
 
 
-def _corrected_opposite(rows: pd.DataFrame) -> list[float]:
+def _corrected_opposite(rows: pd.DataFrame, family: int) -> list[float]:
     """The same of the opposite's p. One comparison is enough to contradict a claim, so they count one by one: Holm
     within the claim first, and the claim's p is its smallest."""
 
@@ -129,10 +131,12 @@ def _corrected_opposite(rows: pd.DataFrame) -> list[float]:
         within = p.groupby(rows["claim"]).transform(lambda p: holm(p, len(p)))
         return within, within.groupby(rows["claim"]).min()
 
-    return _among(rows, "p_opposite", of_claims)
+    return _among(rows, "p_opposite", of_claims, family)
 
 
-def _among(rows: pd.DataFrame, name: str, of_claims: Callable[[pd.Series], tuple[pd.Series, pd.Series]]) -> list[float]:
+def _among(
+    rows: pd.DataFrame, name: str, of_claims: Callable[[pd.Series], tuple[pd.Series, pd.Series]], family: int
+) -> list[float]:
     """Each p corrected in the place of its own claim's among the claims'.
 
     Seconds and memory are others in each run, and what is said of accuracies must not change with them. So to other
@@ -143,7 +147,7 @@ def _among(rows: pd.DataFrame, name: str, of_claims: Callable[[pd.Series], tuple
     found = []
     for i, cost in costs.items():
         p, claims = whole if cost else steady
-        found.append(float(holm([p[i], *claims.drop(rows["claim"][i])], FAMILY)[0]))
+        found.append(float(holm([p[i], *claims.drop(rows["claim"][i])], family)[0]))
     return found
 
 

@@ -37,3 +37,8 @@ def reported_text() -> list[dict[str, Any]]:
 def read_claims() -> list[dict[str, Any]]:
     """The paper's claims, as ``dqv2.paper.claims`` takes them."""
     return list(_read("claims.yaml"))
+
+
+def read_questions() -> list[dict[str, Any]]:
+    """What is asked beyond the paper's claims, in the same form."""
+    return list(_read("questions.yaml"))

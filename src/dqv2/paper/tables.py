@@ -5,12 +5,14 @@ A spec has the keys of ``dqv2.config.experiments.Table`` that were set, and ``la
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
 from dqv2.paper.collect import write_csv, write_text
+from dqv2.paper.compare import holm, means
 from dqv2.paper.stats import (
     binomial_error,
     decimals_of,
@@ -39,6 +41,10 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     without saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and
     ``predicted_high`` (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the
     reported one should lie).
+
+    For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
+    `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
+    `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``.
 
     Raises:
         ValueError: a missing column, nothing to print, or a mean that would mix different arms.
@@ -74,7 +80,29 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
             table["reported_source"] = theirs["source"]
         ours = [predicted(n, mean, sd) for n, mean, sd in table[["n", "mean", "sd"]].itertuples(index=False)]
         table[["predicted_low", "predicted_high"]] = np.array(ours, dtype="float64").reshape(-1, 2)
+    values = {arm: rows.set_index("seed")[spec["y"]] for arm, rows in arms}
+    for name in spec.get("against", []):
+        table = table.join(_leads(table, by, values, name))
     return table
+
+
+def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], name: str) -> pd.DataFrame:
+    """The leads of all rows over the row ``name``, column by column; missing for itself, and where it has no runs."""
+    rows = list(dict.fromkeys(table[by[0]].astype(str)))
+    if name not in rows:
+        raise ValueError(f"against: the table has no row {name!r}; it has {', '.join(rows)}")
+    arms = list(table[by].itertuples(index=False, name=None))
+    others = {arm[1:]: arm for arm in arms if str(arm[0]) == name}
+    found = []
+    for arm in arms:
+        other = others.get(arm[1:], arm)
+        lead = means(values[arm], values[other]) if other != arm else None
+        p = 2 * min(lead.p_higher, lead.p_lower) if lead else np.nan
+        found.append((lead.effect, lead.low, lead.high, p, lead.n_paired) if lead else (np.nan,) * 5)
+    leads = pd.DataFrame(found, columns=["", " low", " high", " p", " paired"], index=table.index)
+    made = leads[""].notna()
+    leads.insert(4, " p_holm", pd.Series(holm(leads.loc[made, " p"]), index=leads.index[made]))
+    return leads.add_prefix(f"minus {name}")
 
 
 def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path, tex: Path) -> None:
@@ -86,6 +114,11 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
+    if spec.get("against"):
+        spread += (
+            ". Leads (−) with their 95 % interval, paired by seed; * where p, two-sided and corrected by Holm for the "
+            "leads over the same row, is below 0.05"
+        )
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
     if "reported_source" in table:
@@ -114,12 +147,12 @@ def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
     """Whether a mean is its column's best, or prints like it at the coarser of the two cells' decimals."""
     best = pd.Series(False, index=table.index)
     places = table["sd"].map(lambda sd: spec.get("decimals", decimals_of(sd)))
-    for _, means in table["mean"].groupby(table[spec["column"]] if spec["column"] else np.zeros(len(table))):
-        if spec["better"] and len(means) > 1:
-            top = means.idxmax() if spec["better"] == "higher" else means.idxmin()
-            for cell, mean in means.items():
+    for _, column in table["mean"].groupby(table[spec["column"]] if spec["column"] else np.zeros(len(table))):
+        if spec["better"] and len(column) > 1:
+            top = column.idxmax() if spec["better"] == "higher" else column.idxmin()
+            for cell, mean in column.items():
                 coarse = int(min(places[cell], places[top]))
-                best[cell] = round(mean, coarse) == round(means[top], coarse)
+                best[cell] = round(mean, coarse) == round(column[top], coarse)
     return best
 
 
@@ -134,6 +167,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
     beside = spec.get("beside", [])
+    leads = [(name, v) for name in spec.get("against", []) for v in columns]
+    head += [f"{printed(v, spec, column)} − {name}" if len(columns) > 1 else f"− {name}" for name, v in leads]
     head += [BESIDE.get(name, name) for name in beside]
     head += [printed(v, spec, column) if column else "mean" for v in paper] + ["n"]
 
@@ -147,14 +182,24 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     for value in table[row].unique():
         mine = table[table[row] == value]
         line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns, spec.get("decimals"))]
+        line += [(_lead(mine[_is(mine, column, v)], name), False) for name, v in leads]
         line += [("" if np.isnan(mean) else f"{mean:.1f}", False) for mean in mine[beside].mean()]
         line += cells(mine, "reported", "reported_spread", paper, spec.get("decimals", 2))
         body.append([*line, (span(mine["n"]), False)])
     foot = None
     if "coreset_size" in table and table["coreset_size"].notna().any():
         sizes = [span(table.loc[_is(table, column, v), "coreset_size"]) for v in columns]
-        foot = ["Coreset size", *sizes, *[""] * (len(paper) + 1 + len(beside))]
+        foot = ["Coreset size", *sizes, *[""] * (len(paper) + 1 + len(beside) + len(leads))]
     return head, body, foot, len(paper)
+
+
+def _lead(cell: pd.DataFrame, name: str) -> str:
+    """A lead as printed, "+1.2 [0.4, 2.0]", with a star where its p, corrected, is below 0.05."""
+    if cell.empty or np.isnan(cell[f"minus {name}"].iloc[0]):
+        return ""
+    lead, low, high, p = (float(cell[f"minus {name}{end}"].iloc[0]) for end in ("", " low", " high", " p_holm"))
+    interval = "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]"
+    return f"{lead:+.1f}{interval}" + (" *" if p < 0.05 else "")
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:

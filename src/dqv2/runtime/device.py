@@ -12,6 +12,7 @@ from torch import Tensor
 from dqv2.runtime.lease import shown
 from dqv2.runtime.logging import logger
 from dqv2.runtime.memory import free_memory
+from dqv2.runtime.record import cpu_flags
 
 IMAGES_SHARE = 0.5  # of free memory, for images; the rest is for the network and its activations
 
@@ -48,6 +49,16 @@ def use_device(threads: int, *, index: int = 0) -> torch.device:
         else:
             logger.info("no GPU to be had: %s", how)
     return device
+
+
+def fast_precision(device: torch.device) -> str:
+    """What is fastest on the device: "bfloat16" where it has units for it, else "float32", as emulation is slower.
+
+    Such units have GPUs of compute capability 8.0 or more, and CPUs with AVX512-BF16, AMX or Arm's BF16, as Linux says.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags() else "float32"
 
 
 def _fault(device: torch.device | str) -> str:

@@ -114,7 +114,7 @@ class Job:
         """
         import torch
 
-        from dqv2.runtime.device import describe
+        from dqv2.runtime.device import describe, fast_precision
         from dqv2.runtime.resume import Resume
 
         parts = Path(next(path for name, path in self.outputs.items() if name != "record")).parts
@@ -128,6 +128,8 @@ class Job:
             "threads": self.threads,
             "torch": torch.__version__,
         }
+        if self.options.get("precision") == "auto":
+            depends_on["precision"] = fast_precision(self.device)
         return Resume(Path(*parts[:cut], "resume", *parts[cut:-1]), depends_on)
 
     def facts(self, wall_seconds: float) -> dict[str, Any]:

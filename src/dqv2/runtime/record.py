@@ -231,11 +231,21 @@ def summary(jobs: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
 @cache
 def cpu() -> str:
     """The processor's name, as Linux and macOS have it; elsewhere its architecture."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> set[str]:
+    """The processor's features, as Linux names them: "avx2", "avx512_bf16"; none elsewhere."""
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+
+
+def _cpuinfo(name: str) -> str:
+    """What Linux says of the first processor under this name; empty elsewhere."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 @cache

@@ -33,6 +33,7 @@ class Stage:
         cores: of a job; None are as many as the key `threads` of the configuration says.
         holds: what its bytes are in the account of the disk.
         shows: the outputs that are asked for when its experiment, or the run, is.
+        shows_images: whether images of the set can be seen in them, so that they are not ours to publish.
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Stage:
     cores: ClassVar[int | None] = 1
     holds: ClassVar[str] = "other"
     shows: ClassVar[tuple[str, ...]] = ()
+    shows_images: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__module__.rpartition(".")[2]

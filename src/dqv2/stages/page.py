@@ -11,6 +11,7 @@ class Page(Stage):
     title = "page"
     version = 3
     shows = ("html",)
+    shows_images = True
     writes = {"html": "report/index.html"}
 
     def makes(self, plan, w):

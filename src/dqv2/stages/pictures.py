@@ -8,6 +8,7 @@ class Pictures(Stage):
 
     title = "pictures of Tobias images"
     shows = ("pdf", "png")
+    shows_images = True
     writes = {
         "pdf": "{figures}/{experiment}.pdf",
         "png": "{figures}/{experiment}.png",

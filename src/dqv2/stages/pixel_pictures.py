@@ -8,6 +8,7 @@ class PixelPictures(Stage):
 
     title = "pictures of the pixel step"
     shows = ("pdf", "png")
+    shows_images = True
     writes = {
         "pdf": "{figures}/{experiment}.pdf",
         "png": "{figures}/{experiment}.png",

@@ -125,7 +125,7 @@ class Train(Stage):
             "seed": job.seed,
             "train_loss": history.losses[-1],
             "micro_batch": history.part,
-            "precision": how.precision,
+            "precision": history.precision,
             "coreset_size": len(coreset),
             "n_tobias": int(coreset.tobias.sum()),
             "n_originals": len(pack),

@@ -1,12 +1,13 @@
 """Training a network, on one device or several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dqv2.runtime import stop
+from dqv2.runtime.device import fast_precision
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import derive_seed, generator, seeded
 from dqv2.train.backgrounds import FreshTobias
@@ -28,11 +29,13 @@ class Watch(Stateful, Protocol):
 
 @dataclass(frozen=True)
 class History:
-    """What a training printed: the mean loss of each epoch, and seconds spent; `part`: as in `train.step.Stepper`."""
+    """What a training printed: the mean loss of each epoch, and seconds spent; `part`: as in `train.step.Stepper`;
+    `precision`: what it was trained in, "float32" or "bfloat16"."""
 
     losses: list[float]
     seconds: float
     part: int
+    precision: str
 
 
 def fit(
@@ -98,6 +101,8 @@ def fit(
             "watch": watch,
         }
         return fit_on_several(fit, model, devices=devices, device=device, checkpoint_seconds=checkpoint_seconds, **job)
+    if hyperparameters.precision == "auto":
+        hyperparameters = replace(hyperparameters, precision=fast_precision(device))
     total, per_epoch = hyperparameters.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
     feed = Feed(images, device)
@@ -143,7 +148,7 @@ def fit(
                     watch(loop.epoch, batch.rows, group.gather(right, len(batch.rows)) if group else right)
                 schedule.step()
                 loop.stepped(loss, batch.draws)
-    return History(loop.losses, loop.seconds, make_step.part)
+    return History(loop.losses, loop.seconds, make_step.part, hyperparameters.precision)
 
 
 def _optimiser(model: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:

@@ -18,7 +18,8 @@ class Hyperparameters:
             is summed over parts of it, where that is the same gradient; a network with batch normalisation or dropout
             is refused. "approximate": those are taken too; see `train.step`. "fail": none is.
         precision: of the network's arithmetic. "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's
-            default. "bfloat16": where autocast finds it safe; weights, sums and the loss stay float32.
+            default. "bfloat16": where autocast finds it safe; weights, sums and the loss stay float32. "auto": what
+            is fastest on the device (`runtime.device.fast_precision`).
         compile: whether torch.compile translates the network, which takes a minute or so first.
     """
 

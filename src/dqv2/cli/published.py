@@ -1,0 +1,117 @@
+"""Published results: write them (`publish`), draw them again (`figures`), hold a new run against them (`compare`)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
+from dqv2.config import ConfigError
+
+PAGE = "docs/results.md"
+PUBLISH = """Write what is published of a run: its tables, figures, claims, the ids of its coresets, its records.
+
+dqv2 publish results/cifar10                 into published/cifar10, and docs/results.md anew
+
+No image of a set is written. Results that are not sound are refused (dqv2 verify).
+"""
+FIGURES = """Draw the figures and tables of published runs again, and docs/results.md, from their small tables alone.
+
+dqv2 figures                                 all of published/, into paper_figures/published/
+dqv2 figures published/cifar10
+
+Neither torch nor a dataset is needed.
+"""
+COMPARE = """Hold a run against the published one: does any arm differ by more than the seeds do?
+
+dqv2 compare results/cifar10                 with published/cifar10
+dqv2 compare results/mine published/cifar10
+
+Ends with 1 where an arm differs: p of Welch's t, corrected by Holm for the arms of an experiment, is below 0.05.
+"""
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommands."""
+    text = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(
+        "publish", help="what is published of a run", description=PUBLISH, formatter_class=text
+    )
+    parser.add_argument("results", metavar="RESULTS", help="results/<run>")
+    parser.set_defaults(run=_publish)
+    about = "the figures and tables of published runs"
+    parser = commands.add_parser("figures", help=about, description=FIGURES, formatter_class=text)
+    parser.add_argument("published", nargs="*", metavar="PUBLISHED", help="published/<run>; by default all")
+    parser.set_defaults(run=_figures)
+    about = "whether a run differs from the published one"
+    parser = commands.add_parser("compare", help=about, description=COMPARE, formatter_class=text)
+    parser.add_argument("results", metavar="RESULTS", help="results/<run>")
+    parser.add_argument("published", nargs="?", metavar="PUBLISHED", help="published/<run>; by default of that run")
+    parser.set_defaults(run=_compare)
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from dqv2.plan.publish import publish
+    from dqv2.plan.verify import require_root
+
+    folder = publish(require_root(args.results), Path("published", Path(args.results).name))
+    _write_page()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder}: {size / 1e6:.1f} MB; {PAGE} is written anew")
+    return 0
+
+
+def _figures(args: argparse.Namespace) -> int:
+    from dqv2.plan.publish import drawable, published_plan
+    from dqv2.runtime.job import Files
+
+    folders = [Path(folder) for folder in args.published] or _all()
+    if not folders:
+        raise ConfigError("there is no published run: no folder published/*/ with a config.json")
+    for folder in folders:
+        plan, out, count = published_plan(folder), Path("paper_figures/published", folder.name), 0
+        for job, inputs, outputs in drawable(folder, plan, out):
+            given = {"input": Files(**inputs), "output": Files(**outputs), "options": plan.options(job)}
+            job.stage.run(SimpleNamespace(**given, inputs=inputs, outputs=outputs, wildcards=job.w))
+            count += 1
+        print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
+    if not args.published:
+        _write_page()
+        print(f"{PAGE}: written anew")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from dqv2.paper.agreement import agreement, told
+    from dqv2.paper.collect import read_csv
+
+    mine = Path(args.results)
+    theirs = Path(args.published or Path("published", mine.name))
+    pairs = {file.stem: file for file in sorted(Path(theirs, "experiments").glob("*.csv"))}
+    both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
+    if not both:
+        raise ConfigError(f"{mine} and {theirs} have no experiment in common: no table in experiments/ of both")
+    differ = arms = 0
+    for name, file in both.items():
+        ours, published = read_csv(Path(mine, "experiments", file.name)), read_csv(file)
+        if "test_accuracy" not in ours:
+            continue
+        table = agreement(ours, published)
+        print(f"{name}:")
+        for line in told(table) if len(table) else ["no arm in common"]:
+            print(f"  {line}")
+        arms += len(table)
+        differ += int((~table["agrees"]).sum()) if len(table) else 0
+    print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do")
+    return int(differ > 0)
+
+
+def _all() -> list[Path]:
+    return sorted(file.parent for file in Path("published").glob("*/config.json"))
+
+
+def _write_page() -> None:
+    from dqv2.paper.collect import write_text
+    from dqv2.plan.results import results_page
+
+    write_text(results_page(_all()), Path(PAGE))

@@ -1,0 +1,63 @@
+"""A new run beside a published one: whether they differ by more than their seeds do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dqv2.paper.compare import holm, means
+from dqv2.paper.stats import AXES
+
+ALPHA = 0.05
+SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # of an arm's axes, in a line
+
+
+def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accuracy") -> pd.DataFrame:
+    """Compare each arm of an experiment's tidy table with the same arm of the published one.
+
+    Returns one row an arm that both have: its columns of ``AXES`` and ``seeds`` and ``seeds_published`` (how many),
+    ``mean`` and ``mean_published``, ``effect`` (ours minus published, in y's unit) with its 95 % interval ``low`` and
+    ``high`` by Welch's t (another machine's training is another draw, even of the same seed), ``p`` (two-sided),
+    ``p_holm`` (corrected for the arms), ``equal`` (seeds whose values are the same to the last digit) and ``agrees``:
+    p_holm is not below 0.05. An arm of one seed has no p and agrees.
+    """
+    by = [name for name in AXES if name != "experiment" and name in ours and name in published]
+    found = []
+    for arm, mine in _arms(ours, by):
+        theirs = next((rows for other, rows in _arms(published, by) if _same(arm, other)), None)
+        if theirs is None:
+            continue
+        x, z = (rows.set_index("seed")[y].astype("float64") for rows in (mine, theirs))
+        both = x.index.intersection(z.index)
+        got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
+        row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
+        row |= {"mean": x.mean(), "mean_published": z.mean(), "effect": got.effect, "low": got.low, "high": got.high}
+        found.append(row | {"p": 2 * min(got.p_higher, got.p_lower), "equal": int((x[both] == z[both]).sum())})
+    table = pd.DataFrame(found)
+    if len(table):
+        table["p_holm"] = holm(table["p"])
+        table["agrees"] = ~(table["p_holm"] < ALPHA)
+    return table
+
+
+def _arms(frame: pd.DataFrame, by: list[str]):
+    return frame.groupby(by, sort=False, dropna=False, observed=True)
+
+
+def _same(one: tuple, other: tuple) -> bool:
+    return all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(one, other, strict=True))
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """The comparison in lines, an arm each: "DQ_V2 · keep_ratio 0.1: 71.2 (n = 5), published 71.0 (n = 5), ..."."""
+    lines = []
+    for row in table.to_dict("records"):
+        shown = [str(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
+        interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+        verdict = "agrees" if row["agrees"] else "DIFFERS"
+        lines.append(
+            f"{verdict}  {' · '.join(shown)}: {row['mean']:.2f} (n = {row['seeds']}), published "
+            f"{row['mean_published']:.2f} (n = {row['seeds_published']}), difference {row['effect']:+.2f}{interval}; "
+            f"{row['equal']} equal"
+        )
+    return lines

@@ -1,0 +1,131 @@
+"""What of a run is published: a folder of small files, from which all figures and tables can be drawn again.
+
+published/cifar10/
+    config.json           the configuration, all files merged
+    experiments/*.csv     the tidy tables: a row a run
+    claims.csv, claims.md the paper's claims, tested
+    figures/*             figures and tables as the run drew them
+    coresets/**.csv.gz    the ids of every coreset, as `sample` wrote them
+    records.jsonl.gz      the record of every job: options, checksums, seconds, device, versions, commit
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dqv2.config import ConfigError, load_config
+from dqv2.plan.plan import Plan
+from dqv2.plan.verify import records_below, verify
+from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.runtime import record
+from dqv2.runtime.crate import results_of
+from dqv2.runtime.files import atomic_dir, read_json, write_json
+from dqv2.stages import stage
+
+RECORDS = "records.jsonl.gz"
+
+
+class Drawn(NamedTuple):
+    """A job that can be done from what is published alone.
+
+    Attributes:
+        job: the job.
+        inputs, outputs: as the stage names them -> the files, or lists of them.
+    """
+
+    job: PlannedJob
+    inputs: dict[str, Any]
+    outputs: dict[str, str]
+
+
+def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The configuration of a run and the records of its jobs.
+
+    Raises:
+        ConfigError: the configuration is gone, or a result is damaged or stale.
+    """
+    asked = read_json(Path(root, "config.json"))
+    if not isinstance(asked, dict):
+        raise ConfigError(f"{root}/config.json is gone or damaged: run Snakemake again, which writes it")
+    if bad := [each for each in verify(root) if each.kind in ("damaged", "stale")]:
+        raise ConfigError(f"{len(bad)} results are damaged or stale, the first is {bad[0].file}: dqv2 verify {root}")
+    return asked, [record.read(path) for path in sorted(records_below(root))]
+
+
+def publish(root: str, folder: str | Path) -> Path:
+    """Write what is published of the run `root` into `folder`, which appears whole or not at all.
+
+    Of the experiments, those whose table is there. Pictures that show the set's own images are left out, as they are
+    not ours to publish, and so is the list of a coreset that is the whole set.
+
+    Raises:
+        ConfigError: as `sound` does; or no table of runs is finished.
+    """
+    asked, records = sound(root)
+    plan = Plan(load_config(asked | {"partial": False}))
+    tables = [name for name, table in plan.tables().items() if Path(table).exists()]
+    if not tables:
+        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
+    with atomic_dir(folder) as staged:
+        for kept in records:
+            if stage(kept["stage"]).shows_images:
+                continue
+            for file in results_of([kept]):
+                if not file.startswith(f"{root}/captions/"):
+                    inside = file.replace(f"{plan.figures}/", f"{root}/figures/").removeprefix(f"{root}/")
+                    _write(staged / inside, Path(file).read_bytes())
+            if kept["stage"] == "sample" and kept["wildcards"]["keep"] != "1":
+                for file in kept["outputs"]:
+                    inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
+                    _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
+        write_json(staged / "config.json", asked | {"partial": False, "targets": tables})
+        lines = "".join(json.dumps(kept, sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
+        _write(staged / RECORDS, lines.encode())
+    return Path(folder)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Compressed where the name says so: same content, same bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
+
+
+def published_plan(folder: str | Path) -> Plan:
+    """The plan of a published run."""
+    asked = read_json(Path(folder, "config.json"))
+    if not isinstance(asked, dict):
+        raise ConfigError(f"{folder} holds no published run: it has no readable config.json")
+    return Plan(load_config(asked))
+
+
+def published_records(folder: str | Path) -> list[dict[str, Any]]:
+    """The records of a published run's jobs."""
+    with gzip.open(Path(folder, RECORDS), "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def drawable(folder: str | Path, plan: Plan, out: str | Path) -> Iterator[Drawn]:
+    """The jobs of a published run that read nothing but what is published, or what such a job made before.
+
+    out: where what they make goes, in the place of both results/<run>/ and paper_figures/<run>/.
+    """
+    made: dict[str, str] = {}
+
+    def found(file: str) -> str | None:
+        kept = Path(folder, file.removeprefix(f"{plan.root}/"))
+        return made.get(file) or (str(kept) if kept.exists() else None)
+
+    for job in plan.jobs(plan.targets()):
+        reads = plan.reads(job)
+        there = all(found(file) for files in reads.values() for file in as_list(files))
+        if job.stage.shows and there and not job.stage.shows_images:
+            files = {name: plan.file_of(job, name) for name in job.stage.writes if name != "record"}
+            inside = {name: file.replace(f"{plan.figures}/", f"{plan.root}/") for name, file in files.items()}
+            outputs = {name: str(Path(out, file.removeprefix(f"{plan.root}/"))) for name, file in inside.items()}
+            made |= {file: outputs[name] for name, file in files.items()}
+            inputs = {name: list(map(found, f)) if isinstance(f, list) else found(f) for name, f in reads.items()}
+            yield Drawn(job, inputs, outputs)

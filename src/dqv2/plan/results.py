@@ -1,0 +1,140 @@
+"""docs/results.md: what was measured on real images, from the published runs alone; no number in it is typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dqv2.paper.claims import NOT_TESTED, judge, summary
+from dqv2.paper.collect import read_csv
+from dqv2.paper.page import heading
+from dqv2.paper.reported import read_claims, read_questions
+from dqv2.paper.stats import plus_minus
+from dqv2.paper.tables import md_escape
+from dqv2.paper.wording import effect_text, p_text
+from dqv2.plan.plan import Plan
+from dqv2.plan.publish import published_plan, published_records
+from dqv2.runtime.record import summary as made_with
+
+HEAD = """# Results
+
+What was measured on real images. `make figures` makes this page and all figures from the small files in `published/`,
+without torch and in less than a minute; no number in it is typed by hand. `dqv2 compare results/<run>` holds a run of
+yours against the published one.
+
+Means are over seeds, ± is the standard deviation of the seeds; a lead is paired by seed, with Student's 95 % interval.
+A question or claim is **supported** where p, one-sided and corrected by Holm for all questions (or the paper's ten
+claims), is below 0.05, **contradicted** where its opposite is, **inconclusive** where neither is, **not tested** where
+there were no such runs ([claims.md](claims.md)).
+"""
+
+
+def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
+    """The page's text, of these published runs.
+
+    folders: published/<run>. page: where it will lie, for its links.
+    """
+    parts = [HEAD]
+    for folder in folders:
+        plan = published_plan(folder)
+        parts.append("\n".join(_run(folder, plan, page)))
+    if not folders:
+        parts.append("No run is published yet.\n")
+    return "\n".join(parts)
+
+
+def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
+    tables = {name: read_csv(Path(folder, "experiments", f"{name}.csv")) for name in plan.tables()}
+    records = published_records(folder)
+    here = Path(os.path.relpath(folder, page.parent)).as_posix()
+    titles = [plan.config.datasets[name].title for name in plan.datasets]
+    yield from [f"## {', '.join(titles)}: {plan.config.label or plan.config.run}", ""]
+    yield from [_made(records), ""]
+    if "controls" in tables:
+        yield from ["### Questions", "", *_judged(read_questions(), tables, plan, family=len(read_questions()))]
+        yield from _advice(tables["controls"])
+    for name in plan.tables():
+        block = plan.config.experiments[name]
+        yield from [f"### {heading(name)}: {block.about}", ""]
+        if block.table:
+            yield from [Path(folder, "figures", f"{name}_table.md").read_text(encoding="utf-8"), ""]
+        if block.figure:
+            yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
+    yield from ["### The paper's claims on these runs", ""]
+    yield from _judged(read_claims(), tables, plan)
+
+
+def _made(records: Sequence[dict[str, Any]]) -> str:
+    """What the run was made with, in a sentence or two."""
+    made, hours = made_with(records), sum(kept.get("cpu_seconds") or 0.0 for kept in records) / 3600
+    trainings = sum(kept["stage"] == "train" for kept in records)
+    where = ", ".join(made["device"]) + (f" ({', '.join(made['cpu'])})" if made["cpu"] else "")
+    commits = ", ".join(f"`{each[:12]}`" for each in made["commit"])
+    return (
+        f"{trainings:,} trainings, {len(records):,} jobs, {hours:.1f} CPU hours on {where}; seeds "
+        f"{', '.join(made['seed'])}; PyTorch {', '.join(made['torch'])}, Python {', '.join(made['python'])}; commit "
+        f"{commits}. Other processors give other numbers."
+    )
+
+
+def _judged(
+    claims: Sequence[dict[str, Any]], tables: dict[str, pd.DataFrame], plan: Plan, family: int = 10
+) -> Iterator[str]:
+    """Claims that could be tested as a table, a line a comparison; then those that could not, and why."""
+    rows = judge(claims, tables, plan.config.label or plan.config.run, family=family)
+    found = summary(claims, rows)
+    yield from ["| | compared | lead or ratio [95 %] | p, Holm | verdict |", "|:--|:--|:--|--:|:--|"]
+    idle = []
+    for claim in found:
+        tested = [row for row in claim["rows"] if row["verdict"] != NOT_TESTED]
+        if not tested:
+            idle.append(claim)
+            continue
+        yield f"| **{md_escape(claim['statement'])}** | {md_escape(claim['counts'])} | | | **{claim['verdict']}** |"
+        for row in tested:
+            sides = f"{row['of']} against {row['against']}" if row["against"] else row["of"]
+            cells = [
+                sides + (f", {row['at']}" if row["at"] else ""),
+                effect_text(row),
+                p_text(row["p_holm"]),
+                row["verdict"],
+            ]
+            yield f"| | {' | '.join(map(md_escape, cells))} |"
+    yield ""
+    if idle:
+        yield from ["Not tested:", ""]
+        for claim in idle:
+            why = "; ".join(dict.fromkeys(row["why"] for row in claim["rows"]))
+            yield f"- {md_escape(claim['statement'])} ({md_escape(why)})"
+        yield ""
+
+
+def _advice(frame: pd.DataFrame) -> Iterator[str]:
+    """What follows for somebody who has to choose: the methods in the order of their means, and which lead a random
+    coreset by more than the seeds can tell."""
+    from dqv2.paper.compare import holm, means
+
+    arms = {label: rows.set_index("seed")["test_accuracy"] for label, rows in frame.groupby("label", sort=False)}
+    random = arms.get("Random")
+    small = {name: arm for name, arm in arms.items() if frame.loc[frame["label"] == name, "keep_ratio"].max() < 1}
+    if random is None or len(random) < 2 or len(small) < 2:
+        return
+    others = [name for name in small if name != "Random"]
+    leads = [means(small[name], random) for name in others]
+    above = holm([lead.p_higher for lead in leads])
+    below = holm([lead.p_lower for lead in leads])
+    better = [name for name, p in zip(others, above, strict=True) if p < 0.05]
+    worse = [name for name, p in zip(others, below, strict=True) if p < 0.05]
+    ranked = sorted(small, key=lambda name: -small[name].mean())
+    yield from ["### Which method to choose", ""]
+    first = ", ".join(f"{name} {plus_minus(small[name].mean(), small[name].std(ddof=1))}" for name in ranked)
+    yield f"- In the order of their means (top-1, %): {md_escape(first)}."
+    yield f"- Better than a random coreset beyond the spread of the seeds: {md_escape(', '.join(better)) or 'none'}."
+    yield f"- Worse than a random coreset beyond the spread of the seeds: {md_escape(', '.join(worse)) or 'none'}."
+    apart = [name for name in ranked if name not in (*better, *worse, "Random")]
+    yield f"- Not to be told from a random coreset with these seeds: {md_escape(', '.join(apart)) or 'none'}."
+    yield ""

@@ -1,0 +1,39 @@
+"""A run held against a published one."""
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from dqv2.paper.agreement import agreement, told
+from tests.unit.made_up import method
+
+
+def join(*frames):
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_arms_are_compared_by_welch_and_corrected_for_their_number():
+    published = join(method("cifar10", "dq", 70, 1.0), method("cifar10", "dq_v2", 75, 1.0))
+    ours = join(method("cifar10", "dq", 70.5, 1.2), method("cifar10", "dq_v2", 60, 1.0), method("cifar10", "gc", 1, 1))
+    table = agreement(ours, published)
+    assert table["method"].tolist() == ["dq", "dq_v2"], "an arm that was not published is left out"
+    assert table["agrees"].tolist() == [True, False]
+    x, z = (frame[frame.method == "dq"].test_accuracy for frame in (ours, published))
+    assert table["p"].iloc[0] == pytest.approx(stats.ttest_ind(x, z, equal_var=False).pvalue)
+    assert table["p_holm"].iloc[1] == pytest.approx(2 * table["p"].iloc[1])
+    assert table["effect"].tolist() == pytest.approx([0.5, -15])
+    lines = told(table)
+    assert lines[0].startswith("agrees  DQ · cifar10 · 0.1: 70.50 (n = 5), published 70.00 (n = 5), difference +0.50 [")
+    assert lines[1].startswith("DIFFERS  DQ_V2")
+
+
+def test_equal_runs_are_counted_and_a_single_seed_agrees():
+    one = method("cifar10", "dq", 70, 1.0, seeds=1)
+    assert agreement(one, one)[["equal", "agrees"]].to_numpy().tolist() == [[1, True]]
+    many = method("cifar10", "dq", 70, 1.0)
+    assert agreement(many, many)[["equal", "agrees", "effect"]].to_numpy().tolist() == [[5, True, 0.0]]
+
+
+def test_an_axis_without_a_value_is_the_same_arm():
+    frame = method("cifar10", "dq", 70, 1.0, mask=None, tobias_size=pd.NA)
+    assert len(agreement(frame, frame)) == 1

@@ -1,0 +1,50 @@
+"""What is published: docs/results.md says what the tables say, schedules were chosen on the validation split, and no
+picture of a set was given away."""
+
+from pathlib import Path
+
+import pytest
+
+from dqv2.paper.collect import read_csv
+from dqv2.paper.stats import summarise
+from dqv2.plan.publish import published_plan, published_records
+from dqv2.plan.results import results_page
+from tests.conftest import ROOT
+
+RUNS = sorted(file.parent for file in (ROOT / "published").glob("*/config.json"))
+
+
+def test_the_page_of_results_is_made_from_what_is_published(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = results_page([run.relative_to(ROOT) for run in RUNS])
+    assert Path("docs/results.md").read_text(encoding="utf-8") == page, "make figures"
+    assert RUNS
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_a_published_run_is_whole_and_small(run):
+    plan = published_plan(run)
+    for name in plan.tables():
+        frame = read_csv(run / "experiments" / f"{name}.csv")
+        assert len(frame) == plan.planned(name), f"{name}: {len(frame)} of {plan.planned(name)} runs"
+    stages = {kept["stage"] for kept in published_records(run)}
+    assert "pack" in stages
+    assert {file.suffix for file in run.rglob("*") if file.is_file()} <= {
+        ".csv", ".gz", ".json", ".md", ".pdf", ".png", ".tex",
+    }  # fmt: skip
+    assert sum(file.stat().st_size for file in run.rglob("*") if file.is_file()) < 10e6
+
+
+@pytest.mark.parametrize(
+    "run", [run for run in RUNS if (run / "experiments/schedule.csv").exists()], ids=lambda run: run.name
+)
+def test_the_schedule_was_chosen_on_the_validation_split(run):
+    """Of the rates at the same length the best there; with other seeds than those of the results."""
+    plan = published_plan(run)
+    block = plan.config.experiments["schedule"]
+    assert block.table.y == "validation_accuracy"
+    frame = read_csv(run / "experiments/schedule.csv")
+    means = summarise(frame, "trainer", "validation_accuracy").set_index("trainer")["mean"]
+    assert means["chosen"] == max(means[["low", "chosen", "high"]])
+    assert not set(frame["seed"]) & set(read_csv(run / "experiments/controls.csv")["seed"])
+    assert plan.config.defaults.trainer == "chosen"

@@ -1,0 +1,95 @@
+"""Published results: written from a run, drawn again without torch or the run, held against another run."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dqv2.cli import main
+from dqv2.paper.collect import read_csv, write_csv
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def published(smoke, tmp_path_factory):
+    """A folder with the smoke run, and what is published of it."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("results", "paper_figures"):
+        (folder / name).symlink_to(smoke.folder / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["publish", "results/smoke"]) == 0
+    return folder
+
+
+def test_tables_figures_coresets_and_records_are_published_and_no_image(published, smoke):
+    root = published / "published/smoke"
+    for name in ("claims.csv", "claims.md", "experiments/fig4a.csv"):
+        assert (root / name).read_bytes() == (smoke.folder / "results/smoke" / name).read_bytes()
+    for name in ("fig4a.png", "fig4a.pdf", "table2_table.md"):
+        assert (root / "figures" / name).read_bytes() == (smoke.folder / "paper_figures/smoke" / name).read_bytes()
+    inside = {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
+    shown = {"figures/fig5a.png", "figures/fig3.png", "report/index.html"}
+    assert not inside & shown, "they show images of the set"
+    assert all((smoke.folder / "paper_figures/smoke" / Path(name).name).exists() for name in shown if "fig" in name)
+    for file in (root / "coresets").rglob("*.gz"):
+        place = file.relative_to(root / "coresets").as_posix().removesuffix(".gz").replace("/", "/coreset/", 1)
+        assert gzip.decompress(file.read_bytes()) == (smoke.folder / "results/smoke" / place).read_bytes()
+    with gzip.open(root / "records.jsonl.gz", "rt", encoding="utf-8") as file:
+        stages = [json.loads(line)["stage"] for line in file]
+    assert {"train", "evaluate", "bin", "figure"} <= set(stages)
+    assert len(stages) == len(list((smoke.folder / "results/smoke").glob("**/record.json")))
+
+
+def test_figures_and_tables_are_drawn_again_alike_without_torch_or_the_run(published, smoke, tmp_path):
+    (tmp_path / "published").symlink_to(published / "published")
+    script = "import sys; sys.modules['torch'] = None\nfrom dqv2.cli import main\nsys.exit(main(['figures']))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    drawn = tmp_path / "paper_figures/published/smoke"
+    there = {file.name for file in drawn.iterdir()}
+    assert {"fig2.png", "fig4a.pdf", "fig5b.png", "table2_table.tex", "numbers.tex", "claims.md"} <= there
+    for name in ("fig4a.png", "fig5b.png", "table2_table.md", "table2_table.tex", "numbers.tex"):
+        assert (drawn / name).read_bytes() == (smoke.folder / "paper_figures/smoke" / name).read_bytes(), name
+    assert not (tmp_path / "results").exists()
+    page = (tmp_path / "docs/results.md").read_text(encoding="utf-8")
+    assert page == (published / "docs/results.md").read_text(encoding="utf-8")
+    table = (smoke.folder / "paper_figures/smoke/table2_table.md").read_text(encoding="utf-8")
+    assert table in page
+    assert "](../published/smoke/figures/fig4a.png)" in page
+
+
+def test_a_run_agrees_with_itself_and_another_is_named(published, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    assert main(["compare", "results/smoke"]) == 0
+    assert "0 of " in capsys.readouterr().out
+    other = tmp_path / "results/other/experiments"
+    other.mkdir(parents=True)
+    frame = read_csv(Path("published/smoke/experiments/fig4a.csv"))
+    arm = frame["label"] == frame["label"].iloc[0]
+    frame["test_accuracy"] += 60.0 * arm * (frame["test_accuracy"] < 40)
+    write_csv(frame, other / "fig4a.csv")
+    assert main(["compare", str(other.parent), "published/smoke"]) == 1
+    said = capsys.readouterr().out
+    assert f"DIFFERS  {frame['label'].iloc[0]}" in said
+    assert said.count("DIFFERS") == 1
+
+
+def test_what_cannot_be_published_or_compared_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figures"]) == 1
+    assert "there is no published run" in capsys.readouterr().err
+    (tmp_path / "published/mine").mkdir(parents=True)
+    assert main(["figures", "published/mine"]) == 1
+    assert "published/mine holds no published run" in capsys.readouterr().err
+    assert main(["compare", "results/mine"]) == 1
+    assert "have no experiment in common" in capsys.readouterr().err
