@@ -37,21 +37,26 @@ SMOKE = (
 )  # look at one run
 
 
+def group_of(nodeid):
+    """The tests that one process of several runs: those of a file, and all that look at the one smoke run."""
+    file = nodeid.partition("::")[0]
+    return "smoke" if Path(file).name in SMOKE and "workflow" in file else file
+
+
 def pytest_collection_modifyitems(items):
-    """The longest first: those that run Snakemake."""
-    items.sort(key=lambda item: "workflow" not in item.keywords)
+    """The longest first: those that look at the smoke run, then others that run Snakemake."""
+    items.sort(key=lambda item: (group_of(item.nodeid) != "smoke", "workflow" not in item.keywords))
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Which tests one process of several runs: those of a file, and all that look at the one smoke run."""
+    """Tests of one group stay together, in the order of their first."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
+    class ByGroup(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.partition("::")[0]
-            return "smoke" if Path(file).name in SMOKE and "workflow" in file else file
+            return group_of(nodeid)
 
-    return ByFile(config, log)
+    return ByGroup(config, log)
 
 
 def merged(*files):

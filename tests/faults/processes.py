@@ -20,6 +20,7 @@ from tests.damage import BYTES
 from tests.faults import base
 from tests.faults.tries import Outcome, Try
 from tests.processes import running_in
+from tests.ready import READY
 
 LIMIT = 240  # seconds of one Snakemake
 AXES = {"dataset": "digits", "selection": "o100/random", "keep": "0.2"}
@@ -42,6 +43,7 @@ class Snakemake:
         files = ["--snakefile", str(base.ROOT / "Snakefile"), "--configfile", str(base.CONFIG)]
         self.command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *files, *options, "--", target]
         self.env = os.environ | {"PYTHONPATH": str(base.ROOT / "src"), "TMPDIR": str(folder / "tmp")} | env
+        self.plain = not env  # else libraries read it as they are loaded
 
     def start(self) -> subprocess.Popen:
         """Begin."""
@@ -61,8 +63,14 @@ class Snakemake:
         return code, (self.folder / "tmp/said.txt").read_text(errors="replace")
 
     def run(self) -> tuple[int | None, str]:
-        """Begin and wait for the end."""
-        return self.end(self.start())
+        """Begin and wait for the end; with nothing in its way, it may be a fork of what has been loaded."""
+        if not self.plain:
+            return self.end(self.start())
+        try:
+            done = READY.run(self.command, cwd=self.folder, env=self.env, timeout=LIMIT)
+        except TimeoutError:
+            return None, ""
+        return done.returncode, done.stdout + done.stderr
 
     def processes(self) -> list[psutil.Process]:
         """Jobs, their clients, the warm server, Snakemake: what runs in the folder."""
@@ -207,6 +215,7 @@ class Tries:
         def attempt(scratch: Path) -> Outcome:
             folder = self._fresh(scratch)
             run = self._snakemake(folder)
+            run.plain = False
             run.command = ["bash", "-c", f'ulimit -v {megabytes * 1024}; exec "$@"', "bash", *run.command]
             return self._judge(folder, *run.run(), "memory")
 

@@ -4,8 +4,8 @@ Of all that Snakemake prints of its jobs (--d3dag, --detailed-summary, a dry run
 threads and resources; each field of a job stands on a line of its own there.
 """
 
+import os
 import re
-import subprocess
 import sys
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import pytest
 from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import ROOT, make, merged
+from tests.ready import READY
 
 pytestmark = pytest.mark.workflow
 
@@ -44,7 +45,7 @@ def dry_run(folder, file, *targets):
     command = [sys.executable, "-m", "snakemake", "-n", "-F", "--cores", "64", *targets]
     command += ["-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--configfile", str(ROOT / "config" / file)] if file else []
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = READY.run(command, cwd=folder, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     found = {}
     for name, text in JOB.findall(done.stdout):

@@ -106,7 +106,7 @@ def test_only_jobs_that_run_a_network_ask_for_a_gpu_and_only_those_that_compute_
 
 @pytest.fixture
 def copy(tmp_path):
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.pyc.*", "*.egg-info"))
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs/stages.md", tmp_path / "docs")
     return tmp_path
@@ -125,16 +125,11 @@ def changed(monkeypatch):
     def look(copy):
         monkeypatch.setattr(lock, "LIBRARY", copy / "src/dqv2")
         monkeypatch.chdir(copy)
-        forget()
+        lock.forget()
         return lock.changed()
 
     yield look
-    forget()
-
-
-def forget():
-    for each in (lock.source_hash, lock._code, lock._imported, lock._named):
-        each.cache_clear()
+    lock.forget()
 
 
 def edit(path, old, new):

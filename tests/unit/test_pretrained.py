@@ -1,5 +1,7 @@
 """Published weights: timm's and torchvision's formats, the hub, and files that are not what they must be."""
 
+import time
+
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -331,8 +333,11 @@ def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
     with pytest.raises(WeightsError, match=r"timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
         fetch_weights(place_of("resnet50.nobodys"))
     point_hub_at("http://127.0.0.1:9", monkeypatch)
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
     with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
         fetch_weights(place_of("test_resnet.r160_in1k"))
+    assert len(waited) > 2, "seconds between one try and the next, of which the hub's own client makes several"
 
 
 def test_a_file_that_changed_after_it_was_looked_at(tmp_path):

@@ -1,9 +1,11 @@
 """A copy of the project to run snakemake in, so that tests can touch, edit and break it."""
 
+import csv
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,6 +17,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.processes import running_in
+from tests.ready import READY
 
 
 @dataclass
@@ -48,16 +51,18 @@ class Project:
         (self.folder / "tmp").mkdir(exist_ok=True)
         return os.environ | {"PYTHONPATH": str(self.folder / "src"), "TMPDIR": str(self.folder / "tmp")} | more
 
-    def snakemake(self, *options, config="smoke", check=True, env=(), **popen):
+    def snakemake(self, *options, config="smoke", check=True, env=(), timeout=None):
+        """Snakemake's command line and what came of it. It is started where it has an environment of its own: libraries
+        read that as they are loaded."""
         command = self.command(*options, config=config)
-        env = self.environment(**dict(env))
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, **popen)
+        how = {"cwd": self.folder, "env": self.environment(**dict(env)), "timeout": timeout}
+        done = subprocess.run(command, capture_output=True, text=True, **how) if env else READY.run(command, **how)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
         return done
 
     def start(self, *options, **env):
-        """Snakemake, started: in a session of its own, with all that it says in one stream."""
+        """Snakemake, started: a process with all that it imports, in a session of its own; its words in one stream."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         env = self.environment(**env)
         return subprocess.Popen(self.command(*options), cwd=self.folder, env=env, start_new_session=True, **pipes)
@@ -125,11 +130,22 @@ def digest_of_weights(path):
 
 
 def copy(target):
+    """With what Python has compiled, which it takes by the sources' times; x.pyc.123 is just being written."""
     for name in ("config", "profiles", "src", "workflow", "envs"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("*.egg-info", "*.pyc.*"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, target / name)
     return Project(target)
+
+
+def give(project, other, plan, files):
+    """What another project's run made, with all that it was made from, its times and Snakemake's notes."""
+    for job in plan.jobs(files):
+        for file in (plan.file_of(job, name) for name in job.stage.writes):
+            source, target = other.folder / file, project.folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    shutil.copytree(other.folder / ".snakemake/metadata", project.folder / ".snakemake/metadata")
 
 
 @pytest.fixture
@@ -157,5 +173,22 @@ def project(copies, tmp_path):
 def smoke(tmp_path_factory):
     """A copy in which the whole smoke configuration has run. Tests leave it as they found it."""
     project = copy(tmp_path_factory.mktemp("smoke"))
-    project.snakemake()
+    run = project.start()
+    try:
+        finished(run, seconds=None)
+    finally:
+        with suppress(ProcessLookupError):  # it has ended
+            os.killpg(run.pid, signal.SIGKILL)
     return project
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory):
+    """Every job of the smoke configuration, as a dry run in a fresh copy says it with its command."""
+    return copy(tmp_path_factory.mktemp("listed")).jobs("-p")
+
+
+@pytest.fixture(scope="session")
+def summary(smoke):
+    """What Snakemake says of each file of the smoke run: a row each."""
+    return list(csv.DictReader(smoke.snakemake("--detailed-summary").stdout.splitlines(), delimiter="\t"))

@@ -6,20 +6,23 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from dqv2.config import load_config
 from dqv2.plan import Plan
 from tests.conftest import merged
-from tests.workflow.conftest import digest_of_weights, finished
+from tests.workflow.conftest import digest_of_weights, finished, give
 
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(sys.platform != "linux", reason="the warm start is for Linux"),
 ]
-FIG4A = ["--config", "targets=[fig4a]", "seeds=[0]"]
-CORESETS = ["--config", "targets=[fig4a]", "seeds=[0]", "--until", "sample"]
+SELECTIONS = ("o100/random", "o100/backbone-early/bins", "o100_t50/mask-early/tobias-4/backbone-early/bins")
+CORESETS = [f"results/smoke/digits/coreset/{each}/keep-0.1/seed-0/coreset.csv" for each in SELECTIONS]
+TRAININGS = [f"results/smoke/digits/train/{each}/keep-0.1/resnet8/seed-0/metrics.json" for each in SELECTIONS]
 COLD = "jobs start"  # cold, or started cold
 
 
@@ -52,11 +55,17 @@ def wait_for(condition, seconds=120):
 
 def begun(project, count):
     """Once so many jobs have ended."""
-    wait_for(lambda: len(list(project.folder.glob("results/**/record.json"))) >= count)
+    wait_for(lambda: len(list(project.folder.glob("results/smoke/digits/**/record.json"))) >= count)
 
 
 def server_of(project):
-    return next((p for p in project.processes() if "dqv2.runtime.warm_server" in p.cmdline()), None)
+    """The server, and none of its jobs, which are forks of it."""
+    found = {}
+    for process in project.processes():
+        with suppress(psutil.NoSuchProcess):
+            if "dqv2.runtime.warm_server" in process.cmdline():
+                found[process.pid] = process
+    return next((process for process in found.values() if process.ppid() not in found), None)
 
 
 def left(project):
@@ -64,17 +73,31 @@ def left(project):
     return [path.name for path in (project.folder / "tmp").glob("dqv2-warm-*")]
 
 
-def test_cold_jobs_make_the_same_bytes(project, smoke):
-    """Every kind of selection and training, of one seed."""
+def test_cold_jobs_make_the_same_bytes(copies, tmp_path, smoke):
+    """Every kind of selection and training, of one seed; of jobs that do the same with other files, one."""
     plan = Plan(load_config(merged("smoke.yaml")))
     shown = {row.method: row.run for name in ("baselines", "vit") for row in plan.rows[name] if row.run.seed == 0}
-    fresh = [row.run for row in plan.rows["masks"] if row.run.seed == 0 and row.run.trainer == "resnet8_cells"]
-    runs = [shown[name] for name in ("random", "forgetting", "dq", "dq_v2")] + fresh[:1]
-    done = project.snakemake(*map(plan.metrics_of, runs), env={"DQV2_WARM": "0"})
-    assert COLD not in done.stderr
-    assert len(project.metrics()) == len(runs)
-    assert_same(project, smoke, count=4 * len(runs))
-    assert left(project) == []
+    fresh = next(row.run for row in plan.rows["masks"] if row.run.seed == 0 and row.run.trainer == "resnet8_cells")
+
+    def file(run, stage, name):
+        return plan.file(stage, name, plan.axes(run))
+
+    models = {name: file(run, "train", "model") for name, run in {**shown, "fresh": fresh}.items()}
+    from_nothing = [plan.metrics_of(shown["random"]), file(shown["forgetting"], "bin", "bins"), models["dq_v2"]]
+    given = [file(fresh, "sample", "coreset"), plan.file("weights", "json", block="backbones", network="pretrained")]
+    given += [plan.file("early_train", "model", plan.axes(shown["dq"]), backbone="importance", seed=0)]
+    for name, there, asked, count in (
+        ("nothing", [], from_nothing, 14),
+        ("given", given, [models["dq"], models["fresh"]], 9),
+    ):
+        project = copies(tmp_path / name)
+        give(project, smoke, plan, there)
+        done = project.snakemake(*asked, env={"DQV2_WARM": "0"})
+        assert COLD not in done.stderr
+        assert len(re.findall("^(?:local)?rule ", done.stderr + done.stdout, re.M)) == count
+        assert all((project.folder / file).exists() for file in asked)
+        assert_same(project, smoke, count=8)
+        assert left(project) == []
 
 
 def test_records_are_the_jobs_own_and_nothing_is_left(smoke):
@@ -90,10 +113,8 @@ def test_records_are_the_jobs_own_and_nothing_is_left(smoke):
 
 
 def test_a_server_that_is_killed_is_said_once_and_done_without(project, smoke):
-    train = "results/smoke/digits/train/o100"
-    each = [f"{train}/{arm}/keep-0.1/resnet8/seed-0/metrics.json" for arm in ("random", "backbone-early/bins")]
-    run = project.start(*each)
-    begun(project, 4)
+    run = project.start(*TRAININGS[:2])
+    begun(project, 7)  # of 11
     server_of(project).kill()
     assert finished(run).count(COLD) == 1
     assert len(project.metrics()) == 2
@@ -103,18 +124,18 @@ def test_a_server_that_is_killed_is_said_once_and_done_without(project, smoke):
 
 def test_snakemake_killed_three_times_leaves_no_process_and_ends_in_the_same_bytes(project, smoke):
     """Itself alone, with its clients, and with a job under way."""
-    for count, whole in ((3, False), (8, True), (16, False)):
-        run = project.start(*FIG4A)
+    for count, whole in ((3, False), (7, True), (12, False)):  # of 17
+        run = project.start(*TRAININGS)
         begun(project, count)
         (os.killpg if whole else os.kill)(run.pid, signal.SIGKILL)
         run.wait()
-        wait_for(lambda: not project.processes(), seconds=15)
-        project.snakemake("--unlock", *FIG4A)
+        wait_for(lambda: not project.processes(), seconds=60)
+        project.snakemake("--unlock", *TRAININGS)
         for text in project.metrics().values():
             json.loads(text)  # never half-written
-    finished(project.start(*FIG4A))
-    assert len(project.metrics()) == 5
-    assert_same(project, smoke, count=20)
+    finished(project.start(*TRAININGS))
+    assert len(project.metrics()) == 3
+    assert_same(project, smoke, count=17)
     assert left(project) == [], "swept by the next run"
 
 
@@ -136,6 +157,6 @@ def test_two_at_once_and_a_job_that_crashes_the_interpreter_in_one_of_them(proje
     made = [{path for path in results(each) if path.endswith("coreset.csv")} for each in (project, crashing)]
     assert {path for path in made[0] if "o100/random" not in path} == made[1]
     for each in (project, crashing):
-        assert_same(each, smoke, count=10)
+        assert_same(each, smoke, count=8)
         assert left(each) == []
         assert each.processes() == []

@@ -19,6 +19,7 @@ import re
 import tokenize
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from dqv2.declared import markdown
 from dqv2.stages import all_stages
@@ -70,8 +71,7 @@ def _raise(name: str) -> None:
     text = re.sub(r"^    version = \d+\n", "", text, count=1, flags=re.M)
     text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
     path.write_text(text, encoding="utf-8")
-    for cached in (source_hash, _code, _imported, _named):
-        cached.cache_clear()
+    forget()
     print(f"{name}: version {each.version}")
 
 
@@ -117,26 +117,50 @@ def source_hash(name: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(_closure(module_of(name)), key=lambda path: path.relative_to(LIBRARY).as_posix()):
         digest.update(path.relative_to(LIBRARY).as_posix().encode())
-        digest.update(_code(path).encode())
+        digest.update(_source(path).code.encode())
     return digest.hexdigest()[:16]
 
 
+class Source(NamedTuple):
+    """What counts of a module.
+
+    Attributes:
+        code: its lines without comments, docstrings and empty lines; the same on every version of Python.
+        imports: the names that it imports, and what it takes from them, with dots between.
+        references: the modules that its strings name, with a function after a colon or without.
+    """
+
+    code: str
+    imports: tuple[str, ...]
+    references: tuple[str, ...]
+
+
 @cache
-def _code(path: Path) -> str:
-    """The lines of a module without comments, docstrings and empty lines; the same on every version of Python."""
-    text = path.read_text(encoding="utf-8")
+def _source(path: Path) -> Source:
+    return _read(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _read(text: str) -> Source:
     lines = text.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
+    imports, references = [], []
     for node in ast.walk(ast.parse(text)):
         body = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None
         value = first.value if isinstance(first, ast.Expr) else None
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             lines[first.lineno - 1 : first.end_lineno] = [""] * (first.end_lineno - first.lineno + 1)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
+            references.append(node.value.partition(":")[0])
+    return Source("\n".join(line.rstrip() for line in lines if line.strip()), (*imports,), (*references,))
 
 
 def _closure(module: Path) -> set[Path]:
@@ -153,23 +177,20 @@ def _closure(module: Path) -> set[Path]:
 @cache
 def _imported(path: Path) -> list[Path]:
     """The modules of this library that one imports; where it loads what its tables name, those too."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    names = _source(path).imports
     found = [module for name in names if (module := _module(name))]
     return found + ([named for table in found for named in _named(table)] if "dqv2.declared.load" in names else [])
 
 
-@cache
 def _named(table: Path) -> list[Path]:
-    """The modules of this library that strings name, with a function after a colon or without."""
-    nodes = ast.walk(ast.parse(table.read_text(encoding="utf-8")))
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    references = [text.partition(":")[0] for text in texts if REFERENCE.fullmatch(text)]
-    return [module for name in references if (module := _module(name))]
+    """The modules of this library that strings name."""
+    return [module for name in _source(table).references if (module := _module(name))]
+
+
+def forget() -> None:
+    """Read all modules anew."""
+    for cached in (source_hash, _source, _imported):
+        cached.cache_clear()
 
 
 def _module(name: str) -> Path | None:
