@@ -35,5 +35,8 @@ def test_equal_runs_are_counted_and_a_single_seed_agrees():
 
 
 def test_an_axis_without_a_value_is_the_same_arm():
-    frame = method("cifar10", "dq", 70, 1.0, mask=None, tobias_size=pd.NA)
-    assert len(agreement(frame, frame)) == 1
+    frame = method("cifar10", "dq", 70, 1.0, mask=pd.NA, tobias_size=pd.NA).astype({"tobias_size": "Int64"})
+    other = method("cifar10", "dq", 70, 1.0, mask="early", tobias_size=8).astype({"tobias_size": "Int64"})
+    both = join(frame, other)
+    assert agreement(both, both)["equal"].tolist() == [5, 5]
+    assert agreement(frame, other).empty

@@ -299,7 +299,7 @@ def test_tables_with_faults(tmp_path):
 
     root = tmp_path / "set"
     root.mkdir()
-    with pytest.raises(DataError, match=r"no \.parquet or \.arrow file with train"):
+    with pytest.raises(DataError, match=r"holds no table: tables are files that end in \.parquet or \.arrow"):
         open_set("table", root / "..")
     pq.write_table(table(range(4), image=lambda i: jpeg(i) if i else b"no image"), root / "train.parquet")
     with pytest.raises(DataError, match=r"has no column 'img' \(it has image, label\)"):

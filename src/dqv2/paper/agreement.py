@@ -45,7 +45,8 @@ def _arms(frame: pd.DataFrame, by: list[str]):
 
 
 def _same(one: tuple, other: tuple) -> bool:
-    return all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(one, other, strict=True))
+    pairs = list(zip(one, other, strict=True))
+    return all(pd.isna(a) and pd.isna(b) if pd.isna(a) or pd.isna(b) else a == b for a, b in pairs)
 
 
 def told(table: pd.DataFrame) -> list[str]:
