@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dqv2.cli import main
@@ -89,13 +90,15 @@ def test_a_run_agrees_with_itself_and_another_is_named(published, tmp_path, monk
     monkeypatch.chdir(published)
     assert main(["compare", "results/smoke"]) == 0
     assert "0 of " in capsys.readouterr().out
-    other = tmp_path / "results/other/experiments"
-    other.mkdir(parents=True)
+    # Ten seeds in place of two, which tell nothing
     frame = read_csv(Path("published/smoke/experiments/fig4a.csv"))
-    arm = frame["label"] == frame["label"].iloc[0]
-    frame["test_accuracy"] += 60.0 * arm * (frame["test_accuracy"] < 40)
-    write_csv(frame, other / "fig4a.csv")
-    assert main(["compare", str(other.parent), "published/smoke"]) == 1
+    frame = pd.concat([frame.assign(seed=frame["seed"] + 2 * i) for i in range(5)], ignore_index=True)
+    for run in ("published", "other"):
+        (tmp_path / run / "experiments").mkdir(parents=True)
+        write_csv(frame, tmp_path / run / "experiments/fig4a.csv")
+        arm = (frame["label"] == frame["label"].iloc[0]).astype(bool)
+        frame.loc[arm, "test_accuracy"] = (frame.loc[arm, "test_accuracy"] + 50) % 100
+    assert main(["compare", str(tmp_path / "other"), str(tmp_path / "published")]) == 1
     said = capsys.readouterr().out
     assert f"DIFFERS  {frame['label'].iloc[0]}" in said
     assert said.count("DIFFERS") == 1
