@@ -39,12 +39,12 @@ def test_a_published_run_is_whole_and_small(run):
     "run", [run for run in RUNS if (run / "experiments/schedule.csv").exists()], ids=lambda run: run.name
 )
 def test_the_schedule_was_chosen_on_the_validation_split(run):
-    """Of the rates at the same length the best there; with other seeds than those of the results."""
+    """Of the rates at the same length as good as the best, to half a point; with other seeds than the results'."""
     plan = published_plan(run)
     block = plan.config.experiments["schedule"]
     assert block.table.y == "validation_accuracy"
     frame = read_csv(run / "experiments/schedule.csv")
     means = summarise(frame, "trainer", "validation_accuracy").set_index("trainer")["mean"]
-    assert means["chosen"] == max(means[["low", "chosen", "high"]])
+    assert means["chosen"] >= max(means[["low", "chosen", "high"]]) - 0.5
     assert not set(frame["seed"]) & set(read_csv(run / "experiments/controls.csv")["seed"])
     assert plan.config.defaults.trainer == "chosen"
