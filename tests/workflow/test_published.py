@@ -18,9 +18,12 @@ pytestmark = pytest.mark.workflow
 WITHOUT_TORCH = """
 import sys
 
+MISSING = ("torch", "torchvision", "timm", "snakemake", "sklearn", "pyarrow", "transformers", "safetensors", "rocrate")
+MISSING += ("filelock", "tqdm", "requests", "huggingface_hub")  # envs/requirements-figures.txt has none of them
+
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "snakemake", "timm"):
+        if name.partition(".")[0] in MISSING:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())

@@ -63,7 +63,6 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _figures(args: argparse.Namespace) -> int:
     from dqv2.plan.publish import drawable, published_plan
-    from dqv2.runtime.job import Files
 
     folders = [Path(folder) for folder in args.published] or _all()
     if not folders:
@@ -71,7 +70,11 @@ def _figures(args: argparse.Namespace) -> int:
     for folder in folders:
         plan, out, count = published_plan(folder), Path("paper_figures/published", folder.name), 0
         for job, inputs, outputs in drawable(folder, plan, out):
-            given = {"input": Files(**inputs), "output": Files(**outputs), "options": plan.options(job)}
+            given = {
+                "input": SimpleNamespace(**inputs),
+                "output": SimpleNamespace(**outputs),
+                "options": plan.options(job),
+            }
             job.stage.run(SimpleNamespace(**given, inputs=inputs, outputs=outputs, wildcards=job.w))
             count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
