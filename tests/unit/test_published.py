@@ -29,6 +29,8 @@ def test_a_published_run_is_whole_and_small(run):
         assert len(frame) == plan.planned(name), f"{name}: {len(frame)} of {plan.planned(name)} runs"
     stages = {kept["stage"] for kept in published_records(run)}
     assert "pack" in stages
+    inputs = [each["file"] for kept in published_records(run) for found in kept["inputs"].values() for each in found]
+    assert not [file for file in inputs if Path(file).is_absolute()], "folders of a machine are nobody's business"
     assert {file.suffix for file in run.rglob("*") if file.is_file()} <= {
         ".csv", ".gz", ".json", ".md", ".pdf", ".png", ".tex",
     }  # fmt: skip

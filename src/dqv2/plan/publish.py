@@ -83,9 +83,19 @@ def publish(root: str, folder: str | Path) -> Path:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
                     _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
         write_json(staged / "config.json", asked | {"partial": False, "targets": tables})
-        lines = "".join(json.dumps(kept, sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
+        lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
         _write(staged / RECORDS, lines.encode())
     return Path(folder)
+
+
+def _portable(kept: dict[str, Any]) -> dict[str, Any]:
+    """A record without the folders of this machine: of an input that lies elsewhere, its name."""
+
+    def named(each: dict[str, Any]) -> dict[str, Any]:
+        file = Path(each["file"])
+        return each | {"file": file.name} if file.is_absolute() else each
+
+    return kept | {"inputs": {name: list(map(named, found)) for name, found in kept["inputs"].items()}}
 
 
 def _write(file: Path, content: bytes) -> None:
