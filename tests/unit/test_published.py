@@ -29,6 +29,9 @@ def test_a_published_run_is_whole_and_small(run):
         assert len(frame) == plan.planned(name), f"{name}: {len(frame)} of {plan.planned(name)} runs"
     stages = {kept["stage"] for kept in published_records(run)}
     assert "pack" in stages
+    seeds = {str(seed) for name in plan.tables() for seed in read_csv(run / "experiments" / f"{name}.csv")["seed"]}
+    said = {kept["wildcards"]["seed"] for kept in published_records(run) if "seed" in kept["wildcards"]}
+    assert said <= seeds, "what a run left of other seeds is not published"
     inputs = [each["file"] for kept in published_records(run) for found in kept["inputs"].values() for each in found]
     assert not [file for file in inputs if Path(file).is_absolute()], "folders of a machine are nobody's business"
     assert {file.suffix for file in run.rglob("*") if file.is_file()} <= {

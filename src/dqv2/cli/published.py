@@ -97,9 +97,10 @@ def _compare(args: argparse.Namespace) -> int:
     differ = arms = 0
     for name, file in both.items():
         ours, published = read_csv(Path(mine, "experiments", file.name)), read_csv(file)
-        if "test_accuracy" not in ours:
+        measure = next((y for y in ("test_accuracy", "iou") if y in ours and y in published), None)
+        if measure is None:
             continue
-        table = agreement(ours, published)
+        table = agreement(ours, published, measure)
         print(f"{name}:")
         for line in told(table) if len(table) else ["no arm in common"]:
             print(f"  {line}")

@@ -22,12 +22,11 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     p_holm is not below 0.05. An arm of one seed has no p and agrees.
     """
     by = [name for name in AXES if name != "experiment" and name in ours and name in published]
-    found = []
-    for arm, mine in _arms(ours, by):
-        theirs = next((rows for other, rows in _arms(published, by) if _same(arm, other)), None)
-        if theirs is None:
+    theirs, found = _arms(published, by), []
+    for arm, mine in _arms(ours, by).items():
+        if arm not in theirs:
             continue
-        x, z = (rows.set_index("seed")[y].astype("float64") for rows in (mine, theirs))
+        x, z = (rows.set_index("seed")[y].astype("float64") for rows in (mine, theirs[arm]))
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
         row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
@@ -40,13 +39,10 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     return table
 
 
-def _arms(frame: pd.DataFrame, by: list[str]):
-    return frame.groupby(by, sort=False, dropna=False, observed=True)
-
-
-def _same(one: tuple, other: tuple) -> bool:
-    pairs = list(zip(one, other, strict=True))
-    return all(pd.isna(a) and pd.isna(b) if pd.isna(a) or pd.isna(b) else a == b for a, b in pairs)
+def _arms(frame: pd.DataFrame, by: list[str]) -> dict[tuple, pd.DataFrame]:
+    """The rows of each arm, by its values; a missing one is None."""
+    groups = frame.groupby(by, sort=False, dropna=False, observed=True)
+    return {tuple(None if pd.isna(value) else value for value in arm): rows for arm, rows in groups}
 
 
 def told(table: pd.DataFrame) -> list[str]:

@@ -59,7 +59,8 @@ def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def publish(root: str, folder: str | Path) -> Path:
     """Write what is published of the run `root` into `folder`, which appears whole or not at all.
 
-    Of the experiments, those whose table is there. Pictures that show the set's own images are left out, as they are
+    Of the experiments, those that are finished, and of the jobs, those that they rest on: not what a run left of other
+    seeds. Pictures that show the set's own images are left out, as they are
     not ours to publish, and so is the list of a coreset that is the whole set.
 
     Raises:
@@ -67,9 +68,13 @@ def publish(root: str, folder: str | Path) -> Path:
     """
     asked, records = sound(root)
     plan = Plan(load_config(asked | {"partial": False}))
-    tables = [name for name, table in plan.tables().items() if Path(table).exists()]
-    if not tables:
+    finished = [name for name in plan.rows if all(Path(file).exists() for file in plan.targets([name]))]
+    if not any(plan.tabled(name) for name in finished):
         raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
+    published = asked | {"partial": False, "targets": finished}
+    plan = Plan(load_config(published))
+    files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
+    records = [kept for kept in records if files & {*kept["outputs"]}]
     with atomic_dir(folder) as staged:
         for kept in records:
             if stage(kept["stage"]).shows_images:
@@ -82,7 +87,7 @@ def publish(root: str, folder: str | Path) -> Path:
                 for file in kept["outputs"]:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
                     _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
-        write_json(staged / "config.json", asked | {"partial": False, "targets": tables})
+        write_json(staged / "config.json", published)
         lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
         _write(staged / RECORDS, lines.encode())
     return Path(folder)

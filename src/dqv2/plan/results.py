@@ -14,8 +14,8 @@ from dqv2.paper.collect import read_csv
 from dqv2.paper.page import heading
 from dqv2.paper.reported import read_claims, read_questions
 from dqv2.paper.stats import plus_minus
-from dqv2.paper.tables import md_escape
-from dqv2.paper.wording import effect_text, p_text
+from dqv2.paper.tables import md_escape, results_table
+from dqv2.paper.wording import CLAIMED, told
 from dqv2.plan.plan import Plan
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.runtime.record import summary as made_with
@@ -55,8 +55,9 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
     yield from [f"## {', '.join(titles)}: {plan.config.label or plan.config.run}", ""]
     yield from [_made(records), ""]
     if "controls" in tables:
-        yield from ["### Questions", "", *_judged(read_questions(), tables, plan, family=len(read_questions()))]
-        yield from _advice(tables["controls"])
+        questions, scale = read_questions(), plan.config.label or plan.config.run
+        rows = judge(questions, tables, scale, family=len(questions))
+        yield from ["### Questions", "", *_judged(questions, rows), *_advice(tables["controls"])]
     for name in plan.tables():
         block = plan.config.experiments[name]
         yield from [f"### {heading(name)}: {block.about}", ""]
@@ -64,8 +65,8 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
             yield from [Path(folder, "figures", f"{name}_table.md").read_text(encoding="utf-8"), ""]
         if block.figure:
             yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
-    yield from ["### The paper's claims on these runs", ""]
-    yield from _judged(read_claims(), tables, plan)
+    rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
+    yield from ["### The paper's claims on these runs", "", *_judged(read_claims(), rows)]
 
 
 def _made(records: Sequence[dict[str, Any]]) -> str:
@@ -81,29 +82,22 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _judged(
-    claims: Sequence[dict[str, Any]], tables: dict[str, pd.DataFrame], plan: Plan, family: int = 10
-) -> Iterator[str]:
+def _judged(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> Iterator[str]:
     """Claims that could be tested as a table, a line a comparison; then those that could not, and why."""
-    rows = judge(claims, tables, plan.config.label or plan.config.run, family=family)
-    found = summary(claims, rows)
-    yield from ["| | compared | lead or ratio [95 %] | p, Holm | verdict |", "|:--|:--|:--|--:|:--|"]
+    columns = {
+        name: CLAIMED[name] for name in ("compared", "claimed", "counts", "effect_text", "p_holm_text", "outcome")
+    }
+    yield from ["| " + " | ".join(columns.values()) + " |", "|:--" * len(columns) + "|"]
     idle = []
-    for claim in found:
+    for claim in summary(claims, rows):
         tested = [row for row in claim["rows"] if row["verdict"] != NOT_TESTED]
         if not tested:
             idle.append(claim)
             continue
-        yield f"| **{md_escape(claim['statement'])}** | {md_escape(claim['counts'])} | | | **{claim['verdict']}** |"
+        yield f"| **{md_escape(claim['statement'])}** | {md_escape(claim['counts'])} | | | | **{claim['verdict']}** |"
         for row in tested:
-            sides = f"{row['of']} against {row['against']}" if row["against"] else row["of"]
-            cells = [
-                sides + (f", {row['at']}" if row["at"] else ""),
-                effect_text(row),
-                p_text(row["p_holm"]),
-                row["verdict"],
-            ]
-            yield f"| | {' | '.join(map(md_escape, cells))} |"
+            cells = told(row) | {"outcome": row["verdict"]}
+            yield f"| {' | '.join(md_escape(cells[name]) for name in columns)} |"
     yield ""
     if idle:
         yield from ["Not tested:", ""]
@@ -115,26 +109,19 @@ def _judged(
 
 def _advice(frame: pd.DataFrame) -> Iterator[str]:
     """What follows for somebody who has to choose: the methods in the order of their means, and which lead a random
-    coreset by more than the seeds can tell."""
-    from dqv2.paper.compare import holm, means
-
-    arms = {label: rows.set_index("seed")["test_accuracy"] for label, rows in frame.groupby("label", sort=False)}
-    random = arms.get("Random")
-    small = {name: arm for name, arm in arms.items() if frame.loc[frame["label"] == name, "keep_ratio"].max() < 1}
-    if random is None or len(random) < 2 or len(small) < 2:
+    coreset, or lag behind it, by more than the seeds can tell."""
+    if not (frame["label"] == "Random").any():
         return
-    others = [name for name in small if name != "Random"]
-    leads = [means(small[name], random) for name in others]
-    above = holm([lead.p_higher for lead in leads])
-    below = holm([lead.p_lower for lead in leads])
-    better = [name for name, p in zip(others, above, strict=True) if p < 0.05]
-    worse = [name for name, p in zip(others, below, strict=True) if p < 0.05]
-    ranked = sorted(small, key=lambda name: -small[name].mean())
+    table = results_table(frame[frame["keep_ratio"] < 1], {"column": None, "against": ["Random"]})
+    table = table.sort_values("mean", ascending=False)
+    leads, told_apart = table["minus Random"], table["minus Random p_holm"] < 0.05
+    ranked = [f"{label} {plus_minus(mean, sd)}" for label, mean, sd in table[["label", "mean", "sd"]].to_numpy()]
+    groups = {
+        "In the order of their means (top-1, %)": ranked,
+        "Better than a random coreset beyond the spread of the seeds": table["label"][told_apart & (leads > 0)],
+        "Worse than a random coreset beyond the spread of the seeds": table["label"][told_apart & (leads < 0)],
+        "Not to be told from a random coreset with these seeds": table["label"][~told_apart & leads.notna()],
+    }
     yield from ["### Which method to choose", ""]
-    first = ", ".join(f"{name} {plus_minus(small[name].mean(), small[name].std(ddof=1))}" for name in ranked)
-    yield f"- In the order of their means (top-1, %): {md_escape(first)}."
-    yield f"- Better than a random coreset beyond the spread of the seeds: {md_escape(', '.join(better)) or 'none'}."
-    yield f"- Worse than a random coreset beyond the spread of the seeds: {md_escape(', '.join(worse)) or 'none'}."
-    apart = [name for name in ranked if name not in (*better, *worse, "Random")]
-    yield f"- Not to be told from a random coreset with these seeds: {md_escape(', '.join(apart)) or 'none'}."
+    yield from (f"- {what}: {md_escape('; '.join(names)) or 'none'}." for what, names in groups.items())
     yield ""
