@@ -186,6 +186,28 @@ def test_float32_has_its_share_of_the_peak(mixed, rates):
     assert read_rates().devices["h100"].float32_share == 0.5
 
 
+def test_precision_auto_is_what_the_device_is_fast_in(small, rates, change):
+    """float32 on a CPU, unless its rates have networks in bfloat16."""
+    plan = make(change(small, "trainers.resnet8.precision", "auto"))
+    cpu, net = rates.devices["cpu"], Net("resnet8", 32, precision="bfloat16")
+    halves = replace(cpu, networks=cpu.networks | {net.text: {"train": 100.0, "forward": 600.0}})
+    for device, auto in ((cpu, "float32"), (rates.devices["slow"], "bfloat16"), (halves, "bfloat16")):
+        assert device.auto == auto
+    fast = replace(rates, devices={"cpu": halves}, nets=rates.nets | {net.text: net})
+    for each in (rates, fast):
+        assert estimate(plan, each, "cpu", facts=facts).by_stage(lambda price: price.guessed)["train"] == 0, (
+            "as measured"
+        )
+
+
+def test_a_dataset_is_counted_once_and_not_for_every_job(small, rates, monkeypatch):
+    """Folders of 60,000 files are listed for it."""
+    counted = []
+    monkeypatch.setattr("dqv2.cost.estimate.sizes_of", lambda *args: counted.append(args[1]) or sizes_of(*args))
+    estimate(make(small), rates, "cpu", facts=facts)
+    assert counted == ["digits"]
+
+
 def test_a_network_is_compiled_in_training_alone(small, rates, change):
     plan = make(change(change(small, "trainers.resnet8.compile", True), "trainers.resnet8.precision", "bfloat16"))
     reckoning = Reckoning(plan, lambda dataset: sizes_of(plan, dataset), facts)

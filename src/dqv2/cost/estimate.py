@@ -110,9 +110,11 @@ def estimate(
     sizes: dict[str, Sizes] = {}
 
     def size(dataset: str) -> Sizes:
-        return sizes.setdefault(dataset, sizes_of(plan, dataset, images))
+        if dataset not in sizes:  # a folder's files are listed, which is once too slow for every job
+            sizes[dataset] = sizes_of(plan, dataset, images)
+        return sizes[dataset]
 
-    reckoning = Reckoning(plan, size, facts)
+    reckoning = Reckoning(plan, size, facts, auto=found.auto)
     reads, needs = jobs_behind(plan)
     made = {job: reckoning.of(job) for job in reads}
     threads = {job.stage.name: job.stage.cores or plan.config.threads for job in reads}

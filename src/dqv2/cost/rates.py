@@ -63,6 +63,12 @@ class Device:
     utilisation: float = 0.0  # assumed share of `peak`, for networks that were not measured where none was
     note: str = ""  # where peak and utilisation come from
 
+    @property
+    def auto(self) -> str:
+        """What `precision: auto` is taken for: bfloat16 on a GPU, and on a CPU whose rates have networks in it."""
+        halves = any("bfloat16" in text.split() for text in self.networks)
+        return "bfloat16" if halves or not self.threads else "float32"
+
     def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
         """Images a second of a network, and whether they were measured on this device.
 

@@ -27,12 +27,19 @@ class Work:
 
 class Reckoning:
     """What the stages reckon their jobs' work with: a plan, a dataset's sizes, FLOPs and shapes of a network with so
-    many classes."""
+    many classes, and what `precision: auto` is."""
 
     ROW = 80  # bytes of a line in a table of ids, about
 
-    def __init__(self, plan: Plan, sizes: Callable[[str], Sizes], facts: Callable[[Net, int], Facts]):
-        self.plan, self.config, self.sizes, self.facts = plan, plan.config, sizes, facts
+    def __init__(
+        self,
+        plan: Plan,
+        sizes: Callable[[str], Sizes],
+        facts: Callable[[Net, int], Facts],
+        *,
+        auto: str = "bfloat16",
+    ):
+        self.plan, self.config, self.sizes, self.facts, self.auto = plan, plan.config, sizes, facts, auto
 
     def of(self, job: PlannedJob) -> Work:
         """The work of a job."""
@@ -48,7 +55,7 @@ class Reckoning:
         images = self.config.datasets[dataset]
         args = tuple(sorted(block.args.items()))
         stem = block.stem_for(images.stem)
-        precision = "bfloat16" if block.precision == "auto" else block.precision  # as GPUs of today have it
+        precision = self.auto if block.precision == "auto" else block.precision
         return Net(block.model, images.size, stem, args, block.input_size, precision, block.compile)
 
     def net_of_pass(self, dataset: str, backbone: Any) -> Net:
