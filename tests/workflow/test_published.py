@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,47 @@ def test_tables_figures_coresets_and_records_are_published_and_no_image(publishe
     assert {"train", "evaluate", "bin", "figure"} <= set(stages)
     kept = [file for file in (smoke.folder / "results/smoke").glob("**/record.json") if "resume" not in file.parts]
     assert len(stages) == len(kept)
+
+
+@pytest.fixture
+def changed(smoke, tmp_path, monkeypatch):
+    """The smoke run in a folder of its own, where its configuration can be changed."""
+    monkeypatch.chdir(tmp_path)
+    Path("paper_figures").symlink_to(smoke.folder / "paper_figures")
+    shutil.copytree(smoke.folder / "results/smoke", "results/smoke", ignore=shutil.ignore_patterns("resume"))
+    file = Path("results/smoke/config.json")
+
+    def change(edit):
+        asked = json.loads(file.read_text(encoding="utf-8"))
+        edit(asked)
+        file.write_text(json.dumps(asked), encoding="utf-8")
+
+    return change
+
+
+def tables_of(folder):
+    return {file.stem: file.read_bytes() for file in (folder / "published/smoke/experiments").glob("*.csv")}
+
+
+def test_what_earlier_runs_finished_is_published_too(published, changed):
+    """The last run asked for one experiment, and what is made of all together was lost: it is made anew."""
+    changed(lambda asked: asked.update(targets=["fig4a"]))
+    for name in ("claims.csv", "claims.md", "claims/record.json"):
+        Path("results/smoke", name).unlink()
+    assert main(["publish", "results/smoke"]) == 0
+    assert tables_of(Path()) == tables_of(published)
+    assert len(tables_of(Path())) > 8
+    assert (
+        read_csv(Path("published/smoke/claims.csv")).shape == read_csv(published / "published/smoke/claims.csv").shape
+    )
+    assert not Path("published/smoke/captions").exists()
+
+
+def test_an_experiment_with_stale_runs_is_not_published(published, changed):
+    """Its table is sound, but the configuration has changed since."""
+    changed(lambda asked: asked["trainers"]["vit"].update(learning_rate=0.5))
+    assert main(["publish", "results/smoke"]) == 0
+    assert set(tables_of(published)) - set(tables_of(Path())) == {"vit"}
 
 
 def test_figures_and_tables_are_drawn_again_alike_without_torch_or_the_run(published, smoke, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from types import SimpleNamespace
 
 from dqv2.config import ConfigError
 
@@ -69,13 +68,8 @@ def _figures(args: argparse.Namespace) -> int:
         raise ConfigError("there is no published run: no folder published/*/ with a config.json")
     for folder in folders:
         plan, out, count = published_plan(folder), Path("paper_figures/published", folder.name), 0
-        for job, inputs, outputs in drawable(folder, plan, out):
-            given = {
-                "input": SimpleNamespace(**inputs),
-                "output": SimpleNamespace(**outputs),
-                "options": plan.options(job),
-            }
-            job.stage.run(SimpleNamespace(**given, inputs=inputs, outputs=outputs, wildcards=job.w))
+        for drawn in drawable(folder, plan, out):
+            drawn.draw(plan)
             count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:

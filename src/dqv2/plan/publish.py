@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
-from dqv2.plan.verify import records_below, verify
+from dqv2.plan.verify import records_below, verify, why_orphaned, why_stale
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import results_of
@@ -27,6 +29,7 @@ from dqv2.runtime.files import atomic_dir, read_json, write_json
 from dqv2.stages import stage
 
 RECORDS = "records.jsonl.gz"
+CAPTIONS = "captions/"  # for Snakemake's report
 
 
 class Drawn(NamedTuple):
@@ -40,6 +43,12 @@ class Drawn(NamedTuple):
     job: PlannedJob
     inputs: dict[str, Any]
     outputs: dict[str, str]
+
+    def draw(self, plan: Plan) -> None:
+        """Do it, without Snakemake."""
+        given = {"input": SimpleNamespace(**self.inputs), "output": SimpleNamespace(**self.outputs)}
+        given |= {"inputs": self.inputs, "outputs": self.outputs, "wildcards": self.job.w}
+        self.job.stage.run(SimpleNamespace(**given, options=plan.options(self.job)))
 
 
 def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -59,38 +68,59 @@ def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def publish(root: str, folder: str | Path) -> Path:
     """Write what is published of the run `root` into `folder`, which appears whole or not at all.
 
-    Of the experiments, those that are finished, and of the jobs, those that they rest on: not what a run left of other
-    seeds. Pictures that show the set's own images are left out, as they are
-    not ours to publish, and so is the list of a coreset that is the whole set.
+    Of the experiments, those that are finished, whether the last run asked for them or an earlier one, and of the jobs,
+    those that they rest on: not what a run left of other seeds. What is made of all experiments together is made anew
+    where the run made it of others. Pictures that show the set's own images are left out, as they are not ours to
+    publish, and so is the list of a coreset that is the whole set.
 
     Raises:
         ConfigError: as `sound` does; or no table of runs is finished.
     """
     asked, records = sound(root)
-    plan = Plan(load_config(asked | {"partial": False}))
-    finished = [name for name in plan.rows if all(Path(file).exists() for file in plan.targets([name]))]
-    if not any(plan.tabled(name) for name in finished):
-        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
-    published = asked | {"partial": False, "targets": finished}
-    plan = Plan(load_config(published))
+    plan = _finished(root, asked | {"partial": False}, records)
     files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
-    records = [kept for kept in records if files & {*kept["outputs"]}]
+    records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
     with atomic_dir(folder) as staged:
         for kept in records:
             if stage(kept["stage"]).shows_images:
                 continue
             for file in results_of([kept]):
-                if not file.startswith(f"{root}/captions/"):
+                if not file.startswith(f"{root}/{CAPTIONS}"):
                     inside = file.replace(f"{plan.figures}/", f"{root}/figures/").removeprefix(f"{root}/")
                     _write(staged / inside, Path(file).read_bytes())
             if kept["stage"] == "sample" and kept["wildcards"]["keep"] != "1":
                 for file in kept["outputs"]:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
                     _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
-        write_json(staged / "config.json", published)
+        write_json(staged / "config.json", asked | {"partial": False, "targets": list(plan.rows)})
         lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
         _write(staged / RECORDS, lines.encode())
+        for drawn in drawable(staged, plan, staged, figures="figures/"):
+            shown = [file for file in drawn.outputs.values() if not Path(file).is_relative_to(staged / CAPTIONS)]
+            if not all(Path(file).exists() for file in shown):
+                drawn.draw(plan)
+        if (staged / CAPTIONS).exists():
+            shutil.rmtree(staged / CAPTIONS)
     return Path(folder)
+
+
+def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
+    """The plan of the experiments all of whose jobs have been done as it says: those asked for last come first."""
+    tables = sorted(file.stem for file in Path(root, "experiments").glob("*.csv"))
+    names = [*asked["targets"], *(name for name in tables if name in asked["experiments"])]
+    plan = Plan(load_config(asked | {"targets": list(dict.fromkeys(names))}))
+    done = {
+        file for kept in records if not (why_orphaned(plan, kept) or why_stale(plan, kept)) for file in kept["outputs"]
+    }
+
+    def finished(name: str) -> bool:
+        jobs = [job for job in plan.jobs(plan.targets([name])) if "record" in job.stage.writes]
+        return all(done & {plan.file_of(job, name) for name in job.stage.writes} for job in jobs)
+
+    there = [name for name in plan.rows if finished(name)]
+    if not any(plan.tabled(name) for name in there):
+        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
+    return Plan(load_config(asked | {"targets": there}))
 
 
 def _portable(kept: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +153,11 @@ def published_records(folder: str | Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def drawable(folder: str | Path, plan: Plan, out: str | Path) -> Iterator[Drawn]:
+def drawable(folder: str | Path, plan: Plan, out: str | Path, *, figures: str = "") -> Iterator[Drawn]:
     """The jobs of a published run that read nothing but what is published, or what such a job made before.
 
-    out: where what they make goes, in the place of both results/<run>/ and paper_figures/<run>/.
+    out: where what they make goes, in the place of results/<run>/. figures: the folder in it in the place of
+    paper_figures/<run>/, with a slash at the end.
     """
     made: dict[str, str] = {}
 
@@ -139,7 +170,7 @@ def drawable(folder: str | Path, plan: Plan, out: str | Path) -> Iterator[Drawn]
         there = all(found(file) for files in reads.values() for file in as_list(files))
         if job.stage.shows and there and not job.stage.shows_images:
             files = {name: plan.file_of(job, name) for name in job.stage.writes if name != "record"}
-            inside = {name: file.replace(f"{plan.figures}/", f"{plan.root}/") for name, file in files.items()}
+            inside = {name: file.replace(f"{plan.figures}/", f"{plan.root}/{figures}") for name, file in files.items()}
             outputs = {name: str(Path(out, file.removeprefix(f"{plan.root}/"))) for name, file in inside.items()}
             made |= {file: outputs[name] for name, file in files.items()}
             inputs = {name: list(map(found, f)) if isinstance(f, list) else found(f) for name, f in reads.items()}

@@ -65,8 +65,9 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
             yield from [Path(folder, "figures", f"{name}_table.md").read_text(encoding="utf-8"), ""]
         if block.figure:
             yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
-    rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
-    yield from ["### The paper's claims on these runs", "", *_judged(read_claims(), rows)]
+    if Path(folder, "claims.csv").exists():
+        rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
+        yield from ["### The paper's claims on these runs", "", *_judged(read_claims(), rows)]
 
 
 def _made(records: Sequence[dict[str, Any]]) -> str:
