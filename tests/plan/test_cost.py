@@ -254,6 +254,8 @@ def test_sizes(demo, paper, change, tmp_path):
     held = change(values, "datasets.tiny_imagenet.validation", 0.1)
     held = change(held, "datasets.tiny_imagenet.per_class", {"train": 100})
     assert sizes_of(make(held), "tiny_imagenet")[:3] == (20_000, 10_000, 10_000)
+    some = change(values, "datasets.tiny_imagenet.classes", 50)
+    assert sizes_of(make(some), "tiny_imagenet") == (25_000, 0, 2_500, 50, "published")
     for split, number in (("train", 3), ("test", 2)):
         for name in ("a", "b"):
             (tmp_path / split / name).mkdir(parents=True)

@@ -111,6 +111,32 @@ def test_per_class_limits_nest(tmp_path):
     assert scan_folder(tmp_path, validation=0, per_class={"train": 99}) == scan_folder(tmp_path, validation=0)
 
 
+@pytest.mark.parametrize(("classes", "kept"), [(2, ["ant", "bee"]), (["cow", "ant"], ["ant", "cow"])])
+def test_some_classes_alone(tmp_path, classes, kept):
+    """Their labels count them anew, in the set's order; what is said of the layout counts them alone."""
+    make(tmp_path, ["train", "test"], ["ant", "bee", "cow"], n=4)
+    whole, some = (open_folder(tmp_path, validation=0, test=0, classes=each) for each in (None, classes))
+    assert some.classes == kept
+    for split, samples in whole.splits.items():
+        there = [(s.id, s.class_name) for s in samples if s.class_name in kept]
+        assert [(s.id, s.class_name) for s in some.splits[split]] == there
+        assert all(kept[s.label] == s.class_name for s in some.splits[split])
+    assert [(part["split"], part["classes"], part["images"]) for part in some.layout] == [
+        ("train", 2, 8),
+        ("test", 2, 8),
+    ]
+
+
+def test_classes_that_are_not_there_are_named(tmp_path):
+    make(tmp_path)
+    for classes, why in (
+        (["cat", "owl"], "the set has no class 'owl'; it has cat, dog"),
+        (3, "classes: 3, but the set has 2"),
+    ):
+        with pytest.raises(DataError, match=why):
+            open_folder(tmp_path, classes=classes)
+
+
 def test_a_relative_path_gives_the_same_ids(tmp_path, monkeypatch):
     make(tmp_path / "set", n=2)
     monkeypatch.chdir(tmp_path / "set")

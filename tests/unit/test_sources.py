@@ -109,6 +109,16 @@ def test_a_layout_with_a_hole_is_named(tmp_path, name, lost):
         open_set(name.split("-")[0], folder)
 
 
+def test_some_classes_of_a_published_set(tmp_path):
+    folder, _ = fetched("tiny_imagenet", tmp_path)
+    whole, some = (open_set("tiny_imagenet", folder, classes=classes) for classes in (None, 1))
+    assert len(whole.classes) > 1
+    assert some.classes == whole.classes[:1]
+    for split, samples in some.splits.items():
+        assert samples == [s for s in whole.splits[split] if s.label == 0]
+    assert some.splits["train"]
+
+
 def test_a_set_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"There is no folder .*/CUB_200_2011 with the set cub200"):
         open_set("cub200", tmp_path / "CUB_200_2011")

@@ -73,8 +73,12 @@ class Digits(Dataset):
 
 
 class Images(Dataset):
-    """What every set of image files has."""
+    """What every set of image files has.
 
+    `classes`: some of its classes alone: their names, or how many of the first.
+    """
+
+    classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1)] | None = None
     validation: real(ge=0, lt=1) = 0.0
     test: real(ge=0, lt=1) = 0.0
     per_class: dict[Literal["train", "validation", "test"], whole(1, 10**9)] = Field(default_factory=dict)

@@ -46,6 +46,9 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
         return found
     if train:
         sizes, source = {"train": train, "test": test}, "published"
+        if block.classes is not None:  # classes of a published set are about alike
+            part = block.classes if isinstance(block.classes, int) else len(block.classes)
+            sizes, classes = {split: number * part // classes for split, number in sizes.items()}, part
     elif block.kind == "image_folder" and (found := _counted(block)):
         (classes, sizes), source = found, "counted in its folder"
     else:
@@ -73,9 +76,11 @@ def _packed(plan: Plan, dataset: str) -> Sizes | None:
 def _counted(block: ImageFolder) -> tuple[int, dict[str, int]] | None:
     """Classes, and images of each split that there is, as packing reads a folder; files are only listed."""
     from dqv2.data.folder import list_folder
+    from dqv2.data.sample import choose_classes
 
     try:
         found = list_folder(block.path, splits=block.splits, unlabelled=block.unlabelled)
+        choose_classes(found, block.classes)
     except DataError:
         return None
     return len(found.classes), {split: len(samples) for split, samples in found.splits.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dqv2.data.errors import DataError
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout
-from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, divide_splits
+from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, choose_classes, divide_splits
 from dqv2.data.walk import is_hidden, walk
 from dqv2.data.words import MASKS, is_masks, parts_of, splits_in, what_to_write
 
@@ -21,6 +21,7 @@ def open_folder(
     test: float = 0.2,
     seed: int = 0,
     per_class: Mapping[str, int] | None = None,
+    classes: int | Sequence[str] | None = None,
     splits: Mapping[str, Sequence[str]] | None = None,
     unlabelled: bool = False,
 ) -> ImageSet:
@@ -28,12 +29,13 @@ def open_folder(
 
     Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
     torchvision's `ImageFolder` does; files with other extensions are ignored, hidden ones left aside. The rest as in
-    `list_folder` and `divide_splits`; a share is of the training images, or, without `train/`, of all. Raises DataError
-    as they do.
+    `list_folder`, `choose_classes` and `divide_splits`; a share is of the training images, or, without `train/`, of
+    all. Raises DataError as they do.
     """
     shares, per_class = {"validation": validation, "test": test}, dict(per_class or {})
     check_shares(shares, per_class)
     found = list_folder(path, splits=splits, unlabelled=unlabelled)
+    choose_classes(found, classes)
     found.splits = divide_splits(found.splits, name=found.root, shares=shares, seed=seed, per_class=per_class)
     return found
 

@@ -33,7 +33,7 @@ def folder_of(config: Config, dataset: str) -> str | None:
 def pack_block(config: Config, dataset: str) -> dict[str, Any]:
     """What a pack depends on."""
     block = config.datasets[dataset].model_dump(exclude=NOT_PACKED)
-    block = {key: value for key, value in block.items() if key not in ("splits", "unlabelled") or value}
+    block = {key: value for key, value in block.items() if key not in ("splits", "unlabelled", "classes") or value}
     folder = folder_of(config, dataset)
     return block if folder is None else block | {"folder": folder}
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,7 @@ class ImageSet:
     def note_split(self, split: str, origin: Sequence[str]) -> None:
         """Note what a split was read from: files or folders below the set's ("" itself)."""
         names = [(name or ".").encode(errors="backslashreplace").decode() for name in origin]
-        samples = self.splits[split]
-        counts = {"classes": len({s.label for s in samples}), "images": len(samples)}
-        self.layout.append({"from": names, "split": split, **counts})
+        self.layout.append({"from": names, "split": split, **_counts(self.splits[split])})
 
     def about(self) -> dict[str, Any]:
         """What a pack notes beside, so that its images are found again."""
@@ -93,6 +91,32 @@ class ImageSet:
         """Each sample with what reads it: the bytes of its file, its pixels uint8[H, W, 3], or the reason, a phrase."""
         for sample in samples:
             yield sample, partial(read_place, self.root, sample.id, sample.place, max_pixels)
+
+
+def _counts(samples: Sequence[Sample]) -> dict[str, int]:
+    return {"classes": len({s.label for s in samples}), "images": len(samples)}
+
+
+def choose_classes(found: ImageSet, wanted: int | Sequence[str] | None) -> None:
+    """Keep the images of some classes alone, whose labels then count these classes.
+
+    wanted: so many, the first in the set's order; or their names; None: all. Raises DataError where there are fewer, or
+    none of a name.
+    """
+    if wanted is None:
+        return
+    names = found.classes[:wanted] if isinstance(wanted, int) else [c for c in found.classes if c in set(wanted)]
+    if isinstance(wanted, int) and wanted > len(names):
+        raise DataError(f"{found.root}: classes: {wanted}, but the set has {len(names)}.")
+    if not isinstance(wanted, int) and (strange := sorted(set(wanted) - set(names))):
+        shown = ", ".join(found.classes[:20]) + (", ..." if len(found.classes) > 20 else "")
+        raise DataError(f"{found.root}: classes: the set has no class {strange[0]!r}; it has {shown}.")
+    label = {found.classes.index(name): i for i, name in enumerate(names)}
+    for split, samples in found.splits.items():
+        found.splits[split] = [replace(s, label=label[s.label]) for s in samples if s.label in label]
+    found.classes = names
+    for part in found.layout:
+        part |= _counts(found.splits[part["split"]])
 
 
 def read_place(root: Path, name: str, place: str | None, max_pixels: int = MAX_PIXELS) -> bytes | str:

@@ -1,12 +1,12 @@
 """The sets by name: each lists its samples from its official layout, with the published splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
-from dqv2.data.sample import ImageSet, divide_splits
+from dqv2.data.sample import ImageSet, choose_classes, divide_splits
 from dqv2.declared import load
 
 
@@ -18,18 +18,19 @@ def open_set(
     test: float = 0.0,
     seed: int = 0,
     per_class: Mapping[str, int] | None = None,
+    classes: int | Sequence[str] | None = None,
     **options: Any,
 ) -> ImageSet:
     """List a set of the configuration's datasets, but digits.
 
-    kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`.
-    Raises DataError where the folder is not laid out as the set is published.
+    kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`
+    and `choose_classes`. Raises DataError where the folder is not laid out as the set is published.
     """
     shares = {"validation": validation, "test": test}
     if kind == "image_folder":
         from dqv2.data.folder import open_folder
 
-        return open_folder(folder, seed=seed, per_class=per_class, **shares, **options)
+        return open_folder(folder, seed=seed, per_class=per_class, classes=classes, **shares, **options)
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"There is no folder {root} with the set {kind}.")
@@ -40,5 +41,6 @@ def open_set(
         found = read(root, kind=kind, **options)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
+    choose_classes(found, classes)
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
     return found
