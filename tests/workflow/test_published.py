@@ -149,6 +149,20 @@ def test_a_run_agrees_with_itself_and_another_is_named(published, tmp_path, monk
     assert said.count("DIFFERS") == 1
 
 
+@pytest.mark.parametrize("name", ["experiments/fig4a.csv", "records.jsonl.gz", "config.json", "claims.csv"])
+def test_what_is_not_as_it_was_published_is_named(published, tmp_path, monkeypatch, capsys, name):
+    shutil.copytree(published / "published", tmp_path / "published")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "published/smoke" / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    for left in (bytes(content), bytes(content[:100]), None):
+        file.write_bytes(left) if left else file.unlink()
+        for command in (["figures"], ["compare", str(published / "results/smoke"), "published/smoke"]):
+            assert main(command) == 1
+            assert f"published/smoke/{name} is {'damaged' if left else 'gone'}" in capsys.readouterr().err
+
+
 def test_what_cannot_be_published_or_compared_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["figures"]) == 1

@@ -65,7 +65,7 @@ def _figures(args: argparse.Namespace) -> int:
 
     folders = [Path(folder) for folder in args.published] or _all()
     if not folders:
-        raise ConfigError("there is no published run: no folder published/*/ with a config.json")
+        raise ConfigError("there is no published run: no folder published/*/ with SHA256SUMS")
     for folder in folders:
         plan, out, count = published_plan(folder), Path("paper_figures/published", folder.name), 0
         for drawn in drawable(folder, plan, out):
@@ -81,9 +81,12 @@ def _figures(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from dqv2.paper.agreement import agreement, told
     from dqv2.paper.collect import read_csv
+    from dqv2.plan.publish import SUMS, published_plan
 
     mine = Path(args.results)
     theirs = Path(args.published or Path("published", mine.name))
+    if Path(theirs, SUMS).exists():
+        published_plan(theirs)  # whether it is sound
     pairs = {file.stem: file for file in sorted(Path(theirs, "experiments").glob("*.csv"))}
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
     if not both:
@@ -105,7 +108,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _all() -> list[Path]:
-    return sorted(file.parent for file in Path("published").glob("*/config.json"))
+    return sorted(file.parent for file in Path("published").glob("*/SHA256SUMS"))
 
 
 def _write_page() -> None:

@@ -7,6 +7,7 @@ published/cifar10/
     figures/*             figures and tables as the run drew them
     coresets/**.csv.gz    the ids of every coreset, as `sample` wrote them
     records.jsonl.gz      the record of every job: options, checksums, seconds, device, versions, commit
+    SHA256SUMS            of all these files, as sha256sum writes it
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from dqv2.plan.verify import records_below, verify, why_orphaned, why_stale
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import results_of
-from dqv2.runtime.files import atomic_dir, read_json, write_json
+from dqv2.runtime.files import atomic_dir, read_json, sha256, write_json
 from dqv2.stages import stage
 
 RECORDS = "records.jsonl.gz"
+SUMS = "SHA256SUMS"
 CAPTIONS = "captions/"  # for Snakemake's report
 
 
@@ -101,6 +103,8 @@ def publish(root: str, folder: str | Path) -> Path:
                 drawn.draw(plan)
         if (staged / CAPTIONS).exists():
             shutil.rmtree(staged / CAPTIONS)
+        inside = sorted(file.relative_to(staged).as_posix() for file in staged.rglob("*") if file.is_file())
+        _write(staged / SUMS, "".join(f"{sha256(staged / file)}  {file}\n" for file in inside).encode())
     return Path(folder)
 
 
@@ -140,11 +144,21 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def published_plan(folder: str | Path) -> Plan:
-    """The plan of a published run."""
-    asked = read_json(Path(folder, "config.json"))
-    if not isinstance(asked, dict):
-        raise ConfigError(f"{folder} holds no published run: it has no readable config.json")
-    return Plan(load_config(asked))
+    """The plan of a published run. Raises ConfigError where there is none, or a file is not what was published."""
+    try:
+        lines = Path(folder, SUMS).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{folder} holds no published run: it has no readable {SUMS}") from error
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        file = Path(folder, name)
+        if not file.is_file():
+            raise ConfigError(f"{file} is gone, which {SUMS} names: get the published run again")
+        if (found := sha256(file)) != expected:
+            raise ConfigError(
+                f"{file} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says {expected[:12]}…: get it again"
+            )
+    return Plan(load_config(json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
 
 
 def published_records(folder: str | Path) -> list[dict[str, Any]]:
