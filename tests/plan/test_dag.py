@@ -85,8 +85,8 @@ def test_the_jobs_of_snakemake_are_those_of_the_plan(file, target, tmp_path, mon
     assert len(expected) > 5
     assert {job.stage for job in found} <= set(all_stages())
     missing, more = set(expected) - set(found), set(found) - set(expected)
-    assert not missing, f"{len(missing)} jobs that Snakemake does not have, such as {min(missing)}"
-    assert not more, f"{len(more)} jobs that the plan does not have, such as {min(more)}"
+    assert not missing, f"{len(missing)} jobs that Snakemake does not have, such as {min(missing)[:2]}"
+    assert not more, f"{len(more)} jobs that the plan does not have, such as {min(more)[:2]}"
     for job, asked in found.items():
         assert asked[:2] == expected[job][:2], job
         assert bool(asked.memory) == (job.stage not in LOCAL), f"{job.stage}: a cluster's job says what memory it needs"

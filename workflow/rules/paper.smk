@@ -39,6 +39,7 @@ rule overlap:
     input:
         train=reads("overlap", "train"),
         recipes=reads("overlap", "recipes"),
+        records=reads("overlap", "records"),
     output:
         csv=writes("overlap", "csv"),
         record=writes("overlap", "record"),

@@ -43,7 +43,9 @@ def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Data
         lacking = f"{len(missing)} of {len(rows)} runs have no metrics file"
         raise FileNotFoundError(f"{lacking}; run them or ask for partial:\n  {shown}")
     there = [row for row in rows if Path(row["metrics"]).is_file()]
-    found = [_row(row["columns"], Path(row["metrics"])) | _seconds(row["records"], partial=partial) for row in there]
+    found = [
+        _row(row["columns"], Path(row["metrics"])) | seconds_behind(row["records"], partial=partial) for row in there
+    ]
     planned = [name for row in rows for name in row["columns"]]
     measured = [name for row in found for name in row]
     return _typed(pd.DataFrame(found, columns=list(dict.fromkeys([*planned, *measured]))))
@@ -69,8 +71,11 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     return scalars | run | {"metrics": file.as_posix()}
 
 
-def _seconds(behind: Sequence[Sequence[str]], *, partial: bool) -> dict[str, Any]:
-    """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one."""
+def seconds_behind(behind: Sequence[Sequence[str]], *, partial: bool = False) -> dict[str, Any]:
+    """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one.
+
+    behind: as `collect` takes them. Raises FileNotFoundError where a record is missing and ``partial`` is not set.
+    """
     missing = sorted(file for _, _, file in behind if not Path(file).is_file())
     if missing and not partial:
         raise FileNotFoundError(f"{len(missing)} records are missing, such as {missing[0]}: run its stage again")

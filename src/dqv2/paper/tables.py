@@ -25,6 +25,7 @@ from dqv2.paper.stats import (
 )
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
+BESIDE |= {"mask_seconds": "Mask, s"}
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}

@@ -43,6 +43,11 @@ class Kind:
         """The files that it is made from, those of one run (or coreset) together."""
         return []
 
+    def records_behind(self, file: str) -> list[list[str]]:
+        """Of the jobs that a file rests on and that a coreset's cost counts: stage, account, and the record."""
+        behind = [job for job in self.plan.jobs([file]) if job.stage.account]
+        return [[job.stage.name, job.stage.account, self.plan.file_of(job, "record")] for job in behind]
+
     def planned(self) -> int:
         """How many rows its table has when it is whole."""
         return len(self.rows)
@@ -270,6 +275,7 @@ class Cell(NamedTuple):
     columns: dict[str, Any]
     pack: str
     recipe: str
+    records: list[list[str]]  # `Kind.records_behind` the recipe
 
 
 class Overlap(Kind):
@@ -291,7 +297,7 @@ class Overlap(Kind):
             pack = self.plan.file("pack", "train", dataset=selection.dataset)
             kept = {key: value for key, value in self.plan.columns(self.experiment, row).items() if key in keys}
             kept |= {"mask": selection.mask, "tobias_size": selection.tobias_size}
-            found.setdefault(recipe, Cell(kept, pack, recipe))
+            found.setdefault(recipe, Cell(kept, pack, recipe, self.records_behind(recipe)))
         return list(found.values())
 
     def wanted(self) -> list[list[str]]:
@@ -311,7 +317,7 @@ class Overlap(Kind):
     def made_up(self) -> tuple[DataFrame, set[str]]:
         import pandas as pd
 
-        measured = dict.fromkeys((*OVERLAP, "n_images"), 1.0)
+        measured = dict.fromkeys((*OVERLAP, "n_images", "mask_seconds"), 1.0) | {"mask_device": "made up"}
         return pd.DataFrame([cell.columns | measured for cell in self.cells()]), set(measured)
 
 
@@ -329,14 +335,8 @@ class Runs(Kind):
 
     @cached_property
     def _with_files(self) -> list[dict[str, Any]]:
-        found = []
-        for row in self.rows:
-            metrics = self.plan.metrics_of(row.run)
-            behind = [job for job in self.plan.jobs([metrics]) if job.stage.account]
-            records = [[job.stage.name, job.stage.account, self.plan.file_of(job, "record")] for job in behind]
-            columns = self.plan.columns(self.experiment, row)
-            found.append({"columns": columns, "metrics": metrics, "records": records})
-        return found
+        found = [(self.plan.columns(self.experiment, row), self.plan.metrics_of(row.run)) for row in self.rows]
+        return [{"columns": c, "metrics": m, "records": self.records_behind(m)} for c, m in found]
 
     def rows_with_files(self) -> list[dict[str, Any]]:
         """For each run what is known of it before it ran, its metrics, and the records of the stages behind it: (stage,

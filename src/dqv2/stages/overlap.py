@@ -1,4 +1,5 @@
-"""How much of the known objects the masks cover: one tidy row a mask, size and seed. No training is needed for it."""
+"""How much of the known objects the masks cover, and what they took: one tidy row a mask, size and seed. No training is
+needed for it."""
 
 from dqv2.stages.base import Stage
 
@@ -7,7 +8,7 @@ class Overlap(Stage):
     """IoU of masks and known objects, in the place of a table of runs."""
 
     title = "overlap of masks and objects"
-    version = 2
+    version = 3
     writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
 
     def makes(self, plan, w):
@@ -15,17 +16,18 @@ class Overlap(Stage):
 
     def reads(self, plan, w):
         cells = plan.kind(w.experiment, "overlap").cells()
-        return {"train": list(dict.fromkeys(cell.pack for cell in cells)), "recipes": [cell.recipe for cell in cells]}
+        packs, recipes = list(dict.fromkeys(cell.pack for cell in cells)), [cell.recipe for cell in cells]
+        return {"train": packs, "recipes": recipes, "records": [file for cell in cells for _, _, file in cell.records]}
 
     def options(self, plan, w):
         cells = plan.kind(w.experiment, "overlap").cells()
-        return {"rows": [{"columns": cell.columns, "pack": cell.pack, "recipe": cell.recipe} for cell in cells]}
+        return {"rows": [cell._asdict() for cell in cells]}
 
     def run(self, job):
         import pandas as pd
 
         from dqv2.data import Pack
-        from dqv2.paper.collect import write_csv
+        from dqv2.paper.collect import seconds_behind, write_csv
         from dqv2.runtime.logging import say
         from dqv2.runtime.seeding import generator
         from dqv2.semantic.overlap import mean_overlap
@@ -38,6 +40,8 @@ class Overlap(Stage):
                 raise ValueError(f"{row['pack']} knows no objects: an overlap needs a set with boxes or true masks")
             draws = generator(columns["seed"], "overlap", "others")
             found = mean_overlap(Recipe.load(row["recipe"]).masks, pack.objects, generator=draws)
-            rows.append(columns | found | {"n_images": len(pack)})
+            took = seconds_behind(row["records"])
+            price = {"mask_seconds": took["selection_seconds"], "mask_device": took["selection_device"]}
+            rows.append(columns | found | {"n_images": len(pack)} | price)
             say("{dataset} · {mask_title} · size {tobias_size} · seed {seed}: IoU {iou:.3f}".format(**rows[-1]))
         write_csv(pd.DataFrame(rows), job.output.csv)
