@@ -12,7 +12,8 @@ PUBLISH = """Write what is published of a run: its tables, figures, claims, the 
 
 dqv2 publish results/cifar10                 into published/cifar10, and docs/results.md anew
 
-No image of a set is written. Results that are not sound are refused (dqv2 verify).
+Of the experiments, those that are finished: none of whose results is missing or stale. No image of a set is written. A
+damaged result is refused (dqv2 verify).
 """
 FIGURES = """Draw the figures and tables of published runs again, and docs/results.md, from their small tables alone.
 
@@ -50,13 +51,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from dqv2.plan.publish import publish
+    from dqv2.plan.publish import publish, published_plan
     from dqv2.plan.verify import require_root
 
     folder = publish(require_root(args.results), Path("published", Path(args.results).name))
     _write_page()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    print(f"{folder}: {size / 1e6:.1f} MB; {PAGE} is written anew")
+    print(f"{folder}: {', '.join(published_plan(folder).rows)}; {size / 1e6:.1f} MB; {PAGE} is written anew")
     return 0
 
 

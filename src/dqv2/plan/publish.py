@@ -59,12 +59,20 @@ def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         ConfigError: the configuration is gone, or a result is damaged or stale.
     """
+    return _read(root, ("damaged", "stale"))
+
+
+def _read(root: str, refused: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same, refusing these kinds of `verify`'s findings alone; records of stale results are left out."""
     asked = read_json(Path(root, "config.json"))
     if not isinstance(asked, dict):
         raise ConfigError(f"{root}/config.json is gone or damaged: run Snakemake again, which writes it")
-    if bad := [each for each in verify(root) if each.kind in ("damaged", "stale")]:
-        raise ConfigError(f"{len(bad)} results are damaged or stale, the first is {bad[0].file}: dqv2 verify {root}")
-    return asked, [record.read(path) for path in sorted(records_below(root))]
+    found = [each for each in verify(root) if each.kind in ("damaged", "stale")]
+    if bad := [each for each in found if each.kind in refused]:
+        kinds = " or ".join(refused)
+        raise ConfigError(f"{len(bad)} results are {kinds}, the first is {bad[0].file}: dqv2 verify {root}")
+    left_out = {each.file for each in found}
+    return asked, [record.read(path) for path in sorted(records_below(root)) if str(path) not in left_out]
 
 
 def publish(root: str, folder: str | Path) -> Path:
@@ -76,9 +84,9 @@ def publish(root: str, folder: str | Path) -> Path:
     publish, and so is the list of a coreset that is the whole set.
 
     Raises:
-        ConfigError: as `sound` does; or no table of runs is finished.
+        ConfigError: the configuration is gone, a result is damaged, or no table of runs is finished.
     """
-    asked, records = sound(root)
+    asked, records = _read(root, ("damaged",))
     plan = _finished(root, asked | {"partial": False}, records)
     files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
