@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
-WORKERS ?= auto
+# One more than cores: tests that run Snakemake wait a third of their time
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet

