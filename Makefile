@@ -2,8 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
-# One more than cores: tests that run Snakemake wait a third of their time
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
