@@ -33,7 +33,7 @@ there were no such runs ([claims.md](claims.md)).
 """
 
 ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all methods: a
-stricter test than that of the questions above, which were asked beforehand and in one direction."""
+stricter test than that of the questions above, which are fewer and in one direction."""
 
 
 def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
