@@ -105,7 +105,7 @@ def main():
     parser.add_argument("path", help="DeepCore's repository")
     parser.add_argument("shapes", nargs="*", metavar="NxD", default=["1281x2048", "5000x512"])
     parser.add_argument("--budget", type=float, default=0.1, help="share of the images that is chosen")
-    parser.add_argument("--methods", nargs="*")
+    parser.add_argument("--methods", nargs="*", choices=["k-Center", "herding", "CRAIG", "GradMatch"])
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     theirs = theirs_of(args.path)

@@ -106,3 +106,49 @@ def test_zero_rows_are_items_and_nan_is_refused(order):
         order(torch.tensor([[0.0], [float("nan")]]))
     with pytest.raises(ValueError, match="one label for each of 2 items"):
         order(torch.ones(2, 2), torch.tensor([0]))
+
+
+def oracle_of_k_center(x, count):
+    """Picks in float64 by differences of whole vectors; candidates equal to 1e-12 of the largest squared length tie."""
+    slack = 1e-12 * (x**2).sum(1).max()
+    cost = ((x - x.mean(0)) ** 2).sum(1)
+    chosen = [int((cost <= cost.min() + slack).argmax())]
+    nearest = np.full(len(x), np.inf)
+    for _ in range(count - 1):
+        nearest = np.minimum(nearest, ((x - x[chosen[-1]]) ** 2).sum(1))
+        nearest[chosen] = -np.inf
+        chosen.append(int((nearest >= nearest.max() - slack).argmax()))
+    return chosen
+
+
+def features_of(kind, seed):
+    rng = np.random.default_rng(seed)
+    x = np.abs(rng.normal(size=(300, 96)))
+    if kind == "close":  # distances differ by less than float32 can tell
+        x = 100 + x / 1000
+    elif kind == "duplicates":  # more picks than different items
+        x = x[rng.integers(0, 40, 300)]
+    elif kind == "outlier":
+        x[7] *= 1e6
+    return x
+
+
+@pytest.mark.parametrize("kind", ["spread", "close", "duplicates", "outlier"])
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1), ("float64", 1), ("float64", 1e30), ("float64", 1e-30)])
+def test_k_center_by_rough_rows_takes_what_float64_takes(kind, dtype, scale):
+    for seed in range(3):
+        x = (features_of(kind, seed) * scale).astype(dtype)
+        for share in (0.1, 0.5, 1):
+            count = round(share * len(x))
+            expected = oracle_of_k_center(x.astype(np.float64), count)
+            assert k_center_order(x, budget=count).argsort()[:count].tolist() == expected
+        assert k_center_order(x, max_bytes=0).argsort().tolist() == expected
+
+
+def test_k_center_of_gradients_by_rough_rows_takes_what_float64_takes():
+    rng = np.random.default_rng(0)
+    b, e = rng.normal(size=(300, 5)) * 1e-12, rng.normal(size=(300, 12)) * 1e12
+    gradients = np.concatenate([b, np.einsum("nc,ne->nce", b, e).reshape(300, -1)], 1)
+    for factor in (1, 1e20):
+        features = GradientFeatures(torch.from_numpy(b / factor), torch.from_numpy(e))
+        assert k_center_order(features).argsort().tolist() == oracle_of_k_center(gradients / factor, 300)

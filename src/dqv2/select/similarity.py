@@ -137,12 +137,12 @@ def check_features(features: Features, index: Tensor | None = None) -> int:
             raise ValueError(f"FeatureRows need at least one item, got {features.count}")
         return features.count
     if isinstance(features, GradientFeatures):
-        refuse_rows(~torch.isfinite(_largest(features.embedding)), "embedding", "NaN or infinite values", index)
+        refuse_rows(~torch.isfinite(largest_of(features.embedding)), "embedding", "NaN or infinite values", index)
         values, name = features.residual, "residual"
     else:
         check_matrix(features, "features")
         values, name = features, "features"
-    largest = _largest(values)
+    largest = largest_of(values)
     refuse_rows(~torch.isfinite(largest), name, "NaN or infinite values", index)
     refuse_rows(largest == 0, name, "only zeros, so no direction to compare", index)
     return len(values)
@@ -158,11 +158,12 @@ def check_finite(features: Features, name: str = "features", index: Tensor | Non
         check_matrix(features, name)
         parts = {name: features}
     for part, values in parts.items():
-        refuse_rows(~torch.isfinite(_largest(values)), part, "NaN or infinite values", index)
+        refuse_rows(~torch.isfinite(largest_of(values)), part, "NaN or infinite values", index)
     return len(features)
 
 
-def _largest(values: Tensor) -> Tensor:
+def largest_of(values: Tensor) -> Tensor:
+    """The largest size of a number in each row: [N]."""
     return torch.maximum(values.amax(1), -values.amin(1))
 
 
@@ -189,6 +190,14 @@ def torch_threads(count: int | None) -> Iterator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+def matrix_vector(matrix: Tensor, vector: Tensor) -> np.ndarray:
+    """Their product on the host: float[n]. matrix: [n, d]; vector: [d]. On a CPU by numpy, whose product of the two is
+    up to five times as fast as torch's there."""
+    if matrix.device.type == "cpu":
+        return matrix.numpy() @ vector.numpy()
+    return (matrix @ vector).cpu().numpy()
 
 
 class Cosine:
@@ -218,7 +227,10 @@ class Cosine:
 
     def row(self, i: int) -> np.ndarray:
         """Cosines of item i to all items, float64[n], on the host."""
-        return self.rows_of(np.array([i]))[0]
+        first, *others = (matrix_vector(factor, factor[i]) for factor in self.factors)
+        for other in others:
+            first *= other
+        return first
 
     def rows_of(self, index: np.ndarray) -> np.ndarray:
         """Cosines of the items of `index`, int64[k], to all items: float64[k, n] on the host."""
@@ -291,7 +303,7 @@ def _unit_rows(values: Tensor) -> Tensor:
     least, most = torch.stack(torch.aminmax(norm)).tolist()
     if not 1e-140 < least <= most < 1e140:
         # The squares of very small gradients vanish, those of very large ones overflow.
-        unit.div_(_largest(values.detach()).double()[:, None])
+        unit.div_(largest_of(values.detach()).double()[:, None])
         norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit.div_(norm)
 

@@ -4,7 +4,9 @@ Both need inner products only, so factored last-layer gradients (`GradientFeatur
 features, and distances between them are exact though the gradients are never built.
 """
 
+import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -21,36 +23,70 @@ from dqv2.select.similarity import (
     check_finite,
     device_of,
     factors_of,
+    largest_of,
+    matrix_vector,
     take,
     torch_threads,
 )
 
+_ROWS = 64  # made float64 at once: in the processor's cache
 _FEW, _NUMBERS = 64, 2**22  # items looked at first; features copied, and products computed, at once
 
 
 class Products(Cosine):
-    """Inner products ⟨g_i, g_j⟩ in float64: `Cosine`'s arithmetic on rows that keep their lengths."""
+    """Inner products ⟨g_i, g_j⟩ in float64: `Cosine`'s arithmetic on rows that keep their lengths.
+
+    given: the factors in the precision that they came in. In float64, which few orders need of all items, `factors`
+    are made when they are first asked for.
+    """
+
+    def __init__(self, given: tuple[Tensor, ...], threads: int | None = None):
+        self.given, self.threads = given, threads
+
+    @cached_property
+    def factors(self) -> tuple[Tensor, ...]:
+        """The factors in float64."""
+        return tuple(factor.double() for factor in self.given)
+
+    def __len__(self) -> int:
+        return len(self.given[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of all factors together."""
+        return sum(factor.shape[1] for factor in self.given)
 
     @classmethod
     def of(cls, features: Features, members: Tensor, threads: int | None = None) -> Self:
         """Among the items of `members`, int64[n]; threads: as in `Cosine`."""
-        return cls(tuple(factor.double() for factor in factors_of(take(features, members, directed=False))), threads)
+        return cls(factors_of(take(features, members, directed=False)), threads)
+
+    def in_range(self) -> Self:
+        """The same by a power of two, which changes no digit, where squares may be too large or small for float32."""
+        powers = [max(math.frexp(float(largest_of(factor).max()))[1], -1000) for factor in self.given]
+        if all(abs(power) < 20 for power in powers):
+            return self
+        scaled = zip(self.given, powers, strict=True)
+        return type(self)(tuple(factor.double() * 2.0**-power for factor, power in scaled), self.threads)
 
     def squares(self) -> np.ndarray:
         """Squared lengths ⟨g_i, g_i⟩, float64[n], on the host."""
-        first, *others = (factor.square().sum(1) for factor in self.factors)
-        for other in others:
-            first = first * other
-        return first.cpu().numpy()
+        parts = zip(*(factor.split(_ROWS) for factor in self.given), strict=True)
+        found = [math.prod(block.double().square().sum(1) for block in blocks) for blocks in parts]
+        return torch.cat(found).cpu().numpy()
 
     def means(self) -> np.ndarray:
         """⟨g_i, mean g⟩, float64[n], on the host, in O(n)."""
-        return self.column_sums(torch.ones(len(self), dtype=torch.bool)) / len(self)
+        if len(self.given) > 1:
+            return self.column_sums(torch.ones(len(self), dtype=torch.bool)) / len(self)
+        blocks = self.given[0].split(_ROWS)
+        mean = sum(block.double().sum(0) for block in blocks) / len(self)
+        return torch.cat([block.double() @ mean for block in blocks]).cpu().numpy()
 
     def keep_matrix(self, max_bytes: int, count: int) -> bool:
-        """Whether a matrix fits and `count` rows are more than one in 16, which take about as long by themselves: each
+        """Whether a matrix fits and `count` rows are more than one in 8, which take about as long by themselves: each
         is a pass over all features."""
-        return len(self) ** 2 * 8 <= max_bytes and 16 * count > len(self)
+        return len(self) ** 2 * 8 <= max_bytes and 8 * count > len(self)
 
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
         """The row of products of an item, of which `count` will be asked for: from a matrix, or computed when asked."""
@@ -59,10 +95,22 @@ class Products(Cosine):
     def between(self, index: np.ndarray, others: np.ndarray) -> np.ndarray:
         """⟨g_i, g_j⟩ of the items of `index`, int64[k], with `others`, int64[m]: float64[k, m] on the host."""
         out = None
-        for factor in self.factors:
-            rows, columns = (factor[torch.from_numpy(each).to(factor.device)] for each in (index, others))
+        for factor in self.given:
+            rows, columns = (factor[torch.from_numpy(each).to(factor.device)].double() for each in (index, others))
             out = rows @ columns.T if out is None else out * (rows @ columns.T)
         return out.cpu().numpy()
+
+    def of_pairs(self, index: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """⟨g_i, g_j⟩ of each item of `index`, int64[k], with the one beside it in `others`: float64[k] on the host."""
+        most = max(1, _NUMBERS // self.width)
+        if len(index) > most:
+            starts = range(0, len(index), most)
+            return np.concatenate([self.of_pairs(index[k : k + most], others[k : k + most]) for k in starts])
+        both, found = torch.from_numpy(np.concatenate([index, others])), np.ones(len(index))
+        for factor in self.given:
+            rows = factor[both.to(factor.device)].double().cpu().numpy()
+            found *= np.einsum("kd,kd->k", rows[: len(index)], rows[len(index) :])
+        return found
 
     def weighted_sums(self, index: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Σ_j w_j·⟨g_i, g_j⟩ over the items of `index`, int64[k], for every item i: float64[n] on the host."""
@@ -70,9 +118,7 @@ class Products(Cosine):
         chosen, weight = (torch.from_numpy(each).to(first.device) for each in (index, weights))
         rows = first[chosen] * weight[:, None]
         if not others:
-            total = rows.sum(0)
-            with torch_threads(self.threads):
-                return (first @ total).cpu().numpy()
+            return matrix_vector(first, rows.sum(0))
         (other,) = others
         with torch_threads(self.threads):
             return ((first @ (rows.T @ other[chosen])) * other).sum(1).cpu().numpy()
@@ -176,24 +222,80 @@ def _herd(products: Products, count: int, max_bytes: int) -> np.ndarray:
 
 def _spread(products: Products, first: int | None, count: int, max_bytes: int) -> np.ndarray:
     """`count` items, each the farthest from those before it."""
-    squares, chosen = products.squares(), np.empty(count, dtype=np.int64)
     if count == 0:
-        return chosen
-    scale = squares.max()
+        return np.empty(0, dtype=np.int64)
+    products = products.in_range()
+    squares = products.squares()
     if first is None:
-        first = first_largest(2 * products.means() - squares, scale)
-    in_matrix, row = products.keep_matrix(max_bytes, count), products.rows(max_bytes, count)
-    nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
-    seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of, where these are less
+        first = first_largest(2 * products.means() - squares, squares.max())
+    # Many picks come near every item; of few most items never hear
+    many = 16 * count > len(squares) and 4 * count * len(squares) <= max_bytes
+    return (_spread_in_rows if many else _spread_at_the_edge)(products, squares, first, count)
+
+
+def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
+    """`_spread` by a row of rough distances for each pick, in a matrix of float32[count, n].
+
+    Rows are made in the features' own precision, for which there are twice as many numbers a second, and are taken as
+    bounds: of a sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes
+    (Higham 2002, section 3.1), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the
+    farthest are the distances that matter to these computed in float64.
+    """
+    scale, rows = squares.max(), RoughRows(products, squares)
+    chosen = np.empty(count, dtype=np.int64)
+    low = np.empty((count, len(squares)), np.float32)  # of each pick's distances; infinite where `exact` has it
+    least, most, exact = (np.full(len(squares), np.inf) for _ in range(3))  # of the distance to the nearest pick
     chosen[0] = i = first
     for step in range(1, count):
-        if in_matrix or step == 1:
-            np.minimum(nearest, squares + squares[i] - 2 * row(i), out=nearest)
+        low[step - 1], high = rows.bounds(i)
+        np.minimum(least, low[step - 1], out=least)
+        np.minimum(most, high, out=most)
+        least[i] = most[i] = -np.inf
+        index = np.flatnonzero(most >= least.max() - 1e-12 * scale)
+        if len(index) > 1:
+            picks, place = np.nonzero(low[:step, index] <= most[index])
+            item = index[place]
+            low[picks, item] = np.inf
+            found = squares[item] + squares[chosen[picks]] - 2 * products.of_pairs(item, chosen[picks])
+            np.minimum.at(exact, item, found)
+            least[index] = most[index] = exact[index]
+            index = index[first_largest(exact[index], scale) :]
+        chosen[step] = i = index[0]
+    return chosen
+
+
+class RoughRows:
+    """Bounds of squared distances from rows of products in float32; on GPUs, which may round more, in float64."""
+
+    def __init__(self, products: Products, squares: np.ndarray):
+        dtype = torch.float32 if products.given[0].device.type == "cpu" else torch.float64
+        self.squares, self.factors = squares, [factor.to(dtype) for factor in products.given]
+        terms = (products.width + 16) * torch.finfo(dtype).eps / 2
+        self.share = terms / (1 - terms)
+
+    def bounds(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the most that squared distances of all items to item i can be: float64[n] each."""
+        row, *others = (matrix_vector(factor, factor[i]) for factor in self.factors)
+        for other in others:
+            row *= other
+        sizes = self.squares + self.squares[i]
+        distance, error = sizes - 2.0 * row, self.share * sizes
+        return distance - error, distance + error
+
+
+def _spread_at_the_edge(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
+    """`_spread` by the distances of the items that may be the farthest."""
+    chosen = np.empty(count, dtype=np.int64)
+    nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
+    seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of
+    chosen[0] = i = first
+    for step in range(1, count):
+        if step == 1:
+            nearest = squares + squares[i] - 2 * products.between(np.array([i]), np.arange(len(squares)))[0]
             seen[:] = step
         nearest[i] = -np.inf
-        if not in_matrix:
-            _see_farthest(products, squares, chosen[:step], nearest, seen)
-        chosen[step] = i = first_largest(nearest, scale)
+        _see_farthest(products, squares, chosen[:step], nearest, seen)
+        chosen[step] = i = first_largest(nearest, squares.max())
     return chosen
 
 

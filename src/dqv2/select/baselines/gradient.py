@@ -204,9 +204,9 @@ def _pursue(
     from scipy.optimize import nnls
 
     squares, target, n = products.squares(), products.means(), len(products)
-    # The rows of the chosen are kept where they come from a matrix, or weighted sums of gradients by their factors cost
-    # more than the rows; of other features one pass a step does, whatever the number of the chosen.
-    keeps = products.keep_matrix(max_bytes, count) or (len(products.factors) > 1 and count * n * 8 <= max_bytes)
+    # The rows of the chosen are kept where they are many, or weighted sums of gradients by their factors cost more than
+    # the rows; of other features one pass a step does, whatever the number of the chosen.
+    keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
     row, rows = products.rows(max_bytes, count), np.empty((count if keeps else 0, n))
     factor = np.zeros((count, count))  # lower Cholesky factor of the chosen's products + lam·I
     rhs = np.empty(count)  # factor⁻¹ · target of the chosen
