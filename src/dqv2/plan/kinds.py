@@ -67,7 +67,7 @@ class Kind:
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in self.rows})
         parts += sorted({self.plan.drawn_by(run) for run, *_ in self.rows} - {""})
         parts += [f"n = {seeds} seeds" if seeds > 1 else "n = 1 seed"]
-        if len(keeps) == 1:
+        if len(keeps) == 1 and not self.block.overlap:  # masks are made before anything is kept
             parts.append(f"keep ratio {keeps[0]:g}")
         return " · ".join(parts)
 
