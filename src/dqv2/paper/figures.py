@@ -27,7 +27,7 @@ from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
 from dqv2.paper.reported import ABOUT
 from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
-LEAST_HEIGHT = 1.3  # of the axes, inches, where the spec has no height
+HEIGHT, LEAST = 2.6, 1.3  # of a figure whose spec has none, and of its axes, for which it grows; inches
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
 YLABEL |= {"coreset_size": "Images in the coreset"}
@@ -104,7 +104,7 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     return frame, references, panels, xs, hues, spec
 
 
-def _paint(arranged: Arranged, note: str, height: float = 2.6) -> Figure:
+def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
     frame, references, panels, xs, hues, spec = arranged
     kind = FIGURES[spec["kind"]]
     crowded = kind.columns and len(panels) * len(xs) * len(hues) > 4
@@ -132,9 +132,10 @@ def _paint(arranged: Arranged, note: str, height: float = 2.6) -> Figure:
         for ax in grid:
             layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
         layout.freeze(figure)
-        lacks = LEAST_HEIGHT - min(ax.get_window_extent().height for ax in grid) / figure.dpi
+        lacks = LEAST - min(ax.get_window_extent().height for ax in grid) / figure.dpi
     # Legends of many entries and slanted names leave the axes too little of the usual height
-    return _paint(arranged, note, height + lacks) if lacks > 0.01 and "height" not in spec else figure
+    grows = lacks > 0.01 and height == HEIGHT and "height" not in spec
+    return _paint(arranged, note, height + lacks) if grows else figure
 
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:
