@@ -387,3 +387,14 @@ def test_no_panels_draw_one_data_set_as_by_default(tmp_path):
         figure = draw(table(), {"kind": "methods", **spec}, NOTE)
         style.save(figure, tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
     assert (tmp_path / "unset.png").read_bytes() == (tmp_path / "null.png").read_bytes()
+
+
+def test_a_figure_whose_names_leave_little_room_grows_once_unless_its_height_is_given():
+    names = [f"a mask of a network with a long name, {i}" for i in range(11)]
+    frame = table(names, 3)
+    grown, given = draw(frame, {"kind": "methods"}, NOTE), draw(frame, {"kind": "methods", "height": 2.6}, NOTE)
+    assert grown.get_size_inches()[1] > given.get_size_inches()[1] == pytest.approx(2.6)
+    height = [each.axes[0].get_window_extent().height / each.dpi for each in (grown, given)]
+    assert height[0] > height[1] + 0.1
+    written = " ".join(text.get_text() for text in grown.texts)
+    assert written.count("points: seeds") == 1

@@ -126,8 +126,8 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         unique = {handle.get_label(): handle for handle in handles}
         title = spec.get("hue_label", HUELABEL.get(spec["hue"]))
         legend = (list(unique.values()), list(unique), title) if unique else None
-        note = _explained(note, frame, references, spec)
-        layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=note, legend=legend)
+        said = _explained(note, frame, references, spec)
+        layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=said, legend=legend)
         layout.fit_ticks(figure, grid)
         for ax in grid:
             layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
