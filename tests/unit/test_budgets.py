@@ -159,3 +159,28 @@ def test_a_coreset_of_any_size_up_to_a_count_can_be_drawn():
         assert int(enough.sum()) < count + len(sizes)
         for fewer in range(1, count + 1):
             assert bool((largest_remainder(sizes, fewer) <= enough).all())
+
+
+@every_order
+def test_features_as_networks_leave_them_are_taken(order):
+    """With a gradient attached, in half precision, as a view, in column order."""
+    x = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    want = order(x, budget=40)
+    array = x.numpy()
+    views = [x.clone().requires_grad_(), torch.cat([x, x], 1)[:, :16], x.T.contiguous().T, x.double()]
+    for same in [*views, np.asfortranarray(array), np.flip(np.flip(array, 0).copy(), 0)]:
+        assert torch.equal(order(same, budget=40), want)
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.equal(order(x.to(dtype), budget=40), order(x.to(dtype).double(), budget=40))
+    b, e = x[:, :4].clone(), x[:, 4:].clone()
+    plain, attached = GradientFeatures(b, e), GradientFeatures(b.clone().requires_grad_(), e.clone().requires_grad_())
+    assert torch.equal(order(attached, budget=40), order(plain, budget=40))
+
+
+@pytest.mark.parametrize("order", [graphcut_order, herding_order, k_center_order, craig_order])
+def test_orders_are_those_of_any_unit(order):
+    """Also where squares are out of float64's range. GradMatch is left out: its lam is in the features' unit."""
+    x = torch.randn(200, 16, generator=torch.Generator().manual_seed(0)).double()
+    want = order(x, budget=40)
+    for power in (-1000, -300, 300, 1000):
+        assert torch.equal(order(x * 2.0**power, budget=40), want)

@@ -99,11 +99,12 @@ def test_what_earlier_runs_finished_is_published_too(published, changed):
     assert not Path("published/smoke/captions").exists()
 
 
-def test_an_experiment_with_stale_runs_is_not_published(published, changed):
+def test_an_experiment_with_stale_runs_is_not_published(published, changed, capsys):
     """Its table is sound, but the configuration has changed since."""
     changed(lambda asked: asked["trainers"]["vit"].update(learning_rate=0.5))
     assert main(["publish", "results/smoke"]) == 0
     assert set(tables_of(published)) - set(tables_of(Path())) == {"vit"}
+    assert "left out, as results are missing or stale (dqv2 verify results/smoke): vit\n" in capsys.readouterr().out
 
 
 def test_figures_and_tables_are_drawn_again_alike_without_torch_or_the_run(published, smoke, tmp_path):

@@ -118,9 +118,7 @@ def publish(root: str, folder: str | Path) -> Path:
 
 def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
     """The plan of the experiments all of whose jobs have been done as it says: those asked for last come first."""
-    tables = sorted(file.stem for file in Path(root, "experiments").glob("*.csv"))
-    names = [*asked["targets"], *(name for name in tables if name in asked["experiments"])]
-    plan = Plan(load_config(asked | {"targets": list(dict.fromkeys(names))}))
+    plan = Plan(load_config(asked | {"targets": begun(root, asked)}))
     done = {
         file for kept in records if not (why_orphaned(plan, kept) or why_stale(plan, kept)) for file in kept["outputs"]
     }
@@ -133,6 +131,12 @@ def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -
     if not any(plan.tabled(name) for name in there):
         raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
     return Plan(load_config(asked | {"targets": there}))
+
+
+def begun(root: str, asked: dict[str, Any]) -> list[str]:
+    """The experiments that a run was asked for last, by its configuration, and those that it has tables of."""
+    tables = sorted(file.stem for file in Path(root, "experiments").glob("*.csv"))
+    return list(dict.fromkeys([*asked["targets"], *(name for name in tables if name in asked["experiments"])]))
 
 
 def _portable(kept: dict[str, Any]) -> dict[str, Any]:

@@ -286,10 +286,10 @@ def cosine(features: Features, index: Tensor | None = None, *, threads: int | No
 def factors_of(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
     """What inner products are products of: [N, D], or of gradients [N, C] and [N, E + 1]."""
     if isinstance(features, Tensor):
-        return (features,)
+        return (features.detach(),)
     # ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩): the bias gradient is one more embedding column of ones.
-    embedding = features.embedding
-    return features.residual, torch.cat([embedding.new_ones(len(embedding), 1), embedding], 1)
+    embedding = features.embedding.detach()
+    return features.residual.detach(), torch.cat([embedding.new_ones(len(embedding), 1), embedding], 1)
 
 
 def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:

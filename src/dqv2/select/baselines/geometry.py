@@ -207,6 +207,7 @@ def order_by_class(
 
 def _herd(products: Products, count: int, max_bytes: int) -> np.ndarray:
     """`count` items in order. With x centred on μ, ‖S + x‖² is least where −‖x‖²/2 − ⟨x, S⟩ is greatest."""
+    products = products.in_range()
     row, squares, means = products.rows(max_bytes, count), products.squares(), products.means()
     scale = squares.max()
     gain = means - squares / 2

@@ -118,7 +118,7 @@ def craig_order(
                 f"{len(items)} items of one class need {len(items) ** 2 * 8 / 2**30:.1f} GiB of distances, more "
                 f"than max_bytes = {max_bytes}: give labels so that classes are smaller, or raise max_bytes"
             )
-        return _facilities(distances(items), count) if count else np.empty(0, dtype=np.int64)
+        return _facilities(distances(items.in_range()), count) if count else np.empty(0, dtype=np.int64)
 
     return order_by_class(features, labels, budget, one_class)
 
@@ -145,7 +145,7 @@ def craig_weights(features: Features | Array, labels: Tensor | Array | None, cho
     """
 
     def one_class(items: Products, own: np.ndarray) -> np.ndarray:
-        nearest = distances(items)[own].argmin(0)
+        nearest = distances(items.in_range())[own].argmin(0)
         return np.bincount(nearest, minlength=len(own)).astype(np.float64)
 
     return _weigh(features, labels, chosen, one_class)
