@@ -12,8 +12,8 @@ Made by `make test-faults` from {total:,} of its {all:,} tries, in a random orde
 {commit}: {bad}.
 `make test` makes a few of each kind.
 
-A try does one thing that nobody meant to a run of every stage, does what a person does then (run again; what the
-sentence says; `dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault,
+A try does one thing that nobody meant to a run, does what a person does then (run again; what the
+message says; `dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault,
 but for seconds and memory, which are other ones in each run, and what is drawn from them. Outcomes:
 
 {outcomes}
@@ -22,7 +22,7 @@ but for seconds and memory, which are other ones in each run, and what is drawn 
 
 {faults}
 
-Files are those of one job of every stage, each output and each file of a folder, while another job reads them: damaged
+Files are those of one job of each stage (all but `fetch`, `fetch_coreset` and `redrawn`), each output and each file of a folder, while another job reads them: damaged
 in place (a bit flipped, the last 512 bytes zeroed, cut in half, emptied, a byte added), a row of a table dropped,
 doubled or swapped with the next, gone, the file of another seed in its place with and without that one's record, a
 backup of a run with other keys put back (the file, or all files of the job with the record), the time of the file a day

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dqv2.cli import main
 from dqv2.cli import stages as lock
@@ -207,3 +208,11 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(arguments, sentence, caps
     assert sentence in error
     assert error.count("\n") == 1
     assert list(Path("docs").iterdir()) == []
+
+
+def test_the_slurm_profile_asks_for_a_gpu_for_every_stage_that_runs_a_model():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    given, model = profile["set-resources"], profile["set-resources"]["early_train"]
+    assert {name for name, each in all_stages().items() if each.model} == {
+        name for name, each in given.items() if each is model
+    }
