@@ -22,7 +22,8 @@ but for seconds and memory, which are other ones in each run, and what is drawn 
 
 {faults}
 
-Files are those of one job of each stage (all but `fetch`, `fetch_coreset` and `redrawn`), each output and each file of a folder, while another job reads them: damaged
+Files are those of one job of each stage (all but `fetch`, `fetch_coreset` and `redrawn`), each output and each file of
+a folder, while another job reads them: damaged
 in place (a bit flipped, the last 512 bytes zeroed, cut in half, emptied, a byte added), a row of a table dropped,
 doubled or swapped with the next, gone, the file of another seed in its place with and without that one's record, a
 backup of a run with other keys put back (the file, or all files of the job with the record), the time of the file a day
