@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dqv2.paper.agreement import agreement, told
+from dqv2.paper.agreement import agreement, missing_arms, told
 from tests.unit.made_up import method
 
 
@@ -40,3 +40,17 @@ def test_an_axis_without_a_value_is_the_same_arm():
     both = join(frame, other)
     assert agreement(both, both)["equal"].tolist() == [5, 5]
     assert agreement(frame, other).empty
+
+
+def test_arms_that_a_run_lacks_are_counted_and_a_broken_table_is_refused():
+    dq, both = (
+        method("cifar10", "dq", 70, 1.0),
+        join(method("cifar10", "dq", 70, 1.0), method("cifar10", "gc", 60, 1.0)),
+    )
+    assert missing_arms(dq, both) == 1
+    assert missing_arms(both, dq) == 0
+    for name in ("seed", "test_accuracy"):
+        with pytest.raises(KeyError, match=name):
+            agreement(dq.drop(columns=name), both)
+    with pytest.raises(ValueError, match="seed 4 of an arm stands there twice"):
+        agreement(join(dq, dq.tail(1)), both)

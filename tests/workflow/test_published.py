@@ -164,6 +164,71 @@ def test_what_is_not_as_it_was_published_is_named(published, tmp_path, monkeypat
             assert f"published/smoke/{name} is {'damaged' if left else 'gone'}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: lines[:3], "SHA256SUMS does not name "),
+        (lambda lines: [], "SHA256SUMS does not name "),
+        (lambda lines: [*lines, "0  /etc/hostname"], "names '/etc/hostname', which is no file of this folder"),
+        (lambda lines: [*lines, "0  ../../x"], "names '../../x', which is no file of this folder"),
+        (lambda lines: [*lines, "nonsense"], "names '', which is no file of this folder"),
+    ],
+)
+def test_sums_that_are_not_of_the_folder_are_refused(published, tmp_path, monkeypatch, capsys, change, said):
+    shutil.copytree(published / "published", tmp_path / "published")
+    monkeypatch.chdir(tmp_path)
+    sums = Path("published/smoke/SHA256SUMS")
+    lines = sums.read_text(encoding="utf-8").splitlines()
+    sums.write_text("".join(f"{line}\n" for line in change(lines)), encoding="utf-8")
+    assert main(["figures"]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_figures_are_not_drawn_into_what_is_published(published, tmp_path, monkeypatch, capsys):
+    shutil.copytree(published / "published", tmp_path / "published")
+    monkeypatch.chdir(tmp_path / "published/smoke")
+    assert main(["figures", "."]) == 1
+    assert "would be drawn into" in capsys.readouterr().err
+    assert not Path("paper_figures").exists()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree("published", "other")
+    assert main(["figures", "published/smoke", "other/smoke"]) == 1
+    assert "several folders are named smoke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda text: text.replace("test_accuracy", "accuracy"), "it has no column 'test_accuracy'"),
+        (lambda text: text.replace("digits", "others"), "no arm in common, so nothing was compared"),
+        (lambda text: text.splitlines()[0] + "\n", "no arm in common, so nothing was compared"),
+    ],
+)
+def test_a_comparison_of_nothing_is_no_agreement(published, tmp_path, monkeypatch, capsys, edit, said):
+    monkeypatch.chdir(published)
+    (tmp_path / "smoke/experiments").mkdir(parents=True)
+    text = Path("published/smoke/experiments/fig4a.csv").read_text(encoding="utf-8")
+    (tmp_path / "smoke/experiments/fig4a.csv").write_text(edit(text), encoding="utf-8")
+    assert main(["compare", str(tmp_path / "smoke")]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda asked: "{", "config.json is gone or damaged"),
+        (lambda asked: "{}", "the configuration has"),
+        (lambda asked: json.dumps(asked | {"run": "other"}), "config.json is of the run 'other'"),
+    ],
+)
+def test_a_run_whose_configuration_is_damaged_or_of_another_run_is_named(changed, capsys, edit, said):
+    file = Path("results/smoke/config.json")
+    file.write_text(edit(json.loads(file.read_text(encoding="utf-8"))), encoding="utf-8")
+    for command in ("verify", "publish", "crate"):
+        assert main([command, "results/smoke", *(["crate"] if command == "crate" else [])]) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_what_cannot_be_published_or_compared_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["figures"]) == 1

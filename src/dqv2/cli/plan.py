@@ -47,8 +47,12 @@ def _run(args: argparse.Namespace) -> int:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
     values = read_files(words)
-    asked = shown and shown not in (values.get("targets") or [])  # one can be looked at that is no target
-    plan = Plan(load_config(values | {"targets": [shown]} if asked else values))
+    config = load_config(values)
+    if shown is not None and shown not in config.experiments:
+        raise ConfigError(f"{shown!r} is no block under experiments; there are: {', '.join(config.experiments)}")
+    if shown is not None and shown not in config.targets:  # one can be looked at that is no target
+        config = load_config(values | {"targets": [shown]})
+    plan = Plan(config)
     if shown:
         _show(plan, shown)
         _show_a_job(plan, shown, _how_to_say(words, values, shown))

@@ -73,8 +73,17 @@ def _figures(args: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in args.published] or _all()
     if not folders:
         raise ConfigError("there is no published run: no folder published/*/ with SHA256SUMS")
-    for folder in folders:
-        plan, out, count = published_plan(folder), Path("paper_figures/published", folder.name), 0
+    names = [folder.resolve().name for folder in folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"several folders are named {twice[0]}, and their figures would be in one place: one at a time"
+        )
+    for folder, name in zip(folders, names, strict=True):
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"figures would be drawn into {folder.resolve()} itself: call this from the project's folder"
+            )
+        plan, out, count = published_plan(folder), Path("paper_figures/published", name), 0
         for drawn in drawable(folder, plan, out):
             drawn.draw(plan)
             count += 1
@@ -86,7 +95,7 @@ def _figures(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from dqv2.paper.agreement import agreement, told
+    from dqv2.paper.agreement import agreement, missing_arms, told
     from dqv2.paper.collect import read_csv
     from dqv2.plan.publish import SUMS, published_plan
 
@@ -100,16 +109,24 @@ def _compare(args: argparse.Namespace) -> int:
         raise ConfigError(f"{mine} and {theirs} have no experiment in common: no table in experiments/ of both")
     differ = arms = 0
     for name, file in both.items():
-        ours, published = read_csv(Path(mine, "experiments", file.name)), read_csv(file)
-        measure = next((y for y in ("test_accuracy", "iou") if y in ours and y in published), None)
+        own = Path(mine, "experiments", file.name)
+        published = read_csv(file)
+        measure = next((y for y in ("test_accuracy", "iou") if y in published), None)
         if measure is None:
             continue
-        table = agreement(ours, published, measure)
-        print(f"{name}:")
+        try:
+            ours = read_csv(own)
+            table, missing = agreement(ours, published, measure), missing_arms(ours, published)
+        except (ValueError, KeyError) as error:
+            why = f"it has no column {error}" if isinstance(error, KeyError) else error
+            raise ConfigError(f"{own} is no table of runs like {file}: {why}") from error
+        print(f"{name}:" + (f" {missing} arms of the published table are not here" if missing else ""))
         for line in told(table) if len(table) else ["no arm in common"]:
             print(f"  {line}")
         arms += len(table)
         differ += int((~table["agrees"]).sum()) if len(table) else 0
+    if not arms:
+        raise ConfigError(f"{mine} and {theirs} have no arm in common, so nothing was compared")
     print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do")
     return int(differ > 0)
 

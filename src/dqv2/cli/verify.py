@@ -20,7 +20,6 @@ from pathlib import Path
 
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
-from dqv2.runtime.files import read_json
 
 ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
@@ -67,10 +66,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _plan(root: str, overlays: list[str]) -> Plan | None:
     """The plan of a run: of the files that are named, of its last run, or of the file in config/ that is of it."""
+    from dqv2.plan.verify import configuration_of
+
     run = Path(root).name
-    if not overlays and isinstance(asked := read_json(Path(root, "config.json")), dict):  # with what --config gave it
-        print(f"compared with {root}/config.json, the configuration of its last run")
-        return Plan(load_config(asked))
+    file = Path(root, "config.json")  # with what --config gave it
+    if not overlays and (file.exists() or file.is_symlink()):
+        plan = Plan(configuration_of(root))
+        print(f"compared with {file}, the configuration of its last run")
+        return plan
     if not overlays:
         ways = [[], *([str(file)] for file in sorted(Path("config").glob("*.yaml")))]
         fitting = [way for way in ways if read_files(way).get("run") == run]

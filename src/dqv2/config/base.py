@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -74,9 +75,13 @@ def many(kind: Any) -> Any:
 
 def each_once(values: list[Any]) -> list[Any]:
     """A list; raises ValueError where something stands there twice."""
+    seen: set[Any] = set()  # of text and numbers; lists are few
     for i, value in enumerate(values):
-        if value in values[:i]:
+        hashable = value.__hash__ is not None
+        if value in (seen if hashable else values[:i]):
             raise ValueError(f"{value!r} stands there twice")
+        if hashable:
+            seen.add(value)
     return values
 
 
@@ -84,10 +89,17 @@ def _scalar(value: Any) -> Any:
     """As YAML reads it: whatever stands within braces after --config arrives as text."""
     if isinstance(value, list | dict):
         raise ValueError("one number, text, true or false is due here, and no list or block")
-    for read in (int, float):
-        with suppress(ValueError, TypeError):
-            return read(value) if isinstance(value, str) else value
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    number = None
+    for read in (float, int):  # what is whole stays so
+        with suppress(ValueError):
+            number = read(value)
+    if number is None:
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if not math.isfinite(number):
+        raise ValueError("a number must be finite")
+    return number
 
 
 def _wanted(value: Any) -> Any:
@@ -110,12 +122,12 @@ def _path(value: str) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
-KeepRatio = Annotated[real(gt=0, le=1), AfterValidator(lambda value: float(ratio(value)))]  # two of a path are one
+KeepRatio = Annotated[real(ge=1e-6, le=1), AfterValidator(lambda value: float(ratio(value)))]  # two of a path are one
 Share = real(ge=0, le=1)
 TobiasSize = whole(1, LARGEST)
 Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # of a channel each

@@ -112,7 +112,7 @@ class Trainer(Trainable):
     cutmix_alpha: real(gt=0, le=1000) = 1.0
     fresh_tobias: FreshTobias | None = None
     start: Name | None = None
-    evaluation_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    evaluation_crop: real(ge=0.01, le=1) = 1.0
 
     @model_validator(mode="after")
     def _one_length_and_an_image_each(self) -> Trainer:

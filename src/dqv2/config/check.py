@@ -62,7 +62,7 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
         allowed = _allowed(fault["loc"])
         close = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        return path, f"there is no such key.{hint} Allowed here: {', '.join(allowed)}"
+        return path, f"there is no such key.{hint} Allowed here: {', '.join(allowed) or 'none'}"
     if kind in ("missing", "union_tag_not_found"):
         return path if kind == "missing" else f"{path}.kind", "this key is missing"
     if kind == "union_tag_invalid":
@@ -124,6 +124,7 @@ def _dangling_names(config: Config) -> Iterator[str]:
     """Names that no block has."""
     places = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
     places |= {"backbone": "backbones", "selector": "selectors", "autoencoder": "autoencoders", "trainer": "trainers"}
+    places["start"] = "backbones"
     for key, value in config:
         for path, block in _within(value, key):
             for axis, place in places.items():

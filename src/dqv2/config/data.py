@@ -6,7 +6,7 @@ from copy import copy
 from functools import partial
 from typing import Annotated, Literal, Union, get_args
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from dqv2.config.base import (
     LARGEST,
@@ -19,6 +19,7 @@ from dqv2.config.base import (
     TobiasSize,
     as_list,
     both_or_neither,
+    each_once,
     one_of,
     real,
     whole,
@@ -78,7 +79,7 @@ class Images(Dataset):
     `classes`: some of its classes alone: their names, or how many of the first.
     """
 
-    classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1)] | None = None
+    classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1), AfterValidator(each_once)] | None = None
     validation: real(ge=0, lt=1) = 0.0
     test: real(ge=0, lt=1) = 0.0
     per_class: dict[Literal["train", "validation", "test"], whole(1, 10**9)] = Field(default_factory=dict)

@@ -83,8 +83,8 @@ class Figure(Drawn):
     hue_label: str | None = None  # before the legend
     ylim: Annotated[list[real()], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
     values: bool | None = None  # (methods) print "mean ± sd" above each column, true unless set
-    width: Literal["column", "full"] | real(gt=0, le=100) | None = None  # 3.4 in, 7 in, or inches
-    height: real(gt=0, le=100) | None = None  # inches
+    width: Literal["column", "full"] | real(ge=1, le=30) | None = None  # 3.4 in, 7 in, or inches
+    height: real(ge=1, le=30) | None = None  # inches
 
     @model_validator(mode="after")
     def _labels(self) -> Figure:

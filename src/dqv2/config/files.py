@@ -43,6 +43,8 @@ def read_file(file: str | Path) -> dict[str, Any]:
     """The values of one file; raises as `read_files`."""
     try:
         new = _read(Path(file).read_text(encoding="utf-8")) or {}
+        if isinstance(new, dict):
+            new = _update({}, new)  # which an anchor that holds itself ends
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except yaml.YAMLError as error:

@@ -11,6 +11,8 @@ from dqv2.config.base import READ_AS_BOOL, ConfigError
 
 DEEPEST = 20  # blocks within blocks
 MOST = 500_000  # values, those that an anchor repeats counted each time
+LARGEST_WHOLE = 10**40
+LONGEST_TEXT = 5_000
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # of Unicode: control characters, halves of characters, ends of lines
 
 
@@ -28,7 +30,7 @@ def plain(values: Any) -> tuple[Any, list[str]]:
 
 def shown(value: Any) -> str:
     """A value as a sentence has it, cut where it is long."""
-    if isinstance(value, int) and abs(value) > 10**40:
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         return "a number of more than 40 digits"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
@@ -60,9 +62,13 @@ class _Reader:
             return [self.read(each, (*path, i)) for i, each in enumerate(value)]
         if isinstance(value, str):
             value = value.strip()
+            if len(value) > LONGEST_TEXT:
+                self.fault(path, value, f"a text has at most {LONGEST_TEXT:,} letters")
             if not _printable(value):
                 self.fault(path, value, "it has a line break, or another character that cannot be printed")
             return None if value in ("null", "~") else value
+        if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+            self.fault(path, value, "no key holds so large a number")
         if isinstance(value, float) and not math.isfinite(value):
             self.fault(path, value, "a number must be finite")
         elif value is not None and not isinstance(value, bool | int | float):

@@ -152,12 +152,12 @@ def read_rates(file: str | Path | None = None) -> Rates:
         ConfigError: the file is not one of rates; says why.
     """
     merged = _load(BUILT_IN)
-    if file is not None:
-        own = _load(Path(file))
-        merged["host"] = {**merged["host"], **(own.get("host") or {})}
-        for name, block in (own.get("devices") or {}).items():
-            merged["devices"][name] = {**merged["devices"].get(name, {}), **block}
     try:
+        if file is not None:
+            own = _load(Path(file))
+            merged["host"] = {**merged["host"], **(own.get("host") or {})}
+            for name, block in (own.get("devices") or {}).items():
+                merged["devices"][name] = {**merged["devices"].get(name, {}), **block}
         nets: dict[str, Net] = {}
         devices = {name: _device(name, block, nets) for name, block in merged["devices"].items()}
         host = Host(**merged["host"])

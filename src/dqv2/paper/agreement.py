@@ -20,12 +20,23 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     ``high`` by Welch's t (another machine's training is another draw, even of the same seed), ``p`` (two-sided),
     ``p_holm`` (corrected for the arms), ``equal`` (seeds whose values are the same to the last digit) and ``agrees``:
     p_holm is not below 0.05. An arm of one seed has no p and agrees.
+
+    Raises:
+        KeyError: ours lacks a column, which the error names.
+        ValueError: an arm has a seed twice, or a value is missing or no number.
     """
-    by = [name for name in AXES if name != "experiment" and name in ours and name in published]
+    for name in ("seed", y):
+        if name not in ours:
+            raise KeyError(name)
+    by = _axes(ours, published)
+    if not by:
+        raise ValueError("it has no column that says which arm a row is of")
     theirs, found = _arms(published, by), []
     for arm, mine in _arms(ours, by).items():
         if arm not in theirs:
             continue
+        if mine["seed"].duplicated().any():
+            raise ValueError(f"seed {mine['seed'][mine['seed'].duplicated()].iloc[0]} of an arm stands there twice")
         x, z = (rows.set_index("seed")[y].astype("float64") for rows in (mine, theirs[arm]))
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
@@ -37,6 +48,16 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         table["p_holm"] = holm(table["p"])
         table["agrees"] = ~(table["p_holm"] < ALPHA)
     return table
+
+
+def missing_arms(ours: pd.DataFrame, published: pd.DataFrame) -> int:
+    """How many arms of the published table the other has not."""
+    by = _axes(ours, published)
+    return len(set(_arms(published, by)) - set(_arms(ours, by)))
+
+
+def _axes(ours: pd.DataFrame, published: pd.DataFrame) -> list[str]:
+    return [name for name in AXES if name != "experiment" and name in ours and name in published]
 
 
 def _arms(frame: pd.DataFrame, by: list[str]) -> dict[tuple, pd.DataFrame]:

@@ -34,7 +34,8 @@ def wrap(figure: Figure, text: str, size: float, width: float) -> str | None:
     """Break ``text`` between words into as few lines of at most ``width`` inches as will do, about as long as each
     other; None if a word is wider."""
     fits = None
-    for characters in range(max(len(text), 1), 0, -1):
+    most = int(width * 72 / size / 0.2) + 1  # no letter that lines have many of is narrower than a fifth of its size
+    for characters in range(min(max(len(text), 1), most), 0, -1):
         lines = textwrap.wrap(text, characters, break_long_words=False, break_on_hyphens=False)
         if fits is not None and len(lines) > fits.count("\n") + 1:
             break

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
-from dqv2.plan.verify import records_below, verify, why_orphaned, why_stale
+from dqv2.plan.verify import configuration_of, records_below, verify, why_orphaned, why_stale
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import results_of
@@ -64,9 +64,8 @@ def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _read(root: str, refused: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The same, refusing these kinds of `verify`'s findings alone; records of stale results are left out."""
-    asked = read_json(Path(root, "config.json"))
-    if not isinstance(asked, dict):
-        raise ConfigError(f"{root}/config.json is gone or damaged: run Snakemake again, which writes it")
+    configuration_of(root)  # whether it is one
+    asked = read_json(f"{root}/config.json")
     found = [each for each in verify(root) if each.kind in ("damaged", "stale")]
     if bad := [each for each in found if each.kind in refused]:
         kinds = " or ".join(refused)
@@ -159,11 +158,16 @@ def published_plan(folder: str | Path) -> Plan:
     """The plan of a published run. Raises ConfigError where there is none, or a file is not what was published."""
     try:
         lines = Path(folder, SUMS).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{folder} holds no published run: it has no readable {SUMS}") from error
-    for line in lines:
-        expected, _, name = line.partition("  ")
+    there = {file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if file.is_file()} - {SUMS}
+    sums = {name: expected for expected, _, name in (line.partition("  ") for line in lines)}
+    if unlisted := sorted((there | {"config.json", RECORDS}) - set(sums)):
+        raise ConfigError(f"{folder}/{SUMS} does not name {unlisted[0]}: it is damaged, or the file is not of this run")
+    for name, expected in sums.items():
         file = Path(folder, name)
+        if Path(name).is_absolute() or ".." in Path(name).parts or not name:
+            raise ConfigError(f"{folder}/{SUMS} names {name!r}, which is no file of this folder")
         if not file.is_file():
             raise ConfigError(f"{file} is gone, which {SUMS} names: get the published run again")
         if (found := sha256(file)) != expected:

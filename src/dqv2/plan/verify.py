@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dqv2.config import ConfigError
+from dqv2.config import Config, ConfigError, load_config
 from dqv2.plan.plan import Plan
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
+from dqv2.runtime.files import read_json
 from dqv2.stages import all_stages
 
 Made = Callable[[Path], dict[str, str]]
@@ -42,9 +43,28 @@ class Finding(NamedTuple):
 def require_root(folder: str) -> str:
     """The folder of a run's results, as paths have it; raises ConfigError for another."""
     root = Path(folder)
-    if not root.is_dir() or root.parent != Path("results"):
+    if not root.is_dir() or root.parent != Path("results") or root.name == "..":
         raise ConfigError(f"{folder} is no folder results/<run> of this folder ({Path.cwd()})")
     return root.as_posix()
+
+
+def configuration_of(root: str) -> Config:
+    """The configuration of a run's last command, as it left it in its results.
+
+    Raises:
+        ConfigError: it is gone, damaged, of another version, or of another run; names the file.
+    """
+    file = f"{root}/config.json"
+    asked = read_json(file)
+    if not isinstance(asked, dict):
+        raise ConfigError(f"{file} is gone or damaged: run Snakemake again, which writes it")
+    try:
+        config = load_config(asked)
+    except ConfigError as error:
+        raise ConfigError(f"{file}, which a run of another version may have left: {error}") from None
+    if config.run != Path(root).name:
+        raise ConfigError(f"{file} is of the run {config.run!r}, not of {root}: it was copied there")
+    return config
 
 
 def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """What a JSON file holds; None where it is gone or damaged: for those who can do without it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
