@@ -31,13 +31,15 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     by = _axes(ours, published)
     if not by:
         raise ValueError("it has no column that says which arm a row is of")
+    # A coreset that was drawn by one seed may be trained on by several
+    seeds = [name for name in ("seed", "selection_seed") if name in ours and name in published]
     theirs, found = _arms(published, by), []
     for arm, mine in _arms(ours, by).items():
         if arm not in theirs:
             continue
-        if mine["seed"].duplicated().any():
-            raise ValueError(f"seed {mine['seed'][mine['seed'].duplicated()].iloc[0]} of an arm stands there twice")
-        x, z = (rows.set_index("seed")[y].astype("float64") for rows in (mine, theirs[arm]))
+        if (twice := mine.duplicated(seeds)).any():
+            raise ValueError(f"seed {mine['seed'][twice].iloc[0]} of an arm stands there twice")
+        x, z = (rows.set_index(seeds)[y].astype("float64") for rows in (mine, theirs[arm]))
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
         row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
