@@ -52,8 +52,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def _publish(args: argparse.Namespace) -> int:
     from dqv2.plan.publish import begun, publish, published_plan
-    from dqv2.plan.verify import require_root
-    from dqv2.runtime.files import read_json
+    from dqv2.plan.verify import asked_of, require_root
 
     root = require_root(args.results)
     folder = publish(root, Path("published", Path(root).name))
@@ -61,7 +60,7 @@ def _publish(args: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     rows = published_plan(folder).rows
     print(f"{folder}: {', '.join(rows)}; {size / 1e6:.1f} MB; {PAGE} is written anew")
-    names = begun(root, read_json(Path(root, "config.json")))
+    names = begun(root, asked_of(root))
     if left_out := [name for name in names if name not in rows]:
         print(f"left out, as results are missing or stale (dqv2 verify {root}): {', '.join(left_out)}")
     return 0

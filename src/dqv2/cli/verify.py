@@ -66,12 +66,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _plan(root: str, overlays: list[str]) -> Plan | None:
     """The plan of a run: of the files that are named, of its last run, or of the file in config/ that is of it."""
-    from dqv2.plan.verify import configuration_of
+    from dqv2.plan.verify import asked_of
 
     run = Path(root).name
     file = Path(root, "config.json")  # with what --config gave it
     if not overlays and (file.exists() or file.is_symlink()):
-        plan = Plan(configuration_of(root))
+        plan = Plan(load_config(asked_of(root)))
         print(f"compared with {file}, the configuration of its last run")
         return plan
     if not overlays:

@@ -123,6 +123,7 @@ def _path(value: str) -> str:
 
 Name = Annotated[str, BeforeValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
+Printed = Annotated[str, Field(max_length=500)]  # in a figure or table, where longer ones find no room
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]

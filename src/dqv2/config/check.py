@@ -123,8 +123,8 @@ def _within(value: Any, path: str) -> Iterator[tuple[str, Block]]:
 def _dangling_names(config: Config) -> Iterator[str]:
     """Names that no block has."""
     places = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
-    places |= {"backbone": "backbones", "selector": "selectors", "autoencoder": "autoencoders", "trainer": "trainers"}
-    places["start"] = "backbones"
+    places |= {"backbone": "backbones", "start": "backbones", "selector": "selectors"}
+    places |= {"autoencoder": "autoencoders", "trainer": "trainers"}
     for key, value in config:
         for path, block in _within(value, key):
             for axis, place in places.items():

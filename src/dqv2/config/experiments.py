@@ -10,6 +10,7 @@ from dqv2.config.base import (
     Block,
     KeepRatio,
     Name,
+    Printed,
     Scalar,
     Seed,
     TobiasSize,
@@ -34,7 +35,7 @@ OVERLAP = ("iou", "iou_others", "own_minus_others")
 class Arm(Block):
     """Axes as lists; the arm is their product. `title` prints instead of the method's title."""
 
-    title: str | None = None
+    title: Printed | None = None
     dataset: many(Name) | None = None
     method: many(Name) | None = None
     keep_ratio: many(KeepRatio) | None = None
@@ -77,10 +78,10 @@ class Figure(Drawn):
     reference: Annotated[list[dict[str, Scalar | None]], Field(min_length=1)] | None = (
         None  # lines: [{label, column: value, ...}], mean ± sd of what matches
     )
-    title: str | None = None  # above the axes, left
-    xlabel: str | None = None
-    ylabel: str | None = None
-    hue_label: str | None = None  # before the legend
+    title: Printed | None = None  # above the axes, left
+    xlabel: Printed | None = None
+    ylabel: Printed | None = None
+    hue_label: Printed | None = None  # before the legend
     ylim: Annotated[list[real()], Field(min_length=2, max_length=2)] | None = None  # [low, high], else from the data
     values: bool | None = None  # (methods) print "mean ± sd" above each column, true unless set
     width: Literal["column", "full"] | real(ge=1, le=30) | None = None  # 3.4 in, 7 in, or inches
@@ -102,7 +103,7 @@ class Table(Drawn):
     row: str | None = None  # by default the printed name of the method, mask or variant of images
     column: str | None = None  # by default keep_ratio, or dataset where only that has several values; null: none
     caption: str | None = None  # its first words
-    row_title: str | None = None  # the head of the first column, "Method" unless set
+    row_title: Printed | None = None  # the head of the first column, "Method" unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
     against: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
         None  # rows, as they are printed: the leads of the others over them, paired by seed
@@ -215,7 +216,7 @@ class Config(Block):
     """The whole configuration."""
 
     run: Name
-    label: str | None = None
+    label: Printed | None = None
     seeds: Seeds
     threads: whole(1, 1024)
     partial: bool = False

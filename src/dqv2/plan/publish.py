@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
-from dqv2.plan.verify import configuration_of, records_below, verify, why_orphaned, why_stale
+from dqv2.plan.verify import asked_of, records_below, verify, why_orphaned, why_stale
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import results_of
-from dqv2.runtime.files import atomic_dir, read_json, sha256, write_json
+from dqv2.runtime.files import atomic_dir, sha256, write_json
 from dqv2.stages import stage
 
 RECORDS = "records.jsonl.gz"
@@ -64,8 +64,7 @@ def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _read(root: str, refused: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The same, refusing these kinds of `verify`'s findings alone; records of stale results are left out."""
-    configuration_of(root)  # whether it is one
-    asked = read_json(f"{root}/config.json")
+    asked = asked_of(root)
     found = [each for each in verify(root) if each.kind in ("damaged", "stale")]
     if bad := [each for each in found if each.kind in refused]:
         kinds = " or ".join(refused)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dqv2.config import Config, ConfigError, load_config
+from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
@@ -48,8 +48,8 @@ def require_root(folder: str) -> str:
     return root.as_posix()
 
 
-def configuration_of(root: str) -> Config:
-    """The configuration of a run's last command, as it left it in its results.
+def asked_of(root: str) -> dict[str, Any]:
+    """The values of the configuration of a run's last command, as it left them in its results.
 
     Raises:
         ConfigError: it is gone, damaged, of another version, or of another run; names the file.
@@ -64,7 +64,7 @@ def configuration_of(root: str) -> Config:
         raise ConfigError(f"{file}, which a run of another version may have left: {error}") from None
     if config.run != Path(root).name:
         raise ConfigError(f"{file} is of the run {config.run!r}, not of {root}: it was copied there")
-    return config
+    return asked
 
 
 def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:

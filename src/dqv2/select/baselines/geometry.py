@@ -237,10 +237,10 @@ def _spread(products: Products, first: int | None, count: int, max_bytes: int) -
 def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
     """`_spread` by a row of rough distances for each pick, in a matrix of float32[count, n].
 
-    Rows are made in the features' own precision, for which there are twice as many numbers a second, and are taken as
-    bounds: of a sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes
-    (Higham 2002, section 3.1), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the
-    farthest are the distances that matter to these computed in float64.
+    Rows are made in float32 on a CPU, which does twice as many numbers a second in it, and are taken as bounds: of a
+    sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes (section 3.1
+    of Higham 2002), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the farthest are the
+    distances that matter to these computed in float64.
     """
     scale, rows = squares.max(), RoughRows(products, squares)
     chosen = np.empty(count, dtype=np.int64)
@@ -290,18 +290,16 @@ def _spread_at_the_edge(products: Products, squares: np.ndarray, first: int, cou
     nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
     seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of
     chosen[0] = i = first
+    scale = squares.max()
     for step in range(1, count):
-        if step == 1:
-            nearest = squares + squares[i] - 2 * products.between(np.array([i]), np.arange(len(squares)))[0]
-            seen[:] = step
         nearest[i] = -np.inf
-        _see_farthest(products, squares, chosen[:step], nearest, seen)
-        chosen[step] = i = first_largest(nearest, squares.max())
+        _see_farthest(products, squares, chosen[:step], nearest, seen, 1e-12 * scale)
+        chosen[step] = i = first_largest(nearest, scale)
     return chosen
 
 
 def _see_farthest(
-    products: Products, squares: np.ndarray, chosen: np.ndarray, nearest: np.ndarray, seen: np.ndarray
+    products: Products, squares: np.ndarray, chosen: np.ndarray, nearest: np.ndarray, seen: np.ndarray, slack: float
 ) -> None:
     """Bring `nearest` up to date where the largest are, in place.
 
@@ -309,7 +307,6 @@ def _see_farthest(
     from above: most items never come near the farthest, and the others' products are computed many at a time.
     """
     best, width = -np.inf, _FEW
-    slack = 1e-12 * squares.max()
     while True:
         index = np.flatnonzero((nearest >= best - slack) & (seen < len(chosen)) & (nearest > -np.inf))
         if len(index) == 0:
