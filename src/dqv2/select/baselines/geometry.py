@@ -238,9 +238,9 @@ def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: 
     """`_spread` by a row of rough distances for each pick, in a matrix of float32[count, n].
 
     Rows are made in float32 on a CPU, which does twice as many numbers a second in it, and are taken as bounds: of a
-    sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes (section 3.1
-    of Higham 2002), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the farthest are the
-    distances that matter to these computed in float64.
+    sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes (Higham
+    2002, section 3.1), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the farthest
+    are the distances that matter to these computed in float64.
     """
     scale, rows = squares.max(), RoughRows(products, squares)
     chosen = np.empty(count, dtype=np.int64)
