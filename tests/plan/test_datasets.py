@@ -165,7 +165,7 @@ PACK, TRAIN = job_of("pack", dataset="own"), job_of("train", dataset="own", trai
 def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
     for i in range(5):
-        save(tmp_path / f"data/own/cat/{i}.png", seed=i)
+        save(tmp_path / f"data/own/{'cat' if i < 3 else 'dog'}/{i}.png", seed=i)
     values = change(merged("own_images.yaml"), "trainers.small", TRAINER)
     with_test = change(values, "datasets.own.test", 0.2)
     check_jobs(make(values), [PACK])
@@ -255,6 +255,17 @@ def test_a_share_of_unlabelled_images_is_no_test_split(tmp_path, change):
     plan = make(change(change(merged("own_images.yaml"), "datasets.own", own), "trainers.small", TRAINER))
     with pytest.raises(ConfigError, match="needs classes: ask for coresets alone"):
         check_jobs(plan, [TRAIN])
+
+
+def test_a_training_needs_more_than_one_class(tmp_path, change):
+    for split in ("train", "test"):
+        (tmp_path / split / "a").mkdir(parents=True)
+        save(tmp_path / split / "a" / "one.png")
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
+    plan = make(change(change(merged("own_images.yaml"), "datasets.own", own), "trainers.small", TRAINER))
+    with pytest.raises(ConfigError, match="all training images are of one class, 'a'"):
+        check_jobs(plan, [PACK, TRAIN])
+    check_jobs(plan, [PACK])
 
 
 def test_keys_of_ones_own_sets(demo, change):

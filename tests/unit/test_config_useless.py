@@ -227,3 +227,27 @@ def test_a_long_list_is_looked_at_at_once(demo, change):
     """A quadratic look at 60,000 seeds took 50 seconds; the test of the suite's time limit would end it."""
     with pytest.raises(ConfigError, match="at most 100,000 can be planned"):
         Plan(load_config(change(demo, "seeds", list(range(60_000)))))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("run: a\nseeds: 1:30", "line 2: YAML takes 1:30 for 90: "),
+        ("seeds: [010]", "line 1: YAML takes 010 for 8: "),
+        ("label: 1:30.5", "line 1: YAML takes 1:30.5 for 90.5: "),
+        ("1:30: 2", "line 1: YAML takes 1:30 for 90: "),
+        ("label:\n  2026-13-45", "line 2: 2026-13-45 is no date or number: "),
+        ("label: !!int x", "line 1: x is no date or number: "),
+    ],
+)
+def test_what_yaml_would_take_for_another_number_is_named_with_its_line(tmp_path, text, said):
+    file = tmp_path / "overlay.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        read_file(file)
+
+
+def test_numbers_as_people_write_them_are_read(tmp_path):
+    file = tmp_path / "overlay.yaml"
+    file.write_text("[0, -0, 0.5, 00.5, 1e-3, 10, 0x1F, 'a:b', '010', a:b]".join(("a: ", "")), encoding="utf-8")
+    assert read_file(file) == {"a": [0, 0, 0.5, 0.5, "1e-3", 10, 31, "a:b", "010", "a:b"]}

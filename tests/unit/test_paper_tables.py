@@ -105,6 +105,17 @@ def test_leads_over_a_row_are_paired_by_seed(frame, tmp_path):
         results_table(frame, {"against": ["Chance"]})
 
 
+def test_rows_are_named_as_they_are_printed(frame):
+    names = {"Random": "Chance", "DQ_V2": "Ours"}
+    table = results_table(frame, {"against": ["Chance"], "names": names})
+    expected = results_table(frame, {"against": ["Random"]})
+    np.testing.assert_array_equal(table.filter(like="minus"), expected.filter(like="minus"))
+    with pytest.raises(ValueError, match="no row 'Random'; it has Ours, Chance"):
+        results_table(frame, {"against": ["Random"], "names": names})
+    with pytest.raises(ValueError, match="DQ_V2 and Random of label would both be printed as 'Ours'"):
+        results_table(frame, {"names": {"Random": "Ours", "DQ_V2": "Ours"}})
+
+
 def test_latex_escapes_every_special_character():
     assert tex_escape(r"a_b & 5% #1 $x {y} ~ ^ \z ±") == (
         r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z $\pm$"

@@ -13,6 +13,7 @@ import pytest
 
 from dqv2.cli import main
 from dqv2.paper.collect import read_csv, write_csv
+from dqv2.runtime.files import sha256
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -182,6 +183,20 @@ def test_sums_that_are_not_of_the_folder_are_refused(published, tmp_path, monkey
     sums.write_text("".join(f"{line}\n" for line in change(lines)), encoding="utf-8")
     assert main(["figures"]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_table_that_is_none_is_named_though_its_sum_is_right(published, tmp_path, monkeypatch, capsys):
+    shutil.copytree(published / "published", tmp_path / "published")
+    monkeypatch.chdir(tmp_path)
+    sums = Path("published/smoke/SHA256SUMS")
+    for content in ("", "a,b\n1,2\n", "seed\nx\n"):
+        for file in Path("published/smoke/experiments").glob("*.csv"):
+            file.write_text(content, encoding="utf-8")
+        names = [line.partition("  ")[2] for line in sums.read_text(encoding="utf-8").splitlines()]
+        lines = [f"{sha256(Path('published/smoke', name))}  {name}\n" for name in names]
+        sums.write_text("".join(lines), encoding="utf-8")
+        assert main(["figures", "published/smoke"]) == 1
+        assert "published/smoke is not as it was published: paper_figures/" in capsys.readouterr().err
 
 
 def test_figures_are_not_drawn_into_what_is_published(published, tmp_path, monkeypatch, capsys):

@@ -84,7 +84,11 @@ def _figures(args: argparse.Namespace) -> int:
             )
         plan, out, count = published_plan(folder), Path("paper_figures/published", name), 0
         for drawn in drawable(folder, plan, out):
-            drawn.draw(plan)
+            try:
+                drawn.draw(plan)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                made = ", ".join(drawn.outputs.values())
+                raise ConfigError(f"{folder} is not as it was published: {made} cannot be drawn: {error!r}") from error
             count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,23 @@ import yaml
 
 from dqv2.config.base import ConfigError
 
+OTHER_BASE = re.compile(r"[+-]?(0[0-7_]+|.*:.*)")  # 60 where it has a colon, 8 where it begins with 0
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own reader drops all but the last of equal keys."""
+    """YAML's own reader drops all but the last of equal keys, and takes 1:30 for 90 and 010 for 8."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep)
+        at = f"line {node.start_mark.line + 1}"
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError as error:  # a date that is none
+            raise ConfigError(f"{at}: {node.value} is no date or number: {error}") from None
+        if isinstance(value, int | float) and OTHER_BASE.fullmatch(node.value):
+            raise ConfigError(f"{at}: YAML takes {node.value} for {value:g}: write that, or put text into quotes")
+        return value
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -62,6 +62,16 @@ def printed(value: Any, spec: Spec, column: str = "") -> str:
     return f"{100 * float(value):g} %" if number and column in spec.get("percent", []) else text
 
 
+def require_apart(values: Sequence[Any], spec: Spec, column: str) -> None:
+    """Refuse names under which two values of a column would look like one, with ValueError."""
+    seen: dict[str, Any] = {}
+    for value in values:
+        text = printed(value, spec, column)
+        if text in seen:
+            raise ValueError(f"names: {seen[text]} and {value} of {column} would both be printed as {text!r}")
+        seen[text] = value
+
+
 def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
     """Apply ``where`` and take the references out: (rows to draw, [(label, rows of a reference)]).
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, select
+from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import holm, means
 from dqv2.paper.stats import (
@@ -70,6 +70,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         images = arms["n_test"].mean().to_numpy("float64", na_value=np.nan)
         table["test_set_error"] = binomial_error(table["mean"].to_numpy(), images)
     orders = {name: ordered(frame, name, spec.get("order") if name == spec["row"] else None) for name in by}
+    for name, order in orders.items():
+        require_apart(order, spec, name)
     places = {name: {value: i for i, value in enumerate(order)} for name, order in orders.items()}
     table = table.sort_values(by, key=lambda column: column.map(places[column.name]), ignore_index=True)
     table["best"] = _best(table, spec)
@@ -83,17 +85,18 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         table[["predicted_low", "predicted_high"]] = np.array(ours, dtype="float64").reshape(-1, 2)
     values = {arm: rows.set_index("seed")[spec["y"]] for arm, rows in arms}
     for name in spec.get("against", []):
-        table = table.join(_leads(table, by, values, name))
+        table = table.join(_leads(table, by, values, name, spec))
     return table
 
 
-def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], name: str) -> pd.DataFrame:
-    """The leads of all rows over the row ``name``, column by column; missing for itself, and where it has no runs."""
-    rows = list(dict.fromkeys(table[by[0]].astype(str)))
-    if name not in rows:
-        raise ValueError(f"against: the table has no row {name!r}; it has {', '.join(rows)}")
+def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], name: str, spec: Spec) -> pd.DataFrame:
+    """The leads of all rows over the one printed as ``name``, column by column; missing for itself, and where it has no
+    runs."""
     arms = list(table[by].itertuples(index=False, name=None))
-    others = {arm[1:]: arm for arm in arms if str(arm[0]) == name}
+    rows = [printed(arm[0], spec, by[0]) for arm in arms]
+    if name not in rows:
+        raise ValueError(f"against: the table has no row {name!r}; it has {', '.join(dict.fromkeys(rows))}")
+    others = {arm[1:]: arm for arm, row in zip(arms, rows, strict=True) if row == name}
     found = []
     for arm in arms:
         other = others.get(arm[1:], arm)
