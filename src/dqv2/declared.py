@@ -1,8 +1,8 @@
 """Tables of declarations: how a function that one names is found, and how one is printed."""
 
-from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from pkgutil import resolve_name
+from typing import TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -12,10 +12,8 @@ def by_name(*entries: Entry) -> dict[str, Entry]:
     return {entry.name: entry for entry in entries}
 
 
-def load(place: str) -> Callable[..., Any]:
-    """The function at `module:function`; its module is imported now."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+load = resolve_name
+"""The function at `module:function`; its module is imported now."""
 
 
 def what_it_does(place: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 # What an axis may look like in a path, where it is no name; Snakemake is told the same
 NAME = r"[A-Za-z]\w*"
@@ -21,15 +20,6 @@ AXES = {
     "archive": r"[\w-]+",
     "figures": "paper_figures",
 }
-
-
-def fill(pattern: str, values: Mapping[str, Any]) -> str:
-    """The path of a pattern.
-
-    Raises:
-        KeyError: an axis has no value.
-    """
-    return pattern.format_map(values)
 
 
 def constraints(patterns: Iterable[str]) -> dict[str, str]:

@@ -106,14 +106,6 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
     return path
 
 
-def require_checksum(path: Path, sha256: str | None) -> str:
-    """A file's checksum; raises WeightsError where it is known and another."""
-    found = checksum_of(path)
-    if sha256 and found != sha256:
-        raise WeightsError(f"{path} has the sha256 {found}, not {sha256}: delete it, and download or copy it again.")
-    return found
-
-
 def require_known(place: Place) -> None:
     """Raise WeightsError where timm's hub has no such weights."""
     import timm

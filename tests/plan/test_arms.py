@@ -6,6 +6,7 @@ import pytest
 
 from dqv2.config import ConfigError
 from dqv2.plan.before import check_jobs
+from dqv2.weights import hub_name
 from tests.conftest import make
 from tests.plan.counted import job_of, options_of
 
@@ -56,6 +57,11 @@ def test_where_a_file_lies_changes_no_result(paper, change):
     before = params(weights="here/w.pth")
     assert before == params(weights="/there/w.pth", url="https://example.org/w.pth", title="another")
     assert (before["stem"], before["weights"]) == ("standard", "w.pth")
+    # A file that is called like one of timm's is none of timm's
+    called = params(weights="models/resnet50.mine")["weights"]
+    assert called == params(weights="/there/resnet50.mine")["weights"]
+    assert hub_name(called) == ""
+    assert hub_name(params(weights="resnet50.tv_in1k")["weights"]) == "resnet50.tv_in1k"
     for key, value in {"weights": "v.pth", "input_size": 128, "layers": "by_order", "mean": [0.5] * 3}.items():
         assert before != params(**{"weights": "here/w.pth", "std": [0.5] * 3} | ({"mean": [0.4] * 3} | {key: value}))
 

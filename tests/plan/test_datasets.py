@@ -153,7 +153,7 @@ def test_a_published_coreset_needs_originals_and_no_bins(demo, change):
     assert fetched.w.selector == "theirs"
     assert plan.options(fetched) == {"manifest": "ids.csv", "sha256": "0" * 64, "version": 1}
     assert "bin" not in {job.stage.name for job in chain}
-    assert not any("/bins/" in file for *_, file in plan.kind("fig4a", "runs").rows_with_files()[0]["records"])
+    assert not any("/bins/" in file for *_, file in plan.kind("fig4a", "runs").rows_with_files[0]["records"])
     with pytest.raises(ConfigError, match="theirs is a list of originals"):
         make(change(values, "experiments.fig4a.mixture", "o100_t50"))
 

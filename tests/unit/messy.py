@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import Pack
-from dqv2.data.folder import open_folder
 from dqv2.data.packing import pack_set
+from dqv2.data.sources import open_set
 from tests.miniatures import photo, save
 
 ODD_NAMES = [
@@ -63,7 +63,7 @@ OPTIONS = {"size": 12, "validation": 0.0, "test": 0.0, "progress": False, "max_p
 
 def pack_folder(path, out, *, size, validation=0.1, test=0.2, seed=0, per_class=None, **options):
     """Split -> its pack."""
-    images = open_folder(path, validation=validation, test=test, seed=seed, per_class=per_class)
+    images = open_set("image_folder", path, validation=validation, test=test, seed=seed, per_class=per_class)
     return pack_set(images, out, size=size, dataset=images.root.resolve().name, **options)
 
 

@@ -1,6 +1,8 @@
 """The pool, its division and the coreset: exact counts, ids that resolve, Tobias images from their recipe."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,14 +11,15 @@ import torch
 from dqv2.data import DataError
 from dqv2.data.digits import pack_digits
 from dqv2.data.pack import Pack
+from dqv2.runtime.logging import logger
 from dqv2.runtime.seeding import generator
 from dqv2.select import coreset as c
 from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.baselines.geometry import herding_order
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
-from dqv2.select.scores import Scores
 from dqv2.select.selectors import PoolRows, divide, features_by_name, weigh
+from dqv2.stages import stage
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,25 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
     sizes = np.bincount(divided.bins)
     assert len(sizes) == 15
     assert abs(sizes - n / 10).max() <= 5
+
+
+def test_bins_that_are_empty_are_said_also_where_they_are_the_last(pack, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logger, "propagate", True)
+    np.save(tmp_path / "features.npy", np.random.default_rng(0).random((len(pack), 4), np.float32))
+    selector = {"kind": "graphcut_bins", "n_bins": 14}
+    job = SimpleNamespace(
+        input=SimpleNamespace(train=pack.folder, features=[tmp_path / "features.npy"], logits=[]),
+        output=SimpleNamespace(bins=tmp_path / "bins.csv"),
+        options={"mixture": {"originals": 1.0, "tobias": 0.0}, "selector": selector},
+        wildcards=SimpleNamespace(selection="o100/bins"),
+        clock=nullcontext,
+        load=lambda name, how: None,
+        generator=lambda purpose: generator(0),
+    )
+    stage("bin").run(job)
+    bins = c.read_pool(job.output.bins, pack).bins
+    assert bins.max() + 1 < 14, "the last ones"
+    assert f"{14 - len(set(bins.tolist()))} of 14 bins are empty" in caplog.text
 
 
 def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
@@ -126,7 +148,7 @@ def test_adaptive_shares_follow_the_importance_of_the_bins(pack, tmp_path):
 def test_coverage_centric_pools_leave_the_hardest_out(pack):
     n = len(pack)
     hard = np.random.default_rng(0).random(n)
-    scores = Scores({"el2n": hard})
+    scores = {"el2n": hard}
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     options = {"kind": "ccs", "score": "el2n", "n_strata": 10, "prune_hardest": 0.2}
     divided = divide(pool, pack, [], [], scores=scores, generator=generator(3), **options)
@@ -144,7 +166,7 @@ def test_scores_rank_the_rows_of_the_pool(pack):
     hard = np.random.default_rng(1).random(len(pack))
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     options = {"kind": "score", "score": "grand"}
-    ranked = divide(pool, pack, [], [], scores=Scores({"grand": hard}), generator=generator(3), **options)
+    ranked = divide(pool, pack, [], [], scores={"grand": hard}, generator=generator(3), **options)
     assert np.array_equal(ranked.rank.argsort(), np.argsort(-hard[pool.rows]))
 
 

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.folder import IMG_EXTENSIONS, open_folder
+from dqv2.data.folder import IMG_EXTENSIONS
 from dqv2.data.image import read_image
+from dqv2.data.sources import open_set
 from tests.unit.messy import pack_folder
 
 
 def scan_folder(path, **options):
-    return open_folder(path, **options).splits
+    return open_set("image_folder", path, **{"validation": 0.1, "test": 0.2} | options).splits
 
 
 def save(path, size=(9, 7), seed=0, **options):
@@ -115,7 +116,7 @@ def test_per_class_limits_nest(tmp_path):
 def test_some_classes_alone(tmp_path, classes, kept):
     """Their labels count them anew, in the set's order; what is said of the layout counts them alone."""
     make(tmp_path, ["train", "test"], ["ant", "bee", "cow"], n=4)
-    whole, some = (open_folder(tmp_path, validation=0, test=0, classes=each) for each in (None, classes))
+    whole, some = (open_set("image_folder", tmp_path, classes=each) for each in (None, classes))
     assert some.classes == kept
     for split, samples in whole.splits.items():
         there = [(s.id, s.class_name) for s in samples if s.class_name in kept]
@@ -134,7 +135,7 @@ def test_classes_that_are_not_there_are_named(tmp_path):
         (3, "classes: 3, but the set has 2"),
     ):
         with pytest.raises(DataError, match=why):
-            open_folder(tmp_path, classes=classes)
+            open_set("image_folder", tmp_path, classes=classes)
 
 
 def test_a_relative_path_gives_the_same_ids(tmp_path, monkeypatch):

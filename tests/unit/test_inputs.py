@@ -11,7 +11,7 @@ import torch
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
 from dqv2.data.dataset import pack_dataset
-from dqv2.data.folder import open_folder
+from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
 from dqv2.data.words import WORDS, splits_in, told_apart
 from dqv2.select.coreset import mix, read_pool, write_pool
@@ -96,7 +96,7 @@ def test_a_class_of_one_image_keeps_it_in_train(tmp_path, share):
             save(tmp_path / "set" / name / f"{i}.png", seed=10 * k + i)
     for seed in range(20):
         shares = {"validation": 0.0, "test": 0.0} | share
-        found = open_folder(tmp_path / "set", seed=seed, **shares)
+        found = open_set("image_folder", tmp_path / "set", seed=seed, **shares)
         assert {s.class_name for s in found.splits["train"]} == {"cat", "dog", "lone", "one", "pair"}
         sizes = {split: len(samples) for split, samples in found.splits.items()}
         assert sizes["validation"] == round(15 * shares["validation"])

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.folder import open_folder
 from dqv2.data.image import MAX_PIXELS, decode, read_image
 from dqv2.data.packing import pack_set
 from dqv2.data.sample import ImageSet, Sample
+from dqv2.data.sources import open_set
 from tests.miniatures import save
 from tests.unit.messy import ODD_NAMES, OPTIONS, messy, pack_folder, packed
 
@@ -112,7 +112,7 @@ def test_a_link_to_a_folder_that_holds_it(tmp_path):
     save(tmp_path / "set/train/cat/a.png")
     (tmp_path / "set/train/cat/loop").symlink_to(tmp_path / "set/train")
     with pytest.raises(DataError, match=r"train/cat/loop is a link to a folder that holds it, .*set/train: remove it"):
-        open_folder(tmp_path / "set", test=0)
+        open_set("image_folder", tmp_path / "set")
 
 
 @pytest.mark.parametrize("layout", ["", "train"])

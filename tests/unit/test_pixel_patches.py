@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dqv2.pixel.patches import cutmix_boxes, cutmix_images, dropped_patches, paste
-from dqv2.pixel.step import PixelStep, RedrawnImages, cutmix_step
+from dqv2.pixel.patches import cutmix_boxes, dropped_patches, paste
+from dqv2.pixel.step import PixelStep, cutmix_step
 from dqv2.pixel.storage import encoded_bytes
 
 
@@ -62,12 +62,12 @@ def test_boxes_have_the_area_and_lie_inside_and_reach_every_place():
 
 def test_cutmix_takes_the_box_from_another_image():
     images = some_images(12)
-    mixed, boxes, donors, share = cutmix_images(images, 0.25, generator=torch.Generator().manual_seed(0))
-    assert share == 0.75
-    assert (donors != torch.arange(12)).all()
-    for i in range(12):
-        assert torch.equal(mixed[i][:, boxes[i]], images[donors[i]][:, boxes[i]])
-        assert torch.equal(mixed[i][:, ~boxes[i]], images[i][:, ~boxes[i]])
+    mixed = cutmix_step(images, 0.25, generator=torch.Generator().manual_seed(0))
+    assert mixed.share == 0.75
+    assert (mixed.partner != np.arange(12)).all()
+    for image, box, row, own in zip(mixed.images, mixed.mask, mixed.partner, images.numpy(), strict=True):
+        assert np.array_equal(image[:, box], images.numpy()[row][:, box])
+        assert np.array_equal(image[:, ~box], own[:, ~box])
 
 
 def test_a_step_survives_its_file(tmp_path):
@@ -98,11 +98,3 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
 def test_an_unknown_encoding_is_refused():
     with pytest.raises(ValueError, match="jpeg or png"):
         encoded_bytes(some_images(1).numpy(), kind="webp")
-
-
-def test_redrawn_images_are_drawn_as_they_are_read():
-    images, asked = some_images(7), []
-    drawn = RedrawnImages(images.numpy(), lambda batch: asked.append(len(batch)) or (255 - batch).numpy())
-    assert (len(drawn), drawn.shape) == (7, (7, 3, 32, 32))
-    assert np.array_equal(np.concatenate([drawn[0:3], drawn[3:7]]), 255 - images.numpy())
-    assert asked == [3, 4]

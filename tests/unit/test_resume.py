@@ -3,13 +3,14 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.resume import Resume
-from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.runtime.stop import Stopped, deferred, stop_signals
 from tests.damage import BYTES
 
 
@@ -26,6 +27,22 @@ def test_outside_a_training_a_signal_stops_at_once_and_leaves_nothing_half_writt
         write()
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_signal_cuts_off_nothing_that_follows():
+    """Wherever the first one was raised: at once, or where `deferred` let it be."""
+    for first_within in (True, False):
+        ended = []
+        with stop_signals():
+            try:
+                with deferred() if first_within else nullcontext():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(0.1)
+            except Stopped as stopped:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+                ended.append(stopped.signum)
+        assert ended == [signal.SIGTERM]
 
 
 def test_a_checkpoint_of_another_training_is_ignored(tmp_path):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from dqv2 import forward_pass, normalise, saliency, write_pass
-from dqv2.semantic.recipe import make_recipe
+from dqv2.semantic.recipe import LazyImages, make_recipe
 
 
 class Tiny(nn.Module):
@@ -178,8 +178,10 @@ def test_composed_images_are_read_by_the_slice(images):
     recipe = make_recipe(masks, generator=draws)
     originals = images.numpy()
     composed = recipe.images(originals, np.arange(7))
-    lazy = recipe.lazily(originals)
+    asked = []
+    lazy = LazyImages(originals, lambda rows: asked.append(len(rows)) or recipe.images(originals, rows))
     assert (len(lazy), lazy.shape) == (7, composed.shape)
     assert np.array_equal(lazy[2:5], composed[2:5])
+    assert asked == [3]
     for a, b in zip(forward_pass(model := Tiny(), lazy, batch_size=3), forward_pass(model, composed), strict=True):
         torch.testing.assert_close(a, b)

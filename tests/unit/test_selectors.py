@@ -10,7 +10,6 @@ from dqv2.config import Selector
 from dqv2.runtime.seeding import generator
 from dqv2.select.coreset import Pool, draw, mix
 from dqv2.select.published import published_coreset
-from dqv2.select.scores import Scores
 from dqv2.select.selectors import BY_CLASS, PoolRows, apply_selector, divide, features_by_name, scores_by_name
 from dqv2.select.similarity import GradientFeatures
 from dqv2.select.table import FEATURES, KEYS, OF_A_PASS, SAMPLERS, SCORES, SELECTORS
@@ -98,7 +97,7 @@ def divided(selector, images, *, seed=0, pool=None, recipe=None, largest=None):
         images,
         [images.embedding] * kinds if selector.reads_features else [],
         [images.logits] * kinds if selector.reads_logits else [],
-        scores=Scores({selector.score: images.scores[selector.score]}) if selector.reads_scores else None,
+        scores={selector.score: images.scores[selector.score]} if selector.reads_scores else None,
         recipe=recipe if selector.reads_pixels else None,
         generator=generator(seed, "bins"),
         largest=largest,

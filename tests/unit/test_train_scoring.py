@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dqv2.runtime.resume import Resume
-from dqv2.select.scores import Scores
 from dqv2.train.fit import fit
 from dqv2.train.scoring import Presentations, score_by_training
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
@@ -39,20 +38,11 @@ def test_scoring_that_was_cut_off_gives_the_same_scores(data, tmp_path):
         return scores
 
     whole = scored(None)
-    assert set(whole.values) == {"grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"}
+    assert set(whole) == {"grand", "el2n", "forgetting", "least_confidence", "entropy", "margin"}
     shown = Presentations(30)
     options = {"seed": 1, "purpose": "s", "device": CPU, "watch": shown, "checkpoint_seconds": 0}
     with pytest.raises(Stop):
         fit(model(), *data, hyperparameters(), resume=Cut(tmp_path, {}), **options)
     again = scored(Resume(tmp_path, {}))
-    for name, values in whole.values.items():
-        np.testing.assert_array_equal(again.values[name], values)
-
-
-def test_means_over_initialisations(tmp_path):
-    parts = [Scores({"grand": np.array([1.0, 3.0])}), Scores({"grand": np.array([3.0, 4.0])})]
-    Scores.mean(parts).save(tmp_path / "scores.npz")
-    read = Scores.load(tmp_path / "scores.npz")
-    assert read.values["grand"].tolist() == [2.0, 3.5]
-    with np.load(tmp_path / "scores.npz") as kept:  # the same bytes however long it took
-        assert kept.files == ["grand"]
+    for name, values in whole.items():
+        np.testing.assert_array_equal(again[name], values)

@@ -13,7 +13,7 @@ from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.interpreter import require_no_braces, unquoted
-from dqv2.runtime.record import note_commit
+from dqv2.runtime.record import commit
 from dqv2.runtime.sentences import require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
 
@@ -46,7 +46,7 @@ def before_the_first_job():
     run."""
     global WARM
     # Snakemake has no public way to the jobs at hand
-    needed = [planned(job) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
+    needed = [planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
@@ -67,7 +67,7 @@ def before_the_first_job():
         )
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
-    note_commit()
+    os.environ["DQV2_COMMIT"] = commit() or ""  # asked once for all jobs
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")
@@ -102,9 +102,9 @@ wildcard_constraints:
     **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
 
 
-def planned(job):
+def planned(name, wildcards):
     """A job of Snakemake's as the plan has it."""
-    return PlannedJob(stage(job.rule.name), tuple(sorted(job.wildcards.items())))
+    return PlannedJob(stage(name), tuple(sorted(wildcards.items())))
 
 
 def signed(function):
@@ -121,20 +121,18 @@ def reads(name, file):
     missing, and a traceback where a function of a rule raises."""
 
     def found(wildcards):
-        job = PlannedJob(stage(name), tuple(sorted(wildcards.items())))
+        job = planned(name, wildcards)
         return PLAN.unknown(job) or PLAN.reads(job)[file]
 
     return signed(found)
 
 
-def writes(name, file):
-    """The pattern of what a stage writes under this name."""
-    return PLAN.pattern(name, file)
+writes = PLAN.pattern  # of what a stage writes under a name
 
 
 def options(name):
     """What a stage's results depend on: a function of a job's wildcards."""
-    return signed(lambda wildcards: PLAN.options(PlannedJob(stage(name), tuple(sorted(wildcards.items())))))
+    return signed(lambda wildcards: PLAN.options(planned(name, wildcards)))
 
 
 def log_of(name):

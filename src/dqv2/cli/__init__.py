@@ -7,15 +7,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from dqv2.cli import crate, plan, published, schema, stages, verify
+from dqv2.cli import plan, published, schema, stages, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; 1 where it fails, with one sentence."""
     parser = argparse.ArgumentParser(prog="dqv2", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (plan, verify, published, crate, stages, schema):
+    as_written = partial(argparse.ArgumentParser, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=as_written)
+    for module in (plan, verify, published, stages, schema):
         module.add_to(commands)
     args = parser.parse_args(arguments)
     try:

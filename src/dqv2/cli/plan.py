@@ -24,9 +24,8 @@ from dqv2.plan.walk import as_list
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = argparse.RawDescriptionHelpFormatter
     about = "jobs, cost, what an experiment is"
-    parser = commands.add_parser("plan", help=about, description=__doc__, formatter_class=text)
+    parser = commands.add_parser("plan", help=about, description=__doc__)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
     parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one of --rates")

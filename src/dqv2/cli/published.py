@@ -1,4 +1,5 @@
-"""Published results: write them (`publish`), draw them again (`figures`), hold a new run against them (`compare`)."""
+"""Published results: write them (`publish`), draw them again (`figures`), hold a new run against them (`compare`); a
+run as an RO-Crate (`crate`)."""
 
 from __future__ import annotations
 
@@ -29,25 +30,33 @@ dqv2 compare results/mine published/cifar10
 
 Ends with 1 where an arm differs: p of Welch's t, corrected by Holm for the arms of an experiment, is below 0.05.
 """
+CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or to publish it.
+
+dqv2 crate results/demo demo-crate
+
+The folder holds the workflow, the configuration, figures, tables, claims and the page, and the record of every job;
+`ro-crate-metadata.json` describes them. Results that are not sound are refused (dqv2 verify).
+"""
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommands."""
-    text = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(
-        "publish", help="what is published of a run", description=PUBLISH, formatter_class=text
-    )
+    parser = commands.add_parser("publish", help="what is published of a run", description=PUBLISH)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.set_defaults(run=_publish)
     about = "the figures and tables of published runs"
-    parser = commands.add_parser("figures", help=about, description=FIGURES, formatter_class=text)
+    parser = commands.add_parser("figures", help=about, description=FIGURES)
     parser.add_argument("published", nargs="*", metavar="PUBLISHED", help="published/<run>; by default all")
     parser.set_defaults(run=_figures)
     about = "whether a run differs from the published one"
-    parser = commands.add_parser("compare", help=about, description=COMPARE, formatter_class=text)
+    parser = commands.add_parser("compare", help=about, description=COMPARE)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.add_argument("published", nargs="?", metavar="PUBLISHED", help="published/<run>; by default of that run")
     parser.set_defaults(run=_compare)
+    parser = commands.add_parser("crate", help="a finished run as an RO-Crate", description=CRATE)
+    parser.add_argument("results", metavar="RESULTS", help="results/<run>")
+    parser.add_argument("folder", metavar="FOLDER", help="where to; it must not be there")
+    parser.set_defaults(run=_crate)
 
 
 def _publish(args: argparse.Namespace) -> int:
@@ -132,6 +141,22 @@ def _compare(args: argparse.Namespace) -> int:
         raise ConfigError(f"{mine} and {theirs} have no arm in common, so nothing was compared")
     print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do")
     return int(differ > 0)
+
+
+def _crate(args: argparse.Namespace) -> int:
+    from dqv2.plan.publish import sound
+    from dqv2.plan.verify import require_root
+    from dqv2.runtime.crate import write_crate
+
+    root, folder = require_root(args.results), Path(args.folder)
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already: choose another name")
+    asked, records = sound(root)
+    label = asked.get("label") or "the paper"
+    told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": Path(root, "config.json")}
+    write_crate(folder, **told, records=records)
+    print(f"{folder}: {len(records):,} jobs, described in {folder}/ro-crate-metadata.json")
+    return 0
 
 
 def _all() -> list[Path]:

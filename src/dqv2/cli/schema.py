@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 FILE = Path("config/schema.json")
+NOTHING = {"type": "null"}
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -22,7 +24,33 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def text() -> str:
-    """The file."""
-    from dqv2.config.schema import editor_schema
+    """The file, a JSON Schema (draft 2020-12) of any file of the configuration.
 
-    return json.dumps(editor_schema(), indent=1, ensure_ascii=False) + "\n"
+    It is looser than the configuration itself: an overlay has only the keys that it changes, null undoes one, and one
+    value may stand for a list of one.
+    """
+    from dqv2.config.experiments import Config
+
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _loose(Config.model_json_schema())
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _loose(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_loose(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _loose(value) for key, value in node.items() if key not in ("required", "discriminator", "title")}
+    if "oneOf" in kept:  # of an overlay that does not name its kind several may fit
+        kept["anyOf"] = kept.pop("oneOf")
+    if isinstance(node.get("properties"), dict):
+        kept["properties"] = {name: _or_nothing(_loose(value)) for name, value in node["properties"].items()}
+    return kept
+
+
+def _or_nothing(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a key that may be null, and one value in place of a list of one."""
+    choices = value.get("anyOf", [value])
+    choices += [choice["items"] for choice in choices if choice.get("type") == "array" and "items" in choice]
+    about = {key: value[key] for key in ("description", "default") if key in value and "anyOf" in value}
+    return about | {"anyOf": [*choices, *([] if NOTHING in choices else [NOTHING])]}

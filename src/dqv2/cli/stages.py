@@ -39,9 +39,8 @@ and the sources of masks, from their tables; [extend.md](extend.md) says how one
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = argparse.RawDescriptionHelpFormatter
     about = "the stages and their versions"
-    parser = commands.add_parser("stages", help=about, description=__doc__, formatter_class=text)
+    parser = commands.add_parser("stages", help=about, description=__doc__)
     parser.add_argument("action", nargs="?", choices=["show", "accept", "raise"], default="show")
     parser.add_argument("names", nargs="*", metavar="STAGE", help="for raise")
     parser.set_defaults(run=_run)

@@ -26,9 +26,8 @@ ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = argparse.RawDescriptionHelpFormatter
     about = "whether results are sound, and of this configuration"
-    parser = commands.add_parser("verify", help=about, description=__doc__, formatter_class=text)
+    parser = commands.add_parser("verify", help=about, description=__doc__)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="overlays on config.yaml")
     parser.add_argument("--remove", action="store_true", help="remove what is damaged or stale")

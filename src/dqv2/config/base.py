@@ -74,14 +74,12 @@ def many(kind: Any) -> Any:
 
 
 def each_once(values: list[Any]) -> list[Any]:
-    """A list; raises ValueError where something stands there twice."""
-    seen: set[Any] = set()  # of text and numbers; lists are few
-    for i, value in enumerate(values):
-        hashable = value.__hash__ is not None
-        if value in (seen if hashable else values[:i]):
+    """A list of text, numbers or null; raises ValueError where something stands there twice."""
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
             raise ValueError(f"{value!r} stands there twice")
-        if hashable:
-            seen.add(value)
+        seen.add(value)
     return values
 
 

@@ -26,6 +26,7 @@ from dqv2.config.base import (
 )
 from dqv2.data.published import KNOWN_SETS, KnownSet
 
+Split = Literal["train", "validation", "test"]
 CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
 
 
@@ -82,7 +83,7 @@ class Images(Dataset):
     classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1), AfterValidator(each_once)] | None = None
     validation: real(ge=0, lt=1) = 0.0
     test: real(ge=0, lt=1) = 0.0
-    per_class: dict[Literal["train", "validation", "test"], whole(1, 10**9)] = Field(default_factory=dict)
+    per_class: dict[Split, whole(1, 10**9)] = Field(default_factory=dict)
     on_bad: Literal["error", "skip"] = "error"
     on_duplicate: Literal["keep", "error", "skip"] = "keep"
     max_pixels: whole(1, 10**10) = 64_000_000
@@ -97,13 +98,7 @@ class Own(Images):
     """
 
     path: FilePath
-    splits: (
-        dict[
-            Literal["train", "validation", "test"],
-            Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1)],
-        ]
-        | None
-    ) = None
+    splits: dict[Split, Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1)]] | None = None
     unlabelled: bool = False
 
 

@@ -52,12 +52,10 @@ class Drawn(Block):
     """What is made of an experiment's table, whose columns the keys name."""
 
     y: str = "test_accuracy"
-    where: dict[str, Wanted] | None = (
-        None  # {column: value or list of values}: the rows to show; null is a missing value
-    )
-    order: Annotated[list[Scalar], Field(min_length=1), AfterValidator(each_once)] | None = (
-        None  # values of x or row in the order wanted; else as they appear, numbers ascending
-    )
+    # {column: value or list of values}: the rows to show; null is a missing value
+    where: dict[str, Wanted] | None = None
+    # values of x or row in the order wanted; else as they appear, numbers ascending
+    order: Annotated[list[Scalar], Field(min_length=1), AfterValidator(each_once)] | None = None
     names: dict[str, str] | None = None  # {value: printed name}
     decimals: whole(0, 6) | None = None  # else 1 where seeds spread by a point, 2 elsewhere
 
@@ -75,9 +73,8 @@ class Figure(Drawn):
     x: str | None = None  # by default what the kind says
     hue: str | None = None
     panel: str | None = None  # by default `dataset` where the table has several
-    reference: Annotated[list[dict[str, Scalar | None]], Field(min_length=1)] | None = (
-        None  # lines: [{label, column: value, ...}], mean ± sd of what matches
-    )
+    # lines: [{label, column: value, ...}], mean ± sd of what matches
+    reference: Annotated[list[dict[str, Scalar | None]], Field(min_length=1)] | None = None
     title: Printed | None = None  # above the axes, left
     xlabel: Printed | None = None
     ylabel: Printed | None = None
@@ -105,12 +102,10 @@ class Table(Drawn):
     caption: str | None = None  # its first words
     row_title: Printed | None = None  # the head of the first column, "Method" unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
-    against: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
-        None  # rows, as they are printed: the leads of the others over them, paired by seed
-    )
-    beside: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = (
-        None  # columns whose means stand beside: selection_seconds, ...
-    )
+    # rows, as they are printed: the leads of the others over them, paired by seed
+    against: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = None
+    # columns whose means stand beside: selection_seconds, ...
+    beside: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = None
 
 
 class Pictures(Block):
@@ -165,9 +160,8 @@ class Experiment(Arm):
     about: str = ""
     arms: Annotated[list[Arm], Field(default_factory=list, min_length=1)]
     seeds: Seeds | None = None
-    selection_seeds: Seeds | None = (
-        None  # with training_seeds: each coreset's seed with each training's, in place of `seeds`
-    )
+    # with training_seeds: each coreset's seed with each training's, in place of `seeds`
+    selection_seeds: Seeds | None = None
     training_seeds: Seeds | None = None
     figure: Figure | None = None
     table: Table | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -98,4 +97,4 @@ class Reckoning:
         selection = self.plan.selection(w)
         whole = self.config.mixtures[selection.mixture].budget == "originals"
         n = self.sizes(w.dataset).train if whole else self.pool(selection)
-        return max(1, math.floor(n * float(w.keep) + 0.5))
+        return max(1, round(n * float(w.keep)))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from dqv2.data.packed import LazyArray
+
 
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:
     """Where a box of the original image lies in the packed one.
@@ -21,7 +23,7 @@ def pack_box(box: tuple[float, float, float, float], width: int, height: int, si
     return x0, y0, x1, y1
 
 
-class BoxMasks:
+class BoxMasks(LazyArray):
     """Masks bool[N, size, size] that are drawn from boxes as they are indexed, so that N of them need no room.
 
     Args:
@@ -30,13 +32,9 @@ class BoxMasks:
     """
 
     dtype = np.dtype(np.bool_)
-    ndim = 3
 
     def __init__(self, boxes: np.ndarray, size: int):
         self.boxes, self.size, self.shape = boxes, size, (len(boxes), size, size)
-
-    def __len__(self) -> int:
-        return len(self.boxes)
 
     def __getitem__(self, index) -> np.ndarray:
         """bool[size, size] for an integer, bool[K, size, size] for a slice or an array of rows."""
@@ -45,7 +43,3 @@ class BoxMasks:
         place = np.arange(self.size)
         across, down = (place >= x0) & (place < x1), (place >= y0) & (place < y1)
         return down[..., :, None] & across[..., None, :]
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        masks = self[:]
-        return masks if dtype is None else masks.astype(dtype)

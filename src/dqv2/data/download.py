@@ -1,6 +1,5 @@
 """Downloads that go on where they were cut off, and that nobody trusts before their checksum holds."""
 
-import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from dqv2.data.errors import DataError
 from dqv2.runtime.logging import logger
+from dqv2.runtime.sentences import FULL
 
 BLOCK = 2**16  # at most so much of what came before a cut is asked for again
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
@@ -97,7 +97,7 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
             if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
                 raise DataError(f"{url} is no address that can be fetched: {error}") from error
         except OSError as error:  # after RequestException, which is one too
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in FULL:
                 raise
             raise DataError(
                 f"the disk of {part.parent} is full after {_size(part):,} bytes of {url}: make room and run it again; "

@@ -1,6 +1,5 @@
 """Archives unpacked so that nothing leaves the target folder and nothing half-made takes its name."""
 
-import errno
 import gzip
 import lzma
 import os
@@ -13,6 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dqv2.data.errors import DataError
+from dqv2.runtime.sentences import FULL
 
 BLOCK = 2**20
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
@@ -63,7 +63,7 @@ def _unpack(archive: Path, into: Path) -> None:
             "cannot be read, or a file and a folder in it have the same name."
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise DataError(f"the disk of {into.parent} is full while {archive} is unpacked: make room.") from error
         raise
 

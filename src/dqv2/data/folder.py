@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dqv2.data.errors import DataError
-from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout
-from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes, check_shares, choose_classes, divide_splits
+from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout, within
+from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, walk
 from dqv2.data.words import MASKS, is_masks, parts_of, splits_in, what_to_write
 
@@ -14,36 +14,13 @@ from dqv2.data.words import MASKS, is_masks, parts_of, splits_in, what_to_write
 MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
-def open_folder(
-    path: str | Path,
-    *,
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
-    per_class: Mapping[str, int] | None = None,
-    classes: int | Sequence[str] | None = None,
-    splits: Mapping[str, Sequence[str]] | None = None,
-    unlabelled: bool = False,
-) -> ImageSet:
-    """List the images of a folder, `train/CLASS/*` and its like, or `CLASS/*`, split by split, without opening them.
-
-    Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
-    torchvision's `ImageFolder` does; files with other extensions are ignored, hidden ones left aside. The rest as in
-    `list_folder`, `choose_classes` and `divide_splits`; a share is of the training images, or, without `train/`, of
-    all. Raises DataError as they do.
-    """
-    shares, per_class = {"validation": validation, "test": test}, dict(per_class or {})
-    check_shares(shares, per_class)
-    found = list_folder(path, splits=splits, unlabelled=unlabelled)
-    choose_classes(found, classes)
-    found.splits = divide_splits(found.splits, name=found.root, shares=shares, seed=seed, per_class=per_class)
-    return found
-
-
 def list_folder(
     path: str | Path, *, splits: Mapping[str, Sequence[str]] | None = None, unlabelled: bool = False
 ) -> ImageSet:
-    """The images of a folder and the splits that its names speak of (see `folder_layout`); nothing is drawn.
+    """The images of a folder and the splits that its names speak of (see `folder_layout`); none is opened or drawn.
+
+    Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
+    torchvision's `ImageFolder` does; files with other extensions are ignored, hidden ones left aside.
 
     splits: split -> folders below it, where their names do not say. unlabelled: folders are no classes; all images are
     of the one class `UNLABELLED`. Raises DataError where the folder is missing or its layout unclear, a class has no
@@ -63,8 +40,7 @@ def list_folder(
         for folder in folders:
             n = folder.count("/") + 1 if folder else 0
             for place in tree.files:
-                inside = place == folder or not folder or place.startswith(f"{folder}/")
-                if inside and (unlabelled or place != folder):
+                if within(place, folder) and (unlabelled or place != folder):
                     by_class.setdefault(UNLABELLED if unlabelled else place.split("/")[n], []).append(place)
         listed[split] = {name: by_class[name] for name in sorted(by_class)}
     found.classes = list(listed["train"])

@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +162,7 @@ _BUDGET = _Budget(MAX_PIXELS)
 _LIMIT_LOCK = threading.Lock()
 
 
+@lru_cache(1)  # so that only another limit than the last is set
 def _limit_pillow(max_pixels: int) -> None:
     """Let Pillow's own check, which also sees what an image hides in further frames, refuse beyond `max_pixels`.
 
@@ -168,9 +170,8 @@ def _limit_pillow(max_pixels: int) -> None:
     the process's, so they are made once, not at each image: warnings filters are not safe to swap between threads.
     """
     with _LIMIT_LOCK:
-        if max_pixels != Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = max_pixels
-            warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def rgb(image: Image.Image) -> Image.Image:

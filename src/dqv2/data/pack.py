@@ -96,12 +96,13 @@ class Pack:
         elif "boxes.npy" in meta["sha256"]:
             objects = BoxMasks(_map(folder / "boxes.npy", (n, 4), np.int16), meta["height"])
 
-        ids, labels, sums = [], np.full(n, -1, np.int64), []
+        ids, labels, places, sums = [], np.full(n, -1, np.int64), [], []
         with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if len(ids) < n:
                     labels[len(ids)] = int(row["label"])
                 ids.append(row["id"])
+                places.append(row.get("source") or None)
                 sums.append(bytes.fromhex(row["sha256"]))
         if len(ids) != n:
             raise ValueError(f"manifest.csv lists {len(ids)} images, meta.json says {n}")
@@ -112,7 +113,7 @@ class Pack:
         if "stream" in meta:
             from dqv2.data.stream import StreamedImages  # with Pillow, which who only plans has no use for
 
-            images = StreamedImages(folder / "manifest.csv", shape, **meta["stream"])
+            images = StreamedImages(ids, places, sums, shape, **meta["stream"])
         else:
             images = PackedImages(_map(folder / "images.npy", shape, np.uint8), ids, sums, folder)
         return cls(folder, images, labels, ids, meta["classes"], objects, meta)

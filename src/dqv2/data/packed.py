@@ -9,23 +9,36 @@ import numpy as np
 from dqv2.data.errors import DataError
 
 
-class PackedImages:
+class LazyArray:
+    """Stands for an array of `shape` and `dtype` whose parts are made as they are indexed."""
+
+    dtype = np.dtype(np.uint8)
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+
+class PackedImages(LazyArray):
     """Stands for uint8[N, 3, H, W]; an image is compared with its checksum the first time that it is read.
 
     stored: uint8[N, 3, H, W], the memory map. ids: N sample ids. sums: the SHA-256 of each image's pixels. folder: of
     the pack. Indexing raises DataError where an image is not the one that was packed; the message names it.
     """
 
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
     def __init__(self, stored: np.ndarray, ids: Sequence[str], sums: Sequence[bytes], folder: Path):
         self.stored, self._ids, self._sums, self._folder = stored, ids, sums, folder
         self.shape = stored.shape
         self._compared = np.zeros(len(stored), bool)
-
-    def __len__(self) -> int:
-        return len(self.stored)
 
     def __getitem__(self, index) -> np.ndarray:
         """uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans; a copy."""
@@ -40,7 +53,3 @@ class PackedImages:
                     )
                 self._compared[row] = True
         return images
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        images = self[:]
-        return images if dtype is None else images.astype(dtype)

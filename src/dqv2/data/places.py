@@ -11,7 +11,7 @@ from dqv2.config import Config
 from dqv2.config.data import Digits, Published
 from dqv2.data.published import ARCHIVES
 from dqv2.data.walk import is_hidden, state_of
-from dqv2.runtime.files import atomic_path, csv_writer, read_json
+from dqv2.runtime.files import atomic_path, csv_writer
 
 FILES = "files.csv"  # beside the packs of a dataset: what they were made of
 MANY = 500_000  # files: to ask a network's storage for more takes minutes at each start, and they are ImageNet
@@ -122,11 +122,6 @@ def no_test(name: str, place: str, kind: str = "image_folder") -> str:
         f"{place} holds no test images to evaluate on: put them {where}, or set datasets.{name}.test to the share of "
         "the images to hold out, such as 0.2. (A coreset needs none: snakemake --cores all coresets)"
     )
-
-
-def packed_with(file: str) -> dict[str, Any] | None:
-    """The options that a pack was made with, from its `options.json`; None where there is none that can be read."""
-    return read_json(file)
 
 
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Images that are decoded from their source whenever they are read: for sets too large to be packed."""
 
-import csv
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -9,39 +9,37 @@ import numpy as np
 
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, decode
+from dqv2.data.packed import LazyArray
 from dqv2.data.sample import read_place
 from dqv2.runtime.files import sha256
 from dqv2.runtime.memory import cores
 
 
-class StreamedImages:
+class StreamedImages(LazyArray):
     """Stands for uint8[N, 3, H, W]; indexing it reads and decodes, and compares each image with its checksum.
 
-    manifest: `manifest.csv` of the pack. shape: (N, 3, H, W). root: the folder that holds the sources. max_pixels: as
-    the pack was checked with. Indexing raises DataError where an image is gone or is no longer the one that was packed;
-    the message names it.
+    ids: N sample ids. places: of each its place below `root`, or None where that is its id. sums: the SHA-256 of each
+    image's pixels. shape: (N, 3, H, W). root: the folder that holds the sources. max_pixels: as the pack was checked
+    with. Indexing raises DataError where an image is gone or is no longer the one that was packed; the message names
+    it.
     """
 
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
-    def __init__(self, manifest: Path, shape: tuple[int, ...], *, root: str, max_pixels: int = MAX_PIXELS):
-        self.root, self.shape, self.max_pixels = Path(root), tuple(shape), max_pixels
-        self._names, self._places = [], []
-        sums = []
-        with Path(manifest).open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                self._names.append(row["id"])
-                self._places.append(row.get("source") or None)
-                sums.append(bytes.fromhex(row["sha256"]))
-        self._sums = np.array(sums, dtype="V32")
+    def __init__(
+        self,
+        ids: Sequence[str],
+        places: Sequence[str | None],
+        sums: Sequence[bytes],
+        shape: tuple[int, ...],
+        *,
+        root: str,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self.root, self.shape, self.max_pixels = Path(root), shape, max_pixels
+        self._names, self._places, self._sums = ids, places, np.array(sums, dtype="V32")
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(cores())
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, index) -> np.ndarray:
         """uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans."""
@@ -52,10 +50,6 @@ class StreamedImages:
         for i, image in enumerate(self._pool.map(self._read, rows.tolist())):
             images[i] = image
         return images
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        images = self[:]
-        return images if dtype is None else images.astype(dtype)
 
     def _read(self, row: int) -> np.ndarray:
         name = self._names[row]

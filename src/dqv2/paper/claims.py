@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -95,7 +95,7 @@ def judge(
         for row in _comparisons(test, tables.get(test.experiment), (reported or {}).get(test.experiment, []))
     ]
     frame = pd.DataFrame(rows)
-    frame["p_holm"], frame["p_opposite_holm"] = _corrected(frame, family), _corrected_opposite(frame, family)
+    frame["p_holm"], frame["p_opposite_holm"] = (_corrected(frame, name, family) for name in ("p", "p_opposite"))
     verdicts = [_verdict(row) for row in frame.to_dict("records")]
     frame["verdict"], frame["why"] = zip(*verdicts, strict=True)
     frame["claim_verdict"] = frame.groupby("claim")["verdict"].transform(_of_claim)
@@ -110,44 +110,31 @@ COLUMNS += ("p_opposite", "p_opposite_holm", "beside", "beside_low", "beside_hig
 COLUMNS += PAPER
 
 
-def _corrected(rows: pd.DataFrame, family: int) -> list[float]:
-    """Each comparison's p among the claims' p, corrected by Holm for all of the family.
+def _corrected(rows: pd.DataFrame, name: str, family: int) -> list[float]:
+    """Each comparison's p, or p_opposite, in the place of its own claim's among the claims', corrected by Holm for all
+    of the family.
 
     A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union
-    test; Berger 1982), and 1 where one of them was not made: a claim's comparisons count as one.
-    """
-
-    def of_claims(p: pd.Series) -> tuple[pd.Series, pd.Series]:
-        return p, p.groupby(rows["claim"]).agg(lambda p: p.max(skipna=False))
-
-    return _among(rows, "p", of_claims, family)
-
-
-def _corrected_opposite(rows: pd.DataFrame, family: int) -> list[float]:
-    """The same of the opposite's p. One comparison is enough to contradict a claim, so they count one by one: Holm
-    within the claim first, and the claim's p is its smallest."""
-
-    def of_claims(p: pd.Series) -> tuple[pd.Series, pd.Series]:
-        within = p.groupby(rows["claim"]).transform(lambda p: holm(p, len(p)))
-        return within, within.groupby(rows["claim"]).min()
-
-    return _among(rows, "p_opposite", of_claims, family)
-
-
-def _among(
-    rows: pd.DataFrame, name: str, of_claims: Callable[[pd.Series], tuple[pd.Series, pd.Series]], family: int
-) -> list[float]:
-    """Each p corrected in the place of its own claim's among the claims'.
+    test; Berger 1982), and 1 where one of them was not made: a claim's comparisons count as one. One comparison is
+    enough to contradict a claim, so of the opposite they count one by one: Holm within the claim first, and the
+    claim's p is its smallest.
 
     Seconds and memory are others in each run, and what is said of accuracies must not change with them. So to other
     comparisons those of costs count as not found (p = 1), which rejects no more than Holm's method does.
     """
-    costs = rows["y"].isin(COSTS)
+    claim, costs = rows["claim"], rows["y"].isin(COSTS)
+
+    def of_claims(p: pd.Series) -> tuple[pd.Series, pd.Series]:
+        if name == "p":
+            return p, p.groupby(claim).agg(lambda p: p.max(skipna=False))
+        within = p.groupby(claim).transform(lambda p: holm(p, len(p)))
+        return within, within.groupby(claim).min()
+
     whole, steady = of_claims(rows[name]), of_claims(rows[name].mask(costs, 1.0))
     found = []
     for i, cost in costs.items():
         p, claims = whole if cost else steady
-        found.append(float(holm([p[i], *claims.drop(rows["claim"][i])], family)[0]))
+        found.append(float(holm([p[i], *claims.drop(claim[i])], family)[0]))
     return found
 
 

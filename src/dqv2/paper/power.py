@@ -7,6 +7,7 @@ All tests are one-sided.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
@@ -68,7 +69,4 @@ def seeds_for(power: Callable[[int], float], *, least: int = 3, target: float = 
         if high > MOST:
             return float("inf")
     low = max(least, high // 2)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= target else (middle + 1, high)
-    return float(high)
+    return float(low + bisect_left(range(low, high), target, key=power))

@@ -2,8 +2,8 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,11 +112,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return out
 
 
-@contextmanager
-def context() -> Iterator[None]:
+def context() -> AbstractContextManager:
     """The rc settings in which figures are made and saved."""
-    with mpl.rc_context(RC):
-        yield
+    return mpl.rc_context(RC)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -55,8 +55,9 @@ def save_autoencoder(path: Any, model: nn.Module) -> None:
 def load_autoencoder(path: str | Path) -> nn.Module:
     """A masked autoencoder with its decoder, in eval mode on the CPU, from any of three formats.
 
-    - the authors' checkpoint, {"model": weights}, such as mae_visualize_vit_large.pth (224 px, 16 px patches); - a
-    folder as the transformers library writes it: config.json and model.safetensors; - a file of `save_autoencoder`.
+    - the authors' checkpoint, {"model": weights}, such as mae_visualize_vit_large.pth (224 px, 16 px patches);
+    - a folder as the transformers library writes it: config.json and model.safetensors;
+    - a file of `save_autoencoder`.
 
     Raises WeightsError where the file is missing, cut off, of another kind, or lacks weights (an encoder alone does).
     """

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from dqv2.semantic.compose import choose_donors
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # what a dropped patch shows
@@ -41,14 +40,3 @@ def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator)
     place = torch.arange(size)
     rows, columns = ((place >= start) & (place < start + side) for start in (top, left))
     return rows[:, :, None] & columns[:, None, :]
-
-
-def cutmix_images(images: Tensor, share: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
-    """CutMix in the place of the autoencoder: a box of another image of the set in every image, fixed once.
-
-    Returns the images, uint8[N, 3, H, W]; the boxes, bool[N, H, W]; the row of each image's other, int64[N]; the share
-    of the label that stays the image's own, in [0, 1].
-    """
-    donors = choose_donors(len(images), generator=generator)
-    boxes = cutmix_boxes(len(images), images.shape[2], share, generator=generator)
-    return paste(images, images[donors], boxes), boxes, donors, 1 - float(boxes[0].float().mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqv2.pixel.patches import cutmix_images, dropped_patches
+from dqv2.pixel.patches import cutmix_boxes, dropped_patches, paste
 from dqv2.runtime.files import sha256, write_npz
+from dqv2.semantic.compose import choose_donors
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class PixelStep:
         partner: int64[K], the row of the image that the new pixels come from; -1 where an autoencoder drew them.
         share: float in [0, 1], the part of the label that stays the image's own (1: all of it).
         weights: sha256 of the autoencoder that drew them, or empty.
-        coreset: sha256 of the coreset's file, whose order the images have.
     """
 
     images: np.ndarray
@@ -32,7 +31,6 @@ class PixelStep:
     partner: np.ndarray
     share: float = 1.0
     weights: str = ""
-    coreset: str = ""
 
     @property
     def replaced(self) -> float:
@@ -48,26 +46,10 @@ class PixelStep:
     def load(cls, path: str | Path, *, coreset: str | Path) -> PixelStep:
         """Read what `save` wrote; raises ValueError unless it is of this very coreset file."""
         with np.load(path) as kept:
-            arrays, own = (kept["images"], kept["mask"], kept["partner"]), str(kept["coreset"])
-            if own != sha256(coreset):
+            if str(kept["coreset"]) != sha256(coreset):
                 raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
-            return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]), coreset=own)
-
-
-class RedrawnImages:
-    """Stands for uint8[N, 3, H, W], images as a pixel step leaves them, which are redrawn as they are read by slices.
-
-    redraw: from a tensor uint8[k, 3, H, W] to an array of the same shape.
-    """
-
-    def __init__(self, images: np.ndarray, redraw: Callable[[Tensor], np.ndarray]):
-        self.images, self.redraw, self.shape = images, redraw, tuple(images.shape)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        return self.redraw(torch.from_numpy(np.array(self.images[rows])))
+            arrays = kept["images"], kept["mask"], kept["partner"]
+            return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]))
 
 
 def mae_step(
@@ -97,5 +79,7 @@ def cutmix_step(images: Tensor, share: float, *, generator: torch.Generator) -> 
 
     images: uint8[K, 3, H, W]; share: of the image's area. The label is shared as CutMix does.
     """
-    mixed, boxes, donors, own = cutmix_images(images, share, generator=generator)
+    donors = choose_donors(len(images), generator=generator)
+    boxes = cutmix_boxes(len(images), images.shape[2], share, generator=generator)
+    mixed, own = paste(images, images[donors], boxes), 1 - float(boxes[0].float().mean())
     return PixelStep(mixed.numpy(), boxes.numpy(), donors.numpy(), share=own)

@@ -34,12 +34,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         ConfigError: what a job will read is missing, or is no set of images, a network cannot be built, or a drawing
             cannot be made of its table; the message says where it was looked for and what to do.
     """
-    by_stage: dict[str, list[PlannedJob]] = {}
     jobs = list(jobs)
-    for job in jobs:
-        by_stage.setdefault(job.stage.name, []).append(job)
-    packed = sorted({job.w.dataset for job in by_stage.get("pack", [])})
-    trained = sorted({job.w.dataset for job in by_stage.get("train", [])})
+    packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
     _refuse("images are missing:", places.missing_folders(plan.config, packed))
     _refuse("labels are missing:", _without_labels(plan, jobs))
     sets, faults = _listed(plan, packed)
@@ -51,11 +47,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
-    made = {
-        job.w.experiment
-        for job in by_stage.get("collect", []) + by_stage.get("overlap", []) + by_stage.get("storage", [])
-    }
-    drawings = [(job.stage.name, job.w.experiment) for name in ("figure", "table") for job in by_stage.get(name, [])]
+    made = {job.w.experiment for job in jobs if job.stage.name in ("collect", "overlap", "storage")}
+    drawings = [(job.stage.name, job.w.experiment) for job in jobs if job.stage.name in ("figure", "table")]
     faults = faults_of_drawings(plan, [drawing for drawing in drawings if drawing[1] in made])
     _refuse("what is asked for cannot be drawn:", faults)
 
@@ -168,7 +161,7 @@ def changed_folders(plan: Plan) -> list[str]:
     for name in plan.datasets:
         file = plan.file("pack", "options", dataset=name)
         # A pack with other options is made anew anyhow
-        if places.packed_with(file) == plan.options(plan.job_making(file)):
+        if read_json(file) == plan.options(plan.job_making(file)):
             packs[name] = file
     return places.changed_folders(plan.config, packs)
 

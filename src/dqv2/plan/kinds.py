@@ -334,20 +334,17 @@ class Runs(Kind):
         return [[self.plan.metrics_of(run)] for run, *_ in self.rows]
 
     @cached_property
-    def _with_files(self) -> list[dict[str, Any]]:
-        found = [(self.plan.columns(self.experiment, row), self.plan.metrics_of(row.run)) for row in self.rows]
-        return [{"columns": c, "metrics": m, "records": self.records_behind(m)} for c, m in found]
-
     def rows_with_files(self) -> list[dict[str, Any]]:
         """For each run what is known of it before it ran, its metrics, and the records of the stages behind it: (stage,
         what its seconds count as, file)."""
-        return self._with_files
+        found = [(self.plan.columns(self.experiment, row), self.plan.metrics_of(row.run)) for row in self.rows]
+        return [{"columns": c, "metrics": m, "records": self.records_behind(m)} for c, m in found]
 
     def made_up(self) -> tuple[DataFrame, set[str]]:
         from dqv2.paper.collect import made_up
 
-        frame = made_up(self.rows_with_files())
-        return frame, set(frame.columns) - set(self.rows_with_files()[0]["columns"])
+        frame = made_up(self.rows_with_files)
+        return frame, set(frame.columns) - set(self.rows_with_files[0]["columns"])
 
 
 class Coresets(Kind):

@@ -89,7 +89,8 @@ class Plan(Walk):
         In a partial report those of which something is there.
         """
         whole = names is None
-        names = [name for name in (self.rows if names is None else names) if self._shown(name)]
+        asked = self.rows if names is None else names
+        names = [name for name in asked if not self.config.partial or self.is_there(name)]
         of_one = [(each, {"experiment": name}) for name in names for each in all_stages().values() if _one(each)]
         of_all = [(each, {}) for each in all_stages().values() if whole and each.shows and not _one(each)]
         found = [
@@ -113,9 +114,6 @@ class Plan(Walk):
     def readable(self, tables: dict[str, str]) -> dict[str, str]:
         """The tables, by name, that a report reads: all, or in a partial one those of which something is there."""
         return {name: file for name, file in tables.items() if not self.config.partial or self.is_there(name, file)}
-
-    def _shown(self, experiment: str) -> bool:
-        return not self.config.partial or self.is_there(experiment)
 
     def is_there(self, name: str, table: str | None = None) -> bool:
         """Whether a run of an experiment has finished or, where it shows none, all is there that it is made of: so

@@ -53,17 +53,12 @@ class Drawn(NamedTuple):
         self.job.stage.run(SimpleNamespace(**given, options=plan.options(self.job)))
 
 
-def sound(root: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The configuration of a run and the records of its jobs.
+def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The configuration of a run and the records of its jobs, without those of stale results.
 
     Raises:
-        ConfigError: the configuration is gone, or a result is damaged or stale.
+        ConfigError: the configuration is gone, or `verify` finds a result to be what is refused.
     """
-    return _read(root, ("damaged", "stale"))
-
-
-def _read(root: str, refused: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The same, refusing these kinds of `verify`'s findings alone; records of stale results are left out."""
     asked = asked_of(root)
     found = [each for each in verify(root) if each.kind in ("damaged", "stale")]
     if bad := [each for each in found if each.kind in refused]:
@@ -84,7 +79,7 @@ def publish(root: str, folder: str | Path) -> Path:
     Raises:
         ConfigError: the configuration is gone, a result is damaged, or no table of runs is finished.
     """
-    asked, records = _read(root, ("damaged",))
+    asked, records = sound(root, refused=("damaged",))
     plan = _finished(root, asked | {"partial": False}, records)
     files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dqv2.config import Axes, Config, ConfigError, Experiment
+from dqv2.config.experiments import Arm
 
 AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "pixels", "trainer")
 MOST = 100_000  # trainings of an experiment
@@ -77,9 +78,9 @@ def rows_of(config: Config, name: str) -> list[Row]:
     ]
 
 
-def _points(experiment: Experiment, arm: Any) -> int:
+def _points(experiment: Experiment, arm: Arm) -> int:
     """How many points the product of an arm's axes has."""
-    axes = [(getattr(arm, axis) if arm else None) or getattr(experiment, axis) for axis in ("method", *AXES)]
+    axes = [getattr(arm, axis) or getattr(experiment, axis) for axis in ("method", *AXES)]
     return math.prod(len(values) for values in axes if values)
 
 
@@ -96,17 +97,17 @@ def largest_keeps(config: Config) -> dict[Selection, float]:
 def _cells_of(config: Config, name: str, seeds: int = 1) -> list[tuple]:
     """`_cells` of all arms of an experiment, each once."""
     experiment = config.experiments[name]
-    arms = experiment.arms or [None]
+    arms = experiment.arms or [experiment]
     if (asked := seeds * sum(_points(experiment, arm) for arm in arms)) > MOST:
         raise ConfigError(f"experiments.{name}: it asks for {asked:,} trainings, and at most {MOST:,} can be planned")
     return list(dict.fromkeys(cell for arm in arms for cell in _cells(config, experiment, arm)))
 
 
-def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
+def _cells(config: Config, experiment: Experiment, arm: Arm) -> Iterator[tuple]:
     """(method, title, selection, keep ratio, pixels, trainer) for each point of the product of an arm's axes."""
 
     def values(axis: str) -> list | None:
-        return (getattr(arm, axis) if arm else None) or getattr(experiment, axis)
+        return getattr(arm, axis) or getattr(experiment, axis)
 
     for method in values("method") or [None]:
         fixed = config.methods[method] if method else Axes()
@@ -119,7 +120,7 @@ def _cells(config: Config, experiment: Experiment, arm: Any) -> Iterator[tuple]:
             axes = dict(zip(AXES, point, strict=True))
             if not values("tobias_size") and fixed.tobias_size is None:
                 axes["tobias_size"] = config.datasets[axes["dataset"]].tobias_size or axes["tobias_size"]
-            title = (arm.title if arm else None) or experiment.title
+            title = arm.title or experiment.title
             pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
             keep = config.pixels[axes["pixels"]].share_of_images(axes["keep_ratio"])
             yield (method, title, _selection(config, axes), keep, pixels, axes["trainer"])

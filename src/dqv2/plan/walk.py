@@ -12,7 +12,7 @@ from dqv2.config import Config
 from dqv2.config.blocks import Trainable, Training
 from dqv2.plan.runs import Row, Run, Selection, largest_keeps, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
-from dqv2.weights import PRETRAINED
+from dqv2.weights import PRETRAINED, hub_name
 
 Axes = Wildcards | dict[str, Any]
 
@@ -62,7 +62,7 @@ class Walk:
     def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
         """The path of an output: its axes from `w`, those of `other` in their place."""
         values = vars(w) if isinstance(w, Wildcards) else w or {}
-        return paths.fill(self.pattern(stage_name, output), values | other)
+        return self.pattern(stage_name, output).format_map(values | other)
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
         """An output that depends on a backbone (of `w`, or another): one for all seeds where seeds change nothing."""
@@ -138,13 +138,10 @@ class Walk:
         """The selection that a job's paths name."""
         return self.selections[w.dataset, w.selection]
 
-    def largest_keep(self, selection: Selection) -> float:
-        """The largest keep ratio, as paths have it, of any experiment's coresets from a selection."""
-        return float(paths.ratio(self._largest_keeps[selection]))
-
     @cached_property
-    def _largest_keeps(self) -> dict[Selection, float]:
-        return largest_keeps(self.config)
+    def largest_keeps(self) -> dict[Selection, float]:
+        """Of each selection the largest keep ratio, as paths have it, of any experiment's coresets from it."""
+        return {each: float(paths.ratio(keep)) for each, keep in largest_keeps(self.config).items()}
 
     def recipes(self, selection: Selection, w: Axes) -> list[str]:
         """The recipe of a selection's Tobias images, or nothing."""
@@ -184,7 +181,8 @@ class Walk:
         often = (*Training.model_fields, *PRETRAINED, "schedule", "start")
         default = {key: field.default for key, field in type(block).model_fields.items() if key in often}
         if found.get("weights"):  # where the file lies changes nothing
-            found["weights"] = Path(found["weights"]).name
+            name = Path(found["weights"]).name  # of a file that is called like one of timm's, with its place unsaid
+            found["weights"] = name if name == found["weights"] or not hub_name(name) else f"./{name}"
         return {key: value for key, value in found.items() if key not in default or value != default[key]}
 
     def network_options(self, dataset: str, network: Trainable, *, augment: bool = True) -> dict[str, Any]:

@@ -116,12 +116,14 @@ def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
 
 
 def save_weights(path: str | os.PathLike[str], about: dict[str, Any], model: Any) -> None:
-    """`about` and the model's `state`, by `torch.save` without the file's own name: same weights, same bytes."""
+    """Write `about` and the model's `state`, atomically; by `torch.save` without the file's own name: same weights,
+    same bytes."""
     import torch
 
     buffer = io.BytesIO()
     torch.save(about | {"state": {key: value.cpu() for key, value in model.state_dict().items()}}, buffer)
-    Path(path).write_bytes(buffer.getbuffer())
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:

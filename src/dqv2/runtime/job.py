@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
+
 from dqv2.runtime import lease, record
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.sentences import sentence
@@ -60,7 +62,7 @@ class Job:
         self.log: str = request["log"]
         self.config: dict[str, Any] = request["config"]
         self.seconds: float | None = None
-        self.memory_before = record.memory_now()
+        self.memory_before = round(psutil.Process().memory_info().rss / 1e6, 1)  # MB, of libraries
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -156,20 +157,15 @@ def _environment(**variables: str) -> Iterator[None]:
                 os.environ[key] = value
 
 
-@contextmanager
-def _door(job: str, waiting: Callable[[str], None] | None) -> Iterator[None]:
+def _door(job: str, waiting: Callable[[str], None] | None) -> Any:
     """One job at a time chooses, so that one that needs several devices is not overtaken for ever."""
     lock = _lock("door")
     try:
-        lock.acquire(timeout=1)
+        return lock.acquire(timeout=1)
     except Timeout:
         if waiting:
             waiting(f"{job or 'this job'} waits for a device behind another job that waits")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _wait_for(

@@ -3,6 +3,7 @@ what it cost. Whoever wants to know any of it later reads it here."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,16 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import xxhash
 
 from dqv2.runtime.files import write_json
 from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
-BLOCK = 2**22
-# Of a job, where others tell what they were made from
 NEEDED = {"stage", "options", "wildcards", "inputs", "outputs"}  # by those who read a record
+# Of a job, where others tell what they were made from
 SAID = ("stage", "wildcards", "options", "inputs", "device", "cpu", "versions", "commit", "ended")
 
 
@@ -38,11 +37,8 @@ def checksum(path: str | Path) -> str:
     if Path(path).is_dir():
         return _of_folder(checksums_in(path))
     _require_regular(path)
-    digest = xxhash.xxh3_128()
     with Path(path).open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def checksums_in(folder: str | Path) -> dict[str, str]:
@@ -203,11 +199,6 @@ def written(outputs: dict[str, Any]) -> dict[str, Any]:
     return {"outputs": found} | ({"files": folders} if folders else {})
 
 
-def memory_now() -> float:
-    """The memory of this process, in MB: of a job that is about to begin it is libraries, which others may share."""
-    return round(psutil.Process().memory_info().rss / 1e6, 1)
-
-
 def used() -> dict[str, float]:
     """What this process and those that it started took: CPU seconds, and the largest memory of one in MB."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -252,11 +243,6 @@ def _cpuinfo(name: str) -> str:
 def versions() -> dict[str, str]:
     """Of Python and the libraries that results may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
-def note_commit() -> None:
-    """Ask git once for all jobs that this process starts."""
-    os.environ["DQV2_COMMIT"] = commit() or ""
 
 
 @cache

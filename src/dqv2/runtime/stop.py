@@ -19,16 +19,14 @@ class Stopped(BaseException):
 class _State:
     asked: int | None = None
     deferred = 0
-    raised = False
 
 
 _state = _State()
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
-    _state.asked = signum
-    if not (_state.deferred or _state.raised):
-        _state.raised = True  # another signal, as a terminal and a scheduler send, shall not cut off what follows
+    first, _state.asked = _state.asked is None, signum
+    if first and not _state.deferred:  # a second signal, as of a terminal and a scheduler, cuts off nothing
         raise Stopped(signum)
 
 
@@ -41,7 +39,7 @@ def stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.asked, _state.raised = None, False
+        _state.asked = None
 
 
 @contextmanager

@@ -153,12 +153,12 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv_writer(file)
         writer.writerow(COLUMNS if pool.weight is None else WEIGHTED)
-        counts = [[]] * len(pool) if pool.weight is None else [[repr(float(value))] for value in pool.weight]
-        weights = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]
-        own = (pool.rows, pool.tobias, pool.bins, pool.rank, weights, counts)
-        for row, tobias, bin_, rank, weight, counted in zip(*own, strict=True):
+        weights = [[]] * len(pool) if pool.weight is None else [[repr(float(value))] for value in pool.weight]
+        values = [""] * len(pool) if pool.importance is None else [repr(float(value)) for value in pool.importance]
+        own = (pool.rows, pool.tobias, pool.bins, pool.rank, values, weights)
+        for row, tobias, bin_, rank, importance, weight in zip(*own, strict=True):
             kind, name = "tobias" if tobias else "original", pack.classes[pack.labels[row]]
-            writer.writerow([pack.ids[row], kind, name, bin_, "" if rank < 0 else rank, weight, *counted])
+            writer.writerow([pack.ids[row], kind, name, bin_, "" if rank < 0 else rank, importance, *weight])
 
 
 def read_pool(path: str | Path, pack: Pack) -> Pool:

@@ -44,8 +44,8 @@ def export_coreset(
     `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
     class, index (of the class, in the whole set), bin, kind (original, tobias or redrawn), sha256 (of the original's
     file) and image (the file in this folder); and weight, what its loss should count for, where the coreset was made
-     with weights (mean 1). `classes.txt` has each class's folder in the order of the indices, as
-    timm's `--class-map` takes it, and `class_to_idx.json` folder -> index: readers number the folders that there are,
+    with weights (mean 1). `classes.txt` has each class's folder in the order of the indices, as timm's `--class-map`
+    takes it, and `class_to_idx.json` folder -> index: readers number the folders that there are,
     and a class without an image has none.
 
     Args:

@@ -1,12 +1,12 @@
 """Names of exported files and folders that no reader of image folders takes for something else."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.walk import SYSTEM
+from dqv2.runtime.files import sha256
 
 UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # for a folder's name, or for a line of a list
 LONGEST = 200  # bytes of a name; file systems allow 255
@@ -48,7 +48,7 @@ def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
     name = f"{without_splits(stem)}{mark}{suffix}"
     if len(name.encode()) > LONGEST or name.lower() in taken:
         kept = without_splits(stem).encode()[-(LONGEST - 40) :].decode(errors="ignore")
-        name = f"{without_splits(kept)}_{_digest(sample)}{mark}{suffix}"
+        name = f"{without_splits(kept)}_{sha256(sample.encode())[:12]}{mark}{suffix}"
     taken.add(name.lower())
     return name
 
@@ -61,8 +61,4 @@ def _passed_over(folder: str) -> bool:
 def _short(name: str) -> str:
     if len(name.encode()) <= LONGEST:
         return name
-    return f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}_{_digest(name)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}_{sha256(name.encode())[:12]}"

@@ -1,6 +1,6 @@
 """Selectors by name: bins to draw shares of, or ranks to take the first of, from features, logits and labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from dqv2.declared import load
 from dqv2.select.budget import UNRANKED, enough_for
 from dqv2.select.candidates import Candidates, PoolRows, features_by_name, scores_by_name
 from dqv2.select.coreset import Pool, coreset_images
-from dqv2.select.scores import Scores
 from dqv2.select.table import KEYS, SELECTORS, Kind
 from dqv2.semantic.recipe import Recipe
 
@@ -50,7 +49,7 @@ def divide(
     embeddings: Sequence[Tensor | np.ndarray],
     logits: Sequence[Tensor | np.ndarray],
     *,
-    scores: Scores | None = None,
+    scores: Mapping[str, np.ndarray] | None = None,
     recipe: Recipe | None = None,
     generator: torch.Generator,
     largest: int | None = None,
@@ -68,20 +67,20 @@ def divide(
         embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
             empty for a selector that reads none. Of memory-mapped arrays GraphCut reads a class at a time.
         logits: float[N, C], likewise.
-        scores: of the originals, for score and ccs.
+        scores: name (grand, el2n, ...) -> float64[N], of the originals, for score and ccs.
         recipe: of the Tobias images, for a selector that looks at the images themselves.
         largest: images of the largest coreset that is asked for; a kind that stops there ranks enough of each class for
             any coreset up to it, and those have the ranks that they have without it. None: all are ranked.
         kind, options: as `apply_selector` takes them and what it raises; `n_bins` is for a pool of N images.
     """
     if "n_bins" in options:
-        options["n_bins"] = max(1, round(options["n_bins"] * len(pool) / len(pack)))
+        options["n_bins"] = bins_of_pool(options["n_bins"], len(pool), len(pack))
     chosen, taken = _kind_and_keys(kind, options)
     candidates = _candidates(chosen, pool, pack, embeddings, logits)
     sizes = candidates.labels.unique(return_counts=True)[1]
     candidates = replace(
         candidates,
-        scores=torch.from_numpy(scores.values[options["score"]][pool.rows]) if scores else None,
+        scores=torch.from_numpy(scores[options["score"]][pool.rows]) if scores is not None else None,
         pixels=lambda part: coreset_images(pool.take(part), pack, recipe)[0],
         generator=generator,
         budget=None if largest is None else enough_for(sizes, largest),
@@ -91,6 +90,11 @@ def divide(
         return replace(pool, rank=found.masked_fill(found == UNRANKED, -1).numpy())
     importance = load(chosen.importance)(candidates, found, **taken).numpy() if chosen.importance else None
     return replace(pool, bins=found.numpy(), importance=importance)
+
+
+def bins_of_pool(n_bins: int, pool: int, originals: int) -> int:
+    """How many bins a pool of so many images is cut into, where its N originals would be into `n_bins`; 0 stays 0."""
+    return max(1, round(n_bins * pool / originals)) if n_bins else 0
 
 
 def weigh(

@@ -63,10 +63,8 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
 
     images, donor_images: uint8[N, 3, H, W], row i of the second the donor of row i of the first; cells: as
     from `tobias_cells`, any integer type. Foreground cells keep their pixels bit for bit. Cells are cut at
-    round(k·H/s) and round(k·W/s); where H or W is no multiple of s, a donor's cell of another size is resized
-    by nearest
-    neighbour: sizes differ by a pixel, so nothing would be gained by blending, and it is exact on every
-    device.
+    round(k·H/s) and round(k·W/s); where H or W is no multiple of s, a donor's cell of another size is resized by
+    nearest neighbour: sizes differ by a pixel, so nothing would be gained by blending, and it is exact on every device.
     """
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape != donor_images.shape:
         raise ValueError(

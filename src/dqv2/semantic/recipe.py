@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,6 @@ class Recipe:
             images = compose(images, donor, torch.from_numpy(cells.astype(np.int64)))
         return images.numpy()
 
-    def lazily(self, originals: np.ndarray) -> RecipeImages:
-        """All Tobias images, composed as they are read."""
-        return RecipeImages(self, originals)
-
     def save(self, path: str | Path) -> None:
         """Write the recipe as .npz."""
         several = {} if self.which is None else {"which": self.which}
@@ -61,24 +58,20 @@ class Recipe:
             return cls(kept["donors"], kept["cells"], kept.get("which", None))
 
 
-@dataclass(frozen=True)
-class RecipeImages:
-    """Stands for uint8[N, 3, H, W], the Tobias images of a recipe, which are composed as they are indexed."""
+class LazyImages:
+    """Stands for uint8[N, 3, H, W] of the shape of `originals`, made as they are read.
 
-    recipe: Recipe
-    originals: np.ndarray
+    make: from rows, int64[k], to uint8[k, 3, H, W].
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, 3, H, W)."""
-        return self.originals.shape
+    def __init__(self, originals: np.ndarray, make: Callable[[np.ndarray], np.ndarray]):
+        self.shape, self.make = tuple(originals.shape), make
 
     def __len__(self) -> int:
-        return len(self.originals)
+        return self.shape[0]
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        """uint8[K, 3, H, W] of a slice."""
-        return self.recipe.images(self.originals, np.arange(len(self))[part])
+        return self.make(np.arange(len(self))[part])
 
 
 def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:

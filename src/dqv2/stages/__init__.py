@@ -53,5 +53,5 @@ def makers(path: str) -> list[tuple[Stage, str, dict[str, str]]]:
 def record_of(path: str) -> str | None:
     """The record of the job that made a file, both below `results/<run>/`; None where no stage makes such a file."""
     for each, _, axes in makers(path):
-        return paths.fill(each.writes["record"], axes) if "record" in each.writes else None
+        return each.writes["record"].format_map(axes) if "record" in each.writes else None
     return None

@@ -39,7 +39,6 @@ class Autoencoder(Stage):
         from dqv2.data import Pack
         from dqv2.pixel.autoencoder import build_autoencoder, save_autoencoder
         from dqv2.pixel.pretrain import Pretraining, pretrain
-        from dqv2.runtime.files import atomic_path
         from dqv2.runtime.logging import say
         from dqv2.runtime.seeding import seeded
 
@@ -50,8 +49,7 @@ class Autoencoder(Stage):
         recipe = Pretraining(**{key: options[key] for key in keys})
         images = torch.from_numpy(np.array(pack.images))
         trained = pretrain(model, images, recipe, seed=seed, device=job.device, resume=job.resume)
-        with atomic_path(job.output.model) as temporary:
-            save_autoencoder(temporary, model)
+        save_autoencoder(job.output.model, model)
         job.seconds = trained.seconds
         line = f"autoencoder {job.wildcards.autoencoder} · {job.wildcards.dataset}"
         say(f"{line}: loss {trained.loss:.3f} after {recipe.epochs} epochs ({trained.seconds:.0f} s)")

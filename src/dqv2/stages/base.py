@@ -13,6 +13,10 @@ Job = Any  # dqv2.runtime.job.Job
 
 Files = str | list[str]
 
+# What a stage that draws one figure of an experiment writes
+DRAWN = {"pdf": "{figures}/{experiment}.pdf", "png": "{figures}/{experiment}.png"}
+DRAWN |= {"record": "figures/{experiment}/record.json"}
+
 
 class Wildcards(SimpleNamespace):
     """What a job's paths carry, all of it text: dataset, seed, keep, ..."""

@@ -28,7 +28,7 @@ class Bin(Stage):
         mixture, selector = plan.config.mixtures[s.mixture], plan.config.selectors[s.selector]
         options = {"mixture": mixture.model_dump(include={"originals", "tobias"}), "selector": selector.used}
         if selector.declared.stops:  # a larger keep ratio makes it rank more, and changes no rank that it had given
-            options["largest"] = {"keep": plan.largest_keep(s), "of": mixture.budget}
+            options["largest"] = {"keep": plan.largest_keeps[s], "of": mixture.budget}
         return options
 
     def detail(self, plan, w):
@@ -57,8 +57,7 @@ class Bin(Stage):
         from dqv2.data import Pack
         from dqv2.runtime.logging import logger
         from dqv2.select.coreset import mix, write_pool
-        from dqv2.select.scores import Scores
-        from dqv2.select.selectors import divide
+        from dqv2.select.selectors import bins_of_pool, divide
         from dqv2.semantic.recipe import Recipe
 
         pack = Pack.open(job.input.train)
@@ -75,16 +74,17 @@ class Bin(Stage):
                 pack,
                 [np.load(file, mmap_mode="r") for file in job.input.features],
                 [np.load(file, mmap_mode="r") for file in job.input.logits],
-                scores=job.load("scores", Scores.load),
+                scores=job.load("scores", np.load),
                 recipe=job.load("recipe", Recipe.load),
                 generator=job.generator("bins"),
                 largest=largest,
                 **job.options["selector"],
             )
             write_pool(job.output.bins, divided, pack)
-        filled, asked = len(np.unique(divided.bins[divided.bins >= 0])), divided.bins.max() + 1
+        filled = len(np.unique(divided.bins[divided.bins >= 0]))
+        asked = bins_of_pool(job.options["selector"].get("n_bins", 0), len(pool), len(pack))
         logger.info("%d images in %d bins", len(pool), filled)
-        if "n_bins" in job.options["selector"] and filled < asked:
+        if filled < asked:
             logger.warning(
                 "%s: %d of %d bins are empty, as DQ's bin sizes round to 0 in classes this small: lower n_bins",
                 job.wildcards.selection,

@@ -14,12 +14,12 @@ class Collect(Stage):
         return plan.tabled(w.experiment) == self.name
 
     def reads(self, plan, w):
-        rows = plan.kind(w.experiment, "runs").rows_with_files()
+        rows = plan.kind(w.experiment, "runs").rows_with_files
         records = [file for row in rows for _, _, file in row["records"]]
         return {"metrics": plan.present(row["metrics"] for row in rows), "records": plan.present(records)}
 
     def options(self, plan, w):
-        return {"partial": plan.config.partial, "rows": plan.kind(w.experiment, "runs").rows_with_files()}
+        return {"partial": plan.config.partial, "rows": plan.kind(w.experiment, "runs").rows_with_files}
 
     def run(self, job):
         from dqv2.paper.collect import collect, write_csv

@@ -1,6 +1,6 @@
 """What each stage of an experiment's methods costs, and accuracy against all of it."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import DRAWN, Stage
 
 
 class Cost(Stage):
@@ -9,19 +9,13 @@ class Cost(Stage):
     title = "cost of the methods"
     version = 5
     shows = ("pdf", "png")
-    writes = {
-        "csv": "experiments/costs/{experiment}.csv",
-        "pdf": "{figures}/{experiment}.pdf",
-        "png": "{figures}/{experiment}.png",
-        "caption": "captions/{experiment}_cost.rst",
-        "record": "figures/{experiment}/record.json",
-    }
+    writes = {"csv": "experiments/costs/{experiment}.csv"} | DRAWN | {"caption": "captions/{experiment}_cost.rst"}
 
     def makes(self, plan, w):
         return plan.config.experiments[w.experiment].cost is not None
 
     def reads(self, plan, w):
-        rows = plan.kind(w.experiment, "runs").rows_with_files()
+        rows = plan.kind(w.experiment, "runs").rows_with_files
         return {
             "runs": plan.table(w.experiment),
             "records": plan.present(file for row in rows for _, _, file in row["records"]),
@@ -31,7 +25,7 @@ class Cost(Stage):
         from dqv2.cost.flop import networks_behind
         from dqv2.stages import stage
 
-        rows = plan.kind(w.experiment, "runs").rows_with_files()
+        rows = plan.kind(w.experiment, "runs").rows_with_files
         networks = networks_behind(plan, [file for row in rows for _, _, file in row["records"]])
         titles = {name: stage(name).title for row in rows for name, *_ in row["records"]}
         about = {"partial": plan.config.partial, "rows": rows, "networks": networks, "titles": titles}

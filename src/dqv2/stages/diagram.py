@@ -1,6 +1,6 @@
 """The pipelines of an experiment's methods, from the stages that the plan runs."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import DRAWN, Stage
 
 
 class Diagram(Stage):
@@ -9,11 +9,7 @@ class Diagram(Stage):
     title = "diagram"
     version = 3
     shows = ("pdf", "png")
-    writes = {
-        "pdf": "{figures}/{experiment}.pdf",
-        "png": "{figures}/{experiment}.png",
-        "record": "figures/{experiment}/record.json",
-    }
+    writes = DRAWN
 
     def makes(self, plan, w):
         return plan.kind(w.experiment, "diagram") is not None

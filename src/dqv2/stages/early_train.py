@@ -56,7 +56,6 @@ class EarlyTrain(Stage):
         import torch
 
         from dqv2.data import Pack
-        from dqv2.runtime.files import atomic_path
         from dqv2.runtime.logging import say
         from dqv2.train.fit import fit
         from dqv2.train.hyperparameters import Hyperparameters
@@ -87,5 +86,4 @@ class EarlyTrain(Stage):
             say(f"{line}: loss {history.losses[-1]:.3f} after {epochs} epochs ({job.seconds:.0f} s)")
         else:
             say(f"{line}: {'pre-trained' if job.input.weights else 'random'} weights")
-        with atomic_path(job.output.model) as temporary:
-            save_model(temporary, model, network)
+        save_model(job.output.model, model, network)

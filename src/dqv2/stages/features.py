@@ -34,7 +34,7 @@ class Features(Stage):
 
     def run(self, job):
         from dqv2.data import Pack
-        from dqv2.semantic.recipe import Recipe
+        from dqv2.semantic.recipe import LazyImages, Recipe
         from dqv2.semantic.saliency import write_pass
         from dqv2.train.models import load_model
 
@@ -42,4 +42,5 @@ class Features(Stage):
         files = {name: job.output[name] for name in ("embedding", "logits")}
         with job.clock():
             model, recipe = load_model(job.input.model, job.device), Recipe.load(job.input.recipe)
-            write_pass(model, recipe.lazily(pack.images), files)
+            images = LazyImages(pack.images, lambda rows: recipe.images(pack.images, rows))
+            write_pass(model, images, files)

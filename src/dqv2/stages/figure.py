@@ -1,6 +1,6 @@
 """A figure from an experiment's table."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import DRAWN, Stage
 
 
 class Figure(Stage):
@@ -9,12 +9,7 @@ class Figure(Stage):
     title = "figure"
     version = 4
     shows = ("pdf", "png")
-    writes = {
-        "pdf": "{figures}/{experiment}.pdf",
-        "png": "{figures}/{experiment}.png",
-        "caption": "captions/{experiment}_figure.rst",
-        "record": "figures/{experiment}/record.json",
-    }
+    writes = DRAWN | {"caption": "captions/{experiment}_figure.rst"}
 
     def makes(self, plan, w):
         return plan.config.experiments[w.experiment].figure is not None

@@ -1,6 +1,6 @@
 """Example images: the original, then its Tobias image at each size."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import DRAWN, Stage
 
 
 class Pictures(Stage):
@@ -9,11 +9,7 @@ class Pictures(Stage):
     title = "pictures of Tobias images"
     shows = ("pdf", "png")
     shows_images = True
-    writes = {
-        "pdf": "{figures}/{experiment}.pdf",
-        "png": "{figures}/{experiment}.png",
-        "record": "figures/{experiment}/record.json",
-    }
+    writes = DRAWN
 
     def makes(self, plan, w):
         return plan.kind(w.experiment, "pictures") is not None

@@ -1,6 +1,6 @@
 """Example images of the pixel step: the original, without its least important patches, and with them drawn anew."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import DRAWN, Stage
 
 
 class PixelPictures(Stage):
@@ -9,11 +9,7 @@ class PixelPictures(Stage):
     title = "pictures of the pixel step"
     shows = ("pdf", "png")
     shows_images = True
-    writes = {
-        "pdf": "{figures}/{experiment}.pdf",
-        "png": "{figures}/{experiment}.png",
-        "record": "figures/{experiment}/record.json",
-    }
+    writes = DRAWN
 
     def makes(self, plan, w):
         return plan.kind(w.experiment, "pixel_pictures") is not None

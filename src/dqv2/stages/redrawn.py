@@ -34,9 +34,13 @@ class Redrawn(Pixels):
         return found
 
     def run(self, job):
+        import numpy as np
+        import torch
+
         from dqv2.data import Pack
         from dqv2.pixel.importance import grad_cam_pp
-        from dqv2.pixel.step import RedrawnImages, mae_step
+        from dqv2.pixel.step import mae_step
+        from dqv2.semantic.recipe import LazyImages
         from dqv2.semantic.saliency import write_pass
         from dqv2.train.models import load_model
 
@@ -47,7 +51,8 @@ class Redrawn(Pixels):
         with job.clock():
             model, important = load_model(job.input.model, job.device), load_model(*job.input.importance, job.device)
 
-            def redraw(images):
+            def redraw(rows):
+                images = torch.from_numpy(np.array(pack.images[rows]))
                 return mae_step(images, grad_cam_pp(important, images), share, autoencoder, resampled=resampled).images
 
-            write_pass(model, RedrawnImages(pack.images, redraw), files)
+            write_pass(model, LazyImages(pack.images, redraw), files)

@@ -41,12 +41,12 @@ class Score(Stage):
     def run(self, job):
         import json
 
+        import numpy as np
         import torch
 
         from dqv2.data import Pack
-        from dqv2.runtime.files import write_json
+        from dqv2.runtime.files import write_json, write_npz
         from dqv2.runtime.logging import say
-        from dqv2.select.scores import Scores
         from dqv2.train.hyperparameters import Hyperparameters
         from dqv2.train.models import Network, build_model
         from dqv2.train.scoring import score_by_training
@@ -63,13 +63,13 @@ class Score(Stage):
                 drawn = {"seed": job.seed, "purpose": f"score-{member}"}
                 model = build_model(network, **drawn)
                 found, took = score_by_training(model, images, labels, how, **drawn, device=job.device, resume=resume)
-                found.save(kept[0])
+                write_npz(kept[0], **found)
                 write_json(kept[1], took)
                 resume.finish(*kept)
-            members.append(Scores.load(kept[0]))
+            members.append(np.load(kept[0]))
             seconds += json.loads(kept[1].read_text(encoding="utf-8"))
-        scores = Scores.mean(members)
-        scores.save(job.output.scores)
+        means = {name: np.mean([member[name] for member in members], axis=0) for name in members[0]}
+        write_npz(job.output.scores, **means)
         job.seconds = seconds
         what = f"{job.wildcards.dataset} · {job.wildcards.backbone} · seed {job.seed}"
         say(f"scores of {what}: {len(members)} trainings ({seconds:.0f} s)")

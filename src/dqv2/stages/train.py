@@ -68,7 +68,7 @@ class Train(Stage):
         from dqv2.data.dataset import require_test
         from dqv2.pixel.step import PixelStep
         from dqv2.runtime.device import describe, devices_at_hand
-        from dqv2.runtime.files import atomic_path, write_json
+        from dqv2.runtime.files import write_json
         from dqv2.runtime.logging import say
         from dqv2.select.coreset import coreset_images, read_pool
         from dqv2.semantic.recipe import Recipe
@@ -112,8 +112,7 @@ class Train(Stage):
             weights=None if coreset.weight is None else torch.from_numpy(coreset.weight),
             devices=devices_at_hand(job.resources.get("gpu", 1)),
         )
-        with atomic_path(job.output.model) as temporary:
-            save_model(temporary, model, network)
+        save_model(job.output.model, model, network)
         what = f"{w.step}{w.draw}{w.trainer}".replace("/", " · ")
         where = f"{w.dataset} · {w.selection} · keep {w.keep} · {what} · seed {job.seed}"
         facts = {

@@ -54,9 +54,12 @@ class Weights(Stage):
     @staticmethod
     def look(block, kind, path):
         """Load the weights of a block of the configuration; what is known of them. Raises WeightsError."""
-        from dqv2.weights import require_checksum
+        from dqv2.weights import WeightsError, checksum_of
 
-        found = require_checksum(path, block.sha256)
+        found = checksum_of(path)
+        if block.sha256 not in (None, found):
+            known = f"not {block.sha256}: delete it, and download or copy it again"
+            raise WeightsError(f"{path} has the sha256 {found}, {known}.")
         if kind == "autoencoders":
             from dqv2.pixel.autoencoder import load_autoencoder
 

@@ -120,8 +120,8 @@ class Batches:
             alphas = {"mixup_alpha": hyperparameters.mixup_alpha, "cutmix_alpha": hyperparameters.cutmix_alpha}
             mix = Mix.draw(n, self.size, kind=hyperparameters.mix, **alphas, generator=draws)
         own = torch.arange(n)[self.part(n)]
-        seen = own if mix is None else _union(own, mix.partner[own], n)
-        read = seen if backgrounds is None else _union(seen, backgrounds.donors[seen], n)
+        seen = own if mix is None else torch.cat([own, mix.partner[own]]).unique()
+        read = seen if backgrounds is None else torch.cat([seen, backgrounds.donors[seen]]).unique()
         return _Drawn(rows, own, seen, read, backgrounds, augmentation, mix, draws.get_state())
 
     def _make(self, images: Tensor, drawn: _Drawn) -> Batch:
@@ -142,13 +142,6 @@ class Batches:
         elif self.mixed is not None:
             target = Target(target.labels, send(self.mixed[0][rows[own]], images.device), self.mixed[1])
         return Batch(rows, batch, target, drawn.draws)
-
-
-def _union(one: Tensor, other: Tensor, n: int) -> Tensor:
-    """Places in 0..n-1 that are in either, ascending."""
-    wanted = torch.zeros(n, dtype=torch.bool)
-    wanted[one] = wanted[other] = True
-    return wanted.nonzero()[:, 0]
 
 
 def _at(images: Tensor, held: Tensor, places: Tensor) -> Tensor:

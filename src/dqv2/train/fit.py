@@ -90,23 +90,16 @@ def fit(
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {hyperparameters.mix}")
     if weights is not None and (mixed or hyperparameters.mix != "none"):
         raise ValueError("images that are mixed with others have no weights of their own: mix is none, or no weights")
+    of_images: dict[str, Any] = {"fresh": fresh, "mixed": mixed, "weights": weights}
     if devices > 1:
-        job: dict[str, Any] = {"images": images, "labels": labels, "hyperparameters": hyperparameters, "seed": seed}
-        job |= {
-            "purpose": purpose,
-            "resume": resume,
-            "fresh": fresh,
-            "mixed": mixed,
-            "weights": weights,
-            "watch": watch,
-        }
+        job = of_images | {"images": images, "labels": labels, "hyperparameters": hyperparameters, "seed": seed}
+        job |= {"purpose": purpose, "resume": resume, "watch": watch}
         return fit_on_several(fit, model, devices=devices, device=device, checkpoint_seconds=checkpoint_seconds, **job)
     if hyperparameters.precision == "auto":
         hyperparameters = replace(hyperparameters, precision=fast_precision(device))
     total, per_epoch = hyperparameters.steps(n)
     model.to(device, memory_format=torch.channels_last).train()
     feed = Feed(images, device)
-    of_images = {"fresh": fresh, "mixed": mixed, "weights": weights}
     batches = Batches(feed, labels, hyperparameters, **of_images, part=group and group.part)
     network = group.wrap(model) if group else model
     if hyperparameters.compile:

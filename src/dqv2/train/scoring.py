@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dqv2.runtime.resume import Resume
 from dqv2.select.baselines.scores import UNCERTAINTY, el2n_scores, forgetting_scores, grand_scores, uncertainty_scores
-from dqv2.select.scores import Scores
 from dqv2.select.similarity import GradientFeatures, last_layer_residual
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.fit import fit
@@ -62,8 +62,9 @@ def score_by_training(
     purpose: str,
     device: torch.device,
     resume: Resume | None = None,
-) -> tuple[Scores, float]:
-    """Train `model` in place for a few epochs and score every image; the scores, and the seconds that both took.
+) -> tuple[dict[str, np.ndarray], float]:
+    """Train `model` in place for a few epochs and score every image: name -> float64[N], higher = kept sooner; and
+    the seconds that both took.
 
     GraNd, EL2N and the uncertainties are those of the trained network, on the images as they are; forgetting counts
     over the training's own presentations, augmentation included, as in Toneva et al. 2019.
@@ -83,4 +84,4 @@ def score_by_training(
         **{name: uncertainty_scores(found.logits, name) for name in UNCERTAINTY},
     }
     seconds = history.seconds + time.monotonic() - began
-    return Scores({name: value.numpy() for name, value in values.items()}), seconds
+    return {name: value.numpy() for name, value in values.items()}, seconds

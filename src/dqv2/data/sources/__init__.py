@@ -26,21 +26,24 @@ def open_set(
     kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`
     and `choose_classes`. Raises DataError where the folder is not laid out as the set is published.
     """
-    shares = {"validation": validation, "test": test}
-    if kind == "image_folder":
-        from dqv2.data.folder import open_folder
-
-        return open_folder(folder, seed=seed, per_class=per_class, classes=classes, **shares, **options)
     root = Path(folder).expanduser().absolute()
-    if not root.is_dir():
-        raise DataError(f"There is no folder {root} with the set {kind}.")
-    from dqv2.data.sources import table
+    if kind == "image_folder":
+        from dqv2.data.folder import list_folder
 
-    read = table.load if kind == "table" else load(KNOWN_SETS[kind].reader)
-    try:
-        found = read(root, kind=kind, **options)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it.") from error
+        found = list_folder(root, **options)
+    elif not root.is_dir():
+        raise DataError(f"There is no folder {root} with the set {kind}.")
+    else:
+        from dqv2.data.sources import table
+
+        read = table.load if kind == "table" else load(KNOWN_SETS[kind].reader)
+        try:
+            found = read(root, kind=kind, **options)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DataError(
+                f"{root} is not laid out as {kind} is published: {error}. Remove it, or repair it."
+            ) from error
     choose_classes(found, classes)
+    shares = {"validation": validation, "test": test}
     found.splits = divide_splits(found.splits, name=root, shares=shares, seed=seed, per_class=per_class)
     return found

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,18 @@ def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[None]:
+def _opened(file: Path) -> Iterator[Any]:
+    """A `ParquetFile`, or the record batches of an Arrow file; what is wrong with it is a DataError."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        yield
+        if file.suffix.lower() == ".parquet":
+            with pq.ParquetFile(file, pre_buffer=False) as table:
+                yield table
+        else:
+            with pa.memory_map(str(file)) as source:
+                yield _arrow_reader(source)
     except (PermissionError, FileNotFoundError) as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -170,27 +177,13 @@ def _reading(file: Path) -> Iterator[None]:
 
 def _column(file: Path, name: str) -> Iterator[Any]:
     """The values of a column, a few rows at a time."""
-    with _opened(file, name) as batches:
-        for column in batches:
+    _check_column(file, name)
+    with _opened(file) as table:
+        parquet = hasattr(table, "iter_batches")
+        for batch in table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False) if parquet else table:
+            column = batch.column(batch.schema.names.index(name))
             for start in range(0, len(column), ROWS):
                 yield from column.slice(start, ROWS).to_pylist()
-
-
-@contextmanager
-def _opened(file: Path, name: str) -> Iterator[Iterator[Any]]:
-    """The arrays of a column, one after another."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _check_column(file, name)
-    with ExitStack() as stack:
-        stack.enter_context(_reading(file))
-        if file.suffix.lower() == ".parquet":
-            table = stack.enter_context(pq.ParquetFile(file, pre_buffer=False))
-            batches = table.iter_batches(batch_size=ROWS, columns=[name], use_threads=False)
-        else:
-            batches = _arrow_reader(stack.enter_context(pa.memory_map(str(file))))
-        yield (batch.column(batch.schema.names.index(name)) for batch in batches)
 
 
 def _arrow_reader(source: Any) -> Any:
@@ -215,25 +208,13 @@ def _check_column(file: Path, name: str) -> None:
 
 
 def _rows(file: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with ExitStack() as stack:
-        stack.enter_context(_reading(file))
-        if file.suffix.lower() == ".parquet":
-            return pq.read_metadata(file).num_rows
-        return sum(len(batch) for batch in _arrow_reader(stack.enter_context(pa.memory_map(str(file)))))
+    with _opened(file) as table:
+        return table.metadata.num_rows if hasattr(table, "metadata") else sum(map(len, table))
 
 
 def _schema(file: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with ExitStack() as stack:
-        stack.enter_context(_reading(file))
-        if file.suffix.lower() == ".parquet":
-            return pq.read_schema(file)
-        return _arrow_reader(stack.enter_context(pa.memory_map(str(file)))).schema
+    with _opened(file) as table:
+        return table.schema_arrow if hasattr(table, "schema_arrow") else table.schema
 
 
 def _labels(file: Path, label: str, unlabelled: bool, split: str) -> Labels:
