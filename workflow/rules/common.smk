@@ -46,7 +46,9 @@ def before_the_first_job():
     run."""
     global WARM
     # Snakemake has no public way to the jobs at hand
-    needed = [planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()]
+    needed = [
+        planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()
+    ]
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
