@@ -1,5 +1,7 @@
 """Made-up results of realistic size with known effects: what the statistics, claims and pages are tested with."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -16,6 +18,8 @@ LABELS = {"dq": "DQ", "dq_no_pixel": "DQ (no pixel step)", "dq_v2": "DQ_V2", "gc
 LABELS |= {"grand": "GraNd", "gradmatch": "GradMatch", "dq_cutmix": "DQ, CutMix in place of MAE"}
 MIXTURES = ("o100", "o100_t50", "o100_t100", "o50", "o50_t50", "o50_t100", "t50", "t100")
 LARGE = ("imagenette", "imagenet30", "cub200", "food101")
+
+EIGHT = ("Random", "GraNd", "GradMatch", "GC", "DQ", "DQ (no pixel step)", "DQ_V2", "DQ_V2, true mask")
 
 
 def runs(dataset, mean, sd, seeds=5, y="test_accuracy", **columns):
@@ -127,3 +131,24 @@ def world(sign=1.0, seeds=5, datasets=None):
         ),
     }
     return tables
+
+
+def table(labels=EIGHT, seeds=3, datasets=("digits",), **columns):
+    rng = np.random.default_rng(1)
+    return pd.DataFrame([
+        {"dataset": dataset, "label": label, "seed": seed, "test_accuracy": 50 + 2 * i + rng.normal()}
+        | columns
+        for dataset in datasets for i, label in enumerate(labels) for seed in range(seeds)
+    ])  # fmt: skip
+
+
+def sizes(seeds=3, label="DQ_V2"):
+    frames = [table((label,), seeds, tobias_size=size) for size in (4, 8, 16, 32, 40)]
+    frames = [frame.assign(test_accuracy=frame.test_accuracy + i) for i, frame in enumerate(frames)]
+    frame = pd.concat([*frames, table(("no augmentation",), seeds, tobias_size=None)], ignore_index=True)
+    return frame.astype({"tobias_size": "Int64"})
+
+
+def mixtures(datasets=("digits",)):
+    shares = [pair for pair in itertools.product((1.0, 0.5, 0.0), repeat=2) if sum(pair)]
+    return pd.concat([table(("DQ_V2",), 3, datasets, originals=o, tobias=t) for o, t in shares], ignore_index=True)

@@ -13,30 +13,9 @@ from dqv2.paper.figures import draw
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.pictures import picture_grid
 from dqv2.paper.stats import summarise
+from tests.unit.made_up import EIGHT, mixtures, sizes, table
 
-EIGHT = ("Random", "GraNd", "GradMatch", "GC", "DQ", "DQ (no pixel step)", "DQ_V2", "DQ_V2, true mask")
 NOTE = "DEMO SCALE · digits · n = 3 seeds · keep ratio 0.1 · CPU · mean ± standard deviation over seeds"
-
-
-def table(labels=EIGHT, seeds=3, datasets=("digits",), **columns):
-    rng = np.random.default_rng(1)
-    return pd.DataFrame([
-        {"dataset": dataset, "label": label, "seed": seed, "test_accuracy": 50 + 2 * i + rng.normal()}
-        | columns
-        for dataset in datasets for i, label in enumerate(labels) for seed in range(seeds)
-    ])  # fmt: skip
-
-
-def sizes(seeds=3, label="DQ_V2"):
-    frames = [table((label,), seeds, tobias_size=size) for size in (4, 8, 16, 32, 40)]
-    frames = [frame.assign(test_accuracy=frame.test_accuracy + i) for i, frame in enumerate(frames)]
-    frame = pd.concat([*frames, table(("no augmentation",), seeds, tobias_size=None)], ignore_index=True)
-    return frame.astype({"tobias_size": "Int64"})
-
-
-def mixtures(datasets=("digits",)):
-    shares = [pair for pair in itertools.product((1.0, 0.5, 0.0), repeat=2) if sum(pair)]
-    return pd.concat([table(("DQ_V2",), 3, datasets, originals=o, tobias=t) for o, t in shares], ignore_index=True)
 
 
 def seeds_drawn(figure):

@@ -13,7 +13,7 @@ from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.interpreter import require_no_braces, unquoted
-from dqv2.runtime.record import commit
+from dqv2.runtime.record import note_commit
 from dqv2.runtime.sentences import require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
 
@@ -69,7 +69,7 @@ def before_the_first_job():
         )
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
-    os.environ["DQV2_COMMIT"] = commit() or ""  # asked once for all jobs
+    note_commit()
     # A cluster's jobs share a start-up by Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")

@@ -245,6 +245,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
+def note_commit() -> None:
+    """Ask git once for all jobs that this process starts."""
+    os.environ["DQV2_COMMIT"] = commit() or ""
+
+
 @cache
 def commit() -> str | None:
     """The commit of the library's sources, with "+" where they were changed since; None outside a checkout.
