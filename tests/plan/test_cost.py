@@ -315,7 +315,7 @@ def test_the_command(capsys, monkeypatch):
     assert run("--images", "digit=5") == 1
     assert "--images digit: there is no such dataset; there are: " in capsys.readouterr().err
     assert main(["plan", "config/smoke.yaml", "--images", "digits=5"]) == 1
-    assert "are of the cost: add --cost" in capsys.readouterr().err
+    assert "matter only for the cost: add --cost" in capsys.readouterr().err
     for wrong, why in ((("--utilisation", "2"), "2 is no share"), (("--gpus", "0"), "0 is no number above 0")):
         with pytest.raises(SystemExit):
             run(*wrong)

@@ -257,7 +257,7 @@ def test_a_share_of_unlabelled_images_is_no_test_split(tmp_path, change):
         check_jobs(plan, [TRAIN])
 
 
-def test_a_training_needs_more_than_one_class(tmp_path, change):
+def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
     for split in ("train", "test"):
         (tmp_path / split / "a").mkdir(parents=True)
         save(tmp_path / split / "a" / "one.png")
@@ -266,6 +266,20 @@ def test_a_training_needs_more_than_one_class(tmp_path, change):
     with pytest.raises(ConfigError, match="all training images are of one class, 'a'"):
         check_jobs(plan, [PACK, TRAIN])
     check_jobs(plan, [PACK])
+    # A pack says so itself
+    monkeypatch.chdir(tmp_path)
+    meta = tmp_path / "results/own/own/data/train/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text('{"classes": ["a"]}')
+    with pytest.raises(ConfigError, match=r"all training images are of one class, 'a'.*: add images of others"):
+        check_jobs(plan, [TRAIN])
+    meta.write_text('{"classes": ["a", "b"]}')
+    check_jobs(plan, [TRAIN])
+    # Of a published set its key
+    values = change(merged("demo.yaml"), "datasets.own", {"title": "o", "kind": "cifar10", "size": 32, "classes": 1})
+    meta.unlink()
+    with pytest.raises(ConfigError, match=r"choose more by datasets\.own\.classes"):
+        check_jobs(make(change(values, "trainers.small", TRAINER)), [TRAIN])
 
 
 def test_keys_of_ones_own_sets(demo, change):

@@ -236,8 +236,14 @@ def test_a_long_list_is_looked_at_at_once(demo, change):
         ("seeds: [010]", "line 1: YAML takes 010 for 8: "),
         ("label: 1:30.5", "line 1: YAML takes 1:30.5 for 90.5: "),
         ("1:30: 2", "line 1: YAML takes 1:30 for 90: "),
-        ("label:\n  2026-13-45", "line 2: 2026-13-45 is no date or number: "),
-        ("label: !!int x", "line 1: x is no date or number: "),
+        ("seeds: 012345670", "line 1: YAML takes 012345670 for 2739128: "),
+        ("seeds: 1000:00:00", "line 1: YAML takes 1000:00:00 for 3600000"),
+        ("seeds: 0" + 400 * "7", r"line 1: YAML takes 0777\S+ for a number of more than 40 digits: "),
+        ("label:\n  2026-13-45", r"line 2: YAML cannot read '2026-13-45' \(month must be in 1..12\): "),
+        ("label: !!int x", r"line 1: YAML cannot read 'x' \(invalid literal"),
+        ("label: !!int ''", "line 1: YAML cannot read '': "),
+        ("label: !!bool x", "line 1: YAML cannot read 'x': "),
+        ("label: !!timestamp x", "line 1: YAML cannot read 'x': "),
     ],
 )
 def test_what_yaml_would_take_for_another_number_is_named_with_its_line(tmp_path, text, said):
@@ -249,5 +255,5 @@ def test_what_yaml_would_take_for_another_number_is_named_with_its_line(tmp_path
 
 def test_numbers_as_people_write_them_are_read(tmp_path):
     file = tmp_path / "overlay.yaml"
-    file.write_text("[0, -0, 0.5, 00.5, 1e-3, 10, 0x1F, 'a:b', '010', a:b]".join(("a: ", "")), encoding="utf-8")
-    assert read_file(file) == {"a": [0, 0, 0.5, 0.5, "1e-3", 10, 31, "a:b", "010", "a:b"]}
+    file.write_text("a: [0, -0, 00, 07, 0_5, 0.5, 00.5, 1e-3, 10, 0x1F, 'a:b', '010', a:b]", encoding="utf-8")
+    assert read_file(file) == {"a": [0, 0, 0, 7, 5, 0.5, 0.5, "1e-3", 10, 31, "a:b", "010", "a:b"]}

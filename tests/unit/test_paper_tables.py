@@ -114,6 +114,8 @@ def test_rows_are_named_as_they_are_printed(frame):
         results_table(frame, {"against": ["Random"], "names": names})
     with pytest.raises(ValueError, match="DQ_V2 and Random of label would both be printed as 'Ours'"):
         results_table(frame, {"names": {"Random": "Ours", "DQ_V2": "Ours"}})
+    order = ["Random", "DQ_V2", "DQ (no pixel step)", "CCS"]
+    results_table(frame, {"order": order, "names": {"Random": "Chance", "CCS": "Chance"}})  # of which one is not there
 
 
 def test_latex_escapes_every_special_character():

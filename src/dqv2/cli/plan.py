@@ -42,7 +42,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def _run(args: argparse.Namespace) -> int:
     words, shown = args.words, None
     if not args.cost and (args.images or args.rates or args.utilisation):
-        raise ConfigError("--images, --rates and --utilisation are of the cost: add --cost")
+        raise ConfigError("--images, --rates and --utilisation matter only for the cost: add --cost")
     if words[:1] == ["show"]:
         if len(words) < 2:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")

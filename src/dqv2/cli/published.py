@@ -97,7 +97,8 @@ def _figures(args: argparse.Namespace) -> int:
                 drawn.draw(plan)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 made = ", ".join(drawn.outputs.values())
-                raise ConfigError(f"{folder} is not as it was published: {made} cannot be drawn: {error!r}") from error
+                why = error if isinstance(error, ValueError) else repr(error)
+                raise ConfigError(f"{made} cannot be drawn from {folder}: {why}") from error
             count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:

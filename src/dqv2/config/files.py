@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 import yaml
 
 from dqv2.config.base import ConfigError
-
-OTHER_BASE = re.compile(r"[+-]?(0[0-7_]+|.*:.*)")  # 60 where it has a colon, 8 where it begins with 0
+from dqv2.config.plain import shown
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,13 +20,16 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             return super().construct_object(node, deep)
-        at = f"line {node.start_mark.line + 1}"
+        at, text = f"line {node.start_mark.line + 1}", node.value.replace("_", "").lower()
         try:
             value = super().construct_object(node, deep)
-        except ValueError as error:  # a date that is none
-            raise ConfigError(f"{at}: {node.value} is no date or number: {error}") from None
-        if isinstance(value, int | float) and OTHER_BASE.fullmatch(node.value):
-            raise ConfigError(f"{at}: YAML takes {node.value} for {value:g}: write that, or put text into quotes")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            other = number and (":" in text or (text.lstrip("+-").isdecimal() and int(text) != value))
+        except (ValueError, LookupError, AttributeError) as error:  # a date that is none, a tag of another kind
+            why = f" ({error})" if isinstance(error, ValueError) else ""
+            raise ConfigError(f"{at}: YAML cannot read {shown(node.value)}{why}: put text into quotes") from None
+        if other:
+            raise ConfigError(f"{at}: YAML takes {node.value} for {shown(value)}: write that, or put text into quotes")
         return value
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:

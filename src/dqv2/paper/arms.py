@@ -56,18 +56,18 @@ def printed(value: Any, spec: Spec, column: str = "") -> str:
     """A value as the reader sees it: its name in ``names``, a share as %, a number without a needless .0."""
     names = {str(key): str(name) for key, name in spec.get("names", {}).items()}
     number = isinstance(value, int | float | np.number)
-    text = f"{float(value):g}" if number else str(value)
+    text = f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
     if text in names:
         return names[text]
     return f"{100 * float(value):g} %" if number and column in spec.get("percent", []) else text
 
 
-def require_apart(values: Sequence[Any], spec: Spec, column: str) -> None:
-    """Refuse names under which two values of a column would look like one, with ValueError."""
+def require_apart(frame: pd.DataFrame, column: str, spec: Spec) -> None:
+    """Raise ValueError where ``names`` gives two values of a column the same name."""
     seen: dict[str, Any] = {}
-    for value in values:
+    for value in frame[column].dropna().unique():
         text = printed(value, spec, column)
-        if text in seen:
+        if text in seen and text in spec.get("names", {}).values():
             raise ValueError(f"names: {seen[text]} and {value} of {column} would both be printed as {text!r}")
         seen[text] = value
 

@@ -99,8 +99,8 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     xs = ordered(frame, spec["x"], spec.get("order"))
     hues = ordered(frame, spec["hue"], spec.get("hue_order")) if spec["hue"] else [None]
     hues = [shade for shade in hues if shade is None or shade in set(frame[spec["hue"]])]
-    for name, values in ((spec["panel"], panels), (spec["x"], xs), (spec["hue"], hues)):
-        require_apart(values, spec, name or "")
+    for name in axes:
+        require_apart(frame, name, spec)
     whole = len(frame[axes].drop_duplicates()) == len(panels) * len(xs) > len(panels)  # a band of one value is no band
     spec["spread"] = "band" if whole and not spec["hue"] else "whiskers"
     return frame, references, panels, xs, hues, spec

@@ -70,8 +70,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         images = arms["n_test"].mean().to_numpy("float64", na_value=np.nan)
         table["test_set_error"] = binomial_error(table["mean"].to_numpy(), images)
     orders = {name: ordered(frame, name, spec.get("order") if name == spec["row"] else None) for name in by}
-    for name, order in orders.items():
-        require_apart(order, spec, name)
+    for name in by:
+        require_apart(frame, name, spec)
     places = {name: {value: i for i, value in enumerate(order)} for name, order in orders.items()}
     table = table.sort_values(by, key=lambda column: column.map(places[column.name]), ignore_index=True)
     table["best"] = _best(table, spec)

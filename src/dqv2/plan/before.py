@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dqv2.config import ConfigError
 from dqv2.data import places
@@ -16,9 +16,6 @@ from dqv2.runtime.files import read_json
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
-
-if TYPE_CHECKING:
-    from dqv2.data.sample import ImageSet
 
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
@@ -38,12 +35,11 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
     _refuse("images are missing:", places.missing_folders(plan.config, packed))
     _refuse("labels are missing:", _without_labels(plan, jobs))
-    sets, faults = _listed(plan, packed)
+    sizes, classes, faults = _listed(plan, packed)
     _refuse("images cannot be taken as they lie:", faults)
-    sizes = {name: {split: len(each) for split, each in found.splits.items()} for name, found in sets.items()}
     sizes |= {name: read_json(plan.file("pack", "splits", dataset=name)) for name in set(trained) - set(packed)}
     _refuse("images are missing:", places.without_test(plan.config, {name: sizes.get(name) for name in trained}))
-    _refuse("classes are missing:", _of_one_class(sets, trained))
+    _refuse("classes are missing:", _of_one_class(plan, trained, classes))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
@@ -58,31 +54,40 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
         raise ConfigError("\n  ".join([head, *faults]))
 
 
-def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, ImageSet], list[str]]:
-    """The images of people's own sets that will be packed, and a sentence for each set that is refused.
+def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, int]], dict[str, list[str]], list[str]]:
+    """The images of each split, and the classes, of people's own sets that will be packed, and a sentence for each that
+    is refused.
 
     Names and labels are read as packing reads them; no image is opened.
     """
     from dqv2.data.dataset import list_set
 
-    found, faults = {}, []
+    sizes, classes, faults = {}, {}, []
     for name in datasets:
         if plan.config.datasets[name].kind in ("image_folder", "table"):
             try:
-                found[name] = list_set(**places.pack_block(plan.config, name))
+                found = list_set(**places.pack_block(plan.config, name))
+                sizes[name] = {split: len(samples) for split, samples in found.splits.items()}
+                classes[name] = found.classes
             except DataError as error:
                 faults.append(f"datasets.{name}: {error}")
-    return found, faults
+    return sizes, classes, faults
 
 
-def _of_one_class(sets: Mapping[str, ImageSet], trained: Iterable[str]) -> list[str]:
-    """One sentence for each set with a single class that is to be trained on."""
-    return [
-        f"datasets.{name}: all training images are of one class, {next(iter(classes))!r}, and a training tells classes "
-        "apart: add images of others, or ask for coresets alone (snakemake --cores all coresets)"
-        for name in trained
-        if name in sets and len(classes := {each.class_name for each in sets[name].splits["train"]}) == 1
-    ]
+def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list[str]]) -> list[str]:
+    """One sentence for each set of a single class that is to be trained on: by its files, its pack or its key."""
+    found = []
+    for name in trained:
+        chosen = getattr(plan.config.datasets[name], "classes", None)
+        kept = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json")) or {}
+        known = classes.get(name) or kept.get("classes") or (chosen if isinstance(chosen, list) else [])
+        if len(known) == 1 or chosen == 1:
+            remedy = f"choose more by datasets.{name}.classes" if chosen else "add images of others"
+            found.append(
+                f"datasets.{name}: all training images are of one class{''.join(f', {each!r}' for each in known)}, and "
+                f"a training tells classes apart: {remedy}, or ask for coresets alone (snakemake --cores all coresets)"
+            )
+    return found
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
