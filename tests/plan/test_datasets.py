@@ -263,20 +263,21 @@ def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
         save(tmp_path / split / "a" / "one.png")
     own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
     plan = make(change(change(merged("own_images.yaml"), "datasets.own", own), "trainers.small", TRAINER))
+    check_jobs(plan, [PACK])
     with pytest.raises(ConfigError, match="all training images are of one class, 'a'"):
         check_jobs(plan, [PACK, TRAIN])
-    check_jobs(plan, [PACK])
-    # A pack says so itself
     monkeypatch.chdir(tmp_path)
-    meta = tmp_path / "results/own/own/data/train/meta.json"
+    meta = tmp_path / "results/own/own/data/train/meta.json"  # a pack says so itself
     meta.parent.mkdir(parents=True)
     meta.write_text('{"classes": ["a"]}')
     with pytest.raises(ConfigError, match=r"all training images are of one class, 'a'.*: add images of others"):
         check_jobs(plan, [TRAIN])
     meta.write_text('{"classes": ["a", "b"]}')
     check_jobs(plan, [TRAIN])
-    # Of a published set its key
+    # Of a published set its key, and not a pack that is made anew
+    meta.write_text('{"classes": ["a"]}')
     values = change(merged("demo.yaml"), "datasets.own", {"title": "o", "kind": "cifar10", "size": 32, "classes": 1})
+    check_jobs(make(change(change(values, "trainers.small", TRAINER), "datasets.own.classes", 2)), [PACK, TRAIN])
     meta.unlink()
     with pytest.raises(ConfigError, match=r"choose more by datasets\.own\.classes"):
         check_jobs(make(change(values, "trainers.small", TRAINER)), [TRAIN])

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from dqv2 import forward_pass, normalise, saliency, write_pass
-from dqv2.semantic.recipe import LazyImages, make_recipe
+from dqv2.data.lazy import LazyImages
+from dqv2.semantic.recipe import make_recipe
 
 
 class Tiny(nn.Module):

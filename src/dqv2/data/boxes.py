@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dqv2.data.packed import LazyArray
+from dqv2.data.lazy import LazyArray
 
 
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:

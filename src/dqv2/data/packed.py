@@ -7,25 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dqv2.data.errors import DataError
-
-
-class LazyArray:
-    """Stands for an array of `shape` and `dtype` whose parts are made as they are indexed."""
-
-    dtype = np.dtype(np.uint8)
-    shape: tuple[int, ...]
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        whole = self[:]
-        return whole if dtype is None else whole.astype(dtype)
+from dqv2.data.lazy import LazyArray
 
 
 class PackedImages(LazyArray):

@@ -9,7 +9,7 @@ import numpy as np
 
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, decode
-from dqv2.data.packed import LazyArray
+from dqv2.data.lazy import LazyArray
 from dqv2.data.sample import read_place
 from dqv2.runtime.files import sha256
 from dqv2.runtime.memory import cores

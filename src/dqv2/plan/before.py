@@ -37,7 +37,10 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     _refuse("labels are missing:", _without_labels(plan, jobs))
     sizes, classes, faults = _listed(plan, packed)
     _refuse("images cannot be taken as they lie:", faults)
-    sizes |= {name: read_json(plan.file("pack", "splits", dataset=name)) for name in set(trained) - set(packed)}
+    for name in set(trained) - set(packed):  # a pack says so itself
+        sizes[name] = read_json(plan.file("pack", "splits", dataset=name))
+        meta = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json"))
+        classes[name] = meta.get("classes", []) if isinstance(meta, dict) else []
     _refuse("images are missing:", places.without_test(plan.config, {name: sizes.get(name) for name in trained}))
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
@@ -79,8 +82,7 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
     found = []
     for name in trained:
         chosen = getattr(plan.config.datasets[name], "classes", None)
-        kept = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json")) or {}
-        known = classes.get(name) or kept.get("classes") or (chosen if isinstance(chosen, list) else [])
+        known = classes.get(name) or (chosen if isinstance(chosen, list) else [])
         if len(known) == 1 or chosen == 1:
             remedy = f"choose more by datasets.{name}.classes" if chosen else "add images of others"
             found.append(

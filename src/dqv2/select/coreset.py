@@ -12,6 +12,7 @@ import torch
 
 from dqv2.data import Pack
 from dqv2.data.errors import DataError
+from dqv2.data.lazy import LazyArray
 from dqv2.runtime.device import fits_memory
 from dqv2.runtime.files import atomic_path, csv_writer
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
@@ -122,22 +123,19 @@ def coreset_images(
         raise ValueError("the coreset names Tobias images, and no recipe was given")
     images = CoresetImages(coreset, pack, recipe)
     at_once = whole or fits_memory(int(np.prod(images.shape)))
-    found = torch.from_numpy(images[np.arange(len(images))]) if at_once else images
+    found = torch.from_numpy(np.array(images)) if at_once else images
     return found, torch.from_numpy(pack.labels[coreset.rows])
 
 
-class CoresetImages:
+class CoresetImages(LazyArray):
     """Stands for uint8[K, 3, H, W], the images of a coreset, which are read and composed as they are indexed."""
 
     def __init__(self, coreset: Pool, pack: Pack, recipe: Recipe | None):
         self.coreset, self.pack, self.recipe = coreset, pack, recipe
         self.shape = (len(coreset), *pack.images.shape[1:])
 
-    def __len__(self) -> int:
-        return len(self.coreset)
-
-    def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        """uint8[B, 3, H, W] for int64[B]."""
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        """uint8[B, 3, H, W] for int64[B] or a slice."""
         rows, tobias = self.coreset.rows[index], self.coreset.tobias[index]
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         if not tobias.all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,22 +55,6 @@ class Recipe:
         """Read what `save` wrote."""
         with np.load(path) as kept:
             return cls(kept["donors"], kept["cells"], kept.get("which", None))
-
-
-class LazyImages:
-    """Stands for uint8[N, 3, H, W] of the shape of `originals`, made as they are read.
-
-    make: from rows, int64[k], to uint8[k, 3, H, W].
-    """
-
-    def __init__(self, originals: np.ndarray, make: Callable[[np.ndarray], np.ndarray]):
-        self.shape, self.make = tuple(originals.shape), make
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self.make(np.arange(len(self))[part])
 
 
 def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:

@@ -34,7 +34,8 @@ class Features(Stage):
 
     def run(self, job):
         from dqv2.data import Pack
-        from dqv2.semantic.recipe import LazyImages, Recipe
+        from dqv2.data.lazy import LazyImages
+        from dqv2.semantic.recipe import Recipe
         from dqv2.semantic.saliency import write_pass
         from dqv2.train.models import load_model
 

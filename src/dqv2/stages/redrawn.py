@@ -38,9 +38,9 @@ class Redrawn(Pixels):
         import torch
 
         from dqv2.data import Pack
+        from dqv2.data.lazy import LazyImages
         from dqv2.pixel.importance import grad_cam_pp
         from dqv2.pixel.step import mae_step
-        from dqv2.semantic.recipe import LazyImages
         from dqv2.semantic.saliency import write_pass
         from dqv2.train.models import load_model
 

@@ -1,0 +1,37 @@
+"""Arrays whose parts are made as they are read: packed, streamed and composed images, masks from boxes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+class LazyArray:
+    """Stands for an array of `shape` and `dtype` whose parts are made as they are indexed."""
+
+    dtype = np.dtype(np.uint8)
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+
+class LazyImages(LazyArray):
+    """Stands for uint8[N, 3, H, W] of the shape of `originals`.
+
+    make: from rows, int64[k], to uint8[k, 3, H, W].
+    """
+
+    def __init__(self, originals: np.ndarray, make: Callable[[np.ndarray], np.ndarray]):
+        self.shape, self.make = tuple(originals.shape), make
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.make(np.arange(len(self))[part])
