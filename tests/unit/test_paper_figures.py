@@ -99,7 +99,9 @@ def test_every_seed_is_a_point_in_its_colour_and_nothing_overlaps(case):
         low, high = ax.get_ylim()
         assert low < places[:, 1].min() or len(figure.axes) > 1
         assert ax.dataLim.y1 < high
-        assert len(ax.get_yticks()) >= 3
+        ticks = ax.get_yticks()
+        assert len(ticks) >= 3
+        assert ax.dataLim.y1 <= ticks[-1] + (ticks[-1] - ticks[-2]) / 2, "the axis covers the data"
     inside_and_apart(figure)
 
 

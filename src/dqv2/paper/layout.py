@@ -170,10 +170,13 @@ def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy:
         share = min((tallest + 5 / 72 * figure.dpi) / ax.get_window_extent().height, 0.6)
         high = low + (max(high - 0.06 * span, roof) - low) / (1 - share)
     low, high = limits or (max(low, 0.0) if floor >= 0 else low, high)
-    ax.set_ylim(low, high)
     top = min(high, 100.0) if accuracy else high
     ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3).tick_values(low, top)
     ticks = [tick for tick in ticks if low <= tick <= top + 1e-9]
+    following = 2 * ticks[-1] - ticks[-2] if len(ticks) > 1 else np.inf
+    if limits is None and roof > (ticks[-1] + following) / 2 and not (accuracy and following > 100):
+        ticks, high = [*ticks, following], max(high, following)  # else most of a step would stand above the axis
+    ax.set_ylim(low, high)
     ax.set_yticks(ticks)
     ax.spines["left"].set_bounds(low, ticks[-1] if ticks else top)
     marks = [line for line in ax.lines if line.get_gid() == "reported"]
