@@ -57,12 +57,11 @@ def median_work(call: Callable[[], object], repeats: int, device: torch.device) 
     return statistics.median(work(call, device) for _ in range(repeats))
 
 
-def spread(values: Iterable[float]) -> str:
+def spread(values: Iterable[float], decimals: int = 0) -> str:
     """Median and range: "812 (790 to 830)"."""
     found = sorted(values)
-    if len(found) == 1:
-        return f"{found[0]:,.0f}"
-    return f"{statistics.median(found):,.0f} ({found[0]:,.0f} to {found[-1]:,.0f})"
+    low, middle, high = (f"{value:,.{decimals}f}" for value in (found[0], statistics.median(found), found[-1]))
+    return middle if len(found) == 1 else f"{middle} ({low} to {high})"
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

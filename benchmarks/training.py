@@ -13,6 +13,8 @@ other load on the machine meets all three:
 Images a second are those of warm epochs: ours after a first call of one epoch; timm's as it prints them, the average of
 an epoch with its waiting for data, of all epochs but the first (median). Its validation is switched off.
 
+With two precisions each repeat takes both in turn, and a table of their ratios follows.
+
 On the CPU, images per CPU second stand beside them: all that the processes computed, readers of data included, which
 other load on the machine changes little and the number of cores not at all. timm's are those of a run less those of a
 run of one epoch, so that its start does not count.
@@ -76,8 +78,8 @@ def write_folder(root: Path, images: np.ndarray, labels: np.ndarray) -> None:
 class Bench:
     """One network on one set of images."""
 
-    def __init__(self, name: str, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace):
-        self.name, self.args, self.device = name, args, torch.device(args.device)
+    def __init__(self, name: str, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace, precision: str):
+        self.name, self.args, self.device, self.precision = name, args, torch.device(args.device), precision
         whole = len(images) // args.batch * args.batch  # timm drops what is left
         self.images, self.labels = torch.from_numpy(images[:whole]), torch.from_numpy(labels[:whole]).long()
         self.classes, self.size = int(labels.max()) + 1, images.shape[2]
@@ -93,7 +95,7 @@ class Bench:
 
         def run(epochs: int) -> float:
             how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
-            how |= {"precision": self.args.precision, "compile": self.args.compile}
+            how |= {"precision": self.precision, "compile": self.args.compile}
             hyperparameters = Hyperparameters.of(how | {"augment": augment, "epochs": epochs})
             options = {"seed": 0, "purpose": "benchmark", "device": self.device}
             return fit(model, self.images, self.labels, hyperparameters, **options).seconds
@@ -111,7 +113,7 @@ class Bench:
         optimiser = torch.optim.SGD(model.parameters(), **how)
         batch = normalise(self.images[: self.args.batch].to(self.device)).contiguous(memory_format=torch.channels_last)
         labels = self.labels[: self.args.batch].to(self.device)
-        half = self.args.precision == "bfloat16"
+        half = self.precision == "bfloat16"
 
         def run(steps: int) -> None:
             for _ in range(steps):
@@ -144,7 +146,7 @@ class Bench:
         command += ["--epochs", epochs, "--warmup-epochs", 0, "--opt", "sgd", "--lr", 0.01, "--momentum", 0.9]
         command += ["--weight-decay", 5e-4, "--smoothing", 0, "--color-jitter", 0, "--train-interpolation", "bilinear"]
         command += ["--workers", args.workers, "--log-interval", 100_000, "--val-interval", 100_000, "--channels-last"]
-        if args.precision == "bfloat16":
+        if self.precision == "bfloat16":
             command += ["--amp", "--amp-dtype", "bfloat16"]
         threads = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
         done = subprocess.run(
@@ -156,30 +158,41 @@ class Bench:
         return found
 
 
-def run(bench: Bench, title: str, root: Path | None) -> list[object]:
-    """A row of the table: medians, ranges and ratios of the repeats, each repeat's three in turn."""
-    found: dict[str, list[tuple[float, float]]] = {"ours": [], "limit": [], "timm": []}
-    if bench.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    memory = 0.0
-    for _ in range(bench.args.repeats):
-        found["ours"].append(bench.ours())
-        memory = torch.cuda.max_memory_allocated() / 2**30 if bench.device.type == "cuda" else 0.0
-        found["limit"].append(bench.limit())
-        if root:
-            found["timm"].append(bench.timm(root))
-    row = [title, bench.name, len(bench.images)]
+Found = dict[str, list[tuple[float, float]]]  # "ours", "limit", "timm": images a second and a CPU second of each repeat
+
+
+def measure(benches: list[Bench], root: Path | None) -> tuple[list[Found], float]:
+    """The repeats of each bench, in turn, and the most memory of `ours` on a GPU (GiB)."""
+    found: list[Found] = [{"ours": [], "limit": [], "timm": []} for _ in benches]
+    cuda, memory = benches[0].device.type == "cuda", 0.0
+    for _ in range(benches[0].args.repeats):
+        for bench, values in zip(benches, found, strict=True):
+            if cuda:
+                torch.cuda.reset_peak_memory_stats()
+            values["ours"].append(bench.ours())
+            memory = max(memory, torch.cuda.max_memory_allocated() / 2**30) if cuda else 0.0
+            values["limit"].append(bench.limit())
+            if root and timm.is_model(bench.name):  # the networks of CIFAR-10's papers are ours
+                values["timm"].append(bench.timm(root))
+    return found, memory
+
+
+def ratio(above: list[tuple[float, float]], below: list[tuple[float, float]], which: int = 0) -> str:
+    """Median of the repeats' ratios, and their range."""
+    return spread([a[which] / b[which] for a, b in zip(above, below, strict=True)], 2) if above and below else ""
+
+
+def row(bench: Bench, title: str, found: Found, memory: float) -> list[object]:
+    """A row of the table: medians, ranges and ratios of the repeats."""
+    cells = [title, bench.name, bench.precision, len(bench.images)]
     for which in (0, 1) if bench.device.type == "cpu" else (0,):
-        values = {name: [entry[which] for entry in entries] for name, entries in found.items()}
-        row += [spread(values[name]) if values[name] else "" for name in values]
-        for name in ("limit", "timm"):
-            ratios = [a / b for a, b in zip(values["ours"], values[name], strict=False)]
-            row.append(f"{statistics.median(ratios):.2f}" if ratios else "")
+        cells += [spread([entry[which] for entry in entries]) if entries else "" for entries in found.values()]
+        cells += [ratio(found["ours"], found[name], which) for name in ("limit", "timm")]
     if bench.device.type == "cuda":
         rate = statistics.median(entry[0] for entry in found["ours"])
         flops = count(Net(bench.name, bench.size), bench.classes).train * rate
-        row += [f"{memory:.1f} GiB", f"{100 * flops / peak_of(bench.args):.1f} %"]
-    return row
+        cells += [f"{memory:.1f} GiB", f"{100 * flops / peak_of(bench.args):.1f} %"]
+    return cells
 
 
 def peak_of(args: argparse.Namespace) -> float:
@@ -207,7 +220,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="that are measured")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), nargs="+", default=["float32"])
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch on the CPU")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of timm's reading")
@@ -217,9 +230,15 @@ def main() -> None:
     sets = {} if args.no_digits else {"digits": digits(args.size, args.number)}
     sets |= {"/".join(path.parts[-2:]): folder(path, args.size, args.number) for path in args.folder}
     ratios = ["ours", "limit", "timm", "ours / limit", "ours / timm"]
-    header = ["images", "network", "n", *(f"{name}{', images/s' if i < 3 else ''}" for i, name in enumerate(ratios))]
+    header = [
+        "images",
+        "network",
+        "precision",
+        "n",
+        *(f"{name}{', images/s' if i < 3 else ''}" for i, name in enumerate(ratios)),
+    ]
     header += ["memory", "share of peak"] if args.device == "cuda" else [f"{name}, a CPU second" for name in ratios]
-    rows = []
+    rows, pairs = [], []
     for title, (images, labels) in sets.items():
         with tempfile.TemporaryDirectory() as temporary:
             root = Path(temporary) if args.timm_script else None
@@ -227,13 +246,22 @@ def main() -> None:
                 whole = len(images) // args.batch * args.batch
                 write_folder(root, images[:whole], labels[:whole])
             for name in args.models:
-                rows.append(run(Bench(name, images, labels, args), title, root))
-                print(*rows[-1], sep=" · ", file=sys.stderr, flush=True)
+                benches = [Bench(name, images, labels, args, precision) for precision in args.precision]
+                found, memory = measure(benches, root)
+                for bench, values in zip(benches, found, strict=True):
+                    rows.append(row(bench, title, values, memory))
+                    print(*rows[-1], sep=" · ", file=sys.stderr, flush=True)
+                if len(benches) > 1:
+                    low, high = found[1], found[0]
+                    pairs.append([title, name, *(ratio(low[which], high[which]) for which in found[0])])
+                    pairs[-1].append(ratio(low["ours"], high["timm"]))
     print(f"{machine(torch.device(args.device))}, timm {timm.__version__}; images/s, median (range) of {args.repeats};")
-    print(
-        f"{args.size} px, batch {args.batch}, {args.epochs} epochs, {args.precision}, {args.threads} threads,", end=" "
-    )
+    print(f"{args.size} px, batch {args.batch}, {args.epochs} epochs, {args.threads} threads,", end=" ")
     print(f"{args.workers} workers for timm\n\n{table(header, rows)}")
+    if pairs:
+        second, first = args.precision[1], args.precision[0]
+        header = ["images", "network", *(f"{name}, {second} / {first}" for name in ("ours", "limit", "timm"))]
+        print(f"\n{table([*header, f'ours in {second} / timm in {first}'], pairs)}")
 
 
 if __name__ == "__main__":

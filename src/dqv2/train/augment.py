@@ -145,8 +145,11 @@ def _boxes(n: int, size: tuple[int, int], generator: torch.Generator) -> tuple[T
 def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
     if not len(images):  # a process's part of a small last batch
         return images
-    theta = torch.zeros(len(images), 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = half[:, 0], half[:, 1]
-    theta[:, :, 2] = centre
-    grid = F.affine_grid(send(theta, images.device), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
+    n, _, height, width = images.shape
+    whole = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)[0]
+    # The boxes' sides lie along the axes, so a row of pixels has one y and a column one x
+    x = whole[0, :, 0] * half[:, :1] + centre[:, :1]
+    y = whole[:, 0, 1] * half[:, 1:] + centre[:, 1:]
+    x, y = send(x, images.device)[:, None, :], send(y, images.device)[:, :, None]
+    grid = torch.stack([x.expand(n, height, width), y.expand(n, height, width)], 3).to(images.dtype)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
