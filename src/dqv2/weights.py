@@ -115,6 +115,12 @@ def require_known(place: Place) -> None:
     if place.hub not in known:
         tags = ", ".join(name.partition(".")[2] for name in known)
         raise WeightsError(f"timm knows no weights {tag} of {model}" + (f": it has {tags}." if tags else "."))
+    found = timm.get_pretrained_cfg(place.hub)
+    if not found.hf_hub_id:
+        raise WeightsError(
+            f"{place.hub} is not on timm's hub: set weights to a path of yours, and url to "
+            f"{found.url or 'where they are'}."
+        )
 
 
 def address_on_hub(place: Place) -> tuple[str, str | None]:

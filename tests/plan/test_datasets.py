@@ -209,7 +209,7 @@ def test_labels_and_shares_that_cannot_be_are_refused_before_the_first_job(tmp_p
         ({"kind": "image_folder", "path": str(tmp_path / "folder"), "test": 0.5}, "no training image of dog"),
         (
             {"kind": "table", "path": str(tmp_path / "table/train.parquet")},
-            "this is a file, and the folder that it lies",
+            "this is a file; unpack an archive, and name",
         ),
     ):
         write_table(tmp_path / "table/train.parquet", ["a", None])

@@ -95,7 +95,9 @@ def test_a_wrong_file_that_lies_there_is_named_and_kept(server, file, tmp_path):
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_refusal_is_no_reason_to_ask_again(server, file, tmp_path, status):
     server.status = status
-    with pytest.raises(DataError, match=rf"the server answers {status}\. Fetch the file by hand to .*set\.tgz, or set"):
+    with pytest.raises(
+        DataError, match=rf"the server answers {status}\. Fetch the file by hand to .*set\.tgz, or give another address"
+    ):
         get(server, tmp_path, file)
     assert len(server.asked) == 1
     assert list((tmp_path / "data").iterdir()) == []

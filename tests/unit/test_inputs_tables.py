@@ -109,9 +109,9 @@ def test_parts_of_a_set_that_are_not_there_are_noted(tmp_path):
         (
             {"birds": ["train", "test"]},
             {},
-            r"birds\.parquet is read as train, and its column 'Split' says of some rows that they are test: ",
+            r"birds\.parquet is read as train, and its column 'Split' marks some rows as test: ",
         ),
-        ({"train": ["train"], "test": ["val", "test"]}, {}, r"test\.parquet is read as test, .* are validation: "),
+        ({"train": ["train"], "test": ["val", "test"]}, {}, r"test\.parquet is read as test, .* as validation: "),
         ({"train": ["train", None], "test": ["TEST", "x"]}, {}, None),
         ({"birds": ["train", "test"]}, {"splits": {"train": ["birds.parquet"]}}, None),
         ({"birds": [1, 0]}, {}, None),
@@ -130,14 +130,14 @@ def test_a_column_that_says_which_row_is_which_split(tmp_path, files, options, r
 @pytest.mark.parametrize(
     ("file", "column", "values", "refused"),
     [
-        ("birds", "is_train", [True, False], "says of some rows that they are another: "),
-        ("birds", "is_training_img", [1, 0], "says of some rows that they are another: "),
-        ("birds", "Test", [False, True], "says of some rows that they are another or test: "),
-        ("train", "is_test", [True, True], "says of some rows that they are another or test: "),
+        ("birds", "is_train", [True, False], "marks some rows as another split: "),
+        ("birds", "is_training_img", [1, 0], "marks some rows as another split: "),
+        ("birds", "Test", [False, True], "marks some rows as test: "),
+        ("train", "is_test", [True, True], "marks some rows as test: "),
         ("train", "is_train", [True, True], None),
         ("train", "is_test", [False, False], None),
         ("birds", "train", [3, 4], None),
-        ("birds", "set", ["train", "dev"], "says of some rows that they are validation: "),
+        ("birds", "set", ["train", "dev"], "marks some rows as validation: "),
     ],
 )
 def test_a_column_that_says_of_each_row_whether_it_is_of_a_split(tmp_path, file, column, values, refused):
@@ -206,6 +206,7 @@ def test_labels_that_are_none_are_refused_with_their_count(tmp_path, labels, mes
         (["None", "nan", "²"], ["None", "nan", "²"]),
         (pa.array(["b", "a", "b"]).dictionary_encode(), ["a", "b"]),
         (["a/b", "..", "c\r\n"], ["..", "a/b", "c\r\n"]),
+        (["1", "001", "01", "2"], ["001", "01", "1", "2"]),
     ],
 )
 def test_labels_that_are_some(tmp_path, labels, classes):
@@ -221,6 +222,16 @@ def test_numbers_are_places_in_the_names_that_stand_beside_them(tmp_path):
     assert [s.class_name for s in found.splits["train"]] == ["1", "2", "0"]
     assert [s.class_name for s in found.splits["test"]] == ["0", "1", "2"]
     assert [s.label for s in found.splits["test"]] == [2, 0, 1]
+
+
+def test_some_classes_are_those_that_have_images(tmp_path):
+    """Columns of a part of a set name all of its classes."""
+    write_table(tmp_path / "train.parquet", [2, 3, 5, 5], names=list("abcdef"))
+    for wanted, kept in ((2, ["c", "d"]), (["c", "f"], ["c", "f"])):
+        assert open_set("table", tmp_path, classes=wanted).classes == kept
+    for wanted, why in ((4, "classes: 4, but the set has 3 with training images"), (["a", "f"], "a has no training")):
+        with pytest.raises(DataError, match=why):
+            open_set("table", tmp_path, classes=wanted)
 
 
 def test_a_test_split_without_labels_does_not_stop_a_coreset(tmp_path):

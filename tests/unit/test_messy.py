@@ -115,6 +115,41 @@ def test_a_link_to_a_folder_that_holds_it(tmp_path):
         open_set("image_folder", tmp_path / "set")
 
 
+@pytest.mark.parametrize("name", ["to", "v1.0"])
+def test_links_that_lead_to_each_other(tmp_path, name):
+    """A walk through them would double with each level."""
+    for one, other in (("cat", "dog"), ("dog", "cat")):
+        save(tmp_path / f"set/{one}/a.png")
+        (tmp_path / f"set/{one}/{name}").symlink_to(tmp_path / f"set/{other}")
+    with pytest.raises(DataError, match=rf"/{name}/{name} is a link to a folder that holds it, .*: remove it"):
+        open_set("image_folder", tmp_path / "set")
+
+
+@pytest.mark.parametrize("pictures", ["", "images/"])
+@pytest.mark.parametrize("below", ["", "train/"])
+@pytest.mark.parametrize("others", ["masks", "annotations", None])
+def test_masks_beside_a_class_s_pictures_are_left_aside(tmp_path, pictures, below, others):
+    for name, masks in (("cat", "masks"), ("dog", others)):
+        for i in range(2):
+            save(tmp_path / f"set/{below}{name}/{pictures}{i}.png", seed=i)
+            if masks:
+                save(tmp_path / f"set/{below}{name}/{masks}/{i}.png", seed=9 + i)
+    for options in ({}, {"splits": {"train": [below or "."]}}):
+        found = open_set("image_folder", tmp_path / "set", **options)
+        assert [sample.class_name for sample in found.splits["train"]] == ["cat", "cat", "dog", "dog"]
+        assert f"{below}cat/masks/" in {each["name"] for each in found.aside}
+
+
+def test_a_folder_without_a_file_that_is_called_an_image(tmp_path):
+    for name in ("cat/a.jfif", "dog/b.zip"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=r"None of the 2 files below .* \(such as cat/a\.jfif\): .* unpack archives first"
+    ):
+        open_set("image_folder", tmp_path / "set")
+
+
 @pytest.mark.parametrize("layout", ["", "train"])
 def test_one_class_only(tmp_path, layout):
     for i in range(4):

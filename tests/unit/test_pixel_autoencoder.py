@@ -220,6 +220,12 @@ def test_a_training_checkpoint_of_the_authors_loads(published, tmp_path):
     torch.save({"model": published[1], "hook": Resume}, tmp_path / "code.pth")
     with pytest.raises(WeightsError, match="more than weights"):
         load_autoencoder(tmp_path / "code.pth")
+    shared = {f"module.{name}": value for name, value in published[1].items()}
+    torch.save({"model": shared}, tmp_path / "shared.pth")
+    assert load_autoencoder(tmp_path / "shared.pth").config.patch_size == 8
+    torch.save({"model": published[1], "args": argparse.Namespace(norm_pix_loss=True)}, tmp_path / "normalised.pth")
+    with pytest.raises(WeightsError, match=r"normalised\.pth was trained to draw normalised patches"):
+        load_autoencoder(tmp_path / "normalised.pth")
 
 
 def test_normalised_patches_are_refused(tmp_path):
@@ -229,6 +235,8 @@ def test_normalised_patches_are_refused(tmp_path):
     model.save_pretrained(tmp_path / "mae")
     with pytest.raises(WeightsError, match="norm_pix_loss"):
         load_autoencoder(tmp_path / "mae")
+    with pytest.raises(WeightsError, match=r"model\.safetensors is one file of a transformers folder: name the folder"):
+        load_autoencoder(tmp_path / "mae/model.safetensors")
 
 
 def test_images_of_another_size_are_resized_and_put_back(digits):

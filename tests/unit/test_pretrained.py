@@ -1,6 +1,7 @@
 """Published weights: timm's and torchvision's formats, the hub, and files that are not what they must be."""
 
 import time
+from dataclasses import replace
 
 import huggingface_hub.constants
 import numpy as np
@@ -20,7 +21,7 @@ from dqv2.runtime.seeding import generator, seeded
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.models import Network, build_model, load_model, save_model
 from dqv2.train.pretrained import load_pretrained
-from dqv2.weights import Place, WeightsError, fetch_weights, noted, place_of, why_missing
+from dqv2.weights import Place, WeightsError, fetch_weights, noted, place_of, require_known, why_missing
 from tests.miniatures import HubServer
 
 TINY = "test_efficientnet"  # timm's own network for tests: 0.4 million weights
@@ -154,6 +155,38 @@ def test_training_checkpoints_are_looked_into(tmp_path, wrap):
     state = {f"module.{name}": value for name, value in tiny().state_dict().items()}
     torch.save(wrap(state), tmp_path / "checkpoint.pth")
     assert load_pretrained(tmp_path / "checkpoint.pth", network())[1].n_classes == 17
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model_state_dict": state, "epoch": 3, "optimizer_state_dict": {"lr": 1}},
+        lambda state: {"net": state},
+        lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+    ],
+    ids=["a tutorial's", "net", "Lightning"],
+)
+def test_checkpoints_of_other_training_code_are_looked_into(tmp_path, wrap):
+    torch.save(wrap(tiny().state_dict()), tmp_path / "checkpoint.pth")
+    assert load_pretrained(tmp_path / "checkpoint.pth", network())[1].n_classes == 17
+
+
+def test_a_network_without_a_last_layer_as_self_supervised_ones_come(tmp_path, monkeypatch):
+    bare = timm.get_pretrained_cfg(TINY)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda *args, **more: replace(bare, num_classes=0))
+    save_file(tiny(classes=0).state_dict(), tmp_path / "w.safetensors")
+    model, found = load_pretrained(tmp_path / "w.safetensors", network())
+    assert found.n_classes == 0
+    assert forward_pass(model, images()).embedding.shape[0] == 6
+    with pytest.raises(ValueError, match="has no last layer, so it decides on nothing"):
+        grad_cam_pp(model, images())
+    fresh, found = load_pretrained(tmp_path / "w.safetensors", network(), fresh_head=0)
+    assert (found.n_classes, forward_pass(fresh, images()).logits.shape) == (5, (6, 5))
+
+
+def test_weights_that_timm_knows_and_its_hub_has_not():
+    with pytest.raises(WeightsError, match=r"gcvit_tiny\.in1k is not on timm's hub: set weights to .* url to https://"):
+        require_known(place_of("gcvit_tiny.in1k"))
 
 
 def test_a_file_without_counters_of_batches_is_whole(tmp_path, file):

@@ -25,6 +25,7 @@ import torch
 from dqv2.config import ConfigError, read_file
 from dqv2.data.errors import DataError
 from dqv2.data.extract import extract
+from dqv2.data.image import decode
 from dqv2.train.models import load_model
 from dqv2.weights import WeightsError, read_weights
 
@@ -274,4 +275,19 @@ def test_a_configuration_file_makes_no_objects(tmp_path, monkeypatch, tag):
     (tmp_path / "a.yaml").write_text(f"run: !!python/object/{tag}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"a\.yaml is no YAML"):
         read_file("a.yaml")
+    assert not (tmp_path / "trace").exists()
+
+
+# -- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_runs_no_program_whatever_it_holds(tmp_path, monkeypatch):
+    """Pillow goes by the content, and would hand this cat.jpg to Ghostscript."""
+    program = tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/trace\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    assert decode(eps, 8) == "not an image, or damaged"
     assert not (tmp_path / "trace").exists()

@@ -167,7 +167,7 @@ def test_a_coreset_with_a_broken_line_is_named_with_the_line(tmp_path):
     (tmp_path / "coreset.csv").write_text(
         "id,kind,class,bin,rank,importance\na,original,x,0,,\nb,original\n", encoding="utf-8"
     )
-    with pytest.raises(ValueError, match=r"coreset\.csv, line 3: 2 columns where 6 are due\. Remove it"):
+    with pytest.raises(ValueError, match=r"coreset\.csv, line 3: 2 columns instead of 6\. Remove it"):
         read_pool(tmp_path / "coreset.csv", None)
 
 

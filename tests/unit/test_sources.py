@@ -249,6 +249,25 @@ def test_the_thirty_classes_are_imagenets_by_number_and_by_name():
         assert name.lower().removeprefix("rotary ") in names
 
 
+def test_the_development_kit_is_read_and_nothing_is_written_beside_it(tmp_path, monkeypatch):
+    """The set's folder is a person's own, and may only be readable."""
+    root = tmp_path / "imagenet"
+    imagenet_archives(root, WNIDS)
+    kept = (root / "meta.bin").rename(tmp_path / "meta.bin")
+    (root / imagenet.DEVKIT).write_bytes(b"kit")
+    parsed = []
+
+    def parse(made):
+        parsed.append((Path(made) / imagenet.DEVKIT).read_bytes())
+        shutil.copyfile(kept, Path(made) / "meta.bin")
+
+    monkeypatch.setattr("torchvision.datasets.imagenet.parse_devkit_archive", parse)
+    before = sorted(root.iterdir())
+    assert len(open_set("imagenet", root).splits["test"]) == 2 * len(WNIDS)
+    assert parsed == [b"kit"]
+    assert sorted(root.iterdir()) == before
+
+
 def test_val_needs_the_development_kit(tmp_path):
     imagenet_archives(tmp_path / "imagenet", WNIDS)
     (tmp_path / "imagenet/meta.bin").unlink()

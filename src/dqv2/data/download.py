@@ -92,7 +92,7 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
             if status in LASTING:
                 raise DataError(
                     f"{url} cannot be had: the server answers {status}. Fetch the file by hand to "
-                    f"{part.with_suffix('')}, or set mirror: to a place that has it."
+                    f"{part.with_suffix('')}, or give another address (mirror: of a dataset, url: of weights)."
                 ) from error
             if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
                 raise DataError(f"{url} is no address that can be fetched: {error}") from error
@@ -129,7 +129,7 @@ def _go_on(url: str, part: Path) -> None:
         if rest is not None and rest > free:
             raise DataError(
                 f"{url} has {rest / 1e9:,.2f} GB to come, and {part.parent} has {free / 1e9:,.2f} GB free: make room, "
-                "or set root: to another disk."
+                "or let data/ be a link to another disk (root: of a dataset)."
             )
         bar = tqdm(
             desc=f"fetch {part.stem}",

@@ -59,8 +59,8 @@ def _unpack(archive: Path, into: Path) -> None:
         raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
     except (RuntimeError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(
-            f"{archive} is refused, nothing of it was kept ({type(error).__name__}): it is locked, or of a kind that "
-            "cannot be read, or a file and a folder in it have the same name."
+            f"{archive} is refused, nothing of it was kept ({type(error).__name__}): it needs a password, or is of a "
+            "kind that cannot be read, or a file and a folder in it have the same name."
         ) from error
     except OSError as error:
         if error.errno in FULL:

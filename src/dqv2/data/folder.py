@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dqv2.data.errors import DataError
-from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, folder_layout, within
+from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, within
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, walk
-from dqv2.data.words import MASKS, is_masks, parts_of, splits_in, what_to_write
+from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
 
 # A mask beside its image, as segmentation sets have them: "benign (1)_mask.png" beside "benign (1).png"
 MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
@@ -31,9 +31,18 @@ def list_folder(
         raise DataError(f"There is no folder {root}: {LAYOUT}.")
     tree = walk(root)
     images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
+    of_masks = _masks_of_classes(images, [name for names in (splits or {}).values() for name in names])
+    for folder in [each for each in images if any(within(each, held[:-1]) for held in of_masks)]:
+        del images[folder], tree.files[folder]
+    if not any(images.values()) and (some := next((f for f, names in tree.files.items() if names), None)) is not None:
+        n, one = sum(map(len, tree.files.values())), f"{some}/{tree.files[some][0]}".lstrip("/")
+        raise DataError(
+            f"None of the {n} files below {root} is an image by its name (such as {one}): images end in "
+            f"{', '.join(IMG_EXTENSIONS)}; unpack archives first."
+        )
     layout = folder_layout(str(root), images, labelled=not unlabelled, chosen=splits)
     found = ImageSet(root, [], {})
-    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside)
+    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside | of_masks)
     listed = {}
     for split, folders in layout.splits.items():
         by_class: dict[str, list[str]] = {}
@@ -54,6 +63,23 @@ def list_folder(
     check_classes(root, found.splits)
     if splits is None:
         _check_files(found)
+    return found
+
+
+def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> dict[str, str]:
+    """The folders of masks within folders that may be classes, beside the pictures that these are of (`cat/masks`, or
+    `cat/images` and `cat/masks`) -> what they hold. Beside splits' folders, and where a person named one, they are
+    left to `folder_layout`."""
+    found: dict[str, str] = {}
+    for folder in images:
+        parent, name = above(folder), folder.rpartition("/")[2]
+        own = parent.rpartition("/")[2]
+        if not parent or not is_masks(name) or splits_in(own) or is_pictures(own) or folder in named:
+            continue
+        beside = {each for each, n in images.items() if n and within(each, parent) and not within(each, folder)}
+        pictures = {each.removeprefix(f"{parent}/").partition("/")[0] for each in beside - {parent}}
+        if images.get(parent) or any(map(is_pictures, pictures)):
+            found[f"{folder}/"] = "masks of the pictures beside them"
     return found
 
 

@@ -17,6 +17,8 @@ from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
 
 MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
+# Whatever a file is called: Pillow goes by its content, and hands some kinds (EPS) to other programs
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,6 +83,16 @@ def as_people_see_it(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Imag
     return _mended(data, max_pixels, lambda image, _: image, grey=True)
 
 
+def seen_otherwise(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether readers of image folders, or some of them, see other pixels of a sound file than `decode`: of a picture
+    that its camera's EXIF data turn, of transparency, and of 16-bit grey, which they cut off at 255."""
+    _limit_pillow(max_pixels)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.getexif().get(ExifTags.Base.Orientation) in TURNS or image.mode.startswith("I"):
+            return True
+        return image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255
+
+
 def _mended(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], *, grey: bool = False) -> Any:
     """What is made of an image; where the file's metadata is in the way, without it, with a note of that."""
     if not data:
@@ -97,7 +109,7 @@ def _mended(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | Non
 
 def _decode(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], grey: bool) -> Any:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.width * image.height
             if pixels > max_pixels:
                 raise Image.DecompressionBombError

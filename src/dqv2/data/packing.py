@@ -116,7 +116,11 @@ def pack_set(
         _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")
         _refuse(copies, n, images.root, on_duplicate, "come twice", "remove them, or set on_duplicate: skip")
         if emptied := sorted({s.class_name for s in images.splits["train"] if s.label not in kept}):
-            raise DataError(f"{images.root}: no training image of class {emptied[0]} can be read.")
+            of_class = {sample.id for sample in images.splits["train"] if sample.class_name == emptied[0]}
+            why = next(
+                (f": {each['name']}: {each['reason']}" for each in left_out["train"] if each["name"] in of_class), ""
+            )
+            raise DataError(f"{images.root}: no training image of class {emptied[0]} is left{why}.")
     return {split: out / split for split in images.splits}
 
 

@@ -79,7 +79,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
         looked = f"(looked for {Path(place).expanduser().absolute()})"
         nothing = f"datasets.{name}.path = {place!r}: there is no such folder {looked}."
         if Path(place).expanduser().exists():
-            nothing = f"datasets.{name}.path = {place!r}: this is a file, and the folder that it lies in is due."
+            nothing = f"datasets.{name}.path = {place!r}: this is a file; unpack an archive, and name its folder."
         if isinstance(block, Published):
             if _read_only(Path(block.root).expanduser()):
                 found.append(

@@ -100,14 +100,18 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
 def choose_classes(found: ImageSet, wanted: int | Sequence[str] | None) -> None:
     """Keep the images of some classes alone, whose labels then count these classes.
 
-    wanted: so many, the first in the set's order; or their names; None: all. Raises DataError where there are fewer, or
-    none of a name.
+    wanted: so many, the first in the set's order that have training images; or their names; None: all. Raises DataError
+    where there are fewer, or none of a name.
     """
     if wanted is None:
         return
-    names = found.classes[:wanted] if isinstance(wanted, int) else [c for c in found.classes if c in set(wanted)]
+    seen = {sample.label for sample in found.splits["train"]}
+    there = [name for label, name in enumerate(found.classes) if label in seen]
+    names = there[:wanted] if isinstance(wanted, int) else [c for c in found.classes if c in set(wanted)]
     if isinstance(wanted, int) and wanted > len(names):
-        raise DataError(f"{found.root}: classes: {wanted}, but the set has {len(names)}.")
+        raise DataError(f"{found.root}: classes: {wanted}, but the set has {len(names)} with training images.")
+    if empty := [name for name in names if name not in there]:
+        raise DataError(f"{found.root}: classes: {empty[0]} has no training image.")
     if not isinstance(wanted, int) and (strange := sorted(set(wanted) - set(names))):
         shown = ", ".join(found.classes[:20]) + (", ..." if len(found.classes) > 20 else "")
         raise DataError(f"{found.root}: classes: the set has no class {strange[0]!r}; it has {shown}.")

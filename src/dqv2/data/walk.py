@@ -43,13 +43,19 @@ def walk(root: Path) -> Tree:
         aside += [f"{prefix}{name}" for name in files if is_hidden(name)]
         folders[:] = [name for name in folders if not is_hidden(name)]
         for link in (Path(place, name) for name in folders):
-            if link.is_symlink() and Path(place).resolve().is_relative_to(link.resolve()):
+            if link.is_symlink() and _goes_round(link, root):
                 raise DataError(f"{link} is a link to a folder that holds it, {link.resolve()}: remove it.")
         found[own] = sorted(name for name in files if not is_hidden(name))
         for link in (Path(place, name) for name in found[own] if not ENDING.fullmatch(name)):
             if link.is_symlink() and not link.exists():
                 raise DataError(f"{link} is a link to what is not there, {link.readlink()}: mend or remove it.")
     return Tree(dict(sorted(found.items())), aside)
+
+
+def _goes_round(link: Path, root: Path) -> bool:
+    """Whether a link leads to a folder through which the walk came to it, itself by links or not."""
+    target, way = link.resolve(), [each for each in link.parents if each.is_relative_to(root)]
+    return any(each.resolve().is_relative_to(target) for each in way)
 
 
 def is_hidden(name: str) -> bool:

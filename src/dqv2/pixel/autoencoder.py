@@ -13,6 +13,11 @@ from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
 from dqv2.weights import WeightsError, read_weights
 
+NO_COLOURS = (
+    "{} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights trained without "
+    "it, such as the authors' mae_visualize_* files."
+)
+
 SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
     "tiny": (192, 12, 3, 128, 4, 4),
@@ -76,6 +81,13 @@ def load_autoencoder(path: str | Path) -> nn.Module:
 
         return _filled(_build(ViTMAEConfig(**kept["config"])), kept["state"], path)
     state = kept.get("model", kept)
+    if getattr(kept.get("args"), "norm_pix_loss", False):
+        raise WeightsError(NO_COLOURS.format(path))
+    if isinstance(state, dict) and "decoder.decoder_embed.weight" in state:
+        raise WeightsError(f"{path} is one file of a transformers folder: name the folder, with its config.json.")
+    from timm.models import clean_state_dict
+
+    state = clean_state_dict(state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or "decoder_embed.weight" not in state:
         has = "the encoder alone" if isinstance(state, dict) and "blocks.0.attn.qkv.weight" in state else "no decoder"
         raise WeightsError(
@@ -177,10 +189,7 @@ def _from_folder(path: Path) -> nn.Module:
         first = str(error).strip().split("\n")[0][:200]
         raise WeightsError(f"{path} is not a masked autoencoder as transformers keeps one ({first}).") from error
     if model.config.norm_pix_loss:
-        raise WeightsError(
-            f"{path} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights "
-            "trained without it, such as the authors' mae_visualize_* files."
-        )
+        raise WeightsError(NO_COLOURS.format(path))
     if missing := sorted(about["missing_keys"]):
         raise WeightsError(f"{path} lacks {len(missing)} weights of a masked autoencoder, such as {missing[0]}.")
     return model.eval()

@@ -22,6 +22,8 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
     """
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
+    if getattr(getattr(model, "model", model), "num_classes", None) == 0:
+        raise ValueError(f"{type(model).__name__} has no last layer, so it decides on nothing: take a classifier")
     maps, rests = [], False
     with evaluating(model):
         for start, batch in batches(model, images, batch_size):

@@ -85,7 +85,7 @@ def fit(
     if len(labels) != n:
         raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
-        raise ValueError(f"{n} images are too few to train on: raise keep_ratio")
+        raise ValueError(f"{n} images are too few to train on: take more, or raise keep_ratio")
     if mixed and hyperparameters.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {hyperparameters.mix}")
     if weights is not None and (mixed or hyperparameters.mix != "none"):

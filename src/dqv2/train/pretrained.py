@@ -49,7 +49,8 @@ def load_pretrained(
     classifier = known.classifier if known else "fc"
     classifier = classifier if isinstance(classifier, str) else classifier[0]
     state = _state_of(path)
-    own = replace(network, n_classes=_classes(state, classifier, layers, path), input_size=None)
+    bare = known is not None and known.num_classes == 0  # as self-supervised networks come: features alone
+    own = replace(network, n_classes=0 if bare else _classes(state, classifier, layers, path), input_size=None)
     # Sized and normalised outside, below: what a file has names for is the network alone
     fixed = {"img_size": network.input_size} if known and known.fixed_input_size else {}
     model = build_model(replace(own, args=fixed | own.args), seed=0, purpose="pretrained")
@@ -84,9 +85,18 @@ def _state_of(path: Path) -> State:
         if isinstance(kept, dict) and isinstance(kept.get(key), dict):
             kept = kept[key]
             break
-    if not isinstance(kept, dict) or not kept or not all(isinstance(value, Tensor) for value in kept.values()):
+    else:
+        inner = [value for value in kept.values() if _is_state(value)] if isinstance(kept, dict) else []
+        kept = inner[0] if len(inner) == 1 else kept  # model_state_dict, net and the like
+    if not _is_state(kept):
         raise WeightsError(f"{path} holds a {type(kept).__name__} that is no state_dict (layers by name).")
-    return clean_state_dict(kept)
+    state = clean_state_dict(kept)
+    whole = all(name.startswith("model.") for name in state)  # as Lightning names the network of its module
+    return {name.removeprefix("model."): value for name, value in state.items()} if whole else state
+
+
+def _is_state(kept: Any) -> bool:
+    return isinstance(kept, dict) and bool(kept) and all(isinstance(value, Tensor) for value in kept.values())
 
 
 def _classes(state: State, classifier: str, layers: str, path: Path) -> int:

@@ -7,6 +7,7 @@ archives as they are, whose images are read in place: nothing of the 150 GB is u
 import tarfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from dqv2.data.errors import DataError
 from dqv2.data.folder import scan_classes
@@ -114,10 +115,13 @@ def _val_wnids(root: Path) -> list[str]:
     if not (root / imagenet.META_FILE).is_file():
         if not (root / DEVKIT).is_file():
             raise DataError(f"{root} has {VAL} but not {DEVKIT}, which says what its images show: put it beside.")
-        try:
-            imagenet.parse_devkit_archive(root)  # makes meta.bin
-        except RuntimeError as error:
-            raise DataError(f"{root / DEVKIT} is not the published one: {error}") from error
+        with TemporaryDirectory() as made:  # parsing writes meta.bin, and the set's folder is a person's own
+            Path(made, DEVKIT).symlink_to((root / DEVKIT).absolute())
+            try:
+                imagenet.parse_devkit_archive(made)
+            except RuntimeError as error:
+                raise DataError(f"{root / DEVKIT} is not the published one: {error}") from error
+            return imagenet.load_meta_file(made)[1]
     return imagenet.load_meta_file(root)[1]
 
 

@@ -138,7 +138,7 @@ def _kind(value: Any) -> str:
 
 def _order(name: str) -> tuple[int, int, str]:
     """Numbers by size, before names."""
-    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
 def _short(value: Any) -> str:

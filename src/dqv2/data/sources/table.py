@@ -247,10 +247,10 @@ def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequenc
         if name.lower() in SPLIT_COLUMNS:
             said = set().union(*(splits_in(value) for value in values if isinstance(value, str)))
         elif values == {0, 1} or (values == {1} and split not in of_name):
-            said = of_name | {"another"}
+            said = of_name - {split} or {"another split"}
         if others := sorted(said - {split}):
             raise DataError(
-                f"{file} is read as {split}, and its column {name!r} says of some rows that they are "
+                f"{file} is read as {split}, and its column {name!r} marks some rows as "
                 f"{' or '.join(others)}: write the rows of each split into a table of their own, or, where all of it "
                 f"is {split}, {what_to_write(tables)}."
             )
