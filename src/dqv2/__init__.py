@@ -12,7 +12,8 @@ Where to start:
     control masks               centre_saliency, random_saliency, shuffled; object_saliency and mask_iou, for true ones
 
 docs/extend.md makes a coreset with them. The public functions are loaded when first used, so `import dqv2` itself
-costs nothing. Torch tensors in and out, on any device; every random choice takes a `torch.Generator`.
+costs nothing. Torch tensors in and out, on any device, and numpy arrays too for orders and bins, also memory-mapped;
+every random choice takes a `torch.Generator`.
 """
 
 from importlib import import_module

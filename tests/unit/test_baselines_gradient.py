@@ -187,3 +187,24 @@ def test_craig_counts_those_nearest_to_each_of_its_items():
     found = craig_weights(torch.from_numpy(g), torch.from_numpy(labels), torch.from_numpy(chosen))
     assert found.tolist() == wanted.tolist()
     assert found.sum() == 50
+
+
+@pytest.mark.parametrize("weights", [gradmatch_weights, craig_weights])
+@pytest.mark.parametrize("chosen", [[1, 1, 2], [0, 99], [-1, 0]])
+def test_what_is_chosen_are_different_places(weights, chosen):
+    with pytest.raises(ValueError, match="chosen must be different places among the 5 items, 0 to 4"):
+        weights(torch.rand(5, 3), None, torch.tensor(chosen))
+
+
+def test_of_equally_near_chosen_items_the_lowest_index_counts():
+    assert craig_weights(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), None, torch.tensor([1, 0])).tolist() == [0, 4]
+
+
+def test_features_too_long_for_their_squares_are_named():
+    huge = torch.rand(9, 3, dtype=torch.float64) * 1e160
+    with pytest.raises(ValueError, match="scale them down"):
+        gradmatch_order(huge)
+    with pytest.raises(ValueError, match=r"lam = 1 is lost .* raise it, or scale"):
+        gradmatch_weights(
+            torch.randn(20, 4, generator=torch.Generator().manual_seed(0)).double() * 1e8, None, torch.arange(10)
+        )

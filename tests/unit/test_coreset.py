@@ -87,15 +87,15 @@ def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
     features = torch.rand(n, 5, generator=generator(1))
     divided = divide(pool, pack, [features], [], kind=kind, generator=generator(3))
     sampler = "rank" if kind == "graphcut" else "bins"
-    drawn = c.draw(divided, pack.labels, count, sampler=sampler, generator=generator(2))
+    drawn = divided.take(c.draw_places(divided, pack.labels, count, sampler=sampler, generator=generator(2)))
     assert len(drawn) == len(set(drawn.rows)) == count
 
 
 def test_a_pool_too_small_says_which_keys_to_change(pack):
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="asks for 51 images and the pool holds 50: lower keep_ratio"):
-        c.draw(pool, pack.labels, 51, generator=generator(1))
-    with pytest.raises(ValueError, match=r"share of tobias, 0\.001"):
+        c.draw_places(pool, pack.labels, 51, generator=generator(1))
+    with pytest.raises(ValueError, match=r"a share of 0\.001 of tobias comes to none"):
         c.mix(len(pack), originals=1.0, tobias=0.001, generator=generator(0))
 
 
@@ -137,11 +137,11 @@ def test_adaptive_shares_follow_the_importance_of_the_bins(pack, tmp_path):
     c.write_pool(tmp_path / "bins.csv", divided, pack)
     read = c.read_pool(tmp_path / "bins.csv", pack)
     assert np.array_equal(read.importance, divided.importance)
-    drawn = c.draw(read, pack.labels, 40, sampler="adaptive", generator=generator(2))
+    drawn = read.take(c.draw_places(read, pack.labels, 40, sampler="adaptive", generator=generator(2)))
     counts = torch.bincount(torch.from_numpy(drawn.bins), minlength=5)
     assert torch.equal(counts, adaptive_bin_counts(bins, want, 40))
     skewed = replace(read, importance=np.where(read.bins == 3, 3.0, 1.0))
-    more = c.draw(skewed, pack.labels, 40, sampler="adaptive", generator=generator(2))
+    more = skewed.take(c.draw_places(skewed, pack.labels, 40, sampler="adaptive", generator=generator(2)))
     assert (more.bins == 3).sum() > (drawn.bins == 3).sum()
 
 
@@ -155,11 +155,11 @@ def test_coverage_centric_pools_leave_the_hardest_out(pack):
     kept = divided.rows[divided.bins >= 0]
     assert (len(divided), len(kept)) == (n, round(0.8 * n))
     assert hard[kept].max() < np.sort(hard)[-round(0.2 * n)]
-    drawn = c.draw(divided, pack.labels, 20, sampler="strata", generator=generator(2))
+    drawn = divided.take(c.draw_places(divided, pack.labels, 20, sampler="strata", generator=generator(2)))
     assert len(set(drawn.rows)) == 20
     assert np.bincount(drawn.bins).max() <= 3, "every stratum gives its part"
     with pytest.raises(ValueError, match="prune_hardest leaves"):
-        c.draw(divided, pack.labels, 90, sampler="strata", generator=generator(2))
+        c.draw_places(divided, pack.labels, 90, sampler="strata", generator=generator(2))
 
 
 def test_a_coreset_that_is_read_as_it_is_needed_is_the_same_as_a_whole(pack):
@@ -182,7 +182,7 @@ def test_scores_rank_the_rows_of_the_pool(pack):
 def test_an_unknown_sampler_is_refused(pack):
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="no sampler 'lottery'"):
-        c.draw(pool, pack.labels, 5, sampler="lottery", generator=generator(1))
+        c.draw_places(pool, pack.labels, 5, sampler="lottery", generator=generator(1))
 
 
 @pytest.mark.parametrize("features", ["embedding", "gradient"])

@@ -227,7 +227,7 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
     plain.write_text("\n".join(i for i in chosen if "\n" not in i) + "\n")
     expected = [row for row, name in enumerate(pack.ids) if name in chosen and "\n" not in name]
     assert published_coreset(plain, pack, keep=len(expected) / len(pack)).rows.tolist() == expected
-    with pytest.raises(DataError, match=r"which is no keep ratio of 0.9: set keep_ratio: 0\."):
+    with pytest.raises(DataError, match=r"which is not a keep ratio of 0.9: set keep_ratio: 0\."):
         published_coreset(plain, pack, keep=0.9)
     coreset = mix(len(pack), originals=0.5, tobias=0.0, generator=torch.Generator())
     target = export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(folder[0]))
@@ -247,6 +247,9 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
         ("id,kind\nlone/only.png,tobias\n", "1 of 1 images are no originals"),
         ("id,class\nlone/only.png\n", "1 lines have too few columns, such as lone/only.png"),
         ("id\nlone/other.png\n", "1 of 1 ids are not in the pack"),
+        ("id,bin\nlone/only.png,first\n", "column bin should hold numbers"),
+        ("id,weight\nlone/only.png,-1\n", "every weight must be a number of at least 0"),
+        ("id,weight\nlone/only.png,nan\n", "every weight must be a number of at least 0"),
     ],
 )
 def test_faults_of_a_published_list(folder, tmp_path, text, message):
@@ -254,6 +257,20 @@ def test_faults_of_a_published_list(folder, tmp_path, text, message):
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+
+
+def test_a_list_that_went_through_a_spreadsheet_is_read_with_its_weights(folder, tmp_path):
+    pack = packed(folder[0], tmp_path / "out")
+    names = [name for name in pack.ids if not set(name) & set('\n"')][:3]
+    lines = ["id,bin,weight", *(f'"{name}",1.0,{weight}' for name, weight in zip(names, (4, 1, 1), strict=True))]
+    (tmp_path / "ids.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, ""]).encode())
+    read = published_coreset(tmp_path / "ids.csv", pack, keep=3 / len(pack))
+    assert [pack.ids[row] for row in read.rows] == sorted(names, key=pack.ids.index)
+    assert read.weight[[*map(pack.ids.__getitem__, read.rows)].index(names[0])] == 2
+    assert read.bins.tolist() == [1, 1, 1]
+    (tmp_path / "ids.csv").write_bytes("\n".join(lines).encode("utf-16"))
+    with pytest.raises(DataError, match=r"ids\.csv is not in UTF-8: save the list as CSV in UTF-8"):
+        published_coreset(tmp_path / "ids.csv", pack, keep=3 / len(pack))
 
 
 def test_weights_are_given_away_with_the_ids(folder, tmp_path):

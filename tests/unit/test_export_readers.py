@@ -196,6 +196,10 @@ def test_generated_images_of_a_grey_set_are_grey(tmp_path):
         (["cat", "dog"], ["cat", "dog"]),
         ([str(k) for k in range(3)], ["0", "1", "2"]),
         (["2", "10"], ["0_2", "1_10"]),
+        (["10", "2"], ["0_10", "1_2"]),
+        (["Bee", "ant"], ["0_Bee", "1_ant"]),
+        (["class_1", "class_2"], ["class_1", "class_2"]),
+        (["a\u00b2", "b"], ["a\u00b2", "b"]),
         (["bus", "train"], ["0_bus", "1_train~"]),
         (["Cat", "cat"], ["0_Cat", "1_cat"]),
         (["a/b", "a\nb"], ["0_a_b", "1_a_b"]),
@@ -322,3 +326,32 @@ def test_a_class_without_an_image_is_said_on_the_terminal(tmp_path, monkeypatch,
     assert said.startswith(f"{len(empty)} of 30 classes have no image in this coreset (")
     assert "classes.txt and class_to_idx.json" in said
     assert np.isin(pack.labels[coreset.rows], [pack.classes.index(name) for name in empty]).sum() == 0
+
+
+def test_turned_and_transparent_originals_are_given_away_as_they_were_packed(tmp_path):
+    """Readers of folders turn nothing, and see the colour that lies under transparency."""
+    from torchvision.datasets import ImageFolder
+
+    (tmp_path / "set/a").mkdir(parents=True)
+    picture = Image.new("RGB", (8, 8), "blue")
+    picture.paste("red", (0, 0, 8, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for name, how in {"plain.jpg": {}, "turned.jpg": {"exif": exif}, "turned.png": {"exif": exif}}.items():
+        picture.save(tmp_path / "set/a" / name, **how)
+    clear = picture.convert("RGBA")
+    clear.putalpha(0)
+    clear.save(tmp_path / "set/a/clear.png")
+    pack_dataset("mine", tmp_path / "out", kind="image_folder", folder=str(tmp_path / "set"), size=8, workers=1)
+    pack = Pack.open(tmp_path / "out/train")
+    coreset = mix(len(pack), originals=1.0, tobias=0.0, generator=torch.Generator())
+    target = export_coreset(tmp_path / "given", coreset, pack, None, source=str(tmp_path / "set"), images="links")
+    (linked,) = (path.name for path in target.glob("images/*/*") if path.is_symlink())
+    assert linked.endswith("plain.jpg")
+    assert len(list(target.glob("images/*/*.png"))) == 3
+    with (target / "ids.csv").open(newline="", encoding="utf-8") as file:
+        places = {row["image"]: row["id"] for row in csv.DictReader(file)}
+    theirs = ImageFolder(target / "images")
+    for i, (path, _) in enumerate(theirs.samples):
+        row = pack.ids.index(places[os.path.relpath(path, target)])
+        np.testing.assert_allclose(np.asarray(theirs[i][0], int), pack.images[row].transpose(1, 2, 0), atol=3)

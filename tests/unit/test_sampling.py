@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqv2 import sample_bins, sample_random, sample_ranked
-from dqv2.select.sampling import keep_count
+from dqv2.select.sampling import keep_count, sample_adaptive, sample_strata
 
 
 def rng(seed=0):
@@ -106,3 +106,14 @@ def test_bad_bins_labels_and_ranks_are_refused():
         sample_ranked(good, good[:3], 0.5)
     with pytest.raises(ValueError, match="1 NaN"):
         sample_ranked(torch.tensor([0.0, float("nan")]), None, 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_small_integers_number_bins_and_strata_as_well(dtype):
+    """bin · classes overflowed, and sampling never ended."""
+    bins, labels = torch.arange(600) % 20, torch.arange(600) % 30
+    importance = torch.linspace(1, 2, 20)
+    drawn = [sample_adaptive(b, labels, importance, 0.3, generator=rng()) for b in (bins, bins.to(dtype))]
+    assert torch.equal(*drawn)
+    drawn = [sample_strata(b, 100, generator=rng()) for b in (bins, bins.to(dtype))]
+    assert torch.equal(*drawn)

@@ -8,7 +8,7 @@ import torch
 
 from dqv2.config import Selector
 from dqv2.runtime.seeding import generator
-from dqv2.select.coreset import Pool, draw, mix
+from dqv2.select.coreset import Pool, draw_places, mix
 from dqv2.select.published import published_coreset
 from dqv2.select.selectors import BY_CLASS, PoolRows, apply_selector, divide, features_by_name, scores_by_name
 from dqv2.select.similarity import GradientFeatures
@@ -119,7 +119,7 @@ def choose(tmp_path):
         if selector.sampler == "classes":
             kinds = bool((~pool.tobias).any()) + bool(pool.tobias.any())
             how["embedding"] = PoolRows(pool, [images.embedding] * kinds)[:]
-        return draw(pool, images.labels, count, **how)
+        return pool.take(draw_places(pool, images.labels, count, **how))
 
     return choose
 
@@ -333,11 +333,12 @@ def test_of_the_largest_coreset_alone_smaller_ones_are_the_same(selector):
         assert largest <= ranked.sum() < largest + 5
         assert pool.rank[ranked].tolist() == full.rank[ranked].tolist()
         for count in range(1, largest + 1):
-            some, all_of_it = (draw(p, images.labels, count, sampler="rank", generator=None) for p in (pool, full))
+            how = {"sampler": "rank", "generator": None}
+            some, all_of_it = (p.take(draw_places(p, images.labels, count, **how)) for p in (pool, full))
             assert values_of(some) == values_of(all_of_it)
         if largest + 5 < len(images):
             with pytest.raises(ValueError, match=r"stopped at its budget .*let an experiment ask for this keep ratio"):
-                draw(pool, images.labels, largest + 5, sampler="rank", generator=None)
+                draw_places(pool, images.labels, largest + 5, sampler="rank", generator=None)
 
 
 @those(lambda kind: kind.gives != "list")

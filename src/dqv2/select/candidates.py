@@ -10,6 +10,7 @@ from torch import Tensor
 from dqv2.select.baselines.scores import el2n_scores, grand_scores, uncertainty_scores
 from dqv2.select.coreset import Pool
 from dqv2.select.similarity import FeatureRows, Features, GradientFeatures, last_layer_residual
+from dqv2.select.table import FEATURES, SCORES
 
 
 class PoolRows:
@@ -47,6 +48,8 @@ def features_by_name(
     "gradient_dq" (the same with DQ's softmax before the loss). embedding: float[M, E]; rows that are read as they are
     indexed give features that are made class by class. logits: float[M, C], for the gradients. labels: int64[M].
     """
+    if name not in FEATURES:
+        raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {name!r}")
     if isinstance(embedding, PoolRows):
 
         def rows(index: Tensor) -> Features:
@@ -66,6 +69,8 @@ def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor)
         return grand_scores(GradientFeatures(residual=last_layer_residual(logits, labels), embedding=embedding))
     if name == "el2n":
         return el2n_scores(logits, labels)
+    if name not in SCORES:
+        raise ValueError(f"score must be one of {', '.join(SCORES)}, got {name!r}")
     return uncertainty_scores(logits, name)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqv2.data import DataError, Pack
-from dqv2.data.image import MAX_PIXELS, as_people_see_it
+from dqv2.data.image import MAX_PIXELS, as_people_see_it, seen_otherwise
 from dqv2.data.sources.table import cells
 from dqv2.runtime.files import sha256
 
@@ -16,30 +16,28 @@ def mended(pack: Pack) -> set[str]:
     return {entry["name"] for entry in pack.meta.get("mended", ())}
 
 
-def is_16_bit_grey(start: bytes) -> bool:
-    """Whether a file with this start (26 bytes of it) is a PNG of 16-bit grey, which other readers cut off at 255: they
-    see white."""
-    return start.startswith(b"\x89PNG") and start[24:26] == b"\x10\x00"
-
-
 def write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
     """Write the whole image of a file's bytes as a PNG, turned as its camera says, in one channel where it has one.
 
     entry: its row of the pack's manifest. Raises DataError where it cannot be decoded.
     """
-    pixels = int(entry.get("width") or 0) * int(entry.get("height") or 0)  # within the limit that it was packed with
-    image = as_people_see_it(data, **({"max_pixels": pixels} if pixels > MAX_PIXELS else {}))
+    image = as_people_see_it(data, max_pixels=limit_of(entry))
     if isinstance(image, str):
         raise DataError(f"{entry['id']}: {image}.")
     image.save(target, "PNG")
 
 
+def limit_of(entry: dict[str, str]) -> int:
+    """The limit of pixels that an image was packed within, by its row of the manifest."""
+    return max(MAX_PIXELS, int(entry.get("width") or 0) * int(entry.get("height") or 0))
+
+
 def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
     """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
 
-    The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or 16 bits of grey, becomes a
-    PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is gone, or is
-    not the one that was packed.
+    The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or is `seen_otherwise`
+    becomes a PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is
+    gone, or is not the one that was packed.
     """
     folder.mkdir()
     manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
@@ -49,7 +47,7 @@ def bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> di
         if sha256(data) != manifest[row]["source_sha256"]:
             raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
         suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
-        if suffix and name not in damaged and not is_16_bit_grey(data):
+        if suffix and name not in damaged and not seen_otherwise(data, max_pixels=limit_of(manifest[row])):
             found[row] = folder / f"{row}{suffix}"
             found[row].write_bytes(data)
         else:

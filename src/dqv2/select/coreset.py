@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,17 +62,12 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     shares = {"originals": originals, "tobias": tobias}
     for name, share in shares.items():
         if share > 0 and round(share * n) == 0:
-            raise ValueError(f"the mixture's share of {name}, {share:g}, is not one of {n} images: raise it")
+            raise ValueError(f"a share of {share:g} of {name} comes to none of {n} images: raise it in the mixture")
     counts = (round(share * n) for share in shares.values())
     parts = [torch.randperm(n, generator=generator)[:count].sort().values.numpy() for count in counts]
     rows = np.concatenate(parts)
     kind = np.arange(len(rows)) >= len(parts[0])
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
-
-
-def draw(pool: Pool, labels: np.ndarray, count: int, **how: Any) -> Pool:
-    """The coreset: the images of `draw_places`."""
-    return pool.take(draw_places(pool, labels, count, **how))
 
 
 def draw_places(
@@ -168,11 +162,11 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
         reader = csv.reader(file)
         columns = tuple(next(reader, ()))
         if columns not in (COLUMNS, WEIGHTED):
-            raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}, and weight if need be")
+            raise ValueError(f"{path}: the columns should be {', '.join(COLUMNS)}, and weight where they have weights")
         table = list(reader)
     for line, row in enumerate(table, 2):
         if len(row) != len(columns):
-            raise ValueError(f"{path}, line {line}: {len(row)} columns where {len(columns)} are due. {REMEDY}")
+            raise ValueError(f"{path}, line {line}: {len(row)} columns instead of {len(columns)}. {REMEDY}")
     ids, kinds, _, bins, ranks, weights, *counts = zip(*table, strict=True) if table else ((),) * len(columns)
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")

@@ -2,8 +2,6 @@
 
 import csv
 import platform
-import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import DataError, Pack
+from dqv2.data.image import seen_otherwise
 from dqv2.data.sample import PART, read_place
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
-from dqv2.select.cells import bring_out, is_16_bit_grey, mended, write_png
+from dqv2.select.cells import bring_out, limit_of, mended, write_png
 from dqv2.select.coreset import Pool
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
@@ -83,15 +82,22 @@ def export_coreset(
             held = bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
         names = [""] * len(coreset)
         if images != "none":
-            damaged = mended(pack)
-            names = _image_names(coreset, pack, folders, kinds, generated, by_link, held, damaged)
+            damaged, suffixes, as_png = mended(pack), [f".{generated}"] * len(coreset), [False] * len(coreset)
+            for k in np.flatnonzero(given):
+                suffixes[k] = held[coreset.rows[k]].suffix if held else PurePosixPath(about[k]["id"]).suffix
+                if not held:
+                    other = suffixes[k].lower() not in TIMMS or about[k]["id"] in damaged
+                    data = _read(root, about[k], places[k])
+                    as_png[k] = other or seen_otherwise(data, max_pixels=limit_of(about[k]))
+                    suffixes[k] = ".png" if as_png[k] else suffixes[k]
+            names = _image_names(coreset, pack, folders, kinds, suffixes)
             for label in range(len(folders)) if empty_classes else set(pack.labels[coreset.rows].tolist()):
                 (staged / "images" / folders[label]).mkdir(parents=True)
             for k in np.flatnonzero(given):
                 if held:
                     held[coreset.rows[k]].rename(staged / names[k])
                 else:
-                    _give(staged / names[k], root, about[k], places[k], images, about[k]["id"] in damaged)
+                    _give(staged / names[k], root, about[k], places[k], images, as_png[k])
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         if held:
             (staged / "cells").rmdir()
@@ -105,13 +111,13 @@ def export_coreset(
                 writer.writerow([*own, entry.get("source_sha256", ""), names[k], *weight])
         (staged / "classes.txt").write_text("".join(f"{name}\n" for name in folders), encoding="utf-8")
         write_json(staged / "class_to_idx.json", {name: index for index, name in enumerate(folders)})
+        # A set without files has none to link to
+        originals = "bytes of the tables' cells" if held else images if by_link else "packed"
         manifest = {
             "classes": pack.classes,
             "classes_without_images": without_images(coreset, pack),
             "dataset": pack.meta["dataset"],
-            "images": None
-            if images == "none"
-            else {"form": images, "generated": generated, "originals": _form(images, by_link, bool(held))},
+            "images": None if images == "none" else {"form": images, "generated": generated, "originals": originals},
             "n": len(coreset),
             "n_redrawn": kinds.count("redrawn"),
             "n_tobias": int(coreset.tobias.sum()),
@@ -166,28 +172,11 @@ def coreset_files(
     return found
 
 
-def _form(images: str, by_link: bool, from_cells: bool) -> str:
-    """What was done with originals: a set without files has none to link to."""
-    return "bytes of the tables' cells" if from_cells else images if by_link else "packed"
-
-
-def _image_names(
-    coreset: Pool,
-    pack: Pack,
-    folders: list[str],
-    kinds: list[str],
-    generated: str,
-    by_link: bool,
-    held: Mapping[int, Path],
-    damaged: set[str],
-) -> list[str]:
+def _image_names(coreset: Pool, pack: Pack, folders: list[str], kinds: list[str], suffixes: list[str]) -> list[str]:
     """Where each image goes: images/CLASS/NAME."""
     names, taken = [], [set() for _ in folders]
-    for row, tobias, kind in zip(coreset.rows, coreset.tobias, kinds, strict=True):
-        given, label = by_link and kind == "original", pack.labels[row]
-        own = held[row].suffix if row in held else PurePosixPath(pack.ids[row]).suffix
-        as_it_is = own.lower() in TIMMS and (row in held or pack.ids[row] not in damaged)
-        suffix = f".{generated}" if not given else own if as_it_is else ".png"
+    for row, tobias, kind, suffix in zip(coreset.rows, coreset.tobias, kinds, suffixes, strict=True):
+        label = pack.labels[row]
         mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
         names.append(f"images/{folders[label]}/{file_name(pack.ids[row], suffix, mark, taken[label])}")
     return names
@@ -231,37 +220,38 @@ def _grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1, :, :]).all())
 
 
-def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str, damaged: bool) -> None:
-    """An original under its new name: a link, or a copy; a part of an archive is always copied out.
-
-    Of a kind that timm does not list (.webp, .bmp, .tif and the like), with damaged metadata or 16 bits of grey, it
-    becomes a PNG of the same size.
-    """
-    part = PART.fullmatch(place) if entry.get("source") else None
-    if part:
+def _read(source: Path, entry: dict[str, str], place: str) -> bytes:
+    """The file of an original, or the part of an archive, as it was packed; DataError where it is not."""
+    if _in_archive(entry, place):
         data = read_place(source, entry["id"], place)
-        known = entry.get("source_sha256")
-        if isinstance(data, str) or sha256(data) != known:
+        if isinstance(data, str) or sha256(data) != entry.get("source_sha256"):
             raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
-        if damaged or is_16_bit_grey(data):
-            write_png(data, target, entry)
-        else:
-            target.write_bytes(data)
-        return
+        return data
     path = (source / place).absolute()
     if not path.is_file():
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
-    if sha256(path) != entry["source_sha256"]:
+    data = path.read_bytes()
+    if sha256(data) != entry["source_sha256"]:
         raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
-    with path.open("rb") as file:
-        damaged |= is_16_bit_grey(file.read(26))
-    if damaged or path.suffix.lower() not in TIMMS:
-        write_png(path.read_bytes(), target, entry)
+    return data
+
+
+def _in_archive(entry: dict[str, str], place: str) -> bool:
+    return bool(entry.get("source") and PART.fullmatch(place))
+
+
+def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str, as_png: bool) -> None:
+    """An original under its new name: a link, or a copy; a part of an archive is always copied out.
+
+    as_png: as a PNG of the same size.
+    """
+    if as_png:
+        write_png(_read(source, entry, place), target, entry)
         return
-    if images == "links":
+    if images == "links" and not _in_archive(entry, place):
         try:
-            target.symlink_to(path)
+            target.symlink_to((source / place).absolute())
             return
         except OSError:  # a file system without links
             pass
-    shutil.copyfile(path, target)
+    target.write_bytes(_read(source, entry, place))

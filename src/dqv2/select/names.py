@@ -27,15 +27,20 @@ def class_folders(classes: Sequence[str]) -> list[str]:
 
     It is the class's own name wherever that can be: without what no name of a file may have, without a split's word,
     spaces around it (of which timm's class map knows nothing) and what makes it hidden, and with the names in their
-    sorted order. Else each begins with its index: 03_dog.
+    sorted order, by letters and as timm sorts them. Else each begins with its index: 03_dog.
     """
     folders = [_short(without_splits(UNFIT.sub("_", name)).strip()) for name in classes]
     alike = len({folder.casefold() for folder in folders}) < len(folders)
     odd = any(_passed_over(folder) or SPLITS.search(name) for folder, name in zip(folders, classes, strict=True))
-    if alike or odd or sorted(folders) != folders:
+    if alike or odd or sorted(folders) != folders or sorted(folders, key=_natural) != folders:
         width = len(str(len(folders) - 1))
         return [f"{i:0{width}}_{folder}" for i, folder in enumerate(folders)]
     return folders
+
+
+def _natural(name: str) -> list[int | str]:
+    """What timm sorts the folders of classes by: numbers by their value, and capitals like small letters."""
+    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name.lower()))]
 
 
 def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:

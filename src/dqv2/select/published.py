@@ -1,7 +1,9 @@
 """Published coresets: a list of ids with its checksum, used in place of a selection."""
 
 import csv
+import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,22 +38,22 @@ def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
 def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     """The coreset that a published list names.
 
-    path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class and kind are read where they are),
-    or one id a line. pack: the training images. keep: the keep ratio that it is taken for. Raises DataError where it is
-    more than 2 % off that, an id is unknown or comes twice, a class differs, or the list holds Tobias images, which ids
-    alone do not tell.
+    path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class, kind and weight are read where they
+    are), or one id a line. pack: the training images. keep: the keep ratio that it is taken for. Raises DataError where
+    it is more than 2 % off that, an id is unknown or comes twice, a class differs, or the list holds Tobias images,
+    which ids alone do not tell.
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        first = next(reader, [])
-        table = [row for row in reader if row]
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # a spreadsheet writes a mark before the first column
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in UTF-8: save the list as CSV in UTF-8.") from error
+    first, *table = [row for row in csv.reader(io.StringIO(text, newline="")) if row] or [[]]
     if "id" in first:
         if short := [row for row in table if len(row) < len(first)]:
             raise DataError(f"{path}: {len(short)} lines have too few columns, such as {','.join(short[0])}.")
         columns = {name: [row[i] for row in table] for i, name in enumerate(first)}
     else:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-        columns = {"id": [line for line in lines if line]}
+        columns = {"id": [line for line in text.splitlines() if line]}
     ids = columns["id"]
     if not ids:
         raise DataError(f"{path} names no image.")
@@ -64,7 +66,7 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
         raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")
     if abs(len(ids) - keep * len(pack)) > 0.02 * keep * len(pack) + 1:
         raise DataError(
-            f"the published coreset has {len(ids)} of {len(pack)} images, which is no keep ratio of {keep:g}: set "
+            f"the published coreset has {len(ids)} of {len(pack)} images, which is not a keep ratio of {keep:g}: set "
             f"keep_ratio: {len(ids) / len(pack):.4g}"
         )
     if len(ids) != (asked := round(keep * len(pack))):
@@ -78,6 +80,21 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     if wrong:
         name, said, ours = wrong[0]
         raise DataError(f"{path}: {len(wrong)} images are of another class, such as {name}: {said}, here {ours}.")
-    bins = np.array([int(b) if b else 0 for b in columns.get("bin", [""] * len(ids))], np.int64)
-    order = np.argsort(rows)
-    return Pool(rows[order], np.zeros(len(rows), bool), bins[order], np.full(len(rows), -1, np.int64))
+    bins, weights = (_numbers(path, columns, name) for name in ("bin", "weight"))
+    bins = np.zeros(len(rows)) if bins is None else np.nan_to_num(bins)
+    pool = Pool(rows, np.zeros(len(rows), bool), bins.astype(np.int64), np.full(len(rows), -1, np.int64))
+    if weights is not None:
+        if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+            raise DataError(f"{path}: every weight must be a number of at least 0, and one above 0.")
+        pool = replace(pool, weight=weights / weights.mean())
+    return pool.take(np.argsort(rows))
+
+
+def _numbers(path: str | Path, columns: dict[str, list[str]], name: str) -> np.ndarray | None:
+    """A column as float64[K], NaN where a cell is empty; None where there is no such column, or nothing in it."""
+    if not any(columns.get(name, [])):
+        return None
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in columns[name]])
+    except ValueError as error:
+        raise DataError(f"{path}: column {name} should hold numbers: {error}.") from error

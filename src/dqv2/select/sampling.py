@@ -22,8 +22,8 @@ def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, gener
     keep·N rounded half to even, at least 1) or a count (an int in 1..N). K is exact: bins share it by largest
     remainder, and what rounding leaves a class short of in one bin is made up in the next, so that class
     totals stay within about 1 of keep·(items of the class). (DQ rounds per bin and class and misses K.) Items
-    are then drawn uniformly without replacement within (bin, class). Raises ValueError for other shapes or
-    values.
+    are then drawn uniformly without replacement within (bin, class). A bin of -1 is a bin like any other. Raises
+    ValueError for other shapes or values.
     """
     count = keep_count(keep, check_vector(bins, "bins"))
     bin_id = bins.cpu().unique(return_inverse=True)[1]
@@ -37,13 +37,14 @@ def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> T
     From the stratum of fewest items on, each gives an equal part of the budget that is left, or all it has; within a
     stratum items are drawn at random. Raises ValueError where fewer than `keep` items have a stratum.
     """
-    rest = (strata.cpu() >= 0).nonzero().flatten()
+    strata, device = strata.cpu().long(), strata.device
+    rest = (strata >= 0).nonzero().flatten()
     if len(rest) < keep:
         raise ValueError(
             f"prune_hardest leaves {len(rest)} of {len(strata)} items, and keep asks for {keep}: lower prune_hardest "
             "or keep"
         )
-    stratum = strata.cpu()[rest]
+    stratum = strata[rest]
     sizes = torch.bincount(stratum)
     take = torch.zeros_like(sizes)
     left, filled = keep, int((sizes > 0).sum())
@@ -51,7 +52,7 @@ def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> T
         take[b] = min(int(sizes[b]), left // (filled - place))
         left -= int(take[b])
     priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
-    return rest[first_of_each_group(stratum, priority, take)].to(strata.device)
+    return rest[first_of_each_group(stratum, priority, take)].to(device)
 
 
 def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> Tensor:
@@ -81,7 +82,7 @@ def sample_adaptive(
     allow, and items are drawn uniformly within (bin, class).
     """
     counts = adaptive_bin_counts(bins, importance, keep)
-    return _draw(bins.cpu(), labels, counts.cpu(), generator).to(bins.device)
+    return _draw(bins.cpu().long(), labels, counts.cpu(), generator).to(bins.device)
 
 
 def filled_bin_sizes(bins: Tensor) -> Tensor:
@@ -186,13 +187,17 @@ def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
 
 def first_of_each_group(group: Tensor, priority: Tensor, take: Tensor) -> Tensor:
     """Sorted indices of the take[g] items of lowest priority of every group g; ties to the lowest index."""
-    order = priority.sort(stable=True).indices
-    order = order[group[order].sort(stable=True).indices]
-    ordered = group[order]
-    starts = torch.bincount(group, minlength=len(take)).cumsum(0).roll(1)
-    starts[0] = 0
-    place = torch.arange(len(group)) - starts[ordered]
-    return order[place < take[ordered]].sort().values
+    return (place_in_group(group, priority) < take[group]).nonzero().flatten()
+
+
+def place_in_group(group: Tensor, priority: Tensor) -> Tensor:
+    """The place of each item in its group, int64[N], by priority, lowest first; of equal ones by index."""
+    order = priority.argsort(stable=True)
+    order = order[group[order].argsort(stable=True)]
+    sizes = torch.bincount(group)
+    place = torch.empty_like(group)
+    place[order] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[order]]
+    return place
 
 
 def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:

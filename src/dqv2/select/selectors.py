@@ -37,7 +37,7 @@ def apply_selector(
     kind: of `dqv2.select.table`, but "published". The fields of `Candidates`; what the kind does not read may be None,
     and for kinds in `BY_CLASS` features may be `PoolRows`. keys: as in the configuration; those that the kind does not
     take are passed over. Returns ("bin", int64[M], -1: left out) or ("rank", int64[M], 0 is kept first). Raises
-    ValueError where there is no such kind or key, or what the kind reads is not there or not finite.
+    ValueError where there is no such kind or key, or what the kind reads is not finite, TypeError where it is missing.
     """
     chosen, taken = _kind_and_keys(kind, keys)
     return chosen.gives, load(chosen.function)(Candidates(labels, embedding, logits, scores, None, generator), **taken)

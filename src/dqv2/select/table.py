@@ -1,7 +1,7 @@
 """The kinds of selectors: what each reads, how a coreset is drawn from it, which function it is. Imports no torch.
 
 The choices and checks of the configuration, the dispatch, the docs and a test suite that all kinds pass come from
-`SELECTORS`; what a kind does says its function's docstring. docs/extend.md says how a kind is added.
+`SELECTORS`; a function's docstring says what its kind does. docs/extend.md says how a kind is added.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.select.sampling import check_vector, class_ids, first_of_each_group, keep_count
+from dqv2.select.sampling import check_vector, class_ids, first_of_each_group, keep_count, place_in_group
 from dqv2.select.similarity import check_features
 
 FIRST, ROUNDS, HALVES = 0.5, 5, 5
@@ -56,7 +56,7 @@ def expected_fall(features: Tensor, classes: Tensor, chosen: Tensor, *, generato
     places = torch.full((len(classes),), len(classes))
     for _ in range(HALVES):
         priority = torch.randperm(len(classes), generator=generator, device=generator.device).cpu()
-        places[chosen] = _places(classes[chosen], priority[chosen])
+        places[chosen] = place_in_group(classes[chosen], priority[chosen])
         with_half = with_half + class_errors(features, classes, places < half[classes], ~chosen) / HALVES
     fall = ((with_half - with_all) / (counts - half).clamp(min=1)).clamp(min=0)
     if bool((counts > half).any()):
@@ -90,16 +90,6 @@ def even_order(bins: Tensor, classes: Tensor, *, generator: torch.Generator) -> 
     about the same share of every bin of the class."""
     priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
     group = (classes * (int(bins.max()) + 1) + bins).unique(return_inverse=True)[1]
-    place = _places(group, priority)
+    place = place_in_group(group, priority)
     share = (place + 0.5) / torch.bincount(group)[group]
-    return _places(classes, priority.argsort()[share[priority.argsort()].argsort(stable=True)].argsort())
-
-
-def _places(group: Tensor, priority: Tensor) -> Tensor:
-    """The place of each item among those of its group, by priority: int64[N]."""
-    order = priority.argsort()
-    order = order[group[order].argsort(stable=True)]
-    starts = torch.bincount(group).cumsum(0) - torch.bincount(group)
-    place = torch.empty_like(group)
-    place[order] = torch.arange(len(group)) - starts[group[order]]
-    return place
+    return place_in_group(classes, priority.argsort()[share[priority.argsort()].argsort(stable=True)].argsort())

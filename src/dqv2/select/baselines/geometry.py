@@ -83,14 +83,11 @@ class Products(Cosine):
         mean = sum(block.double().sum(0) for block in blocks) / len(self)
         return torch.cat([block.double() @ mean for block in blocks]).cpu().numpy()
 
-    def keep_matrix(self, max_bytes: int, count: int) -> bool:
-        """Whether a matrix fits and `count` rows are more than one in 8, which take about as long by themselves: each
-        is a pass over all features."""
-        return len(self) ** 2 * 8 <= max_bytes and 8 * count > len(self)
-
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
         """The row of products of an item, of which `count` will be asked for: from a matrix, or computed when asked."""
-        return self.matrix().__getitem__ if self.keep_matrix(max_bytes, count) else self.row
+        # One row in 8 takes about as long as the matrix: each is a pass over all features
+        whole = len(self) ** 2 * 8 <= max_bytes and 8 * count > len(self)
+        return self.matrix().__getitem__ if whole else self.row
 
     def between(self, index: np.ndarray, others: np.ndarray) -> np.ndarray:
         """⟨g_i, g_j⟩ of the items of `index`, int64[k], with `others`, int64[m]: float64[k, m] on the host."""

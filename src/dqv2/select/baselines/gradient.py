@@ -129,8 +129,8 @@ def gradmatch_weights(
     """The weights of chosen items whose weighted gradients sum to those of their class: float64[K], at least 0.
 
     Those of `gradmatch`, times the items of the class: `gradmatch` matches a class's mean, and a training has to see
-    each class for as much as it is of the set. chosen: int64[K], places among the items, none twice. The rest, and
-    what is raised, as in `gradmatch`.
+    each class for as much as it is of the set. chosen: int64[K], places among the items; ValueError where one comes
+    twice or is none of them. The rest, and what is raised, as in `gradmatch`.
     """
     _check_lam(lam)
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
@@ -140,8 +140,8 @@ def craig_weights(features: Features | Array, labels: Tensor | Array | None, cho
     """How many items of its class are nearest to each chosen item, itself among them: float64[K], summing to N where
     every class has a chosen one.
 
-    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Of equal distances the first of `chosen` counts. Arguments
-    and errors as in `gradmatch_weights`.
+    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Of equally near ones the chosen item of the lowest index
+    counts. Arguments and errors as in `gradmatch_weights`.
     """
 
     def one_class(items: Products, own: np.ndarray) -> np.ndarray:
@@ -160,8 +160,11 @@ def _weigh(
     """Weights of the chosen, class by class: `one_class` has the class's items and the places of its chosen."""
     features = as_features(features)
     n, weights = check_finite(features), torch.empty(len(chosen), dtype=torch.float64)
+    chosen = chosen.cpu()
+    if len(chosen.unique()) < len(chosen) or not bool(((chosen >= 0) & (chosen < n)).all()):
+        raise ValueError(f"chosen must be different places among the {n} items, 0 to {n - 1}")
     place = torch.full((n,), -1)
-    place[chosen.cpu()] = torch.arange(len(chosen))
+    place[chosen] = torch.arange(len(chosen))
     for members in members_of_classes(labels, n):
         own = (place[members] >= 0).nonzero().flatten()
         if len(own):
@@ -176,7 +179,13 @@ def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
     from scipy.optimize import nnls
 
     among = np.stack([products.row(int(i))[chosen] for i in chosen])
-    factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
+    try:
+        factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"lam = {lam:g} is lost beside squared gradients of up to {among.diagonal().max():.3g}: raise it, or scale "
+            "the features down"
+        ) from error
     rhs = solve_triangular(factor, products.means()[chosen], lower=True)
     return nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
 
@@ -204,6 +213,10 @@ def _pursue(
     from scipy.optimize import nnls
 
     squares, target, n = products.squares(), products.means(), len(products)
+    if not np.isfinite(squares).all():
+        raise ValueError(
+            "the features are too long for their squares to be numbers: scale them down, and lam with them"
+        )
     # The rows of the chosen are kept where they are many, or weighted sums of gradients by their factors cost more than
     # the rows; of other features one pass a step does, whatever the number of the chosen.
     keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
