@@ -46,6 +46,20 @@ def test_every_comparison_of_every_claim_gets_its_verdict(verdict):
     assert (rows["p"].isna() == (verdict == "not tested")).all()
 
 
+@pytest.mark.parametrize("verdict", ["supported", "contradicted"])
+def test_the_test_beside_is_of_the_claimed_direction(verdict):
+    rows = judged(verdict)
+    both = rows[(rows["statistic"] == "mean") & rows["beside_p"].notna()]
+    assert set(both["direction"]) >= {"higher", "lower"}
+    assert ((both["p"] < 0.5) == (both["beside_p"] < 0.5)).all()
+
+
+def test_a_contradicted_comparison_says_the_p_that_contradicts_it():
+    row = judged("contradicted").iloc[0].to_dict()
+    assert told(row)["p_holm_text"] == "1.000 (opposite: < 0.001)"
+    assert "opposite" not in told(judged("inconclusive").iloc[0].to_dict())["p_holm_text"]
+
+
 @pytest.mark.parametrize("turn", range(4))
 def test_a_claims_verdict_is_its_own(turn):
     """Neighbours' tables show something else each; in four turns each claim has every verdict."""
@@ -115,7 +129,7 @@ def test_one_contradicted_comparison_is_enough_against_a_claim():
     table.loc[worse, "test_accuracy"] += 1000
     rows = judge([CLAIMS[3]], HOLDS | {"table2": table}, "made up")
     assert verdicts(rows) == {4: "contradicted"}
-    assert summary([CLAIMS[3]], rows)[0]["counts"] == "21 of 21 comparisons made, 20 supported, 1 contradicted"
+    assert summary([CLAIMS[3]], rows)[0]["counts"] == "21 comparisons, 20 supported, 1 contradicted"
 
 
 def test_at_least_rules_out_a_loss_of_the_margin_and_a_loss_contradicts_it():

@@ -165,6 +165,16 @@ def test_a_line_has_whiskers_by_hue_and_else_a_band():
     assert not [drawn for drawn in hued.collections if isinstance(drawn, PolyCollection)]
 
 
+def test_lines_of_several_hues_lie_over_their_own_places_and_the_seeds_beside_them():
+    """A line that is moved aside has another height over each place."""
+    figure = draw(mixtures(), {"kind": "mixing"}, NOTE)
+    lines = [line for line in figure.axes[0].lines if line.get_gid() == "mean"]
+    assert len(lines) > 1
+    assert all(place == round(place) for line in lines for place in line.get_xdata())
+    places = seeds_drawn(figure)[0][:, 0]
+    assert ((places % 1 > 0.05) & (places % 1 < 0.5)).all()
+
+
 @pytest.mark.parametrize("hue", [None, "label"])
 def test_a_line_breaks_where_an_arm_is_missing(hue):
     """Of two panels one lacks a size in the middle, and has one value alone at the end."""

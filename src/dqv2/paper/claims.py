@@ -20,8 +20,8 @@ from dqv2.paper.stats import require_columns
 COSTS = ("selection_seconds", "early_seconds", "memory", "device_memory")  # measured: another run has others
 FAMILY = 10  # the paper's claims: what is corrected for, whatever was run
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
-UNITS = {"test_accuracy": "points", "iou": "IoU", "selection_seconds": "s", "memory": "MB", "device_memory": "MB"}
-UNITS |= {"megabytes": "MB", "tflop": "10¹² operations"}
+UNITS = {"test_accuracy": "points", "iou": "IoU", "own_minus_others": "IoU", "megabytes": "MB"}
+UNITS |= {"selection_seconds": "s", "memory": "MB", "device_memory": "MB", "tflop": "10¹² operations"}
 
 
 class ClaimTest(Block):
@@ -242,7 +242,8 @@ def _as_columns(got: Comparison | None, test: ClaimTest) -> dict[str, Any]:
     row = vars(got) if got else dict.fromkeys(Comparison.__dataclass_fields__, np.nan) | {"test": "", "beside": ""}
     names = {"lower": ("p_lower", "p_higher"), "comparable": ("p_within", "p_outside")}
     claimed, opposite = names.get(test.direction, ("p_higher", "p_lower"))
-    return {**row, "p": row[claimed], "p_opposite": row[opposite]}
+    beside = row["beside_p_lower" if test.direction == "lower" else "beside_p"]
+    return {**row, "p": row[claimed], "p_opposite": row[opposite], "beside_p": beside}
 
 
 def _verdict(row: dict[str, Any]) -> tuple[str, str]:
@@ -280,7 +281,8 @@ def summary(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> list[dict[s
         counts = mine["verdict"].value_counts()
         tested = len(mine) - counts.get(NOT_TESTED, 0)
         parts = [f"{counts[name]} {name}" for name in (SUPPORTED, CONTRADICTED, INCONCLUSIVE) if name in counts]
-        text = ", ".join([f"{tested} of {len(mine)} comparisons made", *parts])
+        made = f"{tested} of {len(mine)} comparisons could be made" if tested < len(mine) else f"{tested} comparisons"
+        text = ", ".join([made, *parts]) if len(mine) > 1 else mine["verdict"].iloc[0]
         text += "" if mine["paper_data"].all() else "; on data that stands in for the paper's"
         said = {name: claim[name] for name in ("claim", "statement", "place")}
         out.append(said | {"verdict": mine["claim_verdict"].iloc[0], "counts": text, "rows": mine.to_dict("records")})

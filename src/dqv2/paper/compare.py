@@ -38,7 +38,8 @@ class Comparison:
         spread: for means, the standard deviation of the differences of the pairs, or sqrt(s² + s²) of arms that are
             not paired.
         correlation: of the pairs (Pearson's); missing where there are none.
-        beside, beside_low, beside_high, beside_p: another test of the same, which decides nothing.
+        beside, beside_low, beside_high, beside_p: another test of the same, which decides nothing. Of means its p is
+            as `p_higher`, and `beside_p_lower` as `p_lower`; of variances both are one two-sided p.
         lacks: why there is no p, in words; empty where there is one.
     """
 
@@ -61,6 +62,7 @@ class Comparison:
     beside_low: float = MISSING
     beside_high: float = MISSING
     beside_p: float = MISSING
+    beside_p_lower: float = MISSING
     lacks: str = ""
 
 
@@ -143,7 +145,7 @@ def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparis
     found = Comparison(
         len(x), len(y), float(x.mean()), float(y.mean()), float(differences.mean()),
         test="Student's t, paired by seed" + _said(margin), n_paired=len(x), beside=welch.test,
-        beside_low=welch.low, beside_high=welch.high, beside_p=welch.p_higher,
+        beside_low=welch.low, beside_high=welch.high, beside_p=welch.p_higher, beside_p_lower=welch.p_lower,
     )  # fmt: skip
     if not _vary(differences, x, y):
         return replace(found, lacks="the differences of the seeds do not vary")
@@ -215,8 +217,8 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
         outside = 2 * min(float(test(x / root, y, "greater")), float(test(x * root, y, "less")))
         inside = float(within(test, x, y, margin))
         found = replace(found, test=name + _said(margin), p_within=inside, p_outside=min(outside, 1.0))
-    names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p")
-    beside = ("Brown-Forsythe, two-sided", float(stats.levene(x, y, center="median").pvalue))
+    names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p", "beside_p_lower")
+    beside = ("Brown-Forsythe, two-sided", *[float(stats.levene(x, y, center="median").pvalue)] * 2)
     return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
 
 

@@ -185,15 +185,19 @@ def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spe
 
 
 def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
-    """The means along x, a line for each hue, with ± sd and every seed beside them."""
-    y, step, hue = spec["y"], min(0.3, 0.72 / len(hues)), spec["hue"]
+    """The means along x with ± sd, a line for each hue, and every seed beside them, a column for each hue."""
+    y, step, hue = spec["y"], min(0.1, 0.34 / len(hues)), spec["hue"]
     looks = looks_of(hues, hue, frame) if hue else {"": style.KNOWN["dq_v2"]}
-    at, apart = _places(frame, xs, hues, spec, step)
     of = frame[hue] if hue else pd.Series("", frame.index)
-    beside = {"seeds": at + (0.48 + 0.14 * apart) * step, "means": at, "unbroken": _stretches(frame, xs, of, spec["x"])}
+    # A line that is moved aside would lie elsewhere over the axis: only what belongs to single runs is
+    at, _ = _places(frame, xs, hues, spec, 0.0)
+    _, apart = beside = _places(frame, xs, hues, spec, step)
+    aside = beside[0] - at + 0.5 * (len(hues) - 1) * step
+    beside = {"seeds": at + 0.12 + aside + 0.35 * step * apart, "means": at}
+    beside["unbroken"] = _stretches(frame, xs, of, spec["x"])
     paint_arms(ax, frame[y], of, looks, **beside, **(BAND if spec["spread"] == "band" else WHISKERS))
     legend = [dot(looks[shade], printed(shade, spec, hue), ls="-") for shade in hues if hue]
-    return legend + _reported(ax, spec, frame, at - 0.4 * step)
+    return legend + _reported(ax, spec, frame, at - 0.12 - aside)
 
 
 def _values(ax: Axes, arms: pd.DataFrame, decimals: int | None) -> None:

@@ -116,7 +116,7 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     write_csv(table, csv)
     head, body, foot, paper = _grid(table, spec)
     lead = f"{spec['label']}: " if spec.get("label") else ""
-    spread = "Mean ± standard deviation over n seeds"
+    spread = "Mean ± standard deviation over n seeds" if table["n"].gt(1).any() else "One seed"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if spec.get("against"):
         spread += (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.claims import summary
+from dqv2.paper.claims import CONTRADICTED, summary
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.tables import md_escape
 
@@ -62,9 +62,9 @@ def effect_text(row: dict[str, Any]) -> str:
     """The effect with its unit and interval: "+1.66 points [0.20, 3.12]"."""
     if not np.isfinite(row["effect"]):
         return ""
-    ratio = row["statistic"] == "variance"
-    text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+.2f} {row['unit']}".rstrip()
-    return text + (f" {_interval(row['low'], row['high'])}" if np.isfinite(row["low"]) else "")
+    ratio, places = row["statistic"] == "variance", 3 if row["unit"] == "IoU" else 2
+    text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+.{places}f} {row['unit']}".rstrip()
+    return text + (f" {_interval(row['low'], row['high'], places)}" if np.isfinite(row["low"]) else "")
 
 
 def p_text(value: float) -> str:
@@ -91,6 +91,7 @@ def data_text(row: dict[str, Any]) -> str:
 def told(row: dict[str, Any]) -> dict[str, str]:
     """A comparison as people read it, in the order of `CLAIMED`."""
     row = row | {name: "" for name in TEXTS if not isinstance(row[name], str)}
+    opposite = f" (opposite: {p_text(row['p_opposite_holm'])})" if row["verdict"] == CONTRADICTED else ""
     counts = f"{row['n_paired']:.0f} seeds" if row["n_paired"] > 0 else f"{row['n']:.0f} / {row['n_against']:.0f}"
     return {
         "compared": comparison_text(row),
@@ -99,7 +100,7 @@ def told(row: dict[str, Any]) -> dict[str, str]:
         "counts": counts if np.isfinite(row["n"]) else "",
         "effect_text": effect_text(row),
         "p_text": p_text(row["p"]),
-        "p_holm_text": p_text(row["p_holm"]),
+        "p_holm_text": p_text(row["p_holm"]) + opposite,
         "beside_text": _beside(row),
         "outcome": f"{row['verdict']}: {row['why']}",
     }
@@ -134,8 +135,8 @@ def with_effect(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if np.isfinite(row["reported_effect"])]
 
 
-def _interval(low: float, high: float) -> str:
-    return f"[{number(low)}, {number(high)}]"
+def _interval(low: float, high: float, places: int = 2) -> str:
+    return f"[{number(low, places)}, {number(high, places)}]"
 
 
 def _beside(row: dict[str, Any]) -> str:

@@ -28,12 +28,14 @@ yours against the published one.
 
 Means are over seeds, ± is the standard deviation of the seeds; a lead is paired by seed, with Student's 95 % interval.
 A question or claim is **supported** where p, one-sided and corrected by Holm for all questions (or the paper's ten
-claims), is below 0.05, **contradicted** where its opposite is, **inconclusive** where neither is, **not tested** where
+claims), is below 0.05, **contradicted** where p of the opposite is, which is corrected for the comparisons of the same
+claim too, **inconclusive** where neither is, which is no evidence that there is no difference, **not tested** where
 there were no such runs ([claims.md](claims.md)).
 """
 
-ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all methods: a
-stricter test than that of the questions above, which are fewer and in one direction."""
+ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all leads of its
+experiment: a stricter test than that of the questions above, which are fewer and in one direction. It holds for the
+schedule and the keep ratios of that experiment alone."""
 
 
 def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
@@ -60,7 +62,7 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
     if "controls" in tables:
         questions, scale = read_questions(), plan.config.label or plan.config.run
         rows = judge(questions, tables, scale, family=len(questions))
-        yield from ["### Questions", "", *_judged(questions, rows), *_advice(tables["controls"])]
+        yield from ["### Questions", "", *_judged(questions, rows), *_advice(tables, plan)]
     for name in plan.tables():
         block = plan.config.experiments[name]
         yield from [f"### {heading(name)}: {block.about}", ""]
@@ -78,11 +80,12 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
     made, hours = made_with(records), sum(kept.get("cpu_seconds") or 0.0 for kept in records) / 3600
     trainings = sum(kept["stage"] == "train" for kept in records)
     where = ", ".join(made["device"]) + (f" ({', '.join(made['cpu'])})" if made["cpu"] else "")
-    commits = ", ".join(f"`{each[:12]}`" for each in made["commit"])
+    commits = ", ".join(f"`{each[:12]}{'+' * each.endswith('+')}`" for each in made["commit"])
+    dirty = " (+: with changes that were not committed)" * any(each.endswith("+") for each in made["commit"])
     return (
         f"{trainings:,} trainings, {len(records):,} jobs, {hours:.1f} CPU hours on {where}; seeds "
         f"{', '.join(made['seed'])}; PyTorch {', '.join(made['torch'])}, Python {', '.join(made['python'])}; commit "
-        f"{commits}. Other processors give other numbers."
+        f"{commits}{dirty}. Other processors give other numbers."
     )
 
 
@@ -111,21 +114,28 @@ def _judged(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> Iterator[st
         yield ""
 
 
-def _advice(frame: pd.DataFrame) -> Iterator[str]:
-    """What follows for somebody who has to choose: the methods in the order of their means, and which lead a random
-    coreset, or lag behind it, by more than the seeds can tell."""
-    if not (frame["label"] == "Random").any():
-        return
-    table = results_table(frame[frame["keep_ratio"] < 1], {"column": None, "against": ["Random"]})
-    table = table.sort_values("mean", ascending=False)
-    leads, told_apart = table["minus Random"], table["minus Random p_holm"] < 0.05
-    ranked = [f"{label} {plus_minus(mean, sd)}" for label, mean, sd in table[["label", "mean", "sd"]].to_numpy()]
-    groups = {
-        "In the order of their means (top-1, %)": ranked,
-        "Better than a random coreset": table["label"][told_apart & (leads > 0)],
-        "Worse than a random coreset": table["label"][told_apart & (leads < 0)],
-        "Not to be told from a random coreset with these seeds": table["label"][~told_apart & leads.notna()],
-    }
+def _advice(tables: dict[str, pd.DataFrame], plan: Plan) -> Iterator[str]:
+    """What follows for somebody who has to choose, of each experiment whose table holds its rows against a random
+    coreset: the methods in the order of their means, and which are better or worse by more than the seeds can tell."""
     yield from ["### Which method to choose", "", ADVICE, ""]
-    yield from (f"- {what}: {md_escape('; '.join(names)) or 'none'}." for what, names in groups.items())
-    yield ""
+    for name, frame in tables.items():
+        spec = plan.config.experiments[name].table
+        if spec is None or "Random" not in (spec.against or []):
+            continue
+        table = results_table(frame[frame["keep_ratio"] < 1], {"column": "keep_ratio", "against": ["Random"]})
+        table = table.sort_values(["keep_ratio", "mean"], ascending=[True, False])
+        several = table["keep_ratio"].nunique() > 1
+        names = [f"{arm.label} at {arm.keep_ratio:g}" if several else arm.label for arm in table.itertuples()]
+        names = pd.Series(names, table.index)
+        leads, told_apart = table["minus Random"], table["minus Random p_holm"] < 0.05
+        means = zip(names, table["mean"], table["sd"], strict=True)
+        groups = {
+            "in the order of their means (top-1, %)": [f"{arm} {plus_minus(mean, sd)}" for arm, mean, sd in means],
+            "better than a random coreset": names[told_apart & (leads > 0)],
+            "worse than a random coreset": names[told_apart & (leads < 0)],
+            "not to be told from a random coreset with these seeds": names[~told_apart & leads.notna()],
+        }
+        yield f"{heading(name)} ({plan.config.experiments[name].about or 'the methods'}):"
+        yield ""
+        yield from (f"- {what}: {md_escape('; '.join(arms)) or 'none'}." for what, arms in groups.items())
+        yield ""
