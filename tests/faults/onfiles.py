@@ -212,7 +212,7 @@ class Tries:
             found = [*verify(base.RUN, self.plan)]
             print(*found, sep="\n")
             if and_remove:
-                print("removed", remove(found))
+                print("removed", remove(found, base.RUN, self.plan))
             return int(any(each.kind not in ("gone", "orphaned") for each in found))
 
         return base.here(folder, look)

@@ -249,8 +249,7 @@ class Tries:
             if code == 0:  # nothing that was run reads it
                 with chdir(folder):
                     found = [*verify(base.RUN, self.plan)]
-                    remove(found)
-                base.remove(folder / self.target)  # else nothing needs what was removed
+                    remove(found, base.RUN, self.plan)
                 said = "".join(f"{each.file}: {each.what}\n" for each in found)
                 return self._at_last(folder, said, "named by verify") if found else Outcome("unseen", text)
             if bad := self._faulty(text):

@@ -56,7 +56,7 @@ def test_an_experiment_is_shown_with_its_arms_runs_paths_and_jobs(plan, demo):
     code, out, _ = plan("show", "fig5b", "config/demo.yaml")
     assert code == 0
     assert out.startswith("fig5b: ")
-    assert "makes paper_figures/demo/fig5b.pdf, paper_figures/demo/fig5b.png" in out
+    assert "makes results/demo/experiments/fig5b.csv, paper_figures/demo/fig5b.pdf, paper_figures/demo/fig5b.png" in out
     assert "from results/demo/experiments/fig5b.csv (rule collect)" in out
     rows = make(demo).rows["fig5b"]
     for title in {row.title for row in rows}:

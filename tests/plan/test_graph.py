@@ -95,7 +95,8 @@ def test_a_job_reads_what_the_jobs_before_it_make(demo):
 
 def test_the_targets_of_one_experiment_are_its_own(demo):
     plan = make(demo)
-    assert plan.targets(["fig5b"]) == ["paper_figures/demo/fig5b.pdf", "paper_figures/demo/fig5b.png"]
+    drawn = ["paper_figures/demo/fig5b.pdf", "paper_figures/demo/fig5b.png"]
+    assert plan.targets(["fig5b"]) == ["results/demo/experiments/fig5b.csv", *drawn]
     of_each = [file for name in plan.rows for file in plan.targets([name])]
     assert set(of_each) < set(plan.targets())
     assert len(of_each) == len(set(of_each))

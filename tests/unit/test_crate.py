@@ -34,7 +34,13 @@ def finished(here, small):
         shutil.copy(ROOT / name, name)
     for name in ("workflow", "envs"):
         shutil.copytree(ROOT / name, name)
-    write_json("results/demo/config.json", merged("demo.yaml"))
+    configure()
+
+
+def configure():
+    values = merged("demo.yaml")
+    values["datasets"]["digits"] |= {"train": 100, "validation": 20, "test": 20}
+    write_json("results/demo/config.json", values)
 
 
 def validated(folder, severity):
@@ -89,9 +95,12 @@ def test_what_is_not_sound_or_not_finished_is_refused(finished, capsys):
     refused(f"1 results are damaged or stale, the first is {BINS}: dqv2 verify results/demo")
     Path(BINS).write_bytes(good)
     Path("results/demo/config.json").write_text("", encoding="utf-8")
-    refused("results/demo/config.json is gone or damaged: run Snakemake again, which writes it")
-    write_json("results/demo/config.json", merged("demo.yaml"))
+    refused("results/demo/config.json is gone or damaged: have any job of the run done again, which writes it")
+    configure()
+    Path("paper_figures/demo/fig1.pdf").unlink()
+    refused("paper_figures/demo/fig1.pdf is gone: run Snakemake again, or remove what is left of it")
     shutil.rmtree("results/demo/figures")
+    Path("paper_figures/demo/fig1.png").unlink()
     refused("nothing of the run demo is finished: no figure, table or list of claims")
     Path("crate").mkdir()
     assert main(["crate", "results/demo", "crate"]) == 1

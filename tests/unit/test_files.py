@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from dqv2.runtime.files import atomic_dir, atomic_path, clear_temporaries, sha256, write_json
+from dqv2.runtime.files import atomic_dir, atomic_path, clear_temporaries, recover_dirs, sha256, write_json
 
 
 def test_atomic_path_replaces_on_success_only(tmp_path):
@@ -145,3 +145,31 @@ def test_what_a_process_of_this_machine_left_is_cleared_as_soon_as_it_is_gone(tm
     assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
     assert clear_temporaries(tmp_path / "none", tmp_path, older_than=3600) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_folder_is_put_back_that_was_moved_aside_by_what_was_killed_then(tmp_path, renamed):
+    """Between the two renames the folder has no name, and after them there are two."""
+    target = tmp_path / "a-run"
+    with atomic_dir(target) as staged:
+        (staged / "old").write_text("x")
+    script = f"""
+import os, shutil
+from pathlib import Path
+from dqv2.runtime import files
+rename = Path.rename
+def once(self, other):
+    found = rename(self, other)
+    if {not renamed}:
+        os._exit(9)
+    return found
+Path.rename = once
+shutil.rmtree = lambda *args, **more: os._exit(9)
+with files.atomic_dir({str(target)!r}) as staged:
+    (staged / "new").write_text("x")
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    assert target.exists() == renamed
+    recover_dirs(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a-run"]
+    assert [path.name for path in target.iterdir()] == ["new" if renamed else "old"]

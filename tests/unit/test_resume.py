@@ -1,14 +1,16 @@
 """What a training has reached is kept; a signal leaves nothing half-written."""
 
 import os
+import shutil
 import signal
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import atomic_path, write_json
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.stop import Stopped, deferred, stop_signals
 from tests.damage import BYTES
@@ -109,5 +111,37 @@ def test_a_pipe_in_the_place_of_kept_state_blocks_nobody(tmp_path, name):
     os.mkfifo(tmp_path / "resume" / name)
     assert resume.restore(output) == (name == "checkpoint.pt")
     assert resume.load() is None
+    resume.finish(output)
+    assert resume.restore(output)
+
+
+def test_what_a_copied_run_kept_is_not_put_back_under_another_name(tmp_path, monkeypatch):
+    """Its record speaks of the files of the first run; put back, it would be refused for ever."""
+    monkeypatch.chdir(tmp_path)
+    model, beside = Path("results/one/model.pt"), Path("results/one/record.json")
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    write_json(beside, {"outputs": {str(model): "sum"}})
+    Resume(Path("results/one/resume"), {"seed": 0}).finish(model, beside)
+    shutil.copytree("results/one", "results/two")
+    files = [Path("results/two", each.name) for each in (model, beside)]
+    assert not Resume(Path("results/two/resume"), {"seed": 0}).restore(*files)
+    assert Resume(Path("results/one/resume"), {"seed": 0}).restore(model, beside)
+
+
+@pytest.mark.parametrize("place", ["resume", "resume/a", "resume/a/done.json", "resume/a/checkpoint.pt"])
+def test_what_is_in_the_way_of_kept_state_costs_no_training(tmp_path, caplog, place):
+    output, folder = tmp_path / "model.pt", tmp_path / "resume/a"
+    output.write_text("weights")
+    folder.mkdir(parents=True)
+    if folder / Path(place).name == tmp_path / place:
+        (tmp_path / place).mkdir()
+    else:
+        shutil.rmtree(tmp_path / place)
+        (tmp_path / place).write_text("x")
+    resume = Resume(folder, {"seed": 0})
+    assert not resume.restore(output)
+    assert f"{tmp_path / place} is in the way of what trainings keep: it is removed" in caplog.text
+    resume.save({"step": 1})
     resume.finish(output)
     assert resume.restore(output)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,9 @@ def test_each_kind_is_found(here, small):
     expected = {("gone", CORESET), ("damaged", str(beside)), ("foreign", mine)}
     assert kinds() == expected | {("foreign", BINS), ("foreign", copied)}
     assert kinds(small) == expected | {("damaged", copied)}, "there a job of the plan has its record"
-    assert remove(verify(ROOT, small)) == [BINS, str(beside), copied]
-    assert kinds(small) == {("gone", CORESET), ("foreign", mine)}
+    own = str(Path(CORESET).with_name("record.json"))
+    assert remove(verify(ROOT, small), ROOT, small) == [BINS, str(beside), own, copied]
+    assert kinds(small) == {("foreign", mine)}
 
 
 def test_what_has_lost_its_record_is_made_anew(here, small):
@@ -105,10 +107,67 @@ def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
     assert unnoticed(small, notes) == []
     (found,) = unnoticed(plan, notes)
     assert found == f"{ROOT}/digits/data/record.json: it was made with other options: test was 20 and is 30"
-    # Snakemake's name for it; the base64 of the path
+    # Snakemake's names for them; the base64 of the paths
     notes.mkdir(parents=True)
-    (notes / "cmVzdWx0cy9kZW1vL2RpZ2l0cy9kYXRhL3JlY29yZC5qc29u").write_text("{}")
+    files = [file for file in Path(ROOT, "digits/data").iterdir() if file.is_file()]
+    kept = [notes / urlsafe_b64encode(str(file).encode()).decode() for file in files]
+    assert "cmVzdWx0cy9kZW1vL2RpZ2l0cy9kYXRhL3JlY29yZC5qc29u" in {note.name for note in kept}
+    for note in kept:
+        note.write_text('{"params": []}')
     assert unnoticed(plan, notes) == [], "then Snakemake sees to it"
+    for note in kept:
+        note.write_bytes(b"")  # as after a loss of power
+        assert unnoticed(plan, notes) == [found]
+        note.write_text('{"params": []}')
+
+
+def test_a_run_that_was_copied_is_looked_at_before_it_is_taken_for_another(here, small):
+    shutil.copytree(ROOT, "results/other")
+    values = other_plan() | {"run": "other"}
+    found = unnoticed(make(values))
+    assert len(found) == 3
+    assert all("as of a run that was copied" in each for each in found)
+
+
+def test_results_behind_a_link_are_looked_at_and_not_taken_for_lost(here, small):
+    Path("elsewhere").mkdir()
+    Path(ROOT, "digits").rename("elsewhere/digits")
+    Path(ROOT, "digits").symlink_to(Path("elsewhere/digits").absolute())
+    Path("elsewhere/digits/round").symlink_to(Path("elsewhere/digits").absolute())
+    assert kinds(small) == set()
+    BYTES["flipped"](Path(BINS))
+    assert kinds(small) == {("damaged", BINS)}
+
+
+def test_a_linked_output_is_removed_and_not_what_it_leads_to(here, small):
+    Path(BINS).rename("elsewhere.csv")
+    Path(BINS).symlink_to(Path("elsewhere.csv").absolute())
+    BYTES["flipped"](Path(BINS))
+    remove(verify(ROOT, small), ROOT, small)
+    assert not Path(BINS).is_symlink()
+    assert Path("elsewhere.csv").exists()
+
+
+def test_what_was_made_from_what_is_removed_goes_with_it(here, small):
+    """Snakemake makes nothing that is missing between two files that are there."""
+    BYTES["flipped"](Path(BINS))
+    assert set(remove(verify(ROOT, small), ROOT, small)) == {
+        str(Path(file).with_name(name)) for file in (BINS, CORESET) for name in (Path(file).name, "record.json")
+    }
+
+
+def test_what_somebody_removed_is_told_though_its_record_went_with_it(here, small):
+    shutil.rmtree(Path(BINS).parent)
+    ((kind, file, what, _),) = verify(ROOT, small)
+    assert (kind, file, what) == ("gone", BINS, f"it is not there, and {Path(CORESET).parent} was made from it")
+
+
+def test_a_record_of_another_job_is_no_input(here, small):
+    """Costs are read from records alone."""
+    beside = Path(BINS).with_name("record.json")
+    shutil.copyfile(Path(CORESET).with_name("record.json"), beside)
+    with pytest.raises(ValueError, match=r"is the record of other files than those beside it\. Remove it"):
+        record.checksums_of({"records": [str(beside)]})
 
 
 def test_what_jobs_are_about_to_read_must_not_be_stale(here, small):
@@ -153,9 +212,9 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert f"damaged (1):\n  {BINS}\n      {BINS} is damaged: its checksum was" in out
     assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 gone, 0 orphaned" in out
     assert main(["verify", ROOT, "--remove"]) == 0
-    assert "removed 2 files and folders of 1 job" in capsys.readouterr().out
+    assert "removed 4 files and folders: of 1 job, and what was made from them" in capsys.readouterr().out
     assert not Path(BINS).exists()
-    assert Path(CORESET).exists()
+    assert not Path(CORESET).exists()
     assert main(["verify", ROOT]) == 0
     assert main(["verify", ROOT, "config/other.yaml"]) == 1
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err

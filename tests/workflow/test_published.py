@@ -252,4 +252,6 @@ def test_what_cannot_be_published_or_compared_is_said(tmp_path, monkeypatch, cap
     assert main(["figures", "published/mine"]) == 1
     assert "published/mine holds no published run" in capsys.readouterr().err
     assert main(["compare", "results/mine"]) == 1
+    assert "published/mine holds no published run" in capsys.readouterr().err
+    assert main(["compare", "results/mine", "results/other"]) == 1
     assert "have no experiment in common" in capsys.readouterr().err

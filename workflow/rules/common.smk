@@ -2,9 +2,11 @@
 import inspect
 import os
 import sys
+from pathlib import Path
 
 from snakemake.logging import logger
 
+import dqv2
 from dqv2 import paths
 from dqv2.config import ConfigError, load_config, read_file
 from dqv2.plan import Plan, PlannedJob
@@ -61,6 +63,10 @@ def before_the_first_job():
         give_up(error)
     except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say
         give_up(sentence(error, [PLAN.root]))
+    if workflow.touch and (stale := unnoticed(PLAN, notes=os.devnull)):
+        logger.warning(
+            f"--touch takes for good {len(stale)} results that are stale, the first is {stale[0]}: dqv2 verify {PLAN.root}"
+        )
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
         logger.warning(
@@ -83,6 +89,11 @@ def lift_the_limit_of_jobs_a_second():
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
+
+if workflow.is_main_process and not Path(dqv2.__file__).is_relative_to(workflow.basedir):
+    logger.warning(
+        f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {workflow.basedir}: its records name the commit there"
+    )
 
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
     for said in changed_folders(PLAN):
@@ -119,8 +130,8 @@ def signed(function):
 def reads(name, file):
     """What a stage reads under this name: a function of a job's wildcards.
 
-    Of a path that names what the configuration has not, it is a sentence: Snakemake prints it as the file that is
-    missing, and a traceback where a function of a rule raises."""
+    For a path that names what the configuration does not have, it returns a sentence, which Snakemake prints as the
+    missing file; an exception it would print as a traceback."""
 
     def found(wildcards):
         job = planned(name, wildcards)

@@ -25,5 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `| head`
         return 0
     except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
-        print(error, file=sys.stderr)
+        said = str(error)
+        if isinstance(error, FileNotFoundError) and error.filename == "config.yaml":
+            said = "There is no config.yaml here: call dqv2 in the project's folder."
+        elif isinstance(error, IsADirectoryError):
+            said = f"{error.filename} is a folder: name a file in it."
+        print(said, file=sys.stderr)
         return 1

@@ -7,14 +7,15 @@ import argparse
 from pathlib import Path
 
 from dqv2.config import ConfigError
+from dqv2.runtime.files import atomic_dir, recover_dirs
 
 PAGE = "docs/results.md"
 PUBLISH = """Write what is published of a run: its tables, figures, claims, the ids of its coresets, its records.
 
 dqv2 publish results/cifar10                 into published/cifar10, and docs/results.md anew
 
-Of the experiments, those that are finished: none of whose results is missing or stale. No image of a set is written. A
-damaged result is refused (dqv2 verify).
+Only finished experiments are published: those with no result missing or stale. No image of a set is written. A damaged
+result is refused (dqv2 verify).
 """
 FIGURES = """Draw the figures and tables of published runs again, and docs/results.md, from their small tables alone.
 
@@ -64,6 +65,7 @@ def _publish(args: argparse.Namespace) -> int:
     from dqv2.plan.verify import asked_of, require_root
 
     root = require_root(args.results)
+    recover_dirs("published")
     folder = publish(root, Path("published", Path(root).name))
     _write_page()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -92,14 +94,15 @@ def _figures(args: argparse.Namespace) -> int:
                 f"figures would be drawn into {folder.resolve()} itself: call this from the project's folder"
             )
         plan, out, count = published_plan(folder), Path("paper_figures/published", name), 0
-        for drawn in drawable(folder, plan, out):
-            try:
-                drawn.draw(plan)
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                made = ", ".join(drawn.outputs.values())
-                why = error if isinstance(error, ValueError) else repr(error)
-                raise ConfigError(f"{made} cannot be drawn from {folder}: {why}") from error
-            count += 1
+        with atomic_dir(out) as staged:  # so that nothing stays of an earlier publication
+            for drawn in drawable(folder, plan, staged):
+                try:
+                    drawn.draw(plan)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    made = ", ".join(Path(each).name for each in drawn.outputs.values())
+                    why = error if isinstance(error, ValueError) else repr(error)
+                    raise ConfigError(f"{made} cannot be drawn from {folder}: {why}") from error
+                count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:
         _write_page()
@@ -111,10 +114,11 @@ def _compare(args: argparse.Namespace) -> int:
     from dqv2.paper.agreement import agreement, missing_arms, told
     from dqv2.paper.collect import read_csv
     from dqv2.plan.publish import SUMS, published_plan
+    from dqv2.runtime.record import checksums_of, record_beside
 
     mine = Path(args.results)
     theirs = Path(args.published or Path("published", mine.name))
-    if Path(theirs, SUMS).exists():
+    if Path(theirs, SUMS).exists() or theirs.resolve().parent == Path("published").resolve():
         published_plan(theirs)  # whether it is sound
     pairs = {file.stem: file for file in sorted(Path(theirs, "experiments").glob("*.csv"))}
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
@@ -123,6 +127,8 @@ def _compare(args: argparse.Namespace) -> int:
     differ = arms = 0
     for name, file in both.items():
         own = Path(mine, "experiments", file.name)
+        if record_beside(str(own)):
+            checksums_of({"csv": str(own)})  # raises where it is damaged
         published = read_csv(file)
         measure = next((y for y in ("test_accuracy", "iou") if y in published), None)
         if measure is None:
@@ -153,7 +159,7 @@ def _crate(args: argparse.Namespace) -> int:
     if folder.exists():
         raise ConfigError(f"{folder} is there already: choose another name")
     asked, records = sound(root)
-    label = asked.get("label") or "the paper"
+    label = asked.get("label") or ("the paper" if root == "results/paper" else f"run {Path(root).name}")
     told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": Path(root, "config.json")}
     write_crate(folder, **told, records=records)
     print(f"{folder}: {len(records):,} jobs, described in {folder}/ro-crate-metadata.json")
@@ -161,7 +167,8 @@ def _crate(args: argparse.Namespace) -> int:
 
 
 def _all() -> list[Path]:
-    return sorted(file.parent for file in Path("published").glob("*/SHA256SUMS"))
+    recover_dirs("published")
+    return sorted(file.parent for file in Path("published").glob("[!.]*/SHA256SUMS"))
 
 
 def _write_page() -> None:

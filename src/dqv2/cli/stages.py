@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
     if strangers := sorted(set(args.names) - set(all_stages())):
         raise ValueError(f"there is no stage {strangers[0]}; there are: {', '.join(all_stages())}")
     if (args.action == "raise") != bool(args.names):
-        raise ValueError("say which stages' results change: dqv2 stages raise train")
+        raise ValueError("names of stages are for raise, and it needs some: dqv2 stages raise train")
     if args.action == "show":
         print(table())
         return 0

@@ -2,12 +2,13 @@
 
 dqv2 verify results/demo                         every checksum, and the options of the last run (its config.json)
 dqv2 verify results/demo config/mine.yaml        beside another configuration, as for snakemake --configfile
-dqv2 verify results/demo --remove                and remove what is damaged or stale: the next run makes it anew
+dqv2 verify results/demo --remove                and remove what is damaged or stale, with all that was made from it:
+                                                 the next run makes it anew
 
 damaged    not what its job wrote
 stale      made with other options or another version of its stage, or from something else than what is there now
 foreign    no job's
-gone       an output that is not there; it is made anew where something needs it
+gone       not there: somebody removed it. Snakemake makes it anew where something needs it that is not there either
 orphaned   sound, of a job that the configuration does not have: an experiment that is no more
 
 Ends with 1 where anything is damaged, stale or foreign.
@@ -54,12 +55,14 @@ def _run(args: argparse.Namespace) -> int:
         numbers = ", ".join(f"{sum(each.kind == kind for each in found)} {kind}" for kind in ORDER)
         print(f"{root}: {count:,} records; {numbers}")
     if args.remove:
-        removed = remove(found)
+        removed = remove(found, root, plan)
         jobs = len({each.outputs for each in bad})
-        print(f"removed {len(removed)} files and folders of {jobs} job{'s' * (jobs != 1)}")
+        print(
+            f"removed {len(removed)} files and folders: of {jobs} job{'s' * (jobs != 1)}, and what was made from them"
+        )
         bad = []
     elif bad:
-        print("remove what is damaged or stale with --remove, and run again: its jobs, and those after, are made anew")
+        print("remove what is damaged or stale, and what was made from it, with --remove, and run again")
     return int(bool(bad) or any(each.kind == "foreign" for each in found))
 
 

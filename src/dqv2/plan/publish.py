@@ -25,7 +25,7 @@ from dqv2.plan.plan import Plan
 from dqv2.plan.verify import asked_of, records_below, verify, why_orphaned, why_stale
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
-from dqv2.runtime.crate import results_of
+from dqv2.runtime.crate import of_all_sets, results_of
 from dqv2.runtime.files import atomic_dir, sha256, write_json
 from dqv2.stages import stage
 
@@ -60,12 +60,17 @@ def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[d
         ConfigError: the configuration is gone, or `verify` finds a result to be what is refused.
     """
     asked = asked_of(root)
-    found = [each for each in verify(root) if each.kind in ("damaged", "stale")]
+    found = list(verify(root, Plan(load_config(asked))))
     if bad := [each for each in found if each.kind in refused]:
         kinds = " or ".join(refused)
         raise ConfigError(f"{len(bad)} results are {kinds}, the first is {bad[0].file}: dqv2 verify {root}")
-    left_out = {each.file for each in found}
-    return asked, [record.read(path) for path in sorted(records_below(root)) if str(path) not in left_out]
+    left_out = {each.file for each in found if each.kind in ("damaged", "stale")}
+    records = [record.read(path) for path in sorted(records_below(root)) if str(path) not in left_out]
+    missing = {each.file for each in found if each.kind == "gone"}
+    shown = (kept for kept in records if of_all_sets(kept) or kept["stage"] == "sample")
+    if lost := sorted(missing & {file for kept in shown for file in kept["outputs"]}):
+        raise ConfigError(f"{lost[0]} is gone: run Snakemake again, or remove what is left of it (dqv2 verify {root})")
+    return asked, records
 
 
 def publish(root: str, folder: str | Path) -> Path:
@@ -163,12 +168,15 @@ def published_plan(folder: str | Path) -> Plan:
         if Path(name).is_absolute() or ".." in Path(name).parts or not name:
             raise ConfigError(f"{folder}/{SUMS} names {name!r}, which is no file of this folder")
         if not file.is_file():
-            raise ConfigError(f"{file} is gone, which {SUMS} names: get the published run again")
+            raise ConfigError(f"{file} is gone, which {SUMS} names: get the published run, or publish it, again")
         if (found := sha256(file)) != expected:
             raise ConfigError(
                 f"{file} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says {expected[:12]}…: get it again"
             )
-    return Plan(load_config(json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
+    try:
+        return Plan(load_config(json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
+    except ConfigError as error:
+        raise ConfigError(f"{folder}/config.json, published by another version: {error}") from None
 
 
 def published_records(folder: str | Path) -> list[dict[str, Any]]:

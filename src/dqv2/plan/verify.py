@@ -57,7 +57,9 @@ def asked_of(root: str) -> dict[str, Any]:
     file = f"{root}/config.json"
     asked = read_json(file)
     if not isinstance(asked, dict):
-        raise ConfigError(f"{file} is gone or damaged: run Snakemake again, which writes it")
+        raise ConfigError(
+            f"{file} is gone or damaged: have any job of the run done again, which writes it (--forcerun page)"
+        )
     try:
         config = load_config(asked)
     except ConfigError as error:
@@ -99,30 +101,34 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
             known.update(outputs)
             yield Finding("damaged", there[0], "it has no record, so nobody knows what it is", outputs)
     for file in _files_below(root, known):
-        yield Finding("foreign", file, "no record knows it")
+        yield Finding("foreign", file, "no job made it: move it out of results/, or remove it")
 
 
 def records_below(root: str) -> Iterator[Path]:
     """The records of a run's jobs."""
-    for folder, below, names in os.walk(root):
-        if folder == root:
-            below[:] = [name for name in below if name not in NOT_RESULTS]
-        if "record.json" in names:
-            yield Path(folder, "record.json")
+    return (Path(folder, "record.json") for folder, names in _folders(root, set()) if "record.json" in names)
 
 
-def _files_below(root: str, known: set[str]) -> Iterator[str]:
-    """The files of a run that are not known, but for what a killed process left."""
-    for folder, below, names in os.walk(root):
+def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """The folders of a run, links to others among them, each with the names of its files; but for folders that are
+    known, and what a killed process left."""
+    seen = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # by another link
+            below.clear()
+            continue
+        seen.add(real)
         below[:] = sorted(name for name in below if f"{folder}/{name}" not in known and not name.startswith(".tmp-"))
         if folder == root:
             below[:] = [name for name in below if name not in NOT_RESULTS]
-        yield from (
-            f"{folder}/{name}"
-            for name in sorted(names)
-            # Snakemake puts the second into a folder that is an output
-            if f"{folder}/{name}" not in known and not name.startswith((".tmp-", ".snakemake_timestamp"))
-        )
+        yield folder, sorted(names)
+
+
+def _files_below(root: str, known: set[str]) -> Iterator[str]:
+    """The files of a run that are not known; Snakemake puts a note of a time into a folder that is an output."""
+    for folder, names in _folders(root, known):
+        own = (name for name in names if not name.startswith((".tmp-", ".snakemake_timestamp")))
+        yield from (f"{folder}/{name}" for name in own if f"{folder}/{name}" not in known)
 
 
 def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
@@ -131,12 +137,27 @@ def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
     return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
 
 
-def remove(findings: Iterable[Finding]) -> list[str]:
-    """Remove what is damaged or stale with all else of its job, so that the next run makes it anew; what was there."""
-    bad = [each for each in findings if each.kind in ("damaged", "stale")]
-    removed = sorted({file for each in bad for file in each.outputs if Path(file).exists()})
+def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> list[str]:
+    """Remove what is damaged or stale with all else of its job, and what was made from it; returns what was there.
+
+    So the next run makes it anew: Snakemake makes nothing that is missing between two files that are there. What was
+    made from it and the plan does not have stays.
+    """
+    bad = {file for each in findings if each.kind in ("damaged", "stale") for file in each.outputs}
+    jobs = []
+    for path in records_below(root):
+        try:
+            kept = record.read(path)
+        except ValueError:  # it is among the findings itself
+            continue
+        if plan is None or why_orphaned(plan, kept) is None:
+            inputs = {each["file"] for found in kept["inputs"].values() for each in found}
+            jobs.append((inputs, {str(path), *kept["outputs"]}))
+    while after := [files for inputs, files in jobs if inputs & bad and not files <= bad]:
+        bad.update(*after)
+    removed = sorted(file for file in bad if Path(file).exists() or Path(file).is_symlink())
     for file in removed:
-        shutil.rmtree(file) if Path(file).is_dir() else Path(file).unlink()
+        shutil.rmtree(file) if Path(file).is_dir() and not Path(file).is_symlink() else Path(file).unlink()
     return removed
 
 
@@ -150,7 +171,9 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
         except ValueError as error:
             yield "damaged", file, str(error)
     for each in (each for inputs in kept["inputs"].values() for each in inputs):
-        if why := _other_input(each, made):
+        if record.record_beside(each["file"]) and not Path(each["file"]).exists():
+            yield "gone", each["file"], f"it is not there, and {path.parent} was made from it"
+        elif why := _other_input(each, made):
             yield "stale", str(path), why
     if plan and (why := why_orphaned(plan, kept)):
         yield "orphaned", str(path), why
@@ -171,7 +194,10 @@ def _other_input(each: dict[str, Any], made: Made) -> str | None:
     beside = record.record_beside(each["file"])
     if beside is None or not beside.exists() or not Path(each["file"]).exists():
         return None
-    now = made(beside).get(each["file"], each["checksum"])
+    if beside == Path(each["file"]):
+        now = record.checksum(beside)
+    else:
+        now = made(beside).get(each["file"], each["checksum"])
     return None if now == each["checksum"] else f"it was made from another {each['file']}"
 
 
@@ -225,15 +251,19 @@ def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str
     notes: where Snakemake keeps what it knows of each output, in a file whose name is the output's in base64.
     """
     found = []
-    for path in records_below(plan.root):
-        if _note_of(str(path), Path(notes)).exists():
+    for folder, names in _folders(plan.root, set()):
+        # A note may be empty, after a loss of power, or be gone of one file alone
+        if "record.json" not in names or all(read_json(_note_of(f"{folder}/{n}", Path(notes))) for n in names):
             continue
+        path = Path(folder, "record.json")
         try:
             kept = record.read(path)
         except ValueError as error:
             found.append(str(error))
             continue
-        if why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
+        if any(record.record_beside(file) != path for file in kept["outputs"]):
+            found.append(f"{path}: it is the record of other files than those beside it, as of a run that was copied")
+        elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
             found.append(f"{path}: {why}")
     return found
 

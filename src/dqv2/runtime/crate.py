@@ -34,11 +34,12 @@ KINDS |= {".jsonl": "application/jsonl"}
 
 def results_of(records: Sequence[dict[str, Any]]) -> list[str]:
     """What a run made of all its sets together: figures, tables, claims, the page; nothing of a single set's."""
-    found = []
-    for kept in records:
-        if not next(iter(stage(kept["stage"]).writes.values())).startswith(("{dataset}", "{root}", "weights/")):
-            found += [file for file in kept["outputs"] if Path(file).is_file()]
-    return sorted(found)
+    return sorted(file for kept in records if of_all_sets(kept) for file in kept["outputs"] if Path(file).is_file())
+
+
+def of_all_sets(kept: dict[str, Any]) -> bool:
+    """Whether a job made something of all sets together: by its record."""
+    return not next(iter(stage(kept["stage"]).writes.values())).startswith(("{dataset}", "{root}", "weights/"))
 
 
 def write_crate(

@@ -88,6 +88,15 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def recover_dirs(parent: str | os.PathLike[str]) -> None:
+    """Put back folders in `parent` that a killed `atomic_dir` had moved aside, and clear what else it left."""
+    for old in Path(parent).glob(".tmp-*.old"):
+        target = old.with_name("-".join(old.name.removesuffix(".old").split("-")[4:]))
+        if _abandoned(old, 3600) and not target.exists():
+            old.rename(target)
+    clear_temporaries(parent, older_than=3600)
+
+
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Write `obj` as JSON, atomically: UTF-8, keys sorted, two spaces of indent, a final newline.
 

@@ -123,7 +123,8 @@ def _known(file: str) -> dict[str, Any]:
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
     if beside == Path(file):  # what it says of itself is all that is known of it
-        read(file)
+        if any(record_beside(each) != beside for each in read(file)["outputs"]):
+            raise ValueError(f"{file} is the record of other files than those beside it. {remedy(str(beside.parent))}")
         return {"file": file, "checksum": checksum(file)}
     if not beside.exists():
         raise ValueError(f"{file} has no record ({beside}), so nobody knows what it is. {remedy(file)}")
@@ -268,8 +269,9 @@ def commit() -> str | None:
         "--dirty=+",
         "--exclude=*",
     ]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook's repository
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=own)
     except (OSError, subprocess.TimeoutExpired):  # no git
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

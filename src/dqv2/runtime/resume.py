@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Resume:
         """Put back a finished result; False where there is none with this fingerprint."""
         done = self.folder / "done.json"
         kept = [self.folder / output.name for output in outputs]
+        _clear_the_way(self.folder, done, *kept, self._checkpoint)
         if not done.is_file():
             return False
         try:
@@ -51,6 +53,8 @@ class Resume:
             if known["fingerprint"] != self.fingerprint:
                 return False
             damaged = [path for path in kept if not path.is_file() or sha256(path) != known["sha256"][path.name]]
+            if not damaged and not _of_these(outputs, kept):
+                return False
         except (ValueError, KeyError, TypeError):
             damaged = [done]
         if damaged:
@@ -89,6 +93,25 @@ class Resume:
             return None
         kept = torch.load(io.BytesIO(stored[DIGEST:]), map_location="cpu", weights_only=True)
         return kept["state"] if kept["fingerprint"] == self.fingerprint else None
+
+
+def _clear_the_way(folder: Path, *files: Path) -> None:
+    """Remove what stands where this state is kept and is nothing of it: a file in the folder's place, a folder in a
+    file's."""
+    for path in (*(each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()),):
+        logger.warning("%s is in the way of what trainings keep: it is removed", path)
+        path.unlink()
+    for path in files:
+        if path.is_dir() and not path.is_symlink():
+            logger.warning("%s is in the way of what trainings keep: it is removed", path)
+            shutil.rmtree(path)
+
+
+def _of_these(outputs: Sequence[Path], kept: Sequence[Path]) -> bool:
+    """Whether a kept record is of these very files, and not of those of a run that was copied; True without one."""
+    records = [path for path in kept if path.name == "record.json"]
+    made = json.loads(records[0].read_text(encoding="utf-8"))["outputs"] if records else {}
+    return not records or {str(output) for output in outputs if output.name != "record.json"} == set(made)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -28,6 +28,10 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
         return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
     if full:
         return f"the disk of {error.filename} is full: make room, and run it again"
+    if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError) and error.filename:
+        return f"{error.filename} is in the way ({error.strerror}): remove it, and run again"
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename} may not be read or written: change its permissions (chmod -R u+rwX), and run again"
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return (
             f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "

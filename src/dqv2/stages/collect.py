@@ -8,6 +8,7 @@ class Collect(Stage):
 
     title = "table of runs"
     version = 4
+    shows = ("csv",)
     writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
 
     def makes(self, plan, w):

@@ -7,7 +7,7 @@ class Export(Stage):
     """A coreset for any training code."""
 
     title = "exported coreset"
-    version = 4
+    version = 5
     writes = {
         "folder": "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}",
         "record": "{dataset}/export/{selection}/keep-{keep}/{step}seed-{seed}/{form}/record.json",

@@ -7,7 +7,7 @@ class Figure(Stage):
     """Drawn from the table alone, so that restyling retrains nothing."""
 
     title = "figure"
-    version = 5
+    version = 6
     shows = ("pdf", "png")
     writes = DRAWN | {"caption": "captions/{experiment}_figure.rst"}
 

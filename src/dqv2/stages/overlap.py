@@ -9,6 +9,7 @@ class Overlap(Stage):
 
     title = "overlap of masks and objects"
     version = 3
+    shows = ("csv",)
     writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
 
     def makes(self, plan, w):

@@ -9,7 +9,7 @@ class Page(Stage):
     """Everything of a run on one page, each number with the runs behind it."""
 
     title = "page"
-    version = 3
+    version = 4
     shows = ("html",)
     shows_images = True
     writes = {"html": "report/index.html"}

@@ -7,6 +7,7 @@ class Storage(Stage):
     """Bytes of encoded images, in the place of a table of runs."""
 
     title = "storage of images"
+    shows = ("csv",)
     writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
 
     def makes(self, plan, w):

@@ -7,7 +7,7 @@ class Table(Stage):
     """Printed from the table of runs alone."""
 
     title = "table"
-    version = 2
+    version = 3
     shows = ("csv", "md", "tex")
     writes = {
         "csv": "{figures}/{experiment}_table.csv",
