@@ -63,6 +63,12 @@ def test_all_faults_come_at_once(demo, change):
         load_config(values)
 
 
+def test_one_value_is_a_list_of_one(demo):
+    """As --config targets=fig2 gives it."""
+    config = load_config(demo | {"targets": "fig2", "seeds": 3})
+    assert (config.targets, config.seeds) == (["fig2"], [3])
+
+
 def test_a_missing_key_is_named(demo):
     del demo["seeds"]
     with pytest.raises(ConfigError, match="seeds: this key is missing"):

@@ -134,7 +134,7 @@ def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
 def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:
     """The arguments that give Snakemake the same configuration."""
     found = f" --configfile {' '.join(overlays)}" if overlays else ""
-    return found + ("" if experiment in (values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
+    return found + ("" if experiment in as_list(values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
 
 
 def _show_a_job(plan: Plan, name: str, configuration: str) -> None:

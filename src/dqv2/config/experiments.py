@@ -25,7 +25,7 @@ from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixtur
 from dqv2.config.data import AnyDataset
 from dqv2.paper.kinds import FIGURES
 
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
+Seeds = many(Seed)
 
 # Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
 NULLABLE = ("hue", "panel", "column", "better")
@@ -214,7 +214,7 @@ class Config(Block):
     seeds: Seeds
     threads: whole(1, 1024)
     partial: bool = False
-    targets: Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
+    targets: many(Name)
     datasets: dict[Name, AnyDataset]
     trainers: dict[Name, Trainer]
     backbones: dict[Name, Backbone]

@@ -134,7 +134,7 @@ def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -
 def begun(root: str, asked: dict[str, Any]) -> list[str]:
     """The experiments that a run was asked for last, by its configuration, and those that it has tables of."""
     tables = sorted(file.stem for file in Path(root, "experiments").glob("*.csv"))
-    return list(dict.fromkeys([*asked["targets"], *(name for name in tables if name in asked["experiments"])]))
+    return list(dict.fromkeys([*as_list(asked["targets"]), *(name for name in tables if name in asked["experiments"])]))
 
 
 def _portable(kept: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
     """
     records = sorted(records_below(root))
     known = {*map(str, records), f"{root}/config.json"}
-    made = cache(_made)
+    made, gone = cache(_made), set()
     for path in records:
         try:
             kept = record.read(path)
@@ -93,7 +93,9 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
             continue
         outputs = (str(path), *kept["outputs"])
         known.update(outputs)
-        yield from (Finding(kind, file, what, outputs) for kind, file, what in _of_job(path, kept, plan, made))
+        found = [each for each in _of_job(path, kept, plan, made) if each[0] != "gone" or each[1] not in gone]
+        gone.update(file for kind, file, _ in found if kind == "gone")
+        yield from (Finding(kind, file, what, outputs) for kind, file, what in found)
     for job in plan.jobs([*plan.targets(), *plan.exports()]) if plan else ():
         outputs = tuple(plan.file_of(job, name) for name in job.stage.writes)
         there = [file for file in outputs if Path(file).exists() and file not in known]
