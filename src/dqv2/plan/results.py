@@ -34,7 +34,7 @@ there were no such runs ([claims.md](claims.md)).
 """
 
 ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all leads of its
-experiment: a stricter test than that of the questions above, which are fewer and in one direction. It holds for the
+experiment: a stricter test than that of questions and claims, which are fewer and in one direction. It holds for the
 schedule and the keep ratios of that experiment alone."""
 
 
@@ -62,7 +62,8 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
     if "controls" in tables:
         questions, scale = read_questions(), plan.config.label or plan.config.run
         rows = judge(questions, tables, scale, family=len(questions))
-        yield from ["### Questions", "", *_judged(questions, rows), *_advice(tables, plan)]
+        yield from ["### Questions", "", *_judged(questions, rows)]
+    yield from _advice(tables, plan)
     for name in plan.tables():
         block = plan.config.experiments[name]
         yield from [f"### {heading(name)}: {block.about}", ""]
@@ -117,11 +118,11 @@ def _judged(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> Iterator[st
 def _advice(tables: dict[str, pd.DataFrame], plan: Plan) -> Iterator[str]:
     """What follows for somebody who has to choose, of each experiment whose table holds its rows against a random
     coreset: the methods in the order of their means, and which are better or worse by more than the seeds can tell."""
-    yield from ["### Which method to choose", "", ADVICE, ""]
-    for name, frame in tables.items():
-        spec = plan.config.experiments[name].table
-        if spec is None or "Random" not in (spec.against or []):
-            continue
+    blocks = plan.config.experiments
+    held = [name for name in tables if blocks[name].table and "Random" in (blocks[name].table.against or [])]
+    if held:
+        yield from ["### Which method to choose", "", ADVICE, ""]
+    for name, frame in ((name, tables[name]) for name in held):
         table = results_table(frame[frame["keep_ratio"] < 1], {"column": "keep_ratio", "against": ["Random"]})
         table = table.sort_values(["keep_ratio", "mean"], ascending=[True, False])
         several = table["keep_ratio"].nunique() > 1
@@ -135,7 +136,7 @@ def _advice(tables: dict[str, pd.DataFrame], plan: Plan) -> Iterator[str]:
             "worse than a random coreset": names[told_apart & (leads < 0)],
             "not to be told from a random coreset with these seeds": names[~told_apart & leads.notna()],
         }
-        yield f"{heading(name)} ({plan.config.experiments[name].about or 'the methods'}):"
+        yield f"{heading(name)} ({blocks[name].about or 'the methods'}):"
         yield ""
         yield from (f"- {what}: {md_escape('; '.join(arms)) or 'none'}." for what, arms in groups.items())
         yield ""
