@@ -108,8 +108,24 @@ def test_an_experiment_with_stale_runs_is_not_published(published, changed, caps
     assert "left out, as results are missing or stale (dqv2 verify results/smoke): vit\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["experiments/vit.csv", "../../paper_figures/smoke/fig4a.pdf"])
+def test_what_is_shown_and_gone_is_neither_published_nor_archived(published, changed, capsys, name):
+    Path("paper_figures").unlink()
+    shutil.copytree(published / "paper_figures/smoke", "paper_figures/smoke")
+    file = Path(os.path.normpath(Path("results/smoke", name)))
+    file.unlink()
+    for command in (["publish", "results/smoke"], ["crate", "results/smoke", "crate"]):
+        assert main(command) == 1
+        assert f"{file} is gone: run Snakemake again" in capsys.readouterr().err
+        assert not Path("published").exists()
+        assert not Path("crate").exists()
+
+
 def test_figures_and_tables_are_drawn_again_alike_without_torch_or_the_run(published, smoke, tmp_path):
     (tmp_path / "published").symlink_to(published / "published")
+    earlier = tmp_path / "paper_figures/published/smoke/of_an_earlier_publication.png"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"")
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],
@@ -121,6 +137,7 @@ def test_figures_and_tables_are_drawn_again_alike_without_torch_or_the_run(publi
     )
     assert done.returncode == 0, done.stderr
     drawn = tmp_path / "paper_figures/published/smoke"
+    assert not earlier.exists()
     there = {file.name for file in drawn.iterdir()}
     assert {"fig2.png", "fig4a.pdf", "fig5b.png", "table2_table.tex", "numbers.tex", "claims.md"} <= there
     for name in ("fig4a.png", "fig5b.png", "table2_table.md", "table2_table.tex", "numbers.tex"):

@@ -83,6 +83,7 @@ def _figures(args: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in args.published] or _all()
     if not folders:
         raise ConfigError("there is no published run: no folder published/*/ with SHA256SUMS")
+    recover_dirs("paper_figures/published")
     names = [folder.resolve().name for folder in folders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
