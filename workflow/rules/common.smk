@@ -90,12 +90,11 @@ def lift_the_limit_of_jobs_a_second():
         workflow.scheduler.job_rate_limiter = None
 
 
-if workflow.is_main_process and not Path(dqv2.__file__).is_relative_to(workflow.basedir):
-    logger.warning(
-        f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {workflow.basedir}: its records name the commit there"
-    )
-
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
+    if not Path(dqv2.__file__).is_relative_to(workflow.basedir):
+        logger.warning(
+            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {workflow.basedir}: its records name the commit there"
+        )
     for said in changed_folders(PLAN):
         logger.warning(said)
     if stale := unnoticed(PLAN):

@@ -31,8 +31,8 @@ def list_folder(
         raise DataError(f"There is no folder {root}: {LAYOUT}.")
     tree = walk(root)
     images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
-    of_masks = _masks_of_classes(images, [name for names in (splits or {}).values() for name in names])
-    for folder in [each for each in images if any(within(each, held[:-1]) for held in of_masks)]:
+    masks = _masks_of_classes(images, [name for names in (splits or {}).values() for name in names])
+    for folder in [each for each in images if any(within(each, held) for held in masks)]:
         del images[folder], tree.files[folder]
     if not any(images.values()) and (some := next((f for f, names in tree.files.items() if names), None)) is not None:
         n, one = sum(map(len, tree.files.values())), f"{some}/{tree.files[some][0]}".lstrip("/")
@@ -42,7 +42,8 @@ def list_folder(
         )
     layout = folder_layout(str(root), images, labelled=not unlabelled, chosen=splits)
     found = ImageSet(root, [], {})
-    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside | of_masks)
+    found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside)
+    found.note_aside({f"{folder}/": "masks of the pictures beside them" for folder in masks})
     listed = {}
     for split, folders in layout.splits.items():
         by_class: dict[str, list[str]] = {}
@@ -66,11 +67,11 @@ def list_folder(
     return found
 
 
-def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> dict[str, str]:
+def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> list[str]:
     """The folders of masks within folders that may be classes, beside the pictures that these are of (`cat/masks`, or
-    `cat/images` and `cat/masks`) -> what they hold. Beside splits' folders, and where a person named one, they are
-    left to `folder_layout`."""
-    found: dict[str, str] = {}
+    `cat/images` and `cat/masks`). Beside splits' folders, and where a person named one, they are left to
+    `folder_layout`."""
+    found = []
     for folder in images:
         parent, name = above(folder), folder.rpartition("/")[2]
         own = parent.rpartition("/")[2]
@@ -79,7 +80,7 @@ def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> dict[s
         beside = {each for each, n in images.items() if n and within(each, parent) and not within(each, folder)}
         pictures = {each.removeprefix(f"{parent}/").partition("/")[0] for each in beside - {parent}}
         if images.get(parent) or any(map(is_pictures, pictures)):
-            found[f"{folder}/"] = "masks of the pictures beside them"
+            found.append(folder)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -16,6 +15,7 @@ from dqv2.plan.plan import Plan
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.files import read_json
+from dqv2.runtime.files import remove as remove_path
 from dqv2.stages import all_stages
 
 Made = Callable[[Path], dict[str, str]]
@@ -159,7 +159,7 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
         bad.update(*after)
     removed = sorted(file for file in bad if Path(file).exists() or Path(file).is_symlink())
     for file in removed:
-        shutil.rmtree(file) if Path(file).is_dir() and not Path(file).is_symlink() else Path(file).unlink()
+        remove_path(Path(file))
     return removed
 
 

@@ -155,16 +155,17 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
-        _remove(temporary)
+        remove(temporary, ignore_errors=True)
         with suppress(OSError):  # another process has put something into it meanwhile: it stays
             for parent in made:
                 parent.rmdir()
         raise
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+def remove(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a file or a whole folder, if it is there; of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=ignore_errors)
     else:
         path.unlink(missing_ok=True)
 
@@ -226,5 +227,5 @@ def clear_temporaries(*folders: str | os.PathLike[str], older_than: float) -> in
     """
     stale = [path for folder in folders for path in Path(folder).rglob(".tmp-*") if _abandoned(path, older_than)]
     for path in stale:
-        _remove(path)
+        remove(path, ignore_errors=True)
     return len(stale)

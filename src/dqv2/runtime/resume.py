@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import xxhash
 
-from dqv2.runtime.files import atomic_path, sha256, write_json
+from dqv2.runtime.files import atomic_path, remove, sha256, write_json
 from dqv2.runtime.logging import logger
 
 DIGEST = 16  # bytes of a checkpoint's checksum, which it begins with
@@ -98,13 +98,10 @@ class Resume:
 def _clear_the_way(folder: Path, *files: Path) -> None:
     """Remove what stands where this state is kept and is nothing of it: a file in the folder's place, a folder in a
     file's."""
-    for path in (*(each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()),):
+    wrong = [each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()]
+    for path in [*wrong, *(file for file in files if file.is_dir())]:
         logger.warning("%s is in the way of what trainings keep: it is removed", path)
-        path.unlink()
-    for path in files:
-        if path.is_dir() and not path.is_symlink():
-            logger.warning("%s is in the way of what trainings keep: it is removed", path)
-            shutil.rmtree(path)
+        remove(path)
 
 
 def _of_these(outputs: Sequence[Path], kept: Sequence[Path]) -> bool:
