@@ -1,12 +1,15 @@
 """From configuration to unique runs: what is shared, what depends on what, what is refused."""
 
 import ast
+import os
+import time
+from pathlib import Path
 
 import pytest
 
 from dqv2.config import ConfigError
 from dqv2.paths import ratio
-from dqv2.plan.before import check_jobs
+from dqv2.plan.before import check_jobs, set_clocks
 from dqv2.stages import stage
 from tests.conftest import ROOT, make
 from tests.plan.counted import chain_of, job_of, options_of
@@ -180,6 +183,25 @@ def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, mon
     plan = make(paper)
     with pytest.raises(ConfigError, match=r"datasets\.imagenet30\.path = 'data/imagenet'.*train/WNID"):
         check_jobs(plan, [job_of("pack", dataset=name) for name in plan.datasets])
+
+
+def test_times_to_come_are_set_to_now_but_for_a_persons_own_files(demo, change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values, tomorrow = change(demo, "backbones.pretrained.weights", "mine.pth"), time.time() + 86400
+    Path("mine.pth").touch()
+    plan = make(values)
+    train = next(job for job in plan.jobs(plan.targets()) if job.stage.name == "train")
+    coreset, pack = plan.reads(train)["coreset"], plan.file("pack", "train", dataset=train.w.dataset)
+    stamp = f"{pack}/.snakemake_timestamp"
+    for file in map(Path, (coreset, stamp, "mine.pth")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (tomorrow, tomorrow))
+    assert set_clocks(plan, [train]) == sorted([coreset, pack])
+    assert all(Path(file).stat().st_mtime <= time.time() for file in (coreset, stamp, pack))
+    assert set_clocks(plan, [train]) == []
+    with pytest.raises(ConfigError, match=r"mine\.pth is of .*: touch "):
+        set_clocks(plan, [job_of("weights", block="backbones", network="pretrained")])
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (1.0, "1"), (0.125, "0.125"), (1e-4, "0.0001")])

@@ -1,7 +1,9 @@
 """Snakemake's own commands do what its manual says, and what changes runs again with what follows it, and no more."""
 
 import csv
+import os
 import re
+import time
 from collections import Counter
 
 import pytest
@@ -198,6 +200,15 @@ def test_touch_and_the_trigger_of_times(smoke, plan, jobs):
     assert smoke.waiting() == {}
     (smoke.folder / bins).write_text(text)
     smoke.snakemake("--touch")
+
+
+def test_a_time_to_come_is_set_to_now(smoke, plan):
+    """Snakemake refuses what is older than what it was made of, at each run again."""
+    table, tomorrow = plan.table("fig6"), time.time() + 86400
+    os.utime(smoke.folder / table, (tomorrow, tomorrow))
+    said = smoke.snakemake().stderr
+    assert re.search(rf"1 results are of a time that is still to come.*The first is {table}", said)
+    assert smoke.waiting() == {}
 
 
 def test_params_are_no_reason_where_times_alone_are_asked(smoke):

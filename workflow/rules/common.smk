@@ -10,7 +10,7 @@ import dqv2
 from dqv2 import paths
 from dqv2.config import ConfigError, load_config, read_file
 from dqv2.plan import Plan, PlannedJob
-from dqv2.plan.before import changed_folders, check_jobs, require_fresh
+from dqv2.plan.before import changed_folders, check_jobs, require_fresh, set_clocks
 from dqv2.plan.verify import unnoticed
 from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
@@ -59,6 +59,11 @@ def before_the_first_job():
         if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
             require_fresh(PLAN, needed)
         check_jobs(PLAN, needed)
+        if ahead := set_clocks(PLAN, needed):
+            logger.warning(
+                f"{len(ahead)} results are of a time that is still to come, and get the present one, as Snakemake refuses what is older "
+                f"than what it was made of. The first is {ahead[0]}"
+            )
     except ValueError as error:
         give_up(error)
     except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say

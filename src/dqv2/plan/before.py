@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from dqv2.data import places
 from dqv2.data.errors import DataError
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
-from dqv2.plan.walk import PlannedJob
+from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime.files import read_json
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
@@ -22,6 +25,31 @@ def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Raise ConfigError where these jobs, of a run that is about to begin, rest on stale results."""
     verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
     _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
+
+
+def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
+    """Give what these jobs read the present time where its own is still to come, as a clock that ran ahead leaves it.
+
+    Snakemake refuses what is older than what it was made of. No byte rests on a time: checksums say what has changed.
+
+    Returns:
+        The run's files that have another time now.
+
+    Raises:
+        ConfigError: a person's own file is of a time to come.
+    """
+    now, found, own = time.time(), [], []
+    for file in sorted({file for job in jobs for files in plan.reads(job).values() for file in as_list(files)}):
+        for place in filter(os.path.lexists, (file, f"{file}/.snakemake_timestamp")):
+            if (ahead := os.lstat(place).st_mtime) <= now:
+                continue
+            if file.startswith(f"{plan.root}/"):
+                os.utime(place, follow_symlinks=False)
+                found.append(file)
+            else:
+                own.append(f"{file} is of {datetime.fromtimestamp(ahead):%Y-%m-%d %H:%M}: touch {file}")
+    _refuse("files are of a time that is still to come:", own)
+    return list(dict.fromkeys(found))
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
