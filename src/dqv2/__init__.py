@@ -12,8 +12,9 @@ Where to start:
     control masks               centre_saliency, random_saliency, shuffled; object_saliency and mask_iou, for true ones
 
 docs/extend.md makes a coreset with them. The public functions are loaded when first used, so `import dqv2` itself
-costs nothing. Torch tensors in and out, on any device, and numpy arrays too for orders and bins, also memory-mapped;
-every random choice takes a `torch.Generator`.
+costs nothing. Torch tensors in and out, on any device; numpy arrays too for features of orders and bins, also
+memory-mapped, and for labels, bins, ranks and scores, which may be lists as well; every random choice takes a
+`torch.Generator`.
 """
 
 from importlib import import_module

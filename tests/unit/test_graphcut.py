@@ -203,7 +203,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="3 rows and embedding 2"):
         GradientFeatures(torch.ones(3, 2), torch.ones(2, 2))
     with pytest.raises(TypeError, match="torch tensor"):
-        graphcut_bins(np.ones((3, 2)))
+        graphcut_bins([[1.0, 2.0]] * 3)
 
 
 def test_any_lam_keeps_exact_ties_in_index_order():

@@ -97,7 +97,7 @@ def test_bad_keep_is_refused(keep):
 
 def test_bad_bins_labels_and_ranks_are_refused():
     good = torch.zeros(4, dtype=torch.int64)
-    for bad in (torch.zeros(4), torch.zeros(2, 2, dtype=torch.int64), good[:0], good.bool(), [0, 0]):
+    for bad in (torch.zeros(4), torch.zeros(2, 2, dtype=torch.int64), good[:0], good.bool(), "0000"):
         with pytest.raises(ValueError, match="bins must"):
             sample_bins(bad, None, 0.5, generator=rng())
     with pytest.raises(ValueError, match="4 items and labels 3"):

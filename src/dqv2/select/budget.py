@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
+from dqv2.arguments import as_tensor
 
 UNRANKED = torch.iinfo(torch.int64).max
 """The rank of the items beyond an order's budget: above every other, and refused by `sample_ranked`."""
@@ -23,6 +24,7 @@ def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
     """
     if budget is None:
         return list(sizes)
+    budget = as_tensor(budget)
     if isinstance(budget, Tensor) and budget.dim() == 1:
         found = budget.tolist()
         if budget.is_floating_point() or len(found) != len(sizes):

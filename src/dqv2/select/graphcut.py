@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqv2.arguments import as_tensor, check_positive, kind_of
 from dqv2.select.batched import batched_ranks, group_bytes, groups
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
@@ -21,7 +22,6 @@ from dqv2.select.similarity import (
     Array,
     Features,
     as_features,
-    as_labels,
     check_features,
     cosine,
     device_of,
@@ -35,7 +35,12 @@ MAX_BYTES = 4 * 2**30
 
 
 def graphcut_bins(
-    features: Features, labels: Tensor | None = None, *, n_bins: int = 10, lam: float = 1.0, max_bytes: int = MAX_BYTES
+    features: Features | Array,
+    labels: Tensor | Array | None = None,
+    *,
+    n_bins: int = 10,
+    lam: float = 1.0,
+    max_bytes: int = MAX_BYTES,
 ) -> Tensor:
     """Divide the items into bins by GraphCut, exactly as DQ does: int64[N], bin 0 is chosen first.
 
@@ -44,17 +49,17 @@ def graphcut_bins(
     stays the same until the bin closes. The last bin is the remainder. Computed in float64; gains that are
     equal up to rounding, as those of exact duplicates are, go to the lowest index, on every device.
 
-    features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class; labels:
-    int[N], or None for one division over all items. Bin sizes follow DQ: round(N / n_bins) in all, and with
-    labels round(size / remaining · the class's remaining) per class, Python's round; a class of few items may
-    have no item in some bins.
+    features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class, as are those of
+    a numpy array, which may be memory-mapped; labels: int[N], or None for one division over all items. Bin sizes follow
+    DQ: round(N / n_bins) in all, and with labels round(size / remaining · the class's remaining) per class, Python's
+    round; a class of few items may have no item in some bins.
     max_bytes: for the matrices, n²·8 bytes for n items of a class; so many classes are done side by side on
     torch's threads, or in groups on a GPU. A class above it is done without its matrix; the result is the same.
     The result lies on the device of the features. Raises ValueError for zero, NaN or infinite rows.
     """
     check_positive(n_bins, "n_bins")
     _check_lam(lam)
-    threads = torch.get_num_threads()
+    features, threads = as_features(features), torch.get_num_threads()
     with torch_threads(1):
         classes = members_of_classes(labels, check_features(features))
         budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], int(n_bins))]
@@ -176,20 +181,14 @@ def members_of_classes(labels: Tensor | Array | None, n: int) -> list[Tensor]:
     """Indices of each class, ascending; one class of all items without labels."""
     if labels is None:
         return [torch.arange(n)]
-    labels = as_labels(labels)
+    labels = as_tensor(labels)
     if not isinstance(labels, Tensor) or labels.is_floating_point() or tuple(labels.shape) != (n,):
-        got = f"{labels.dtype} of shape {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels)
         raise ValueError(
-            f"labels must be integers, a tensor or an array with one label for each of {n} items, got {got}"
+            f"labels must be integers, a tensor, an array or a list with one label for each of {n} items, got "
+            f"{kind_of(labels)}"
         )
     _, counts = (ordered := labels.cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
     return list(ordered.indices.split(counts.tolist()))
-
-
-def check_positive(value: int, name: str) -> None:
-    """Raise ValueError unless it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def _check_lam(lam: float) -> None:

@@ -6,16 +6,18 @@ Draws are made on the generator's device, so a CPU generator gives the same core
 import math
 import numbers
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
+from dqv2.arguments import as_tensor, check_positive, kind_of, random_order
 from dqv2.select.budget import UNRANKED
-from dqv2.select.similarity import Array, as_labels
+from dqv2.select.similarity import Array
 
 
-def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, generator: torch.Generator) -> Tensor:
+def sample_bins(
+    bins: Tensor | Array, labels: Tensor | Array | None, keep: float | int, *, generator: torch.Generator
+) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
 
     bins: int[N], as from `graphcut_bins`; labels: int[N] or None; keep: a ratio in (0, 1] (a float: K =
@@ -25,18 +27,21 @@ def sample_bins(bins: Tensor, labels: Tensor | None, keep: float | int, *, gener
     are then drawn uniformly without replacement within (bin, class). A bin of -1 is a bin like any other. Raises
     ValueError for other shapes or values.
     """
+    bins = as_tensor(bins)
     count = keep_count(keep, check_vector(bins, "bins"))
     bin_id = bins.cpu().unique(return_inverse=True)[1]
     counts = largest_remainder(torch.bincount(bin_id), count)
     return _draw(bin_id, labels, counts, generator).to(bins.device)
 
 
-def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> Tensor:
-    """Draw `keep` items from the strata of `ccs_strata`: sorted indices, int64[keep].
+def sample_strata(strata: Tensor | Array, keep: float | int, *, generator: torch.Generator) -> Tensor:
+    """Draw K items from the strata of `ccs_strata`: sorted indices, int64[K], K as in `sample_bins`.
 
     From the stratum of fewest items on, each gives an equal part of the budget that is left, or all it has; within a
-    stratum items are drawn at random. Raises ValueError where fewer than `keep` items have a stratum.
+    stratum items are drawn at random. Raises ValueError where fewer than K items have a stratum.
     """
+    strata = as_tensor(strata)
+    keep = keep_count(keep, check_vector(strata, "strata"))
     strata, device = strata.cpu().long(), strata.device
     rest = (strata >= 0).nonzero().flatten()
     if len(rest) < keep:
@@ -44,18 +49,18 @@ def sample_strata(strata: Tensor, keep: int, *, generator: torch.Generator) -> T
             f"prune_hardest leaves {len(rest)} of {len(strata)} items, and keep asks for {keep}: lower prune_hardest "
             "or keep"
         )
-    stratum = strata[rest]
+    stratum = strata[rest].unique(return_inverse=True)[1]
     sizes = torch.bincount(stratum)
     take = torch.zeros_like(sizes)
-    left, filled = keep, int((sizes > 0).sum())
-    for place, b in enumerate(sizes.argsort(stable=True)[len(sizes) - filled :].tolist()):
-        take[b] = min(int(sizes[b]), left // (filled - place))
+    left = keep
+    for place, b in enumerate(sizes.argsort(stable=True).tolist()):
+        take[b] = min(int(sizes[b]), left // (len(sizes) - place))
         left -= int(take[b])
-    priority = torch.randperm(len(rest), generator=generator, device=generator.device).cpu()
+    priority = random_order(len(rest), generator).cpu()
     return rest[first_of_each_group(stratum, priority, take)].to(device)
 
 
-def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> Tensor:
+def adaptive_bin_counts(bins: Tensor | Array, importance: Tensor | Array, keep: float | int) -> Tensor:
     """How many items each bin gives in ADQ: int64[B], in proportion to (size of the bin)·(its importance), K in all.
 
     K is exact, by largest remainder (of equal ones the first bin); a bin that has fewer items than its part
@@ -63,10 +68,13 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
 
     bins: int[N] in 0..B-1, none empty; importance: float[B], finite and above 0; keep as in `sample_bins`.
     """
+    bins, importance = as_tensor(bins), as_tensor(importance)
     check_vector(bins, "bins")
-    sizes = filled_bin_sizes(bins)
-    importance = importance.cpu().double()
-    if importance.shape != sizes.shape or not bool((importance.isfinite() & (importance > 0)).all()):
+    check_vector(importance, "importance", integer=False)
+    sizes, importance = filled_bin_sizes(bins), importance.cpu().double()
+    # By its square the number of items bounds what the sums are multiplied by
+    finite = (importance * len(bins) ** 2).isfinite()
+    if importance.shape != sizes.shape or not bool((finite & (importance > 0)).all()):
         raise ValueError(
             f"importance must be one finite number above 0 for each of {len(sizes)} bins, got {importance}"
         )
@@ -74,13 +82,19 @@ def adaptive_bin_counts(bins: Tensor, importance: Tensor, keep: float | int) -> 
 
 
 def sample_adaptive(
-    bins: Tensor, labels: Tensor | None, importance: Tensor, keep: float | int, *, generator: torch.Generator
+    bins: Tensor | Array,
+    labels: Tensor | Array | None,
+    importance: Tensor | Array,
+    keep: float | int,
+    *,
+    generator: torch.Generator,
 ) -> Tensor:
     """Draw `adaptive_bin_counts` items of every bin: sorted indices, int64[K].
 
     As `sample_bins`, which draws the same share of every bin: classes keep their share of K as far as the bins
     allow, and items are drawn uniformly within (bin, class).
     """
+    bins = as_tensor(bins)
     counts = adaptive_bin_counts(bins, importance, keep)
     return _draw(bins.cpu().long(), labels, counts.cpu(), generator).to(bins.device)
 
@@ -89,7 +103,7 @@ def filled_bin_sizes(bins: Tensor) -> Tensor:
     """Items in each bin, int64[B]; raises ValueError unless bins are numbered 0..B-1 and none is empty."""
     if int(bins.min()) < 0:
         raise ValueError(f"bins must be numbered from 0, got {int(bins.min())}")
-    sizes = torch.bincount(bins.cpu())
+    sizes = torch.bincount(bins.cpu().long().clamp(max=len(bins)))  # numbers beyond leave a gap too
     if bool((sizes == 0).any()):
         raise ValueError(
             f"bin {int((sizes == 0).int().argmax())} of {len(sizes)} has no items: number the bins without gaps"
@@ -99,8 +113,9 @@ def filled_bin_sizes(bins: Tensor) -> Tensor:
 
 def sample_random(n: int, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw K of n items uniformly without replacement: sorted indices, int64[K], K as in `sample_bins`."""
+    check_positive(n, "n")
     count = keep_count(keep, n)
-    return torch.randperm(n, generator=generator, device=generator.device)[:count].sort().values
+    return random_order(n, generator)[:count].sort().values
 
 
 def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: float | int) -> Tensor:
@@ -110,7 +125,7 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
     shared among the classes by largest remainder. Raises ValueError for NaN ranks, wrong shapes, and where K takes
     items beyond the budget that an order stopped at.
     """
-    rank = torch.from_numpy(np.array(rank)) if isinstance(rank, np.ndarray) else rank
+    rank = as_tensor(rank)
     n = check_vector(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
@@ -143,14 +158,14 @@ def keep_count(keep: float | int, n: int) -> int:
     return max(1, round(float(keep) * n))
 
 
-def _draw(bins: Tensor, labels: Tensor | None, counts: Tensor, generator: torch.Generator) -> Tensor:
+def _draw(bins: Tensor, labels: Tensor | Array | None, counts: Tensor, generator: torch.Generator) -> Tensor:
     """Sorted indices of counts[b] items of each bin b, with the classes in proportion; all on the CPU."""
     class_id = class_ids(labels, len(bins), "bins")
     n_classes = int(class_id.max()) + 1
     group = bins * n_classes + class_id
     sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
     take = _share_within_bins(sizes, counts, int(counts.sum()))
-    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
+    priority = random_order(len(bins), generator).cpu()
     return first_of_each_group(group, priority, take.flatten())
 
 
@@ -158,7 +173,7 @@ def class_ids(labels: Tensor | Array | None, n: int, name: str) -> Tensor:
     """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
-    labels = as_labels(labels)
+    labels = as_tensor(labels)
     if check_vector(labels, "labels") != n:
         raise ValueError(f"{name} has {n} items and labels {len(labels)}; both need one entry an item")
     return labels.cpu().unique(return_inverse=True)[1]
@@ -202,9 +217,8 @@ def place_in_group(group: Tensor, priority: Tensor) -> Tensor:
 
 def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
     """Number of entries; raises ValueError unless `values` is [N] with N at least 1, and (if `integer`) of integers."""
-    if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0:
-        got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(f"{name} must be a tensor of one dimension with one entry an item, got {got}")
+    if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0 or values.is_complex():
+        raise ValueError(f"{name} must be real numbers, one an item, in one dimension, got {kind_of(values)}")
     if integer and (values.is_floating_point() or values.dtype == torch.bool):
         raise ValueError(f"{name} must hold integers, got {values.dtype}")
     return len(values)

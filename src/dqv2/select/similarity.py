@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqv2.arguments import as_tensor, check_tensors, kind_of
+
 # Rows of a Gram matrix that are multiplied at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
 # Rows that are copied to their mirror image at once: a tile stays in the cache while it is turned.
@@ -75,24 +77,19 @@ def as_features(features: Features | Array) -> Features:
     """Features as they are; a numpy array, which may be memory-mapped, as rows that are read class by class."""
     if not isinstance(features, np.ndarray):
         return features
-    if features.ndim != 2 or 0 in features.shape or not np.issubdtype(features.dtype, np.floating):
-        got = f"{features.dtype} of shape {list(features.shape)}"
-        raise ValueError(f"features must be float[N, D] with N and D at least 1, got {got}")
+    native = features.dtype.newbyteorder("=")
+    if features.ndim != 2 or 0 in features.shape or native not in (np.float16, np.float32, np.float64):
+        raise ValueError(
+            f"features must be float[N, D] of at most 64 bits with N and D at least 1, got {kind_of(features)}"
+        )
 
     def rows(index: Tensor) -> Tensor:
         first, last = int(index[0]), int(index[-1])
         if last - first + 1 == len(index):  # of sorted data: a slice is read in one go
-            return torch.from_numpy(np.array(features[first : last + 1]))
-        return torch.from_numpy(features[index.numpy()])
+            return torch.from_numpy(np.array(features[first : last + 1], native))
+        return torch.from_numpy(features[index.numpy()].astype(native, copy=False))
 
     return FeatureRows(len(features), rows)
-
-
-def as_labels(labels: Tensor | Array) -> Tensor:
-    """Labels as they are; a numpy array of integers of any width as int64 in new memory."""
-    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer):
-        return torch.from_numpy(labels.astype(np.int64))
-    return labels
 
 
 def device_of(features: Features) -> torch.device:
@@ -118,13 +115,12 @@ def take(features: Features, index: Tensor, *, directed: bool = True) -> Tensor 
 
 
 def check_matrix(values: Tensor, name: str) -> None:
-    """Raise unless `values` is a floating-point tensor of two dimensions with at least one row and column."""
-    if not isinstance(values, Tensor):
-        raise TypeError(f"{name} must be a torch tensor, got {type(values).__name__}")
+    """Raise unless `values` is a dense floating-point tensor of two dimensions with at least one row and column."""
+    check_tensors(**{name: values})
+    if values.layout != torch.strided:
+        raise ValueError(f"{name} must be a dense tensor, got one of layout {values.layout}: call its to_dense()")
     if values.dim() != 2 or 0 in values.shape or not values.is_floating_point():
-        raise ValueError(
-            f"{name} must be float[N, D] with N and D at least 1, got {values.dtype} of shape {list(values.shape)}"
-        )
+        raise ValueError(f"{name} must be float[N, D] with N and D at least 1, got {kind_of(values)}")
 
 
 def check_features(features: Features, index: Tensor | None = None) -> int:
@@ -320,8 +316,9 @@ def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool
     row's size at any margin, where float32, or 1 − p, leaves only rounding noise.
     """
     check_matrix(logits, "logits")
-    if labels.dim() != 1 or len(labels) != len(logits) or labels.is_floating_point():
-        raise ValueError(f"labels must be int[{len(logits)}], got {labels.dtype} of shape {list(labels.shape)}")
+    labels = as_tensor(labels)
+    if not isinstance(labels, Tensor) or labels.shape != logits.shape[:1] or labels.is_floating_point():
+        raise ValueError(f"labels must be int[{len(logits)}], got {kind_of(labels)}")
     classes = logits.shape[1]
     label = labels.to(logits.device, torch.int64)[:, None]
     if bool(((label < 0) | (label >= classes)).any()):

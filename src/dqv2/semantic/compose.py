@@ -6,6 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from dqv2.arguments import check_tensors, device_of_draws
+
 _CHUNK_NUMBERS = 2**20  # pixels or cells worked on at a time: some 40 MB of index tensors
 
 
@@ -13,7 +15,7 @@ def choose_donors(n: int, *, generator: torch.Generator) -> Tensor:
     """A donor for each of n >= 2 images, uniform over the other images, never itself: int64[n]."""
     if n < 2:
         raise ValueError(f"a donor is another image, so at least 2 images are needed, got {n}")
-    donors = torch.randint(n - 1, (n,), generator=generator, device=generator.device)
+    donors = torch.randint(n - 1, (n,), generator=generator, device=device_of_draws(generator))
     return donors + (donors >= torch.arange(n, device=donors.device))
 
 
@@ -48,7 +50,7 @@ def tobias_cells(masks: Tensor, donors: Tensor, *, generator: torch.Generator) -
     cells = torch.full((n, s * s), -1, dtype=torch.int64, device=masks.device)
     for part in _chunks(n, s * s):
         shape = part.stop - part.start, s * s
-        key = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+        key = torch.rand(shape, generator=generator, device=device_of_draws(generator), dtype=torch.float64)
         # Keys of the donor's background cells lie below 1, of its foreground above: the former sort first.
         key = key.to(masks.device) + 2.0 * ~background[donors[part]]
         source = key.argsort(dim=1, stable=True)
@@ -66,7 +68,8 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
     round(k·H/s) and round(k·W/s); where H or W is no multiple of s, a donor's cell of another size is resized by
     nearest neighbour: sizes differ by a pixel, so nothing would be gained by blending, and it is exact on every device.
     """
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape != donor_images.shape:
+    check_tensors(images=images, donor_images=donor_images, cells=cells)
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or images.shape != donor_images.shape:
         raise ValueError(
             "images and donor_images must both be uint8[N, 3, H, W], got "
             f"{images.dtype} of shape {list(images.shape)} and "
@@ -74,7 +77,7 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
         )
     n, _, height, width = images.shape
     s = round(cells.shape[-1] ** 0.5)
-    if tuple(cells.shape) != (n, s * s) or cells.is_floating_point():
+    if tuple(cells.shape) != (n, s * s) or s == 0 or cells.is_floating_point():
         raise ValueError(f"cells must be int[{n}, s·s], got {cells.dtype} of shape {list(cells.shape)}")
     if n and not -1 <= int(cells.min()) <= int(cells.max()) < s * s:
         raise ValueError(f"cells must lie in -1..{s * s - 1}")
@@ -104,6 +107,7 @@ def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Ge
     generator=generator))`; see there for what becomes of each cell. Raises ValueError for shapes that do not
     fit, s beyond H or W, and background counts that differ between image and donor.
     """
+    check_tensors(images=images, masks=masks, donors=donors)
     if images.dim() != 4 or len(masks) != len(images):
         raise ValueError(
             f"images must be uint8[N, 3, H, W] with one mask each, got shape {list(images.shape)} "
@@ -117,6 +121,7 @@ def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Ge
 
 
 def _check_masks(masks: Tensor, donors: Tensor) -> None:
+    check_tensors(masks=masks, donors=donors)
     if masks.dtype != torch.bool or masks.dim() != 3 or masks.shape[1] != masks.shape[2]:
         raise ValueError(f"masks must be bool[N, s, s], got {masks.dtype} of shape {list(masks.shape)}")
     n = len(masks)

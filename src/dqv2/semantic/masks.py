@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dqv2.arguments import check_positive, check_tensors, device_of_draws, random_order
 from dqv2.semantic.compose import cell_edges
 
 _CHUNK_CELLS = 2**22
@@ -20,8 +21,7 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
     single point, and a fraction outside 0..1.
     """
     _check_maps(saliency)
-    if size < 1:
-        raise ValueError(f"size must be at least 1 cell a side, got {size}")
+    check_positive(size, "size")
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must lie in 0..1, got {fraction}")
     count = round(fraction * size * size)
@@ -58,7 +58,7 @@ def centre_saliency(n: int, size: int) -> Tensor:
 
 def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
     """Uniform noise in 0..1: float32[n, size, size], on the generator's device."""
-    return torch.rand(n, size, size, generator=generator, device=generator.device)
+    return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator))
 
 
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -70,7 +70,7 @@ def random_cycle(n: int, *, generator: torch.Generator) -> Tensor:
     """Another of n >= 2 images for each, every image once: int64[n], on the generator's device."""
     if n < 2:
         raise ValueError(f"each image gets another, so at least 2 images are needed, got {n}")
-    cycle = torch.randperm(n, generator=generator, device=generator.device)
+    cycle = random_order(n, generator)
     other = torch.empty_like(cycle)
     other[cycle] = cycle.roll(1)
     return other
@@ -84,6 +84,7 @@ def object_saliency(objects: Tensor) -> Tensor:
     """
     from scipy.ndimage import distance_transform_edt
 
+    check_tensors(objects=objects)
     if objects.dtype != torch.bool or objects.dim() != 3:
         raise ValueError(f"objects must be bool[N, H, W], got {objects.dtype} of shape {list(objects.shape)}")
     empty = ~objects.flatten(1).any(1)
@@ -105,6 +106,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
     masks: bool[N, s, s]; objects: bool[N, H, W]. A mask's cells cover pixels as in `compose`: cut at
     round(k·H/s).
     """
+    check_tensors(masks=masks, objects=objects)
     if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:
         raise ValueError("masks and objects must be bool[N, s, s] and bool[N, H, W]")
     if len(masks) != len(objects):
@@ -123,6 +125,7 @@ def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
 
 
 def _check_maps(saliency: Tensor) -> None:
+    check_tensors(saliency=saliency)
     if not saliency.is_floating_point() or saliency.dim() != 3 or 0 in saliency.shape[1:]:
         raise ValueError(f"saliency must be float[N, h, w], got {saliency.dtype} of shape {list(saliency.shape)}")
     bad = ~torch.isfinite(saliency).flatten(1).all(1)

@@ -6,8 +6,9 @@ Source: Li et al. 2025, Adaptive Dataset Quantization (AAAI 2025, arXiv 2412.168
 import torch
 from torch import Tensor
 
+from dqv2.arguments import as_tensor
 from dqv2.select.sampling import check_vector, filled_bin_sizes
-from dqv2.select.similarity import Features, check_features, cosine, device_of
+from dqv2.select.similarity import Array, Features, as_features, check_features, cosine, device_of
 
 _GREY = (0.299, 0.587, 0.114)
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
@@ -30,7 +31,7 @@ def texture_levels(images: Tensor) -> Tensor:
     return edges.abs().mean((1, 2, 3))
 
 
-def bin_importance(bins: Tensor, texture: Tensor, features: Features) -> Tensor:
+def bin_importance(bins: Tensor | Array, texture: Tensor | Array, features: Features | Array) -> Tensor:
     """ADQ's importance of each bin, float64[B] with mean 1. Higher = a larger share of the bin is kept.
 
     Representativeness is the mean texture level of the bin's items; diversity is 1 / the mean cosine similarity
@@ -41,11 +42,14 @@ def bin_importance(bins: Tensor, texture: Tensor, features: Features) -> Tensor:
     bins: int[N] in 0..B-1, none empty; texture: float[N] from `texture_levels`; features: float[N, D] or
     `GradientFeatures`. Raises ValueError for other shapes and where a bin's mean similarity is not above 0.
     """
+    bins, texture, features = as_tensor(bins), as_tensor(texture), as_features(features)
     n = check_features(features)
     if check_vector(bins, "bins") != n or check_vector(texture, "texture", integer=False) != n:
         raise ValueError(
             f"bins has {len(bins)} items, texture {len(texture)} and features {n}; all need one entry an item"
         )
+    if not bool(texture.isfinite().all()):
+        raise ValueError(f"{int((~texture.isfinite()).sum())} of {n} texture levels are NaN or infinite")
     sizes = filled_bin_sizes(bins)
     representativeness = torch.bincount(bins.cpu(), weights=texture.cpu().double(), minlength=len(sizes)) / sizes
     similarity = torch.empty(len(sizes), dtype=torch.float64)

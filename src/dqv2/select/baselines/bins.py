@@ -5,18 +5,21 @@ import numbers
 import torch
 from torch import Tensor
 
+from dqv2.arguments import as_tensor, check_positive, random_order
 from dqv2.select.baselines.scores import check_scores, rank_by_score
-from dqv2.select.graphcut import bin_sizes, check_positive, members_of_classes
+from dqv2.select.graphcut import bin_sizes, members_of_classes
 from dqv2.select.sampling import keep_count, sample_strata
+from dqv2.select.similarity import Array
 
 
-def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10) -> Tensor:
+def score_bins(scores: Tensor | Array, labels: Tensor | Array | None = None, *, n_bins: int = 10) -> Tensor:
     """Divide by quantiles of a score, class by class: int64[N], bin 0 holds the highest scores.
 
     With a score of early training, such as EL2N, this is table 3's EarlyTrain division (the paper does not say
     which score). Bin sizes are those of `graphcut_bins`; ties go to the lowest index. scores: real[N];
     labels: int[N] or None. Raises ValueError for NaN scores and wrong shapes.
     """
+    scores = as_tensor(scores)
     rank = rank_by_score(scores).cpu()
     check_positive(n_bins, "n_bins")
     classes = members_of_classes(labels, len(rank))
@@ -26,14 +29,16 @@ def score_bins(scores: Tensor, labels: Tensor | None = None, *, n_bins: int = 10
     return bins.to(scores.device)
 
 
-def random_bins(n: int, *, n_bins: int = 10, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+def random_bins(
+    n: int, *, n_bins: int = 10, generator: torch.Generator, labels: Tensor | Array | None = None
+) -> Tensor:
     """Divide n items at random, class by class: int64[n]. Table 3's Random; bin sizes are those of `graphcut_bins`."""
     check_positive(n, "n")
-    order = torch.randperm(int(n), generator=generator, device=generator.device).cpu()
+    order = random_order(int(n), generator).cpu()
     return score_bins(order, labels, n_bins=n_bins)
 
 
-def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> Tensor:
+def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | Array | None = None) -> Tensor:
     """Deal n items in their order over the bins in turn, class after class: int64[n].
 
     Table 3's Uniform, which the paper does not define; this reading has no randomness: every bin holds every
@@ -47,7 +52,7 @@ def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | None = None) -> T
     return bins
 
 
-def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1) -> Tensor:
+def ccs_strata(scores: Tensor | Array, *, n_strata: int = 50, prune_hardest: float = 0.1) -> Tensor:
     """Strata of coverage-centric coreset selection: int64[N], -1 for an item that is dropped as too hard.
 
     The round(prune_hardest·N) items of the highest score are dropped as likely mislabelled (ties: the lowest index
@@ -58,12 +63,15 @@ def ccs_strata(scores: Tensor, *, n_strata: int = 50, prune_hardest: float = 0.1
     scores: real[N], higher = harder (EL2N, forgetting; for AUM give its negative). Raises ValueError for scores
     that are NaN or infinite, and for values out of range.
     """
+    scores = as_tensor(scores)
     check_scores(scores)
     check_positive(n_strata, "n_strata")
     if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
         raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
     strata = torch.full((len(scores),), -1, dtype=torch.int64)
     rest = (rank_by_score(scores).cpu() >= round(prune_hardest * len(scores))).nonzero().flatten()
+    if len(rest) == 0:
+        raise ValueError(f"prune_hardest = {prune_hardest} drops all {len(scores)} items: lower it")
     easier = scores.cpu().double()[rest]
     width = (easier.max() - easier.min()) / int(n_strata)
     strata[rest] = 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
+from dqv2.arguments import random_order
 from dqv2.select.sampling import check_vector, class_ids, first_of_each_group, keep_count, place_in_group
 from dqv2.select.similarity import check_features
 
@@ -55,7 +56,7 @@ def expected_fall(features: Tensor, classes: Tensor, chosen: Tensor, *, generato
     with_all, with_half = class_errors(features, classes, chosen, ~chosen), 0
     places = torch.full((len(classes),), len(classes))
     for _ in range(HALVES):
-        priority = torch.randperm(len(classes), generator=generator, device=generator.device).cpu()
+        priority = random_order(len(classes), generator).cpu()
         places[chosen] = place_in_group(classes[chosen], priority[chosen])
         with_half = with_half + class_errors(features, classes, places < half[classes], ~chosen) / HALVES
     fall = ((with_half - with_all) / (counts - half).clamp(min=1)).clamp(min=0)
@@ -88,7 +89,7 @@ def class_errors(features: Tensor, classes: Tensor, seen: Tensor, over: Tensor) 
 def even_order(bins: Tensor, classes: Tensor, *, generator: torch.Generator) -> Tensor:
     """The place of each item in an order of its class, int64[N]: at random within a bin, and so that any first part has
     about the same share of every bin of the class."""
-    priority = torch.randperm(len(bins), generator=generator, device=generator.device).cpu()
+    priority = random_order(len(bins), generator).cpu()
     group = (classes * (int(bins.max()) + 1) + bins).unique(return_inverse=True)[1]
     place = place_in_group(group, priority)
     share = (place + 0.5) / torch.bincount(group)[group]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqv2.arguments import device_of_draws
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.similarity import (
@@ -169,7 +170,7 @@ def k_center_order(
     def one_class(products: Products, count: int) -> np.ndarray:
         first = None
         if generator is not None:
-            first = int(torch.randint(len(products), (1,), generator=generator, device=generator.device))
+            first = int(torch.randint(len(products), (1,), generator=generator, device=device_of_draws(generator)))
         return _spread(products, first, count, max_bytes)
 
     return order_by_class(features, labels, budget, one_class)

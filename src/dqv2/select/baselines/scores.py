@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from dqv2.select.similarity import GradientFeatures, check_finite, last_layer_residual
+from dqv2.arguments import as_tensor, kind_of
+from dqv2.select.similarity import Array, GradientFeatures, check_finite, last_layer_residual
 
 UNCERTAINTY = ("least_confidence", "entropy", "margin")
 
@@ -16,6 +17,8 @@ def grand_scores(features: GradientFeatures) -> Tensor:
     the mean over several is the caller's. The restriction to the last layer is DeepCore's (Guo et al. 2022).
     Raises ValueError for NaN or infinite values.
     """
+    if not isinstance(features, GradientFeatures):
+        raise TypeError(f"features must be GradientFeatures, got {type(features).__name__}")
     check_finite(features)
     b, e = (torch.linalg.vector_norm(x.double(), dim=1) for x in (features.residual, features.embedding))
     return b * torch.hypot(torch.ones_like(e), e)
@@ -41,9 +44,11 @@ def forgetting_scores(correct: Tensor) -> Tensor:
 
     correct: bool[T, N], whether item n was classified rightly at its t-th presentation.
     """
+    correct = as_tensor(correct)
     if not isinstance(correct, Tensor) or correct.dim() != 2 or correct.dtype != torch.bool or 0 in correct.shape:
-        got = f"{correct.dtype} of shape {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct)
-        raise ValueError(f"correct must be bool[T, N] with one row a presentation and one column an item, got {got}")
+        raise ValueError(
+            f"correct must be bool[T, N] with one row a presentation and one column an item, got {kind_of(correct)}"
+        )
     events = (correct[:-1] & ~correct[1:]).sum(0).double()
     return torch.where(correct.any(0), events, float(len(correct) + 1))
 
@@ -71,12 +76,13 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
     return others if kind == "least_confidence" else others + p[:, 1]
 
 
-def rank_by_score(scores: Tensor) -> Tensor:
+def rank_by_score(scores: Tensor | Array) -> Tensor:
     """Place of each item when the highest score comes first: int64[N], 0 = chosen first, ties to the lowest index.
 
     scores: real[N], infinities allowed. The result serves `sample_ranked`, which takes the lowest ranks.
     Raises ValueError for NaN and other shapes.
     """
+    scores = as_tensor(scores)
     check_scores(scores, finite=False)
     rank = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
     rank[scores.sort(descending=True, stable=True).indices] = torch.arange(len(scores), device=scores.device)
@@ -86,8 +92,7 @@ def rank_by_score(scores: Tensor) -> Tensor:
 def check_scores(scores: Tensor, *, finite: bool = True) -> None:
     """Raise ValueError unless `scores` is real[N] with N at least 1, without NaN and (if `finite`) infinities."""
     if not isinstance(scores, Tensor) or scores.dim() != 1 or len(scores) == 0 or scores.is_complex():
-        got = f"{scores.dtype} of shape {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"scores must be a real tensor of one dimension with one entry an item, got {got}")
+        raise ValueError(f"scores must be real numbers, one an item, in one dimension, got {kind_of(scores)}")
     bad = ~scores.isfinite() if finite else scores.isnan()
     if bool(bad.any()):
         what = "NaN or infinite" if finite else "NaN"

@@ -1,0 +1,132 @@
+"""The library's functions in people's hands: arrays and lists where tensors are meant, and a sentence for the rest."""
+
+import numpy as np
+import pytest
+import torch
+
+import dqv2
+
+N = 24
+X = torch.rand(N, 5, generator=torch.Generator().manual_seed(0)) + 0.1
+Y = torch.arange(N) % 3
+BINS = torch.arange(N) % 4
+LOGITS = torch.randn(N, 3, generator=torch.Generator().manual_seed(1))
+IMAGES = torch.zeros(N, 3, 8, 8, dtype=torch.uint8)
+MASKS = torch.eye(4, dtype=torch.bool).expand(N, 4, 4)
+
+
+def draws():
+    return torch.Generator().manual_seed(0)
+
+
+BY_LABEL = {
+    "graphcut_bins": lambda y: dqv2.graphcut_bins(X, y, n_bins=4),
+    "herding_order": lambda y: dqv2.herding_order(X, y),
+    "gradmatch": lambda y: dqv2.gradmatch(X, y, 0.5)[0],
+    "score_bins": lambda y: dqv2.score_bins(X[:, 0], y),
+    "uniform_bins": lambda y: dqv2.uniform_bins(N, labels=y),
+    "sample_bins": lambda y: dqv2.sample_bins(BINS, y, 0.5, generator=draws()),
+    "sample_ranked": lambda y: dqv2.sample_ranked(X[:, 0], y, 0.5),
+    "last_layer_residual": lambda y: dqv2.last_layer_residual(LOGITS, y),
+    "el2n_scores": lambda y: dqv2.el2n_scores(LOGITS, y),
+}
+
+
+@pytest.mark.parametrize("call", BY_LABEL.values(), ids=BY_LABEL)
+def test_labels_may_be_a_dataset_s_list_or_an_array(call):
+    want = call(Y)
+    for labels in (Y.tolist(), tuple(Y.tolist()), Y.numpy(), Y.numpy().astype(np.int8), Y.numpy().astype(">i4")):
+        assert torch.equal(call(labels), want)
+    for labels in (Y.double().numpy(), ["cat"] * N, np.array(["cat"] * N), Y.tolist()[1:], (y for y in Y.tolist())):
+        with pytest.raises(ValueError, match="labels"):
+            call(labels)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", ">f8"])
+@pytest.mark.parametrize("labels", [Y, Y.sort().values], ids=["mixed", "sorted"])
+def test_arrays_of_features_are_taken_of_any_width_and_byte_order(dtype, labels):
+    array = X.numpy().astype(dtype)
+    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    for call in (dqv2.graphcut_bins, dqv2.graphcut_order, dqv2.herding_order):
+        assert torch.equal(call(array, labels), call(tensor, labels))
+    with pytest.raises(ValueError, match="at most 64 bits"):
+        dqv2.graphcut_bins(X.numpy().astype(np.longdouble), labels)
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.numpy, torch.Tensor.tolist], ids=["array", "list"])
+def test_bins_ranks_scores_and_budgets_may_be_arrays_or_lists(form):
+    texture, importance = X[:, 1].double(), torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    calls = [
+        (lambda bins: dqv2.sample_bins(bins, Y, 0.5, generator=draws()), BINS),
+        (lambda bins: dqv2.sample_adaptive(bins, Y, form(importance), 0.5, generator=draws()), BINS),
+        (lambda strata: dqv2.sample_strata(strata, 6, generator=draws()), BINS - 1),
+        (lambda rank: dqv2.sample_ranked(rank, Y, 0.5), BINS),
+        (lambda scores: dqv2.score_bins(scores, Y), texture),
+        (lambda scores: dqv2.rank_by_score(scores), texture),
+        (lambda scores: dqv2.ccs_sample(scores, 0.5, generator=draws()), texture),
+        (lambda bins: dqv2.bin_importance(bins, form(texture), X), BINS),
+        (lambda budget: dqv2.herding_order(X, Y, budget=budget), torch.tensor([1, 2, 0])),
+    ]
+    for call, values in calls:
+        assert torch.equal(call(form(values)), call(values))
+
+
+def test_what_draws_at_random_wants_a_generator_of_torch():
+    calls = [
+        lambda g: dqv2.sample_bins(BINS, Y, 0.5, generator=g),
+        lambda g: dqv2.sample_random(N, 0.5, generator=g),
+        lambda g: dqv2.sample_strata(BINS, 6, generator=g),
+        lambda g: dqv2.random_bins(N, generator=g),
+        lambda g: dqv2.random_saliency(N, 4, generator=g),
+        lambda g: dqv2.shuffled(X, generator=g),
+        lambda g: dqv2.choose_donors(N, generator=g),
+        lambda g: dqv2.tobias_cells(MASKS, (torch.arange(N) + 1) % N, generator=g),
+    ]
+    for call in calls:
+        call(draws())
+        for wrong in (None, 0, np.random.default_rng(0)):
+            with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
+                call(wrong)
+    with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
+        dqv2.k_center_order(X, Y, generator=0)
+
+
+def test_what_only_takes_tensors_says_so():
+    for call, name in [
+        (lambda: dqv2.foreground(X.numpy(), 4), "saliency"),
+        (lambda: dqv2.object_saliency(MASKS.numpy()), "objects"),
+        (lambda: dqv2.mask_iou(MASKS.numpy(), MASKS), "masks"),
+        (lambda: dqv2.tobias(IMAGES.numpy(), MASKS, Y, generator=draws()), "images"),
+        (lambda: dqv2.tobias_cells(MASKS, Y.tolist(), generator=draws()), "donors"),
+        (lambda: dqv2.compose(IMAGES, IMAGES, np.zeros((N, 16), int)), "cells"),
+    ]:
+        with pytest.raises(TypeError, match=f"{name} must be a torch tensor"):
+            call()
+    with pytest.raises(TypeError, match="must be GradientFeatures, got Tensor"):
+        dqv2.grand_scores(X)
+
+
+def test_values_that_gave_a_wrong_answer_without_a_word_are_refused():
+    for keep in (0, -3, N + 1):
+        with pytest.raises(ValueError, match=f"keep = {keep} is a count"):
+            dqv2.sample_strata(BINS, keep, generator=draws())
+    assert len(dqv2.sample_strata(BINS, 0.25, generator=draws())) == N // 4
+    with pytest.raises(ValueError, match="strata must hold integers"):
+        dqv2.sample_strata(BINS + 0.5, 3, generator=draws())
+    with pytest.raises(ValueError, match="drops all 24 items"):
+        dqv2.ccs_strata(X[:, 0], prune_hardest=0.99)
+    with pytest.raises(ValueError, match="importance must be one finite number"):
+        dqv2.adaptive_bin_counts(BINS, torch.tensor([1e308, 1, 1, 1], dtype=torch.float64), 0.5)
+    with pytest.raises(ValueError, match="number the bins without gaps"):
+        dqv2.adaptive_bin_counts(torch.tensor([2**40, 0]), torch.ones(2), 1)
+    with pytest.raises(ValueError, match="24 of 24 texture levels are NaN"):
+        dqv2.bin_importance(BINS, X[:, 0] * float("nan"), X)
+    with pytest.raises(ValueError, match="must be real numbers"):
+        dqv2.sample_ranked(X[:, 0] * 1j, Y, 0.5)
+    with pytest.raises(ValueError, match="dense tensor"):
+        dqv2.graphcut_bins(X.to_sparse(), Y)
+    with pytest.raises(ValueError, match="size must be an integer"):
+        dqv2.foreground(torch.rand(2, 4, 4), 2.5)
+    channels_last = torch.zeros(N, 8, 8, 3, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"uint8\[N, 3, H, W\]"):
+        dqv2.compose(channels_last, channels_last, torch.zeros(N, 4, dtype=torch.int64))
