@@ -175,6 +175,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems all
     ("damage", "options", "message"),
     [
         (shutil.rmtree, {}, r"There is no folder /.*/set: expected are train/CLASS/\*, test/CLASS/\*"),
+        (lambda r: (shutil.rmtree(r), r.touch()), {}, r"set is a file, no folder \(.* unpack archives\): expected are"),
         (no_classes, {}, r"no class folders in .*set/train: expected"),
         (no_folders, {}, r"no class folders in .*set: expected"),
         (lambda r: (r / "train/ant").mkdir(), {}, r"class folder .*train/ant has no images"),
@@ -240,7 +241,10 @@ def test_bad_images_are_left_out_on_request(tmp_path):
     assert "truncated" in test.meta["left_out"][0]["reason"]
     for i in range(2, 5):
         (root / "train" / "cat" / f"0{i}.png").write_text("x")
-    with pytest.raises(DataError, match=r"no training image of class cat is left: train/cat/00\.png: not an image"):
+    with pytest.raises(
+        DataError,
+        match=r"no training image of class cat is left: train/cat/00\.png: not an image.*\. Put a sound one there",
+    ):
         pack_folder(root, tmp_path / "out2", size=8, validation=0, on_bad="skip", progress=False)
     assert not (tmp_path / "out2").exists()
 

@@ -145,7 +145,8 @@ def test_a_folder_without_a_file_that_is_called_an_image(tmp_path):
         (tmp_path / "set" / name).parent.mkdir(parents=True)
         (tmp_path / "set" / name).write_bytes(b"x")
     with pytest.raises(
-        DataError, match=r"None of the 2 files below .* \(such as cat/a\.jfif\): .* unpack archives first"
+        DataError,
+        match=r"None of the 2 files below .* \(such as cat/a\.jfif\): .* unpack archives first; .* kind: table",
     ):
         open_set("image_folder", tmp_path / "set")
 

@@ -120,7 +120,7 @@ def test_some_classes_of_a_published_set(tmp_path):
 
 
 def test_a_set_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"There is no folder .*/CUB_200_2011 with the set cub200"):
+    with pytest.raises(DataError, match=r"There is no folder .*/CUB_200_2011: expected is one with the set cub200"):
         open_set("cub200", tmp_path / "CUB_200_2011")
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dqv2.data.errors import DataError
+from dqv2.data.errors import DataError, no_folder
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, within
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, walk
@@ -28,7 +28,7 @@ def list_folder(
     """
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
-        raise DataError(f"There is no folder {root}: {LAYOUT}.")
+        raise DataError(f"{no_folder(root)}: {LAYOUT}.")
     tree = walk(root)
     images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
     masks = _masks_of_classes(images, [name for names in (splits or {}).values() for name in names])
@@ -38,7 +38,7 @@ def list_folder(
         n, one = sum(map(len, tree.files.values())), f"{some}/{tree.files[some][0]}".lstrip("/")
         raise DataError(
             f"None of the {n} files below {root} is an image by its name (such as {one}): images end in "
-            f"{', '.join(IMG_EXTENSIONS)}; unpack archives first."
+            f"{', '.join(IMG_EXTENSIONS)}; unpack archives first; for parquet and arrow files set kind: table."
         )
     layout = folder_layout(str(root), images, labelled=not unlabelled, chosen=splits)
     found = ImageSet(root, [], {})

@@ -120,7 +120,10 @@ def pack_set(
             why = next(
                 (f": {each['name']}: {each['reason']}" for each in left_out["train"] if each["name"] in of_class), ""
             )
-            raise DataError(f"{images.root}: no training image of class {emptied[0]} is left{why}.")
+            raise DataError(
+                f"{images.root}: no training image of class {emptied[0]} is left{why}. Put a sound one there, or leave "
+                "the class out."
+            )
     return {split: out / split for split in images.splits}
 
 

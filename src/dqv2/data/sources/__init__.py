@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dqv2.data.errors import DataError
+from dqv2.data.errors import DataError, no_folder
 from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, choose_classes, divide_splits
 from dqv2.declared import load
@@ -32,7 +32,9 @@ def open_set(
 
         found = list_folder(root, **options)
     elif not root.is_dir():
-        raise DataError(f"There is no folder {root} with the set {kind}.")
+        raise DataError(
+            f"{no_folder(root)}: expected is one with {'tables' if kind == 'table' else f'the set {kind}'}."
+        )
     else:
         from dqv2.data.sources import table
 
