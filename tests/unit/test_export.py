@@ -120,6 +120,23 @@ def test_a_folder_below_a_persons_home_is_found(folder, tmp_path, monkeypatch):
     assert len(coreset_files(target / "ids.csv", home)) == len(coreset)
 
 
+def test_another_list_than_an_export_s_is_refused_and_a_spreadsheet_s_is_read(folder, tmp_path):
+    target, coreset, *_ = exported(folder, tmp_path, images="links")
+    ids = target / "ids.csv"
+    ids.write_bytes(b"\xef\xbb\xbf" + ids.read_bytes())
+    assert len(coreset_files(ids, folder[0])) == len(coreset)
+    for text, missing in (
+        ("", "id, path"),
+        ("id,label\n", "path, class"),
+        ("id,class,kind\na/1.png,a,original\n", "path"),
+    ):
+        (tmp_path / "list.csv").write_text(text)
+        with pytest.raises(
+            DataError, match=rf"list\.csv is not the ids\.csv of an exported coreset.* column {missing}"
+        ):
+            coreset_files(tmp_path / "list.csv", folder[0])
+
+
 def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(folder, tmp_path):
     target, coreset, pack, _ = exported(folder, tmp_path)
     moved = tmp_path / "another disk" / "set"

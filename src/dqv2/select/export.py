@@ -146,11 +146,16 @@ def coreset_files(
     source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each
     original in it with its checksum. originals_only: leave the other images out. Raises DataError where a file is not
     there, or is another one, as Tobias images are not where the coreset was exported without images; it counts them and
-    names the first.
+    names the first. It refuses a list that is no `ids.csv` by the columns that are missing.
     """
     found, faults = [], []
-    with Path(ids).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+    with Path(ids).open(
+        newline="", encoding="utf-8-sig"
+    ) as file:  # a spreadsheet writes a mark before the first column
+        rows = csv.DictReader(file)
+        if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+            raise DataError(f"{ids} is not the ids.csv of an exported coreset: it has no column {', '.join(missing)}.")
+        for row in rows:
             original = row["kind"] == "original"
             if originals_only and not original:
                 continue
