@@ -240,7 +240,9 @@ def test_nothing_is_left_to_do_and_the_other_commands_of_the_page_work(run, docs
 
     found = re.search(r"The paper's ([\d,]+) jobs are ([\d,]+) submissions", docs.text)
     jobs, submissions = (int(number.replace(",", "")) for number in found.groups())
-    alone, grouped = (len(re.findall(p, paper, re.M)) for p in (r"^rule (?:pack|score|pixels):", r"Group job "))
+    alone, grouped = (
+        len(re.findall(p, paper, re.M)) for p in (r"^rule (?:pack|score|pixels|autoencoder):", r"Group job ")
+    )
     assert submissions == alone + grouped
     assert jobs == alone + len(re.findall(r"^    rule ", paper, re.M))
 

@@ -14,6 +14,7 @@ from dqv2.data import DataError, Pack
 from dqv2.data.folder import IMG_EXTENSIONS
 from dqv2.data.image import read_image
 from dqv2.data.sources import open_set
+from tests.conftest import ROOT
 from tests.unit.messy import pack_folder
 
 
@@ -45,6 +46,7 @@ def test_extensions_and_order_are_torchvisions(tmp_path):
     from torchvision.datasets import folder as torchvision_folder
 
     assert torchvision_folder.IMG_EXTENSIONS == IMG_EXTENSIONS
+    assert ", ".join(f"`{ending}`" for ending in IMG_EXTENSIONS) in (ROOT / "docs/inputs.md").read_text()
     for name in (
         "b/z.png",
         "b/Z.JPG",
