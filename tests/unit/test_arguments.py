@@ -130,3 +130,27 @@ def test_values_that_gave_a_wrong_answer_without_a_word_are_refused():
     channels_last = torch.zeros(N, 8, 8, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"uint8\[N, 3, H, W\]"):
         dqv2.compose(channels_last, channels_last, torch.zeros(N, 4, dtype=torch.int64))
+
+
+def test_a_pass_says_what_it_cannot_read(tmp_path):
+    class Network(torch.nn.Module):
+        def forward_features(self, x):
+            return x
+
+        def forward_head(self, x, pre_logits=False):
+            return x.mean((2, 3))
+
+    model = Network()
+    for images in (list(IMAGES), torch.utils.data.DataLoader(IMAGES), iter(IMAGES), IMAGES[0], IMAGES[:0]):
+        with pytest.raises(
+            ValueError, match=r"images must be \[N, 3, H, W\] with N at least 1, .* got (shape|\w+, which)"
+        ):
+            dqv2.forward_pass(model, images)
+    for batch_size in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="batch_size must be an integer of at least 1"):
+            dqv2.saliency(model, IMAGES, batch_size=batch_size)
+    with pytest.raises(ValueError, match="files may name embedding, logits, saliency, got features"):
+        dqv2.write_pass(model, IMAGES, {"features": tmp_path / "features.npy"})
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(TypeError, match="function has neither forward_features nor"):
+        dqv2.saliency(lambda x: x, IMAGES)

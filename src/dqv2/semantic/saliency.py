@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dqv2.arguments import check_positive
 from dqv2.inputs import normalise
 from dqv2.runtime.files import atomic_path
 
@@ -70,8 +71,10 @@ def write_pass(
 ) -> None:
     """`forward_pass` into .npy files, whole or not at all, in the memory of a few batches.
 
-    files: the path of each field of `ForwardPass` that is wanted.
+    files: the path of each field of `ForwardPass` that is wanted; ValueError for another.
     """
+    if unknown := sorted(set(files) - set(ForwardPass._fields)):
+        raise ValueError(f"files may name {', '.join(ForwardPass._fields)}, got {', '.join(unknown)}")
     with ExitStack() as stack:
         # Written one after the other, not memory-mapped: a disk that is full is an error then, not a crash.
         opened = {
@@ -144,9 +147,11 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
 
     For a GPU the next batch is read while one is worked on.
     """
-    shape = tuple(images.shape)
-    if len(images) == 0 or len(shape) != 4:
-        raise ValueError(f"images must be [N, 3, H, W] with N at least 1, got shape {list(shape)}")
+    shape = getattr(images, "shape", None)
+    if shape is None or len(shape) != 4 or len(images) == 0:
+        got = f"{type(images).__name__}, which has no shape" if shape is None else f"shape {list(shape)}"
+        raise ValueError(f"images must be [N, 3, H, W] with N at least 1, a tensor or an array, got {got}")
+    check_positive(batch_size, "batch_size")
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     cuda = weight.device.type == "cuda"
 
@@ -187,7 +192,8 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """The function from a batch to the model's last feature map, [n, C, h, w]."""
     if hasattr(model, "forward_features"):
         return lambda batch: as_map(model, model.forward_features(batch))
-    pools = [m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))]
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    pools = [m for m in modules if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))]
     if not pools:
         raise TypeError(
             f"{type(model).__name__} has neither forward_features nor a global AdaptiveAvgPool2d, so its "
