@@ -7,7 +7,8 @@ import pytest
 from dqv2.config import ConfigError
 from dqv2.plan.before import check_jobs
 from dqv2.weights import hub_name
-from tests.conftest import make
+from tests.conftest import make, merged
+from tests.miniatures import save
 from tests.plan.counted import job_of, options_of
 
 # -- pre-trained networks ---------------------------------------------------------------------------------------------
@@ -250,3 +251,16 @@ def test_an_evaluation_crop_repeats_evaluations_alone(paper, change):
     assert trained[0] == trained[1]
     assert "crop" not in evaluated[0]
     assert evaluated[1] == evaluated[0] | {"crop": 0.875}
+
+
+def test_more_bins_than_images_are_told_before_anything_is_trained(tmp_path, change):
+    for i in range(9):
+        save(tmp_path / "ab"[i % 2] / f"{i}.png", seed=i)
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
+    plan = make(change(merged("own_images.yaml"), "datasets.own", own))
+    division = job_of("bin", dataset="own", selection="o100_t50/mask-early/tobias-8/backbone-early/bins", seed="0")
+    fault = r"selectors\.bins\.n_bins = 10 is more than the 9 training images of datasets\.own: lower it"
+    with pytest.raises(ConfigError, match=fault):
+        check_jobs(plan, [job_of("pack", dataset="own"), division])
+    save(tmp_path / "a" / "10.png", seed=10)
+    check_jobs(plan, [job_of("pack", dataset="own"), division])

@@ -71,6 +71,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         classes[name] = meta.get("classes", []) if isinstance(meta, dict) else []
     _refuse("images are missing:", places.without_test(plan.config, {name: sizes.get(name) for name in trained}))
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
+    _refuse("images are too few:", _more_bins_than_images(plan, jobs, sizes))
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
@@ -118,6 +119,17 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
                 f"a training tells classes apart: {remedy}, or ask for coresets alone (snakemake --cores all coresets)"
             )
     return found
+
+
+def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each selector that divides a set, of those listed, into more bins than it has images."""
+    found = {}
+    for job in jobs:
+        if job.stage.name == "bin" and (count := (sizes.get(job.w.dataset) or {}).get("train")):
+            name = plan.selection(job.w).selector
+            if (asked := plan.config.selectors[name].used.get("n_bins", 0)) > count:
+                found[name, job.w.dataset] = f"selectors.{name}.n_bins = {asked} is more than the {count}"
+    return [f"{fault} training images of datasets.{dataset}: lower it" for (_, dataset), fault in sorted(found.items())]
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
