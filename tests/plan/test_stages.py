@@ -50,7 +50,7 @@ def test_every_stage_has_a_rule_and_a_script_of_its_name(rules):
     assert set(rules) - ASKING == names
     assert {file.stem for file in (ROOT / "workflow/scripts").iterdir() if file.is_file()} == names
     for file in (ROOT / "workflow/scripts").glob("*.py"):
-        assert file.read_text() == "from dqv2.runtime.script import run\n\nrun(snakemake)\n"
+        assert file.read_text() == "from dqv2.runtime.script import run\n\nrun(snakemake, __file__)\n"
     for name in names:
         assert f'"../scripts/{name}.py"' in rules[name]
         assert rules[name].count("script:") == 1

@@ -16,7 +16,6 @@ class Named(dict):
 
 def snakemake(threads, **resources):
     return SimpleNamespace(
-        rule="train",
         input={},
         output={},
         params={},
@@ -33,7 +32,7 @@ def snakemake(threads, **resources):
     [(1, {"gpu": 1}, 2), (8, {"gpu": 0}, 2), (1, {"mem_mb": 1}, 1), (8, {}, 8)],
 )
 def test_a_network_runs_with_the_threads_of_the_configuration(given, resources, taken):
-    assert script.request_of(snakemake(given, **resources))["threads"] == taken
+    assert script.request_of(snakemake(given, **resources), "train.py")["threads"] == taken
 
 
 def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
@@ -41,5 +40,5 @@ def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
         monkeypatch.setenv(name, "7")
     monkeypatch.setattr(script.warm, "run", lambda request: 0)
     with pytest.raises(SystemExit):
-        script.run(snakemake(1, gpu=1))
+        script.run(snakemake(1, gpu=1), "train.py")
     assert {script.os.environ[name] for name in script.THREADS} == {"2"}

@@ -262,6 +262,29 @@ def test_a_change_reruns_what_it_changes_and_what_follows_and_no_more(smoke, pla
     assert expected == RULES.get(change, expected)
 
 
+# -- from another workflow --------------------------------------------------------------------------------------------
+
+MODULE = """
+module sets:
+    snakefile: "{clone}/Snakefile"
+    prefix: "sub"
+
+use rule * from sets as sets_*
+"""
+
+
+def test_a_module_of_another_workflow(project, smoke, tmp_path):
+    """Rules by other names, in another folder: the same bytes, the clone's own configuration, and no false warning."""
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    (where / "Snakefile").write_text(MODULE.format(clone=project.folder))
+    file = f"{CORESETS}/o100/random/keep-0.1/seed-0/coreset.csv"
+    options = ["--directory", str(where), "--snakefile", str(where / "Snakefile")]
+    done = project.snakemake(*options, f"sub/{file}")
+    assert (where / "sub" / file).read_bytes() == (smoke.folder / file).read_bytes()
+    assert "the library dqv2 is that of" not in done.stdout + done.stderr
+
+
 # -- one arm that is wrong --------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ def run(job):
     time.sleep(1)
     Path(job.output.made).touch()
 stage("sample").run = run
-sys.exit(run_job(request_of(snakemake)))
+sys.exit(run_job(request_of(snakemake, "sample.py")))
 """
 
 

@@ -35,7 +35,7 @@ except ConfigError as error:
     give_up(error)
 
 try:
-    require_no_braces(workflow.basedir)
+    require_no_braces(HERE)
     sys.executable = unquoted(sys.executable)
 except ValueError as error:
     give_up(error)
@@ -96,9 +96,9 @@ def lift_the_limit_of_jobs_a_second():
 
 
 if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
-    if not Path(dqv2.__file__).is_relative_to(workflow.basedir):
+    if not Path(dqv2.__file__).is_relative_to(HERE):
         logger.warning(
-            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {workflow.basedir}: its records name the commit there"
+            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
         )
     for said in changed_folders(PLAN):
         logger.warning(said)

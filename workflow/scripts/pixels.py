@@ -1,3 +1,3 @@
 from dqv2.runtime.script import run
 
-run(snakemake)
+run(snakemake, __file__)

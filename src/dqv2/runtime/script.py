@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from dqv2.runtime import warm
@@ -14,9 +15,9 @@ from dqv2.runtime import warm
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run(snakemake: Any) -> None:
-    """Run the stage of the rule's name on the job, and end the process with its exit code."""
-    request = request_of(snakemake)
+def run(snakemake: Any, script: str) -> None:
+    """Run the stage of the script's name on the job, and end the process with its exit code."""
+    request = request_of(snakemake, script)
     # Snakemake's own numbers may be others, and libraries that compute read them as they are loaded
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
@@ -40,10 +41,10 @@ def do(request: dict[str, Any]) -> int:
         return 1
 
 
-def request_of(snakemake: Any) -> dict[str, Any]:
-    """What a job is, in builtins."""
+def request_of(snakemake: Any, script: str) -> dict[str, Any]:
+    """What a job is, in builtins. The rule may have another name, where a workflow uses this one as its module."""
     return {
-        "stage": snakemake.rule,
+        "stage": Path(script).stem,
         "input": _files(snakemake.input),
         "output": _files(snakemake.output),
         "options": snakemake.params.get("options", {}),
