@@ -310,7 +310,7 @@ def test_one_bad_arm_stops_no_other(project, smoke):
         assert mine == {path: theirs[path] for path in mine}
 
 
-# -- a trap of Snakemake's command line -------------------------------------------------------------------------------
+# -- traps of Snakemake's command line -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,3 +325,12 @@ def test_a_file_and_a_configuration_on_one_line(project, words):
     file = f"{CORESETS}/o100/random/keep-0.1/seed-0/coreset.csv"
     words = [file if word == "FILE" else word for word in words]
     assert project.waiting(*words, config=None) == {"pack": 1, "bin": 1, "sample": 1}
+
+
+def test_no_cores_end_in_a_sentence(project):
+    """Snakemake alone waits for ever."""
+    done = project.snakemake(
+        "--cores", "0", f"{CORESETS}/o100/random/keep-0.1/seed-0/coreset.csv", check=False, timeout=100
+    )
+    assert done.returncode != 0
+    assert "--cores 0 runs nothing: give 1 or more, or all." in done.stdout + done.stderr

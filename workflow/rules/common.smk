@@ -47,6 +47,8 @@ def before_the_first_job():
     """What takes a look at the disk or a large import, and the server that this run's jobs are forked from: not in a dry
     run."""
     global WARM
+    if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core for ever
+        give_up(f"--cores {workflow.cores} runs nothing: give 1 or more, or all.")
     # Snakemake has no public way to the jobs at hand
     needed = [
         planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()
