@@ -267,22 +267,37 @@ def test_a_change_reruns_what_it_changes_and_what_follows_and_no_more(smoke, pla
 MODULE = """
 module sets:
     snakefile: "{clone}/Snakefile"
-    prefix: "sub"
+{more}
 
 use rule * from sets as sets_*
 """
 
 
-def test_a_module_of_another_workflow(project, smoke, tmp_path):
-    """Rules by other names, in another folder: the same bytes, the clone's own configuration, and no false warning."""
+def from_a_module(project, tmp_path, more=""):
+    """One coreset, asked for in another folder by a workflow that uses the clone's: what was said, and its file."""
     where = tmp_path / "elsewhere"
     where.mkdir()
-    (where / "Snakefile").write_text(MODULE.format(clone=project.folder))
+    (where / "Snakefile").write_text(MODULE.format(clone=project.folder, more=more))
     file = f"{CORESETS}/o100/random/keep-0.1/seed-0/coreset.csv"
     options = ["--directory", str(where), "--snakefile", str(where / "Snakefile")]
-    done = project.snakemake(*options, f"sub/{file}")
-    assert (where / "sub" / file).read_bytes() == (smoke.folder / file).read_bytes()
-    assert "the library dqv2 is that of" not in done.stdout + done.stderr
+    done = project.snakemake(*options, file, check=False)
+    return done.stdout + done.stderr, where / file
+
+
+def test_a_module_of_another_workflow(project, smoke, tmp_path):
+    """Rules by other names: the same bytes, with the clone's own configuration, and no false warning."""
+    said, made = from_a_module(project, tmp_path)
+    assert made.is_file(), said
+    assert made.read_bytes() == (smoke.folder / made.relative_to(tmp_path / "elsewhere")).read_bytes()
+    assert "the library dqv2 is that of" not in said
+
+
+@pytest.mark.parametrize("more", ['    prefix: "sub"', '    replace_prefix: {"results/": "made/"}'])
+def test_a_module_whose_paths_are_moved_is_refused(project, tmp_path, more):
+    said, _ = from_a_module(project, tmp_path, more)
+    assert "of a module cannot move results/smoke" in said
+    assert "name another folder by the key `run`" in said
+    assert "Traceback" not in said
 
 
 # -- one arm that is wrong --------------------------------------------------------------------------------------------

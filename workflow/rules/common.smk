@@ -40,6 +40,13 @@ try:
 except ValueError as error:
     give_up(error)
 
+for place in (PLAN.root, PLAN.logs, PLAN.figures):
+    if workflow.modifier.path_modifier.replace_prefix(f"{place}/") != f"{place}/":
+        give_up(
+            f"prefix and replace_prefix of a module cannot move {place}, as what its jobs read stands in their params too: name "
+            "another folder by the key `run` of its configuration, or take --directory."
+        )
+
 WARM = warm.Server()  # until the first job none
 
 
