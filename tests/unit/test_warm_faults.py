@@ -61,6 +61,17 @@ def test_signal_before_the_job_has_begun(tmp_path):
         assert client.wait(10) == -signal.SIGTERM
 
 
+def test_signal_while_the_job_is_forked(tmp_path):
+    """What libraries registered for a fork runs first in a child, and Python drops what is raised there."""
+    hook = "lambda: (open('forked', 'w').write('1'), time.sleep(1.5))"
+    (tmp_path / "hooked.py").write_text(f"import os, time; os.register_at_fork(after_in_child={hook})")
+    with owner(tmp_path, preload="hooked") as running:
+        client = running.start("import time; time.sleep(60)")
+        word(running.folder / "forked")
+        client.send_signal(signal.SIGINT)
+        assert client.wait(10) == -signal.SIGINT
+
+
 def test_stopped_and_continued(alone):
     state = "import os, time; open('began', 'w').write(str(os.getpid())); time.sleep(1)"
     client = alone.start(state)

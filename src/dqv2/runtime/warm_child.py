@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from threadpoolctl import ThreadpoolController
 
-from dqv2.runtime.warm import tell
+from dqv2.runtime.warm import PASSED_ON, tell
 
 FAILED_AT_THE_END = 120  # Python's own exit code for output that could not be written
 
@@ -48,6 +48,7 @@ def run(link: socket.socket, target: str, pools: ThreadpoolController) -> NoRetu
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         request = _become(link, pools)
         sys.exit(pkgutil.resolve_name(target)(request))
     except SystemExit as end:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.runtime import warm_child
-from dqv2.runtime.warm import tell
+from dqv2.runtime.warm import PASSED_ON, tell
 
 MADV_COLLAPSE, HUGE = 25, 2 << 20  # of the kernel's mman-common.h, since Linux 6.1; bytes of a huge page
 JOBS_THAT_PAY = 64  # from so many on, a run is long enough for what `use_huge_pages` costs
@@ -130,9 +130,12 @@ class Server:
             link, _ = self.listener.accept()
         except OSError:  # no more file descriptors, until a job ends
             return
+        # A signal waits, blocked, until a child can heed it: what runs first in one, libraries' hooks, would swallow it
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         try:
             pid = os.fork()
         except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             say(f"could not start a job here ({error}): it starts cold")
             link.close()
             return
@@ -142,6 +145,7 @@ class Server:
             os.close(self.wake)
             os.close(self.wakes)
             warm_child.run(link, self.target, self.pools)  # does not come back
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         tell(link, -pid)
         self.jobs[pid] = link
         self.poll.register(link, select.POLLRDHUP)
