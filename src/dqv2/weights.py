@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import re
 import warnings
 from pathlib import Path
@@ -205,8 +204,10 @@ def noted(note: str | Path) -> tuple[Path, str]:
     Raises:
         WeightsError: it is not what it was then.
     """
+    from dqv2.runtime.files import load_json
+
     try:
-        seen = json.loads(Path(note).read_text(encoding="utf-8"))
+        seen = load_json(note)
         path, known = Path(seen["path"]), seen["sha256"]
     except (ValueError, KeyError, TypeError):
         raise WeightsError(f"{note} is damaged: remove it to have the weights looked at anew.") from None

@@ -10,7 +10,16 @@ import sys
 import numpy as np
 import pytest
 
-from dqv2.runtime.files import atomic_dir, atomic_path, clear_temporaries, recover_dirs, sha256, write_json
+from dqv2.runtime.files import (
+    atomic_dir,
+    atomic_path,
+    clear_temporaries,
+    load_json,
+    read_json,
+    recover_dirs,
+    sha256,
+    write_json,
+)
 
 
 def test_atomic_path_replaces_on_success_only(tmp_path):
@@ -173,3 +182,12 @@ with files.atomic_dir({str(target)!r}) as staged:
     recover_dirs(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a-run"]
     assert [path.name for path in target.iterdir()] == ["new" if renamed else "old"]
+
+
+@pytest.mark.parametrize("text", [None, "", "[" * 10**5, "\ufeff{}", "9" * 5000])
+def test_what_is_no_json_is_none_and_a_pipe_in_its_place_blocks_nobody(tmp_path, text):
+    file = tmp_path / "config.json"
+    os.mkfifo(file) if text is None else file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\w"):
+        load_json(file)
+    assert read_json(file) is None

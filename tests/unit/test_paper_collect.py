@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from dqv2.paper.collect import collect, read_csv, write_csv
 from dqv2.paper.stats import require_one_row_per_seed, summarise
+from dqv2.runtime import record
 from tests.jobs import NOTHING
 
 
@@ -54,7 +55,7 @@ def test_seconds_by_stage_and_of_the_whole_selection_without_the_training(grid, 
     for stage, (account, seconds, device) in behind.items():
         file = tmp_path / stage / "record.json"
         file.parent.mkdir()
-        file.write_text(json.dumps(NOTHING | {"stage": stage, "seconds": seconds, "device": device}))
+        record.write(file, NOTHING | {"stage": stage, "seconds": seconds, "device": device})
         records.append([stage, account, str(file)])
     rows = [row | {"records": records} for row in grid]
     frame = collect(rows)

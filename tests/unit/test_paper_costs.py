@@ -1,6 +1,5 @@
 """Costs from the records of the jobs behind each run."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from dqv2.paper.cost_figure import draw_costs
 from dqv2.paper.costs import WHOLE, job_costs
+from dqv2.runtime import record
 from dqv2.stages import all_stages
 from tests.jobs import NOTHING
 
@@ -31,7 +31,7 @@ def jobs(tmp_path):
                 on_gpu = stage in ("early_train", "train")
                 facts = NOTHING | {"stage": stage, "seconds": SECONDS[stage] + seed / 10, "wall_seconds": 30.0}
                 facts |= {"memory_mb": 100.0 * len(stage), "device_memory_mb": 5.0 if on_gpu else None}
-                file.write_text(json.dumps(facts))
+                record.write(file, facts)
                 records.append([stage, ACCOUNTS.get(stage, "selection"), str(file)])
             columns = {"dataset": "digits", "dataset_title": "digits", "method": method, "label": method, "seed": seed}
             rows.append({"columns": columns, "records": records})

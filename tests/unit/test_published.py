@@ -1,10 +1,12 @@
 """What is published: docs/results.md says what the tables say, schedules were chosen on the validation split, and no
 picture of a set was given away."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from dqv2.config import ConfigError
 from dqv2.paper.collect import read_csv
 from dqv2.paper.stats import summarise
 from dqv2.plan.publish import published_plan, published_records
@@ -53,3 +55,9 @@ def test_the_schedule_was_chosen_on_the_validation_split(run):
     assert means["chosen"] >= max(means[["low", "chosen", "high"]]) - 0.5
     assert not set(frame["seed"]) & set(read_csv(run / "experiments/controls.csv")["seed"])
     assert plan.config.defaults.trainer == "chosen"
+
+
+def test_a_pipe_in_the_place_of_a_published_list_blocks_nobody(tmp_path):
+    os.mkfifo(tmp_path / "SHA256SUMS")
+    with pytest.raises(ConfigError, match=f"{tmp_path} holds no published run: it has no readable SHA256SUMS"):
+        published_plan(tmp_path)

@@ -129,8 +129,18 @@ def a_digit_changed(text):
     return text.replace('"seconds": 0', '"seconds": 9')
 
 
+def of_other_kinds(text):
+    """By an editor, with nothing that says how it was."""
+    return json.dumps({key: None for key in json.loads(text) if key != "checksum"})
+
+
 @pytest.mark.parametrize(
-    "change", [*(lambda _, new=new: new for new in ("", "{", "[]", '{"seconds": 1}')), a_digit_changed]
+    "change",
+    [
+        *(lambda _, new=new: new for new in ("", "{", "[]", '{"seconds": 1}', "[" * 10**5)),
+        a_digit_changed,
+        of_other_kinds,
+    ],
 )
 def test_a_damaged_record_is_named_with_what_to_do(here, change):
     beside = Path(BINS).with_name("record.json")
@@ -236,7 +246,7 @@ def test_a_record_that_changed_without_its_results_trains_nothing_anew(training)
 
 
 def test_a_pipe_in_a_files_place_blocks_nobody(here, small, capfd):
-    for file in (BINS, str(Path(BINS).with_name("record.json"))):
+    for file in (BINS, str(Path(BINS).with_name("record.json")), "results/demo/digits/data/train/images.npy"):
         sound = Path(file).read_bytes()
         Path(file).unlink()
         os.mkfifo(file)

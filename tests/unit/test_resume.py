@@ -100,6 +100,17 @@ def test_a_damaged_result_is_not_put_back_and_is_kept_anew(tmp_path, caplog, nam
     assert resume.restore(output)
 
 
+@pytest.mark.parametrize("text", ["[" * 10**5, "[]", "null", '"x"', '{"fingerprint": 1}'])
+def test_a_note_of_another_kind_is_left_aside(tmp_path, caplog, text):
+    output = tmp_path / "out/model.pt"
+    output.parent.mkdir()
+    output.write_bytes(b"weights")
+    resume = Resume(tmp_path / "resume", {"seed": 0})
+    resume.finish(output)
+    (tmp_path / "resume/done.json").write_text(text)
+    assert not resume.restore(output)
+
+
 @pytest.mark.parametrize("name", ["done.json", "model.pt", "checkpoint.pt"])
 def test_a_pipe_in_the_place_of_kept_state_blocks_nobody(tmp_path, name):
     output = tmp_path / "out/model.pt"

@@ -26,7 +26,7 @@ from dqv2.plan.verify import asked_of, records_below, verify, why_orphaned, why_
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import of_all_sets, results_of
-from dqv2.runtime.files import atomic_dir, sha256, write_json
+from dqv2.runtime.files import atomic_dir, load_json, require_regular, sha256, write_json
 from dqv2.stages import stage
 
 RECORDS = "records.jsonl.gz"
@@ -156,8 +156,9 @@ def _write(file: Path, content: bytes) -> None:
 def published_plan(folder: str | Path) -> Plan:
     """The plan of a published run. Raises ConfigError where there is none, or a file is not what was published."""
     try:
+        require_regular(Path(folder, SUMS))
         lines = Path(folder, SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} holds no published run: it has no readable {SUMS}") from error
     there = {file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if file.is_file()} - {SUMS}
     sums = {name: expected for expected, _, name in (line.partition("  ") for line in lines)}
@@ -174,7 +175,7 @@ def published_plan(folder: str | Path) -> Plan:
                 f"{file} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says {expected[:12]}…: get it again"
             )
     try:
-        return Plan(load_config(json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
+        return Plan(load_config(load_json(Path(folder, "config.json"))))
     except ConfigError as error:
         raise ConfigError(f"{folder}/config.json, published by another version: {error}") from None
 

@@ -197,7 +197,7 @@ def _other_input(each: dict[str, Any], made: Made) -> str | None:
     if beside is None or not beside.exists() or not Path(each["file"]).exists():
         return None
     if beside == Path(each["file"]):
-        now = record.checksum(beside)
+        now = record.checksum(beside) if beside.is_file() else None
     else:
         now = made(beside).get(each["file"], each["checksum"])
     return None if now == each["checksum"] else f"it was made from another {each['file']}"

@@ -110,11 +110,26 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for what is there and is no file: a pipe would block for ever, a device never end."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is no regular file")
+
+
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds. Raises ValueError for what is no JSON, or no regular file, and OSError."""
+    require_regular(path)
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """What a JSON file holds; None where it is gone or damaged: for those who can do without it."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return load_json(path)
+    except (OSError, ValueError):
         return None
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import xxhash
 
-from dqv2.runtime.files import write_json
+from dqv2.runtime.files import load_json, require_regular, write_json
 from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
@@ -36,7 +36,7 @@ def checksum(path: str | Path) -> str:
     """
     if Path(path).is_dir():
         return _of_folder(checksums_in(path))
-    _require_regular(path)
+    require_regular(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
@@ -46,11 +46,6 @@ def checksums_in(folder: str | Path) -> dict[str, str]:
     folder = Path(folder)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): checksum(file) for file in files}
-
-
-def _require_regular(path: str | Path) -> None:
-    if Path(path).exists() and not Path(path).is_file():
-        raise ValueError(f"{path} is no regular file")
 
 
 def _of_folder(files: dict[str, str]) -> str:
@@ -93,11 +88,10 @@ def read(path: str | Path) -> dict[str, Any]:
         ValueError: it cannot be read, or is not as it was written; the message names it.
     """
     try:
-        _require_regular(path)
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = load_json(path)
         if not isinstance(found, dict) or not found.keys() >= NEEDED:
             raise ValueError("no record of a job's")
-        if "checksum" in found and found["checksum"] != _of_record(found):
+        if found.get("checksum") != _of_record(found):
             raise ValueError("it has changed since it was written")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it, and its stage runs again") from None
@@ -131,7 +125,7 @@ def _known(file: str) -> dict[str, Any]:
     try:
         kept = read(beside)
     except ValueError as error:
-        raise ValueError(f"{str(error).partition(': ')[0]}: without it nobody knows {file}. {remedy(file)}") from None
+        raise ValueError(f"{str(error).rpartition(': ')[0]}: without it nobody knows {file}. {remedy(file)}") from None
     expected = compare(file, kept)
     return {"file": file, "checksum": expected, "record": checksum(beside)}
 
@@ -154,17 +148,17 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
     if _of_folder(parts) != expected:
         raise ValueError(f"the record of {file} contradicts itself. {remedy(file)}")
     for name, known in parts.items():
-        if whole or not name.endswith(".npy"):
-            _require(f"{file}/{name}", known, remedy(file))
+        _require(f"{file}/{name}", known if whole or not name.endswith(".npy") else None, remedy(file))
     return expected
 
 
-def _require(file: str, expected: str, what_to_do: str) -> None:
+def _require(file: str, expected: str | None, what_to_do: str) -> None:
+    """Raise ValueError where a file is not there, is no file or folder, or has another checksum than is expected."""
     if not Path(file).exists():
         raise ValueError(f"{file} is gone. {what_to_do}")
     if not Path(file).is_dir() and not Path(file).is_file():
         raise ValueError(f"{file} is damaged: it is no regular file. {what_to_do}")
-    if (found := checksum(file)) != expected:
+    if expected and (found := checksum(file)) != expected:
         raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {what_to_do}")
 
 

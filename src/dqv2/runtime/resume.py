@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import xxhash
 
-from dqv2.runtime.files import atomic_path, remove, sha256, write_json
+from dqv2.runtime.files import atomic_path, load_json, remove, sha256, write_json
 from dqv2.runtime.logging import logger
 
 DIGEST = 16  # bytes of a checkpoint's checksum, which it begins with
@@ -49,7 +49,7 @@ class Resume:
         if not done.is_file():
             return False
         try:
-            known = json.loads(done.read_text(encoding="utf-8"))
+            known = load_json(done)
             if known["fingerprint"] != self.fingerprint:
                 return False
             damaged = [path for path in kept if not path.is_file() or sha256(path) != known["sha256"][path.name]]
@@ -107,7 +107,7 @@ def _clear_the_way(folder: Path, *files: Path) -> None:
 def _of_these(outputs: Sequence[Path], kept: Sequence[Path]) -> bool:
     """Whether a kept record is of these very files, and not of those of a run that was copied; True without one."""
     records = [path for path in kept if path.name == "record.json"]
-    made = json.loads(records[0].read_text(encoding="utf-8"))["outputs"] if records else {}
+    made = load_json(records[0])["outputs"] if records else {}
     return not records or {str(output) for output in outputs if output.name != "record.json"} == set(made)
 
 
