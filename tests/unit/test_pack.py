@@ -138,6 +138,17 @@ def edit_meta(**changes):
     return edit
 
 
+def header(text):
+    """An array whose header is another text."""
+
+    def edit(p):
+        said = text.encode().ljust(117) + b"\n"
+        content = b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said + images(6).tobytes()
+        (p / "images.npy").write_bytes(content)
+
+    return edit
+
+
 def swap_lines(p):
     lines = (p / "manifest.csv").read_bytes().splitlines(keepends=True)
     (p / "manifest.csv").write_bytes(b"".join([lines[0], *lines[:0:-1]]))
@@ -150,6 +161,11 @@ def swap_lines(p):
         (lambda p: (p / "images.npy").write_bytes(b""), "damaged"),
         (lambda p: (p / "images.npy").unlink(), r"images\.npy"),
         (lambda p: np.save(p / "images.npy", images(5)), r"images\.npy is uint8\[5, 3, 5, 5\], meta"),
+        (header("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 3, 5, 5), "), r"images\.npy is no array"),
+        (header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({10**30},)}}"), r"images\.npy is no array"),
+        (header("(" * 60), r"images\.npy is no array"),
+        (lambda p: np.save(p / "images.npy", np.asfortranarray(images(6))), r"images\.npy is uint8"),
+        (lambda p: np.savez((p / "images.npy").open("wb"), images(6)), "damaged"),
         (lambda p: (p / "meta.json").write_text("{"), "damaged"),
         (edit_meta(n=5), "damaged"),
         (edit_meta(sha256={}), "no 'manifest.csv'"),

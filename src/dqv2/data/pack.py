@@ -269,8 +269,11 @@ _REMEDY = "Delete that folder and run the pack rule again."
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    array = np.load(path, mmap_mode="r")
-    if array.shape != shape or array.dtype != dtype:
+    try:
+        array = np.load(path, mmap_mode="r")
+    except Exception as error:  # a damaged header is read as Python's own text, which may end in anything
+        raise ValueError(f"{path.name} is no array ({error})") from None
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} is {array.dtype}{list(array.shape)}, meta.json says {list(shape)}")
     return array
 
