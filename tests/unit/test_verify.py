@@ -1,6 +1,7 @@
 """Results are told to be damaged, stale, foreign or orphaned by their records alone."""
 
 import json
+import os
 import shutil
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -137,6 +138,41 @@ def test_results_behind_a_link_are_looked_at_and_not_taken_for_lost(here, small)
     assert kinds(small) == set()
     BYTES["flipped"](Path(BINS))
     assert kinds(small) == {("damaged", BINS)}
+
+
+def test_what_lies_in_a_folder_beside_what_its_job_wrote_is_foreign(here, small):
+    pack = Path(ROOT, "digits/data/train")
+    (pack / "more").mkdir()
+    (pack / "more/0001.png").write_bytes(b"an image that a reader of the folder would take")
+    (pack / "again").symlink_to(".")
+    os.mkfifo(pack / "pipe")
+    (pack / ".snakemake_timestamp").touch()
+    strange = {("foreign", f"{pack}/{name}") for name in ("more/0001.png", "again", "pipe")}
+    assert kinds() == kinds(small) == strange
+    assert remove(verify(ROOT, small), ROOT, small) == []
+
+
+@pytest.mark.parametrize("place", [CORESET, BINS.replace("bins.csv", "record.json"), f"{ROOT}/digits/bins"])
+def test_what_may_not_be_read_is_named_and_nothing_is_removed(here, small, capsys, monkeypatch, place):
+    def denied(function):
+        def asked(path, *more, **options):
+            if str(path) == place:
+                raise PermissionError(13, "Permission denied", place)
+            return function(path, *more, **options)
+
+        return asked
+
+    Path(ROOT, "config.json").write_text(json.dumps(other_plan()), encoding="utf-8")
+    before, scandir = sorted(Path(ROOT).rglob("*")), os.scandir
+    monkeypatch.setattr(os, "scandir", denied(os.scandir))
+    monkeypatch.setattr(record, "load_json", denied(record.load_json))
+    monkeypatch.setattr(record, "checksum", denied(record.checksum))
+    assert main(["verify", ROOT, "--remove"]) == 1
+    assert capsys.readouterr().err.startswith(f"{place} may not be read or written: change its permissions")
+    with pytest.raises(PermissionError):
+        list(verify(ROOT, small))
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert sorted(Path(ROOT).rglob("*")) == before
 
 
 def test_a_linked_output_is_removed_and_not_what_it_leads_to(here, small):

@@ -109,9 +109,13 @@ if workflow.is_main_process:  # here, as `onstart` is left out where nothing is 
         logger.warning(
             f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
         )
-    for said in changed_folders(PLAN):
+    try:
+        changed, stale = changed_folders(PLAN), unnoticed(PLAN)
+    except (OSError, ValueError) as error:
+        give_up(sentence(error))
+    for said in changed:
         logger.warning(said)
-    if stale := unnoticed(PLAN):
+    if stale:
         logger.warning(
             f"{len(stale)} results below {PLAN.root} are stale, and Snakemake takes them for good, as it has no notes of "
             f"them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To see them all: dqv2 "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from dqv2.cli import plan, published, schema, stages, verify
+from dqv2.runtime.sentences import sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `| head`
         return 0
     except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
-        said = str(error)
+        said = sentence(error)
         if isinstance(error, FileNotFoundError) and error.filename == "config.yaml":
             said = "There is no config.yaml here: call dqv2 in the project's folder."
         elif isinstance(error, IsADirectoryError):

@@ -7,7 +7,7 @@ dqv2 verify results/demo --remove                and remove what is damaged or s
 
 damaged    not what its job wrote
 stale      made with other options or another version of its stage, or from something else than what is there now
-foreign    no job's
+foreign    no job's; in an exported coreset or a pack too
 gone       not there: somebody removed it. Snakemake makes it anew where something needs it that is not there either
 orphaned   sound, of a job that the configuration does not have: an experiment that is no more
 

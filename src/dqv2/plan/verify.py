@@ -115,7 +115,7 @@ def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
     """The folders of a run, links to others among them, each with the names of its files; but for folders that are
     known, and what a killed process left."""
     seen = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=_unreadable):
         if (real := os.path.realpath(folder)) in seen:  # by another link
             below.clear()
             continue
@@ -124,6 +124,12 @@ def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
         if folder == root:
             below[:] = [name for name in below if name not in NOT_RESULTS]
         yield folder, sorted(names)
+
+
+def _unreadable(error: OSError) -> None:
+    """Raise for a folder that may not be read, of which nobody knows what it holds; it may be gone meanwhile."""
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def _files_below(root: str, known: set[str]) -> Iterator[str]:
@@ -172,6 +178,8 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
             record.compare(file, kept, whole=True)
         except ValueError as error:
             yield "damaged", file, str(error)
+        for name in sorted(_strange(Path(file), kept.get("files", {}).get(file, {}))):
+            yield "foreign", name, "its job did not make it, and who reads the folder finds it: remove it"
     for each in (each for inputs in kept["inputs"].values() for each in inputs):
         if record.record_beside(each["file"]) and not Path(each["file"]).exists():
             yield "gone", each["file"], f"it is not there, and {path.parent} was made from it"
@@ -181,6 +189,15 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
         yield "orphaned", str(path), why
     elif plan and (why := why_stale(plan, kept)):
         yield "stale", str(path), why
+
+
+def _strange(folder: Path, known: dict[str, str]) -> Iterator[str]:
+    """What lies in a folder that is an output beside what its job wrote there."""
+    for path in folder.rglob("*") if known else ():
+        inside = path.relative_to(folder).as_posix()
+        own = inside in known or path.name.startswith(".snakemake_timestamp")
+        if not own and (path.is_symlink() or not path.is_dir()):
+            yield str(path)
 
 
 def _made(beside: Path) -> dict[str, str]:

@@ -86,6 +86,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ValueError: it cannot be read, or is not as it was written; the message names it.
+        PermissionError: nobody may look.
     """
     try:
         found = load_json(path)
@@ -93,6 +94,8 @@ def read(path: str | Path) -> dict[str, Any]:
             raise ValueError("no record of a job's")
         if found.get("checksum") != _of_record(found):
             raise ValueError("it has changed since it was written")
+    except PermissionError:  # it may be sound
+        raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it, and its stage runs again") from None
     return found
