@@ -39,6 +39,7 @@ FULL = "/dev/full"  # every write says that no space is left
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk of {folder} is full (.*): make room"),
         (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk of {folder} is full"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b.npy"), "the disk of a/b.npy is full: make room"),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), r"^in {folder} files may not be that large \(ulimit -f"),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos, file write failed"), "the disk of"),
         (MemoryError(), "no more memory or threads .MemoryError.: raise its limits"),
         (RuntimeError("can't start new thread"), "raise its limits"),
@@ -109,6 +110,13 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_starts(tmp_path)
     (tmp_path / "logs").touch()
     with pytest.raises(ValueError, match=r"logs is a file\. Move it away"):
         require_writable(str(tmp_path / "logs/demo"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(ValueError, match=r"files may not be that large \(ulimit -f"):
+            require_writable(str(tmp_path / "results/demo"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     require_writable(str(tmp_path / "results/demo"))
     assert not (tmp_path / "results").exists()
     if os.getuid():  # root may write anywhere

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 BLOCK = 2**16  # bytes
+LARGE = "files may not be that large (ulimit -f, or the file system): raise the limit, and run it again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_WRITTEN = ("file write failed", "unexpected pos")
 NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
@@ -22,6 +23,8 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
         places: files and folders that were to be written. The system does not say which disk is full.
     """
     text = str(error).strip()
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return f"in {error.filename or _fullest(places)} {LARGE}"
     full = isinstance(error, OSError) and error.errno in FULL
     # PyTorch says of a full disk that writing failed, and Python of a library that found no memory many things
     if (full and error.filename is None) or any(sign in text for sign in NOT_WRITTEN):
@@ -53,7 +56,7 @@ def require_writable(folder: str) -> None:
             probe.flush()
     except OSError as error:
         if error.errno in FULL:
-            raise ValueError(f"the disk of {there} is full: make room, and run it again.") from None
+            raise ValueError(f"{sentence(error, [str(there)])}.") from None
         raise ValueError(f"{folder}/ cannot be written: {error.strerror} ({there}).") from None
 
 
