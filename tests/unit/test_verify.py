@@ -1,8 +1,10 @@
 """Results are told to be damaged, stale, foreign or orphaned by their records alone."""
 
+import io
 import json
 import os
 import shutil
+import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -150,6 +152,16 @@ def test_what_lies_in_a_folder_beside_what_its_job_wrote_is_foreign(here, small)
     strange = {("foreign", f"{pack}/{name}") for name in ("more/0001.png", "again", "pipe")}
     assert kinds() == kinds(small) == strange
     assert remove(verify(ROOT, small), ROOT, small) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_file_whose_name_is_in_no_encoding_is_named(here, monkeypatch, encoding):
+    Path(ROOT, "config.json").write_text(json.dumps(other_plan()), encoding="utf-8")
+    Path(ROOT, os.fsdecode(b"digits/\xff.txt")).touch()
+    said = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", said)
+    assert main(["verify", ROOT]) == 1
+    assert b"foreign (1):\n  results/demo/digits/\\udcff.txt\n" in said.buffer.getvalue()
 
 
 @pytest.mark.parametrize("place", [CORESET, BINS.replace("bins.csv", "record.json"), f"{ROOT}/digits/bins"])

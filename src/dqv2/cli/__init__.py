@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from io import TextIOWrapper
 
 from dqv2.cli import plan, published, schema, stages, verify
 from dqv2.runtime.sentences import sentence
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (plan, verify, published, stages, schema):
         module.add_to(commands)
     args = parser.parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may be in no encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return args.run(args)
     except BrokenPipeError:  # of `| head`
