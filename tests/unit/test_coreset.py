@@ -16,9 +16,10 @@ from dqv2.runtime.seeding import generator
 from dqv2.select import coreset as c
 from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.baselines.geometry import herding_order
+from dqv2.select.candidates import Candidates, PoolRows
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
-from dqv2.select.selectors import PoolRows, divide, features_by_name, weigh
+from dqv2.select.selectors import divide, weigh
 from dqv2.stages import stage
 
 
@@ -203,7 +204,7 @@ def test_memory_mapped_features_divide_as_tensors_do_and_are_read_by_class(pack,
     assert max(sizes) <= (n if kind == "herding" else np.bincount(pack.labels).max())
     monkeypatch.undo()
     whole, labels = [[values] for values in arrays], torch.from_numpy(pack.labels)
-    compared = features_by_name(features, *arrays, labels)
+    compared = Candidates(labels, *arrays).features(features)
     if kind == "herding":
         assert got.rank.tolist() == herding_order(compared, labels).tolist()
     elif kind == "graphcut":

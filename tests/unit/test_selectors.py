@@ -8,9 +8,10 @@ import torch
 
 from dqv2.config import Selector
 from dqv2.runtime.seeding import generator
+from dqv2.select.candidates import Candidates, PoolRows
 from dqv2.select.coreset import Pool, draw_places, mix
 from dqv2.select.published import published_coreset
-from dqv2.select.selectors import BY_CLASS, PoolRows, apply_selector, divide, features_by_name, scores_by_name
+from dqv2.select.selectors import apply_selector, divide
 from dqv2.select.similarity import GradientFeatures
 from dqv2.select.table import FEATURES, KEYS, OF_A_PASS, SAMPLERS, SCORES, SELECTORS
 from dqv2.semantic.masks import foreground
@@ -298,14 +299,15 @@ def test_it_reads_class_by_class_where_the_table_says_so(selector, monkeypatch):
     monkeypatch.setattr(PoolRows, "__getitem__", lambda rows, index: asked.append(index) or read(rows, index))
     divided(selector, images)
     most_at_once = max(len(images) if isinstance(index, slice) else len(index) for index in asked)
-    assert (most_at_once <= max(UNEQUAL)) == SELECTORS[selector.kind].by_class == (selector.kind in BY_CLASS)
+    assert (most_at_once <= max(UNEQUAL)) == SELECTORS[selector.kind].by_class
 
 
 def test_features_are_what_their_names_say():
     images = made()
     embedding, logits, labels = images.embedding, images.logits, torch.from_numpy(images.labels)
-    assert features_by_name("embedding", embedding, None, labels) is embedding
-    plain, dq = (features_by_name(name, embedding, logits, labels) for name in ("gradient", "gradient_dq"))
+    candidates = Candidates(labels, embedding, logits)
+    assert candidates.features("embedding") is embedding
+    plain, dq = (candidates.features(name) for name in ("gradient", "gradient_dq"))
     assert isinstance(plain, GradientFeatures)
     want = torch.softmax(logits.double(), 1) - torch.nn.functional.one_hot(labels, 5)
     assert torch.allclose(plain.residual, want)
@@ -317,7 +319,7 @@ def test_scores_keep_the_hardest_first():
     logits[:, 0] = torch.tensor([5.0, 0.1, 2.0])
     labels, embedding = torch.zeros(3, dtype=torch.int64), torch.ones(3, 2)
     for name in OF_A_PASS:
-        assert scores_by_name(name, embedding, logits, labels).argsort(descending=True).tolist() == [1, 2, 0], name
+        assert Candidates(labels, embedding, logits).score(name).argsort(descending=True).tolist() == [1, 2, 0], name
 
 
 @those(lambda kind: kind.gives != "list")

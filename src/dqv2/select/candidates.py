@@ -39,41 +39,6 @@ class PoolRows:
         return torch.from_numpy(values)
 
 
-def features_by_name(
-    name: str, embedding: Tensor | PoolRows, logits: Tensor | PoolRows | None, labels: Tensor
-) -> Features:
-    """What a selector compares images by.
-
-    name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
-    "gradient_dq" (the same with DQ's softmax before the loss). embedding: float[M, E]; rows that are read as they are
-    indexed give features that are made class by class. logits: float[M, C], for the gradients. labels: int64[M].
-    """
-    if name not in FEATURES:
-        raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {name!r}")
-    if isinstance(embedding, PoolRows):
-
-        def rows(index: Tensor) -> Features:
-            values = logits[index] if name != "embedding" else None
-            return features_by_name(name, embedding[index], values, labels[index])
-
-        return FeatureRows(len(embedding), rows)
-    if name == "embedding":
-        return embedding
-    residual = last_layer_residual(logits, labels, softmax_in_loss=name == "gradient_dq")
-    return GradientFeatures(residual=residual, embedding=embedding)
-
-
-def scores_by_name(name: str, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    """A score of each image by one early-trained network, the higher the sooner kept: float64[M]."""
-    if name == "grand":
-        return grand_scores(GradientFeatures(residual=last_layer_residual(logits, labels), embedding=embedding))
-    if name == "el2n":
-        return el2n_scores(logits, labels)
-    if name not in SCORES:
-        raise ValueError(f"score must be one of {', '.join(SCORES)}, got {name!r}")
-    return uncertainty_scores(logits, name)
-
-
 @dataclass(frozen=True)
 class Candidates:
     """M images to choose from. What the kind of selector does not read may be None.
@@ -100,9 +65,32 @@ class Candidates:
         return len(self.labels)
 
     def features(self, name: str) -> Features:
-        """What the images are compared by; `name` as in the configuration."""
-        return features_by_name(name, self.embedding, self.logits, self.labels)
+        """What the images are compared by; of `PoolRows` it is made class by class.
+
+        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
+        "gradient_dq" (the same with DQ's softmax before the loss).
+        """
+        if name not in FEATURES:
+            raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {name!r}")
+        if isinstance(self.embedding, PoolRows):
+
+            def rows(index: Tensor) -> Features:
+                logits = self.logits[index] if name != "embedding" else None
+                return Candidates(self.labels[index], self.embedding[index], logits).features(name)
+
+            return FeatureRows(len(self), rows)
+        if name == "embedding":
+            return self.embedding
+        residual = last_layer_residual(self.logits, self.labels, softmax_in_loss=name == "gradient_dq")
+        return GradientFeatures(residual=residual, embedding=self.embedding)
 
     def score(self, name: str) -> Tensor:
-        """A score of each image by the one pass that embedding and logits are of: float64[M]."""
-        return scores_by_name(name, self.embedding, self.logits, self.labels)
+        """A score of each image by the one pass that embedding and logits are of, the higher the sooner kept:
+        float64[M]."""
+        if name == "grand":
+            return grand_scores(self.features("gradient"))
+        if name == "el2n":
+            return el2n_scores(self.logits, self.labels)
+        if name not in SCORES:
+            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {name!r}")
+        return uncertainty_scores(self.logits, name)

@@ -11,15 +11,10 @@ from torch import Tensor
 from dqv2.data import Pack
 from dqv2.declared import load
 from dqv2.select.budget import UNRANKED, enough_for
-from dqv2.select.candidates import Candidates, PoolRows, features_by_name, scores_by_name
+from dqv2.select.candidates import Candidates, PoolRows
 from dqv2.select.coreset import Pool, coreset_images
 from dqv2.select.table import KEYS, SELECTORS, Kind
 from dqv2.semantic.recipe import Recipe
-
-__all__ = ["BY_CLASS", "PoolRows", "apply_selector", "divide", "features_by_name", "scores_by_name", "weigh"]
-
-BY_CLASS = tuple(kind.name for kind in SELECTORS.values() if kind.by_class)
-"""Kinds that need the features of one class, or one bin, at a time."""
 
 
 def apply_selector(
@@ -34,10 +29,10 @@ def apply_selector(
 ) -> tuple[str, Tensor]:
     """Divide or rank M images, class by class (ccs: over all classes, as its source has it).
 
-    kind: of `dqv2.select.table`, but "published". The fields of `Candidates`; what the kind does not read may be None,
-    and for kinds in `BY_CLASS` features may be `PoolRows`. keys: as in the configuration; those that the kind does not
-    take are passed over. Returns ("bin", int64[M], -1: left out) or ("rank", int64[M], 0 is kept first). Raises
-    ValueError where there is no such kind or key, or what the kind reads is not finite, TypeError where it is missing.
+    kind: of `dqv2.select.table`, but "published". labels to generator: fields of `Candidates`. keys: as in the
+    configuration; those that the kind does not take are passed over. Returns ("bin", int64[M], -1: left out) or
+    ("rank", int64[M], 0 is kept first). Raises ValueError where there is no such kind or key, or what the kind reads is
+    not finite, TypeError where it is missing.
     """
     chosen, taken = _kind_and_keys(kind, keys)
     return chosen.gives, load(chosen.function)(Candidates(labels, embedding, logits, scores, None, generator), **taken)

@@ -105,7 +105,7 @@ def take(features: Features, index: Tensor, *, directed: bool = True) -> Tensor 
     """
     if isinstance(features, FeatureRows):
         found = features.rows(index)
-        if (check_features(found, index) if directed else check_finite(found, index=index)) != len(index):
+        if check_features(found, directed=directed, index=index) != len(index):
             raise ValueError(f"FeatureRows.rows gave {len(found)} rows for {len(index)} items")
         return found
     index = index.to(device_of(features))
@@ -123,8 +123,10 @@ def check_matrix(values: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be float[N, D] with N and D at least 1, got {kind_of(values)}")
 
 
-def check_features(features: Features, index: Tensor | None = None) -> int:
-    """Return the number of items; raise ValueError for rows without a direction (zero, NaN or infinite).
+def check_features(
+    features: Features, name: str = "features", *, directed: bool = True, index: Tensor | None = None
+) -> int:
+    """Return the number of items; raise ValueError for rows that are NaN, infinite or, if `directed`, all zeros.
 
     index: int64[N], the items' names in messages, where they are not 0 to N-1. `FeatureRows` are checked by `take`.
     """
@@ -132,30 +134,16 @@ def check_features(features: Features, index: Tensor | None = None) -> int:
         if features.count < 1:
             raise ValueError(f"FeatureRows need at least one item, got {features.count}")
         return features.count
+    values = features
     if isinstance(features, GradientFeatures):
         refuse_rows(~torch.isfinite(largest_of(features.embedding)), "embedding", "NaN or infinite values", index)
         values, name = features.residual, "residual"
-    else:
-        check_matrix(features, "features")
-        values, name = features, "features"
+    check_matrix(values, name)
     largest = largest_of(values)
     refuse_rows(~torch.isfinite(largest), name, "NaN or infinite values", index)
-    refuse_rows(largest == 0, name, "only zeros, so no direction to compare", index)
+    if directed:
+        refuse_rows(largest == 0, name, "only zeros, so no direction to compare", index)
     return len(values)
-
-
-def check_finite(features: Features, name: str = "features", index: Tensor | None = None) -> int:
-    """As `check_features`, but a row of zeros is an item like others here."""
-    if isinstance(features, FeatureRows):
-        return check_features(features)
-    if isinstance(features, GradientFeatures):
-        parts = {"residual": features.residual, "embedding": features.embedding}
-    else:
-        check_matrix(features, name)
-        parts = {name: features}
-    for part, values in parts.items():
-        refuse_rows(~torch.isfinite(largest_of(values)), part, "NaN or infinite values", index)
-    return len(features)
 
 
 def largest_of(values: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from dqv2.select.similarity import (
     Cosine,
     Features,
     as_features,
-    check_finite,
+    check_features,
     device_of,
     factors_of,
     largest_of,
@@ -192,7 +192,7 @@ def order_by_class(
 ) -> Tensor:
     """Rank of each item within its class, int64[N], where `one_class` gives so many items of a class in order."""
     features, threads = as_features(features), torch.get_num_threads()
-    n = check_finite(features)
+    n = check_features(features, directed=False)
     classes = members_of_classes(labels, n)
     rank = torch.full((n,), UNRANKED)
     with torch_threads(1):  # but for passes over all features: small steps shared by threads wait for the slowest

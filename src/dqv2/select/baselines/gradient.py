@@ -17,7 +17,7 @@ from dqv2.select.baselines.geometry import Products, first_largest, order_by_cla
 from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.sampling import keep_count
-from dqv2.select.similarity import Array, Features, as_features, check_finite, device_of
+from dqv2.select.similarity import Array, Features, as_features, check_features, device_of
 
 _BATCH, _ROWS = 32, 256
 
@@ -51,7 +51,7 @@ def gradmatch(
         ValueError: NaN or infinite values, other shapes, keep or lam out of range.
     """
     features = as_features(features)
-    n = check_finite(features)
+    n = check_features(features, directed=False)
     _check_lam(lam)
     classes = members_of_classes(labels, n)
     counts = largest_remainder(torch.tensor([len(c) for c in classes]), keep_count(keep, n))
@@ -159,7 +159,7 @@ def _weigh(
 ) -> Tensor:
     """Weights of the chosen, class by class: `one_class` has the class's items and the places of its chosen."""
     features = as_features(features)
-    n, weights = check_finite(features), torch.empty(len(chosen), dtype=torch.float64)
+    n, weights = check_features(features, directed=False), torch.empty(len(chosen), dtype=torch.float64)
     chosen = chosen.cpu()
     if len(chosen.unique()) < len(chosen) or not bool(((chosen >= 0) & (chosen < n)).all()):
         raise ValueError(f"chosen must be different places among the {n} items, 0 to {n - 1}")

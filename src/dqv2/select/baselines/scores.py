@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dqv2.arguments import as_tensor, kind_of
-from dqv2.select.similarity import Array, GradientFeatures, check_finite, last_layer_residual
+from dqv2.select.similarity import Array, GradientFeatures, check_features, last_layer_residual
 
 UNCERTAINTY = ("least_confidence", "entropy", "margin")
 
@@ -19,7 +19,7 @@ def grand_scores(features: GradientFeatures) -> Tensor:
     """
     if not isinstance(features, GradientFeatures):
         raise TypeError(f"features must be GradientFeatures, got {type(features).__name__}")
-    check_finite(features)
+    check_features(features, directed=False)
     b, e = (torch.linalg.vector_norm(x.double(), dim=1) for x in (features.residual, features.embedding))
     return b * torch.hypot(torch.ones_like(e), e)
 
@@ -31,7 +31,7 @@ def el2n_scores(logits: Tensor, labels: Tensor) -> Tensor:
     initialisations is the caller's. logits: float[N, C]; labels: int[N] in 0..C-1. Raises ValueError for
     other shapes, labels, and for NaN or infinite logits.
     """
-    check_finite(logits, "logits")
+    check_features(logits, "logits", directed=False)
     return torch.linalg.vector_norm(last_layer_residual(logits, labels), dim=1)
 
 
@@ -65,7 +65,7 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
     """
     if kind not in UNCERTAINTY:
         raise ValueError(f"kind must be one of {', '.join(UNCERTAINTY)}, got {kind!r}")
-    check_finite(logits, "logits")
+    check_features(logits, "logits", directed=False)
     if logits.shape[1] < 2:
         raise ValueError("logits has one column; uncertainty needs at least 2 classes")
     log_p = torch.log_softmax(logits.double(), dim=1).sort(dim=1, descending=True).values
