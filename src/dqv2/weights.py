@@ -22,17 +22,11 @@ class WeightsError(ValueError):
 
 
 class Place(NamedTuple):
-    """Where weights are read from.
+    """Where weights are read from."""
 
-    Attributes:
-        path: the file, or a folder; of a package that is not installed None.
-        hub: name and tag of a model on timm's hub, or empty.
-        package: of Python, that has the file, or empty.
-    """
-
-    path: Path | None
-    hub: str = ""
-    package: str = ""
+    path: Path | None  # the file, or a folder; of a package that is not installed None
+    hub: str = ""  # name and tag of a model on timm's hub, or empty
+    package: str = ""  # of Python, that has the file, or empty
 
 
 def place_of(weights: str) -> Place:

@@ -121,17 +121,11 @@ def source_hash(name: str) -> str:
 
 
 class Source(NamedTuple):
-    """What counts of a module.
+    """What counts of a module."""
 
-    Attributes:
-        code: its lines without comments, docstrings and empty lines; the same on every version of Python.
-        imports: the names that it imports, and what it takes from them, with dots between.
-        references: the modules that its strings name, with a function after a colon or without.
-    """
-
-    code: str
-    imports: tuple[str, ...]
-    references: tuple[str, ...]
+    code: str  # its lines without comments, docstrings and empty lines; the same on every version of Python
+    imports: tuple[str, ...]  # the names that it imports, and what it takes from them, with dots between
+    references: tuple[str, ...]  # the modules that its strings name, with a function after a colon or without
 
 
 @cache

@@ -25,27 +25,15 @@ OBJECT_ALPHA = 64  # a quarter of the full ink: below that a stroke can hardly b
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split of the embedded set.
+    """One split of the embedded set."""
 
-    Attributes:
-        name: train, validation or test.
-        classes: "0" to "9".
-        ids: N ids, `digits/SPLIT/INDEX` with the digit's index in scikit-learn's order.
-        labels: int64[N].
-        size: side of the images in pixels.
-        sources: photograph and top left corner of each background.
-        inks: uint8[N, size, size], 255·alpha.
-        backgrounds: N crops, uint8[CROP, CROP, 3].
-    """
-
-    name: str
-    classes: list[str]
-    ids: list[str]
-    labels: np.ndarray
-    size: int
-    sources: list[str]
-    inks: np.ndarray
-    backgrounds: list[np.ndarray]
+    classes: list[str]  # "0" to "9"
+    ids: list[str]  # N, `digits/SPLIT/INDEX` with the digit's index in scikit-learn's order
+    labels: np.ndarray  # int64[N]
+    size: int  # side of the images in pixels
+    sources: list[str]  # photograph and top left corner of each background
+    inks: np.ndarray  # uint8[N, size, size], 255·alpha
+    backgrounds: list[np.ndarray]  # N crops, uint8[CROP, CROP, 3]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,7 +93,7 @@ def make_digits(
             backgrounds.append(picture[top : top + CROP, left : left + CROP])
         ids = [f"digits/{split}/{row:04d}" for row in rows]
         classes = [str(name) for name in digits.target_names]
-        return Split(split, classes, ids, labels[rows], size, sources, ink, backgrounds)
+        return Split(classes, ids, labels[rows], size, sources, ink, backgrounds)
 
     splits = {split: compose(split, rows) for split, rows in zip(sizes, chosen, strict=True)}
     return {split: splits[split] for split in STRIPS}

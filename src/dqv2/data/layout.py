@@ -31,15 +31,10 @@ LAYOUT = (
 
 @dataclass
 class Layout:
-    """What a set's names say.
+    """What a set's names say; paths are below the set's folder."""
 
-    Attributes:
-        splits: split -> its folders of class folders ("" is the set's own), or its tables; paths below the set's.
-        aside: path -> why what lies there is not read.
-    """
-
-    splits: dict[str, list[str]]
-    aside: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, list[str]]  # split -> its folders of class folders ("" is the set's own), or its tables
+    aside: dict[str, str] = field(default_factory=dict)  # path -> why what lies there is not read
 
 
 def folder_layout(

@@ -45,26 +45,17 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """One split of a dataset, opened read-only.
-
-    Attributes:
-        folder: where it lies.
-        images: stands for uint8[N, 3, H, W], RGB, 0 to 255. What is indexed is read from the disk and compared with its
-            checksum: `PackedImages`, or of a streamed pack `StreamedImages`.
-        labels: int64[N], indices into `classes`.
-        ids: N sample ids, unique; every other stage speaks of samples by these.
-        classes: class names.
-        objects: bool[N, H, W] of the true object masks, a memory map or `BoxMasks`, or None where the set has none.
-        meta: `meta.json`.
-    """
+    """One split of a dataset, opened read-only."""
 
     folder: Path
+    # Stands for uint8[N, 3, H, W], RGB, 0 to 255. What is indexed is read from the disk and compared with its checksum:
+    # `PackedImages`, or of a streamed pack `StreamedImages`
     images: Any
-    labels: np.ndarray
-    ids: list[str]
+    labels: np.ndarray  # int64[N], indices into `classes`
+    ids: list[str]  # N sample ids, unique; every other stage speaks of samples by these
     classes: list[str]
-    objects: np.memmap | BoxMasks | None
-    meta: dict[str, Any]
+    objects: np.memmap | BoxMasks | None  # bool[N, H, W] of the true object masks, or None where the set has none
+    meta: dict[str, Any]  # `meta.json`
 
     @classmethod
     def open(cls, folder: str | Path) -> "Pack":

@@ -11,17 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive of a set.
+    """An archive of a set."""
 
-    Attributes:
-        url: where it is published.
-        checksum: `ALGORITHM:HEX` of the whole file, as published.
-        folder: the folder in it that is the set.
-    """
-
-    url: str
-    checksum: str
-    folder: str
+    url: str  # where it is published
+    checksum: str  # `ALGORITHM:HEX` of the whole file, as published
+    folder: str  # the folder in it that is the set
 
     @property
     def name(self) -> str:
@@ -31,29 +25,19 @@ class Archive:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A set with an official layout.
+    """A set with an official layout."""
 
-    Attributes:
-        kind: of the configuration's datasets.
-        about: one sentence.
-        reader: `module:function`, imported when it is used: (folder, kind=, and the keys of `options`) -> `ImageSet`.
-        sizes: classes, training and test images, as its authors state them.
-        archive: where it is fetched from; None where each person has to ask for it, and says with `path` where it is.
-        variants: the same for a set of several archives; the configuration's `variant` names one, at first the first.
-        options: key of the configuration -> (its type, its default), which the reader takes beside the folder.
-        knows_objects: whether it says where the object is.
-        streams: whether its images lie in files, so that they need not be packed.
-    """
-
-    kind: str
-    about: str
-    reader: str
-    sizes: tuple[int, int, int]
-    archive: Archive | None = None
+    kind: str  # of the configuration's datasets
+    about: str  # one sentence
+    reader: str  # `module:function`, imported when it is used: (folder, kind=, and the keys of `options`) -> `ImageSet`
+    sizes: tuple[int, int, int]  # classes, training and test images, as its authors state them
+    archive: Archive | None = None  # None where each person has to ask for it, and says with `path` where it is
+    # The same for a set of several archives; the configuration's `variant` names one, at first the first
     variants: Mapping[str, Archive] = field(default_factory=dict)
+    # Key of the configuration -> (its type, its default), which the reader takes beside the folder
     options: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    knows_objects: bool = False
-    streams: bool = True
+    knows_objects: bool = False  # whether it says where the object is
+    streams: bool = True  # whether its images lie in files, so that they need not be packed
 
     @property
     def archives(self) -> dict[str, Archive]:

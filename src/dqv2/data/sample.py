@@ -21,50 +21,33 @@ UNLABELLED = "all"  # the one class of a set without labels
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image.
+    """One image."""
 
-    Attributes:
-        id: its path relative to the set's folder, with forward slashes, or a name of the same form.
-        label: index into the set's classes.
-        class_name: the class.
-        place: where its bytes lie, relative to the set's folder, where that is not the id: a path, or
-            `ARCHIVE@OFFSET+LENGTH` for a part of a file.
-        box: the object's x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive, where the set knows it.
-    """
-
-    id: str
-    label: int
+    id: str  # its path relative to the set's folder, with forward slashes, or a name of the same form
+    label: int  # index into the set's classes
     class_name: str
+    # Where its bytes lie, relative to the set's folder, where that is not the id: a path, or `ARCHIVE@OFFSET+LENGTH`
     place: str | None = None
+    # The object's x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive, where the set knows it
     box: tuple[float, float, float, float] | None = None
 
 
 @dataclass
 class ImageSet:
-    """Samples and how to read them. Subclasses read from something else than files.
+    """Samples and how to read them. Subclasses read from something else than files."""
 
-    Attributes:
-        root: the folder that ids and places are relative to.
-        classes: names; labels are indices into them.
-        splits: train, validation and test, in this order; empty where there is no such split.
-        bad: {"name", "reason"} of what the listing itself found unusable.
-        ignored: files that are no images by their names.
-        aside: {"name", "reason"} of files and folders that might be taken for images of the set, and were not read.
-        layout: {"from", "split", "classes", "images"}: what each split was read from, and what was found.
-        named: path -> size and time (`state_of`) of files that are read though `files` does not know them, noted
-            before they are read.
-        streams: whether samples can be read in any order at any time.
-    """
-
-    root: Path
-    classes: list[str]
-    splits: dict[str, list[Sample]]
-    bad: list[dict[str, str]] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    root: Path  # the folder that ids and places are relative to
+    classes: list[str]  # names; labels are indices into them
+    splits: dict[str, list[Sample]]  # train, validation and test, in this order; empty where there is no such split
+    bad: list[dict[str, str]] = field(default_factory=list)  # {"name", "reason"} of what the listing found unusable
+    ignored: list[str] = field(default_factory=list)  # files that are no images by their names
+    # {"name", "reason"} of files and folders that might be taken for images of the set, and were not read
     aside: list[dict[str, str]] = field(default_factory=list)
+    # {"from", "split", "classes", "images"}: what each split was read from, and what was found
     layout: list[dict[str, Any]] = field(default_factory=list)
+    # path -> size and time (`state_of`) of files that `files` does not know, noted before they are read
     named: dict[str, tuple[int, int]] = field(default_factory=dict)
-    streams = True
+    streams = True  # whether samples can be read in any order at any time
 
     def note_aside(self, reasons: Mapping[str, str]) -> None:
         """Note what is left aside: its path below the set's folder -> why."""

@@ -18,15 +18,10 @@ KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: 
 
 
 class Tree(NamedTuple):
-    """A folder's content; paths are relative to it, with forward slashes.
+    """A folder's content; paths are relative to it, with forward slashes."""
 
-    Attributes:
-        files: folder ("" the folder itself) -> the names of its files, sorted; the folders in the order of their paths.
-        aside: hidden and system folders (with a slash at the end) and files, which were not looked at.
-    """
-
-    files: dict[str, list[str]]
-    aside: list[str]
+    files: dict[str, list[str]]  # folder ("" the folder itself) -> the names of its files; both in sorted order
+    aside: list[str]  # hidden and system folders (with a slash at the end) and files, which were not looked at
 
 
 def walk(root: Path) -> Tree:

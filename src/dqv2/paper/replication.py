@@ -15,19 +15,12 @@ MISSING = float("nan")
 
 
 class Asked(NamedTuple):
-    """What a comparison asks.
+    """What a comparison asks."""
 
-    Attributes:
-        statistic: "mean" or "variance".
-        direction: claimed, "higher", "lower", "not lower" or "comparable" (whose power is not reckoned).
-        margin: of "not lower", in the values' unit, else 0.
-        first: the level of Holm's first step, which the smallest p of the claims has to pass.
-    """
-
-    statistic: str
-    direction: str
-    margin: float
-    first: float
+    statistic: str  # "mean" or "variance"
+    direction: str  # claimed, "higher", "lower", "not lower" or "comparable" (whose power is not reckoned)
+    margin: float  # of "not lower", in the values' unit, else 0
+    first: float  # the level of Holm's first step, which the smallest p of the claims has to pass
 
 
 def value_of(entries: Sequence[Mapping[str, Any]], side: Mapping[str, Any], name: str) -> float:

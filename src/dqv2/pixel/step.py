@@ -16,21 +16,13 @@ from dqv2.semantic.compose import choose_donors
 
 @dataclass(frozen=True)
 class PixelStep:
-    """K images whose pixels were in part replaced.
+    """K images whose pixels were in part replaced."""
 
-    Attributes:
-        images: uint8[K, 3, H, W].
-        mask: bool[K, g, g], True where patches (or, with CutMix, pixels) were replaced.
-        partner: int64[K], the row of the image that the new pixels come from; -1 where an autoencoder drew them.
-        share: float in [0, 1], the part of the label that stays the image's own (1: all of it).
-        weights: sha256 of the autoencoder that drew them, or empty.
-    """
-
-    images: np.ndarray
-    mask: np.ndarray
-    partner: np.ndarray
-    share: float = 1.0
-    weights: str = ""
+    images: np.ndarray  # uint8[K, 3, H, W]
+    mask: np.ndarray  # bool[K, g, g], True where patches (or, with CutMix, pixels) were replaced
+    partner: np.ndarray  # int64[K], the row of the image that the new pixels come from; -1: an autoencoder drew them
+    share: float = 1.0  # in [0, 1], the part of the label that stays the image's own
+    weights: str = ""  # sha256 of the autoencoder that drew them, or empty
 
     @property
     def replaced(self) -> float:

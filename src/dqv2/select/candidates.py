@@ -41,25 +41,15 @@ class PoolRows:
 
 @dataclass(frozen=True)
 class Candidates:
-    """M images to choose from. What the kind of selector does not read may be None.
+    """M images to choose from. What the kind of selector does not read may be None."""
 
-    Attributes:
-        labels: int64[M].
-        embedding, logits: float[M, E] and float[M, C] of one network; for a kind that reads class by class perhaps as
-            `PoolRows`.
-        scores: float64[M], the named score as a mean over several trainings.
-        pixels: from int64[k], places among the M images, to their uint8[k, 3, H, W].
-        generator: for a kind that draws.
-        budget: int64[C], how many images of each class are ranked, for a kind that stops there; None: all.
-    """
-
-    labels: Tensor
-    embedding: Tensor | PoolRows | None = None
-    logits: Tensor | PoolRows | None = None
-    scores: Tensor | None = None
-    pixels: Callable[[np.ndarray], Tensor] | None = None
-    generator: torch.Generator | None = None
-    budget: Tensor | None = None
+    labels: Tensor  # int64[M]
+    embedding: Tensor | PoolRows | None = None  # float[M, E] of a network; `PoolRows` for a kind that works by class
+    logits: Tensor | PoolRows | None = None  # float[M, C], likewise
+    scores: Tensor | None = None  # float64[M], the named score as a mean over several trainings
+    pixels: Callable[[np.ndarray], Tensor] | None = None  # from int64[k], places among the M, to uint8[k, 3, H, W]
+    generator: torch.Generator | None = None  # for a kind that draws
+    budget: Tensor | None = None  # int64[C], images of each class to rank, for a kind that stops there; None: all
 
     def __len__(self) -> int:
         return len(self.labels)

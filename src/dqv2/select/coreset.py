@@ -26,23 +26,14 @@ WEIGHTED = (*COLUMNS, "weight")
 
 @dataclass(frozen=True)
 class Pool:
-    """Images to choose from, or chosen.
+    """Images to choose from, or chosen."""
 
-    Attributes:
-        rows: int64[M], the row of each image's original in the training pack.
-        tobias: bool[M], whether it is the Tobias image of that original.
-        bins: int64[M], the bin of each; all 0 where there is one.
-        rank: int64[M], the place in the order of a selector that ranks; -1 where there is none, as beyond its budget.
-        importance: float64[M], of each image's bin, where bins give unequal shares; None where they do not.
-        weight: float64[M] of mean 1, what each image counts for in the training; None where all count alike.
-    """
-
-    rows: np.ndarray
-    tobias: np.ndarray
-    bins: np.ndarray
-    rank: np.ndarray
-    importance: np.ndarray | None = None
-    weight: np.ndarray | None = None
+    rows: np.ndarray  # int64[M], the row of each image's original in the training pack
+    tobias: np.ndarray  # bool[M], whether it is the Tobias image of that original
+    bins: np.ndarray  # int64[M], the bin of each; all 0 where there is one
+    rank: np.ndarray  # int64[M], the place in a selector's order; -1 where there is none, as beyond its budget
+    importance: np.ndarray | None = None  # float64[M], of each image's bin; None where bins give equal shares
+    weight: np.ndarray | None = None  # float64[M] of mean 1, what each counts for in the training; None: all alike
 
     def __len__(self) -> int:
         return len(self.rows)

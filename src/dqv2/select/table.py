@@ -33,17 +33,11 @@ KEYS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a coreset is drawn from a divided pool.
+    """How a coreset is drawn from a divided pool."""
 
-    Attributes:
-        what: one line for the docs.
-        draws: whether it draws at random.
-        shares: whether every class keeps its share of the coreset, up to rounding, in a pool of several bins.
-    """
-
-    what: str
-    draws: bool = True
-    shares: bool = False
+    what: str  # one line for the docs
+    draws: bool = True  # whether it draws at random
+    shares: bool = False  # whether every class keeps its share of the coreset, up to rounding, also of several bins
 
 
 SAMPLERS = {
@@ -57,36 +51,25 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of selector.
+    """A kind of selector; functions are `module:function`, imported when they are used."""
 
-    Attributes:
-        name: the `kind` of the configuration's selectors.
-        function: `module:function`, imported when it is used. It takes `Candidates` and, by their names, the `keys`,
-            and returns int64[M]: the bin of each image (-1: left out), or its rank (0 is kept first).
-        sampler: how a coreset is drawn from it, of `SAMPLERS`.
-        reads: of features (a network's embedding; its logits too where `features` compares gradients), logits, scores
-            (means over several trainings, which are known of originals alone) and pixels.
-        keys: those of `KEYS` that its result depends on.
-        by_class: whether it needs the features only class by class, so that they need not all fit into memory.
-        draws: whether the division draws at random.
-        importance: `module:function` of the importance of each image's bin, float64[M], from `Candidates`, the bins
-            and the keys; for the sampler adaptive.
-        depends_on_order: whether another order of the images gives another result.
-        stops: whether it ranks no more images than the largest coreset takes that is asked for (`Candidates.budget`).
-        weights: `module:function` of the weights that the method gives its images: from `Candidates`, the chosen,
-            int64[K], and the keys to float64[K], all at least 0.
-    """
-
-    name: str
+    name: str  # the `kind` of the configuration's selectors
+    # From `Candidates` and, by their names, the `keys` to int64[M]: the bin of each image (-1: left out), or its rank
+    # (0 is kept first)
     function: str
-    sampler: str
+    sampler: str  # how a coreset is drawn from it, of `SAMPLERS`
+    # Of features (a network's embedding; its logits too where `features` compares gradients), logits, scores (means
+    # over several trainings, which are known of originals alone) and pixels
     reads: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    by_class: bool = False
-    draws: bool = False
+    keys: tuple[str, ...] = ()  # those of `KEYS` that its result depends on
+    by_class: bool = False  # whether it needs features only class by class, so that they need not all fit into memory
+    draws: bool = False  # whether the division draws at random
+    # For the sampler adaptive: from `Candidates`, the bins and the keys to the importance of each image's bin:
+    # float64[M]
     importance: str | None = None
-    depends_on_order: bool = False
-    stops: bool = False
+    depends_on_order: bool = False  # whether another order of the images gives another result
+    stops: bool = False  # whether it ranks no more than the largest coreset takes that is asked for (its budget)
+    # From `Candidates`, the chosen, int64[K], and the keys to the weights that it gives them, float64[K], at least 0
     weights: str | None = None
 
     @property

@@ -15,17 +15,11 @@ from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
 @dataclass(frozen=True)
 class Recipe:
-    """The recipe of N Tobias images.
+    """The recipe of N Tobias images."""
 
-    Attributes:
-        donors: int64[N], the row of each image's donor; of several donors int64[N, k].
-        cells: int32[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels.
-        which: of several donors, uint8[N, s*s], which of them fills each cell.
-    """
-
-    donors: np.ndarray
-    cells: np.ndarray
-    which: np.ndarray | None = None
+    donors: np.ndarray  # int64[N], the row of each image's donor; of several donors int64[N, k]
+    cells: np.ndarray  # int32[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels
+    which: np.ndarray | None = None  # of several donors, uint8[N, s*s], which of them fills each cell
 
     @property
     def masks(self) -> np.ndarray:

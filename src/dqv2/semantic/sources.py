@@ -13,21 +13,13 @@ from dqv2.semantic.table import MASK_SOURCES
 
 @dataclass(frozen=True)
 class MaskInputs:
-    """What a source of masks is given. What it does not read may be None.
+    """What a source of masks is given. What it does not read may be None."""
 
-    Attributes:
-        n: images.
-        size: cells a side of the mask.
-        network: float[n, h, w], a network's saliency maps.
-        objects: bool[n, H, W], the objects that the set knows.
-        generator: for a source that draws.
-    """
-
-    n: int
-    size: int
-    network: Tensor | None = None
-    objects: Tensor | None = None
-    generator: torch.Generator | None = None
+    n: int  # images
+    size: int  # cells a side of the mask
+    network: Tensor | None = None  # float[n, h, w], a network's saliency maps
+    objects: Tensor | None = None  # bool[n, H, W], the objects that the set knows
+    generator: torch.Generator | None = None  # for a source that draws
 
 
 def mask_saliency(source: str, **given: Any) -> Tensor:

@@ -12,20 +12,14 @@ from dqv2.declared import by_name, markdown, what_it_does
 
 @dataclass(frozen=True)
 class MaskSource:
-    """A source of masks.
+    """A source of masks."""
 
-    Attributes:
-        name: the `source` of the configuration's masks.
-        function: `module:function`, imported when it is used. It takes `dqv2.semantic.sources.MaskInputs` and returns
-            maps, float[n, h, w]; a mask's cells are where they are highest.
-        reads: "saliency" (the maps of a mask's backbone), "objects" (those that the set knows) or None.
-        draws: whether it draws at random.
-    """
-
-    name: str
+    name: str  # the `source` of the configuration's masks
+    # `module:function`, imported when it is used: from `dqv2.semantic.sources.MaskInputs` to maps, float[n, h, w]; a
+    # mask's cells are where they are highest
     function: str
-    reads: Literal["saliency", "objects"] | None = None
-    draws: bool = False
+    reads: Literal["saliency", "objects"] | None = None  # the maps of a mask's backbone, or what the set knows
+    draws: bool = False  # whether it draws at random
 
 
 MASK_SOURCES = by_name(

@@ -18,20 +18,13 @@ from dqv2.runtime.device import send
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What was drawn for each of N images, on the CPU; None where nothing is done.
+    """What was drawn for each of N images, on the CPU; None where nothing is done."""
 
-    Attributes:
-        pad: pixels of zeros around an image before it is cropped back.
-        offsets: int64[2, N], row and column at which the crop begins in the padded image.
-        centre, half: float[N, 2], centres and half sides (x, y) of boxes in [-1, 1] coordinates, inside the image.
-        mirrored: bool[N].
-    """
-
-    pad: int = 0
-    offsets: Tensor | None = None
-    centre: Tensor | None = None
-    half: Tensor | None = None
-    mirrored: Tensor | None = None
+    pad: int = 0  # pixels of zeros around an image before it is cropped back
+    offsets: Tensor | None = None  # int64[2, N], row and column at which the crop begins in the padded image
+    centre: Tensor | None = None  # float[N, 2], of boxes (x, y) in [-1, 1] coordinates, inside the image
+    half: Tensor | None = None  # float[N, 2], half their sides
+    mirrored: Tensor | None = None  # bool[N]
 
     @classmethod
     def draw(
@@ -71,16 +64,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch of N is mixed with itself.
+    """How a batch of N is mixed with itself."""
 
-    Attributes:
-        partner: int64[N], on the CPU: the image that each is mixed with.
-        share: of each image's own label, in [0, 1].
-        box: top, bottom, left, right of what comes from the partner (CutMix); None where all pixels are blended.
-    """
-
-    partner: Tensor
-    share: float
+    partner: Tensor  # int64[N], on the CPU: the image that each is mixed with
+    share: float  # of each image's own label, in [0, 1]
+    # Top, bottom, left, right of what comes from the partner (CutMix); None where all pixels are blended
     box: tuple[int, int, int, int] | None = None
 
     @classmethod

@@ -18,13 +18,12 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Target(NamedTuple):
-    """Labels int64[B], those of what an image is mixed with (or None), the share of an image's own, and what each
-    image's loss counts for, float[B] (None: all alike)."""
+    """What B images are taught."""
 
-    labels: Tensor
-    others: Tensor | None
-    share: float
-    weights: Tensor | None = None
+    labels: Tensor  # int64[B]
+    others: Tensor | None  # those of what each is mixed with
+    share: float  # of its own labels
+    weights: Tensor | None = None  # float[B], what each image's loss counts for; None: all alike
 
     def part(self, where: slice) -> Target:
         """Of a part of the batch."""
@@ -34,19 +33,12 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on.
+    """What one step trains on."""
 
-    Attributes:
-        rows: int64[n], on the CPU: all images of the batch.
-        images: float[B, 3, H, W] on the device, channels last: this process's part of them, all where it is alone.
-        target: of these.
-        draws: the generator's state after this batch was drawn, for a checkpoint.
-    """
-
-    rows: Tensor
-    images: Tensor
-    target: Target
-    draws: Tensor
+    rows: Tensor  # int64[n], on the CPU: all images of the batch
+    images: Tensor  # float[B, 3, H, W] on the device, channels last: this process's part of them, all where it is alone
+    target: Target  # of these
+    draws: Tensor  # the generator's state after this batch was drawn, for a checkpoint
 
 
 class _Drawn(NamedTuple):

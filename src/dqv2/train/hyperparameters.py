@@ -11,23 +11,14 @@ from typing import Any
 class Hyperparameters:
     """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle or a cosine schedule.
 
-    Exactly one of `epochs` and `iterations` is set. `augment`: crop, pad and flip, as `Augmentation.draw` takes them.
-
-    Attributes:
-        on_out_of_memory: what follows where a GPU's memory does not suffice for a batch. "exact": the batch's gradient
-            is summed over parts of it, where that is the same gradient; a network with batch normalisation or dropout
-            is refused. "approximate": those are taken too; see `train.step`. "fail": none is.
-        precision: of the network's arithmetic. "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's
-            default. "bfloat16": where autocast finds it safe; weights, sums and the loss stay float32. "auto": what
-            is fastest on the device (`runtime.device.fast_precision`).
-        compile: whether torch.compile translates the network, which takes a minute or so first.
+    Exactly one of `epochs` and `iterations` is set.
     """
 
     batch_size: int
     learning_rate: float
     momentum: float
     weight_decay: float
-    augment: dict[str, Any]
+    augment: dict[str, Any]  # crop, pad and flip, as `Augmentation.draw` takes them
     optimiser: str = "sgd"
     schedule: str = "one_cycle"
     label_smoothing: float = 0.0
@@ -36,9 +27,13 @@ class Hyperparameters:
     cutmix_alpha: float = 1.0
     epochs: int | None = None
     iterations: int | None = None
+    # Where a GPU's memory does not suffice for a batch. "exact": its gradient is summed over parts of it, where that is
+    # the same gradient; "approximate": also with batch normalisation or dropout; see `train.step`. "fail": never
     on_out_of_memory: str = "exact"
+    # "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's default. "bfloat16": where autocast finds
+    # it safe; weights, sums and the loss stay float32. "auto": the fastest there is (`runtime.device.fast_precision`)
     precision: str = "float32"
-    compile: bool = False
+    compile: bool = False  # whether torch.compile translates the network, which takes a minute or so first
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Hyperparameters:

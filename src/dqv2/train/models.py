@@ -137,32 +137,20 @@ class Adapted(nn.Module):
 
 @dataclass(frozen=True)
 class Network:
-    """Which network, for which images.
+    """Which network, for which images."""
 
-    Attributes:
-        name: resnet8, resnet20 (small, for 32 px) or a model of timm.
-        n_classes: C of the last layer.
-        image_size: pixels a side; what a transformer's positions are made for.
-        stem: "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution,
-            for images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it.
-        args: further arguments of timm's model, such as {"patch_size": 4}.
-        input_size: what images are resized to before the network sees them, for one that needs more pixels than they
-            have; None: as they are.
-        interpolation: how they are resized: "bilinear" or "bicubic".
-        mean, std: of a channel each, what the network's input is normalised by; None: as `dqv2.inputs.normalise` does.
-        published: whether its weights are from elsewhere.
-    """
-
-    name: str
-    n_classes: int
-    image_size: int
+    name: str  # resnet8, resnet20 (small, for 32 px) or a model of timm
+    n_classes: int  # C of the last layer
+    image_size: int  # pixels a side; what a transformer's positions are made for
+    # "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution, for
+    # images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it
     stem: str = "standard"
-    args: dict[str, Any] = field(default_factory=dict)
-    input_size: int | None = None
-    interpolation: str = "bilinear"
-    mean: Sequence[float] | None = None
+    args: dict[str, Any] = field(default_factory=dict)  # further arguments of timm's model, such as {"patch_size": 4}
+    input_size: int | None = None  # pixels a side that images are resized to before it sees them; None: as they are
+    interpolation: str = "bilinear"  # how they are resized, or "bicubic"
+    mean: Sequence[float] | None = None  # of each channel of its input; None: as `dqv2.inputs.normalise` has it
     std: Sequence[float] | None = None
-    published: bool = False
+    published: bool = False  # whether its weights are from elsewhere
 
     @classmethod
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:

@@ -14,17 +14,11 @@ NUMBER, TEXT, LOGICAL = "numbers", "text", "true and false"
 
 @dataclass
 class Labels:
-    """The labels of one table.
+    """The labels of one table."""
 
-    Attributes:
-        file: the table.
-        values: as they lie in its column.
-        names: of the classes, where the file says what its numbers mean.
-    """
-
-    file: Path
-    values: list[Any]
-    names: list[str] | None
+    file: Path  # the table
+    values: list[Any]  # as they lie in its column
+    names: list[str] | None  # of the classes, where the file says what its numbers mean
 
     @staticmethod
     def known(value: Any) -> bool:
