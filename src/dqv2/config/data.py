@@ -50,12 +50,8 @@ class Dataset(Block):
     std: Statistics | None = None
 
     @model_validator(mode="after")
-    def _normalised(self) -> Dataset:
+    def _normalised_and_cropped(self) -> Dataset:
         both_or_neither(self.mean, self.std)
-        return self
-
-    @model_validator(mode="after")
-    def _cropped(self) -> Dataset:
         if self.augment.crop == "pad" and self.augment.pad >= self.size:
             raise ValueError(
                 f"augment.pad {self.augment.pad} would crop images of {self.size} pixels out of the picture"
