@@ -23,47 +23,29 @@ Side = Literal["greater", "less"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against another, in the unit of the values unless said.
+    """An arm against another, in the unit of the values unless said."""
 
-    Attributes:
-        n, n_against: values of each arm that the test uses.
-        value, value_against: the statistic of each arm (mean, variance), or missing for a trend.
-        effect: difference of the means; ratio of the variances; for a trend, the rise a unit of its axis.
-        low, high: two-sided 95 % interval of the effect.
-        p_higher, p_lower: one-sided, for an effect that is higher and for one that is lower than none; with a margin,
-            `p_higher` is for one that is higher than minus the margin.
-        p_within, p_outside: of variances with a margin, for a ratio between 1 / margin and margin, and for one outside.
-        test: which it is, of p and interval.
-        n_paired: seeds that both arms have and the test pairs; 0 where it does not.
-        spread: for means, the standard deviation of the differences of the pairs, or sqrt(s² + s²) of arms that are
-            not paired.
-        correlation: of the pairs (Pearson's); missing where there are none.
-        beside, beside_low, beside_high, beside_p: another test of the same, which decides nothing. Of means its p is
-            as `p_higher`, and `beside_p_lower` as `p_lower`; of variances both are one two-sided p.
-        lacks: why there is no p, in words; empty where there is one.
-    """
-
-    n: int
+    n: int  # values of each arm that the test uses
     n_against: int
-    value: float = MISSING
+    value: float = MISSING  # the statistic of each arm (mean, variance), or missing for a trend
     value_against: float = MISSING
-    effect: float = MISSING
-    low: float = MISSING
+    effect: float = MISSING  # difference of the means; ratio of the variances; of a trend the rise a unit of its axis
+    low: float = MISSING  # two-sided 95 % interval of the effect
     high: float = MISSING
-    p_higher: float = MISSING
-    p_lower: float = MISSING
-    p_within: float = MISSING
-    p_outside: float = MISSING
-    test: str = ""
-    n_paired: int = 0
-    spread: float = MISSING
-    correlation: float = MISSING
-    beside: str = ""
+    p_higher: float = MISSING  # one-sided, for an effect above none; with a margin, above minus the margin
+    p_lower: float = MISSING  # and below none
+    p_within: float = MISSING  # of variances with a margin, for a ratio between 1 / margin and margin
+    p_outside: float = MISSING  # and for one outside
+    test: str = ""  # which it is, of p and interval
+    n_paired: int = 0  # seeds that both arms have and the test pairs; 0 where it does not
+    spread: float = MISSING  # of means: standard deviation of the pairs' differences, or sqrt(s² + s²) without pairs
+    correlation: float = MISSING  # of the pairs (Pearson's); missing where there are none
+    beside: str = ""  # another test of the same, which decides nothing
     beside_low: float = MISSING
     beside_high: float = MISSING
-    beside_p: float = MISSING
-    beside_p_lower: float = MISSING
-    lacks: str = ""
+    beside_p: float = MISSING  # of means as `p_higher`; of variances both are one two-sided p
+    beside_p_lower: float = MISSING  # of means as `p_lower`
+    lacks: str = ""  # why there is no p, in words; empty where there is one
 
 
 # The tests themselves: on arrays whose last axis is the seeds, so that a benchmark draws thousands of samples at once.
@@ -149,11 +131,7 @@ def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparis
     )  # fmt: skip
     if not _vary(differences, x, y):
         return replace(found, lacks="the differences of the seeds do not vary")
-    low, high = _interval(differences)
-    p = (float(paired_t(x, y, side, shift)) for side, shift in (("greater", margin), ("less", 0.0)))
-    spread = float(differences.std(ddof=1))
-    names = ("low", "high", "p_higher", "p_lower", "spread", "correlation")
-    return replace(found, **dict(zip(names, (low, high, *p, spread, _correlation(x, y)), strict=True)))
+    return replace(found, **_student(x, y, margin), correlation=_correlation(x, y))
 
 
 def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
@@ -167,10 +145,9 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Precision loss")  # of an arm that does not vary, whose variance is 0
         low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
-        p = [float(welch_t(a, b, side, shift)) for side, shift in (("greater", margin), ("less", 0.0))]
+        p_higher, p_lower = float(welch_t(a, b, "greater", margin)), float(welch_t(a, b, "less"))
     spread = float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
-    names = ("low", "high", "p_higher", "p_lower", "spread")
-    return replace(found, **dict(zip(names, (float(low), float(high), *p, spread), strict=True)))
+    return replace(found, low=float(low), high=float(high), p_higher=p_higher, p_lower=p_lower, spread=spread)
 
 
 def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
@@ -211,15 +188,15 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
         free = (len(x) - 1, len(y) - 1)
         low, high = (ratio / special.fdtri(*free, share) for share in (1 - tail, tail))
         test = variance_f
-    p = (float(test(x, y, side)) for side in ("greater", "less"))
     if margin:
         root = margin**0.5
         outside = 2 * min(float(test(x / root, y, "greater")), float(test(x * root, y, "less")))
         inside = float(within(test, x, y, margin))
         found = replace(found, test=name + _said(margin), p_within=inside, p_outside=min(outside, 1.0))
-    names = ("effect", "low", "high", "p_higher", "p_lower", "beside", "beside_p", "beside_p_lower")
-    beside = ("Brown-Forsythe, two-sided", *[float(stats.levene(x, y, center="median").pvalue)] * 2)
-    return replace(found, **dict(zip(names, (ratio, float(low), float(high), *p, *beside), strict=True)))
+    found = replace(found, effect=ratio, low=float(low), high=float(high))
+    found = replace(found, p_higher=float(test(x, y, "greater")), p_lower=float(test(x, y, "less")))
+    p = float(stats.levene(x, y, center="median").pvalue)
+    return replace(found, beside="Brown-Forsythe, two-sided", beside_p=p, beside_p_lower=p)
 
 
 def counts(of: pd.Series, against: pd.Series) -> Comparison:
@@ -258,10 +235,7 @@ def trend(of: Mapping[float, pd.Series], against: Mapping[float, pd.Series] | No
     found = replace(found, effect=float(rises.mean()), n_paired=len(rises))
     if not _vary(rises, table.to_numpy("float64") / np.ptp(places)):
         return replace(found, lacks="the slopes of the seeds do not vary")
-    low, high = _interval(rises)
-    p = (float(paired_t(rises, np.zeros_like(rises), side)) for side in ("greater", "less"))
-    names = ("low", "high", "p_higher", "p_lower", "spread")
-    return replace(found, **dict(zip(names, (low, high, *p, float(rises.std(ddof=1))), strict=True)))
+    return replace(found, **_student(rises, np.zeros_like(rises)))
 
 
 def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
@@ -280,11 +254,13 @@ def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
     return out
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float]:
+def _student(x: np.ndarray, y: np.ndarray, margin: float = 0.0) -> dict[str, float]:
+    """What Student's t says of the differences of pairs."""
     from scipy import stats
 
-    low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(LEVEL)
-    return float(low), float(high)
+    low, high = stats.ttest_1samp(x - y, 0.0).confidence_interval(LEVEL)
+    p = {"p_higher": float(paired_t(x, y, "greater", margin)), "p_lower": float(paired_t(x, y, "less"))}
+    return {"low": float(low), "high": float(high), "spread": float((x - y).std(ddof=1))} | p
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
