@@ -109,11 +109,6 @@ class Stepper:
         count = math.ceil(n / self.part)
         if self.changes:
             count = max(1, min(count, n // 2))  # batch normalisation cannot learn from one image
-        if count == 1:
-            logits = self._forward(images)
-            loss = mean_loss(logits, batch.target, self.hyperparameters.label_smoothing)
-            loss.backward()
-            return loss.detach(), logits.detach()
         losses, outputs = [], []
         edges = [round(k * n / count) for k in range(count + 1)]
         for where in map(slice, edges, edges[1:]):
