@@ -94,17 +94,10 @@ def estimate(
 ) -> Estimate:
     """What a plan will cost.
 
-    Args:
-        plan: the plan.
-        rates: of devices and of the CPU beside them.
-        device: the name of one in `rates`.
-        gpus: how many of it; a CPU counts its `cores` instead.
-        cores: for jobs without a device.
-        images: dataset -> training images, where nothing else says it.
-        facts: FLOPs and shapes of a network with so many classes (`networks.count`).
-
-    Raises:
-        ConfigError: there are no rates for the device, or nobody knows how many images a dataset has.
+    device: the name of one in `rates`. gpus: how many of it; a CPU counts its `cores` instead. cores: for jobs without
+    a device. images: dataset -> training images, where nothing else says it. facts: FLOPs and shapes of a network with
+    so many classes (`networks.count`). Raises ConfigError where there are no rates for the device, or nobody knows how
+    many images a dataset has.
     """
     found = rates.device(device)
     sizes: dict[str, Sizes] = {}

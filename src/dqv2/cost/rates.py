@@ -72,11 +72,8 @@ class Device:
     def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
         """Images a second of a network, and whether they were measured on this device.
 
-        Args:
-            net: the network.
-            kind: "train" or "forward".
-            facts: FLOPs of a network, for what was not measured.
-            known: `Net.text` -> network, of those measured, to scale from.
+        kind: "train" or "forward". facts: FLOPs of a network, for what was not measured. known: `Net.text` -> network,
+        of those measured, to scale from.
         """
         own = self.networks.get(net.text, {})
         if kind in own:

@@ -27,14 +27,8 @@ class Sizes(NamedTuple):
 def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *, packed: bool = True) -> Sizes:
     """The sizes of a dataset: as given, of its pack, as published, or counted in its folder.
 
-    Args:
-        plan: the plan.
-        dataset: the block's name.
-        given: dataset -> number of training images, where a person says it.
-        packed: whether a pack that is there says it better than its authors.
-
-    Raises:
-        ConfigError: nothing says how many images there are.
+    given: dataset -> number of training images, where a person says it. packed: whether a pack that is there says it
+    better than its authors. Raises ConfigError where nothing says how many images there are.
     """
     block = plan.config.datasets[dataset]
     if isinstance(block, Digits):

@@ -25,17 +25,11 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
     What has come so far lies in `path` + ".part"; this and any later call goes on from there. A file that is there is
     checked, not fetched again.
 
-    Args:
-        url: http or https.
-        path: the file to make.
-        checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher gives none: then
-            only the length that the server names is checked.
-        tries: how often to go on after the connection was cut.
-        pause: seconds before the second try, twice as many before each further one.
-
-    Raises:
-        DataError: the server refuses, the connection keeps breaking, the disk is full, or the checksum differs. Only
-            `.part` stays then, or nothing.
+    url: http or https. checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher
+    gives none: then only the length that the server names is checked. tries: how often to go on after the connection
+    was cut. pause: seconds before the second try, twice as many before each further one. Raises DataError where the
+    server refuses, the connection keeps breaking, the disk is full, or the checksum differs; only `.part` stays then,
+    or nothing.
     """
     path = Path(path)
     if path.exists():

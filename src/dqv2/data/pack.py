@@ -178,7 +178,6 @@ def write_pack(
 
     Args:
         folder: the pack's folder, which is returned.
-        dataset, split: their names, the split train, validation or test.
         classes: class names; labels are indices into them.
         items: (id, label, source or None, image uint8[3, size, size]) and, where it is known, its `Origin`; consumed
             and written one at a time.

@@ -43,8 +43,6 @@ def pack_set(
     the list of samples (some hundred bytes each), `AHEAD` images a worker, and one image of `max_pixels` being decoded.
 
     Args:
-        images: the set.
-        out: where the packs go.
         size: side of the packed images, in pixels.
         dataset: the name to note in the packs.
         storage: "packed", or "streamed" to keep no pixels: every image is decoded once here, so that what cannot be
@@ -54,7 +52,6 @@ def pack_set(
         on_duplicate: the same for images whose file is that of one before, in the order train, validation, test: "keep"
             lists them and keeps them.
         workers: threads that decode; all cores of this process by default.
-        progress: whether to show a progress line on stderr.
 
     Raises:
         DataError: images cannot be read or come twice (the message counts them and names up to 5 with the reason), no

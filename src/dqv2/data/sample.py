@@ -131,18 +131,13 @@ def divide_splits(
 ) -> dict[str, list[Sample]]:
     """Draw the splits that are missing from train, class by class, and limit the images of each class.
 
-    Args:
-        splits: train, and what else the set has.
-        name: what messages call the set.
-        shares: validation and test: share of train, in [0, 1), for a split that `splits` lacks. 0: no such split.
-        seed: of the draws.
-        per_class: at most so many images of each class in these splits, drawn at random.
+    splits: train, and what else the set has. name: what messages call it. shares: validation and test: share of train,
+    in [0, 1), for a split that `splits` lacks. 0: no such split. per_class: at most so many images of each class in
+    these splits, drawn at random. A class keeps at least one training image, so a class of one image has none in the
+    drawn splits.
 
-    A class keeps at least one training image, so a class of one image has none in the drawn splits.
-
-    Returns:
-        Train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves a
-        class without a training image all the same.
+    Returns train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves
+    a class without a training image all the same.
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)

@@ -16,14 +16,9 @@ _SHARD = re.compile(r"(.*)[-_.](\d+)[-_]of[-_](\d+)(.*)", re.IGNORECASE)
 def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequence[str]] | None = None) -> Layout:
     """The splits of tables, by their names and their folders'; train where no name says anything.
 
-    Args:
-        root: what messages call the set.
-        files: paths below it, with forward slashes.
-        chosen: split -> files, folders or patterns, where a person says it.
-
-    Raises:
-        DataError: there is no training table; a path speaks of two splits; some speak of one and others of none; a
-            split has files in both formats, or shards of two versions of the set.
+    root: what messages call the set. files: paths below it, with forward slashes. chosen: split -> files, folders or
+    patterns, where a person says it. Raises DataError where there is no training table; a path speaks of two splits;
+    some speak of one and others of none; a split has files in both formats, or shards of two versions of the set.
     """
     found, unnamed = Layout({}), []
     for file in sorted(files, key=lambda file: file.split("/")):

@@ -11,11 +11,8 @@ from dqv2.paper.collect import write_text
 def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
     """Write the caption as reStructuredText, for `.. include::` in a caption of workflow/report/.
 
-    Args:
-        file: where, ``results/<run>/captions/<name>.rst``: only the run "paper" is at the paper's own scale.
-        about: what is shown, or empty.
-        note: data, seeds, keep ratio, device.
-        label: the scale, such as "demo"; None says nothing of it, but for the run "paper".
+    file: ``results/<run>/captions/<name>.rst``; only the run "paper" is at the paper's own scale. about: what is shown,
+    or empty. note: data, seeds, keep ratio, device. label: the scale, such as "demo", or None.
     """
     own = "Scale: the paper's own." if Path(file).absolute().parents[1].name == "paper" else ""
     scale = f"Scale: {label}, not the paper's own." if label else own

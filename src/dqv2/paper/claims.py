@@ -76,8 +76,7 @@ def judge(
     Args:
         claims: as ``read_claims`` gives them.
         tables: experiment -> its tidy table: a row a run, with ``dataset``, ``seed``, the columns that the tests name
-            and their ``y``. An experiment that is missing here was not run; one whose table is empty has no
-            finished run yet.
+            and their ``y``. One that is missing was not run; an empty one has no finished run yet.
         scale: what the results are of, such as "demo"; stands in every row.
         reported: experiment -> what the paper reports of its arms, as ``reported_values`` gives it.
         family: how many claims there are in all, for which p is corrected.

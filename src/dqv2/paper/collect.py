@@ -117,9 +117,7 @@ VARIANTS |= {"tobias": "Tobias"}
 def storage_frame(runs: Sequence[dict[str, Any]], sizes: Sequence[dict[str, tuple[int, int]]]) -> pd.DataFrame:
     """One row a coreset and variant of its images: `megabytes` (10⁶ bytes) and `bytes_per_image`.
 
-    Args:
-        runs: the planned columns of each coreset.
-        sizes: for each the variant -> (bytes in all, images).
+    runs: the planned columns of each coreset. sizes: for each the variant -> (bytes in all, images).
     """
     rows = []
     for run, variants in zip(runs, sizes, strict=True):
@@ -156,13 +154,7 @@ def read_csv(file: Path) -> pd.DataFrame:
 
 
 def device_note(note: str, frame: pd.DataFrame, planned: int) -> str:
-    """The caption's facts that only the runs know: the devices, and whether runs are missing.
-
-    Args:
-        note: what the plan knows.
-        frame: the experiment's table.
-        planned: how many rows it would have if it were whole.
-    """
+    """What the plan knows (``note``), with what only the runs do: the devices, and how many of the rows are missing."""
     devices = sorted(frame["device"].dropna().unique()) if "device" in frame else []
     missing = planned - len(frame)
     parts = [note, *devices] + ([f"PARTIAL: {missing} of {planned} runs are missing"] if missing else [])

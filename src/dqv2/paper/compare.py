@@ -110,9 +110,8 @@ def slopes(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
 def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
     """Compare the means of two arms: paired by seed where two seeds at least are shared, else by Welch's t.
 
-    Args:
-        of, against: the values of each arm, by seed (the index).
-        margin: in the unit of the values; above 0, `p_higher` is for ``of`` not being lower by as much or more.
+    of, against: the values of each arm, by seed (the index). margin: in the unit of the values; above 0, `p_higher` is
+    for ``of`` not being lower by as much or more.
 
     Pairs leave out the seeds that one arm lacks; Welch's t stands beside them and uses all. Where nothing varies there
     is no test.
@@ -202,11 +201,8 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
 def counts(of: pd.Series, against: pd.Series) -> Comparison:
     """Compare numbers that are counted and not measured, as operations are: no seed changes them, and there is no test.
 
-    Args:
-        of, against: the numbers of each arm, by seed; two or more each, as everywhere.
-
-    The effect is the difference of the means; p is 0 for a direction that all of one arm's numbers have against all of
-    the other's, else 1.
+    of, against: the numbers of each arm, by seed; two or more each, as everywhere. The effect is the difference of the
+    means; p is 0 for a direction that all of one arm's numbers have against all of the other's, else 1.
     """
     a, b = _values(of), _values(against)
     found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="counted, no test")
@@ -241,9 +237,8 @@ def trend(of: Mapping[float, pd.Series], against: Mapping[float, pd.Series] | No
 def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
     """Correct p-values for the number of hypotheses, as Holm (1979) does: float64[N].
 
-    Args:
-        p: of the hypotheses; a missing one stays missing and counts as 1, as do those of the family that are not here.
-        family: how many hypotheses there are in all; at least as many as are given are counted.
+    p: a missing one stays missing and counts as 1, as do those of the family that are not here. family: how many
+    hypotheses there are in all; at least as many as are given are counted.
     """
     p = np.asarray(p, dtype="float64")
     known = np.flatnonzero(~np.isnan(p))

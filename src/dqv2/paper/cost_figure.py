@@ -21,11 +21,8 @@ def draw_costs(
     """Draw one row a dataset: seconds a stage, peak host memory a stage, accuracy (%) against selection and training
     seconds.
 
-    Args:
-        jobs: as ``job_costs`` makes it.
-        runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and ``test_accuracy``.
-        titles: stage -> what figure 1 calls it.
-        note, label: as in ``figures``.
+    jobs: as ``job_costs`` makes it. runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and
+    ``test_accuracy``. titles: stage -> what figure 1 calls it. note, label: as in ``figures``.
 
     Seconds and memory are on logarithmic axes, a mark a method: the mean over its seeds of what all jobs of the stage
     take together. Each seed is a small one in the last panel. Without a run the figure says that none has finished.

@@ -20,11 +20,9 @@ def job_costs(
 ) -> pd.DataFrame:
     """The cost of every job that each method's coreset, and training, needs.
 
-    Args:
-        rows: of each run its ``columns`` and ``records``, as in ``collect``. A job that several methods share stands at
-            each of them: it is what the method costs alone.
-        flop: record -> 10¹² floating-point operations of its job's networks, where they are known.
-        partial: leave out runs of which a record is missing.
+    A job that several methods share stands at each of them: it is what the method costs alone. rows: as in ``collect``.
+    flop: record -> 10¹² floating-point operations of its job's networks, where they are known. partial: leave out runs
+    of which a record is missing.
 
     Returns:
         One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory``

@@ -20,12 +20,9 @@ MIDDLE = {"ha": "center", "va": "center"}
 def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None) -> Figure:
     """Draw each method's stages from top to bottom, equal stages in equal rows.
 
-    Args:
-        lanes: one a method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key``
-            (equal in two lanes where both have the same kind of stage), ``title``, ``detail`` and ``reads`` (keys of
-            the lane's stages).
-        note: at the foot.
-        label: in a badge, or None.
+    lanes: one a method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key``
+    (equal in two lanes where both have the same kind of stage), ``title``, ``detail`` and ``reads`` (keys of the lane's
+    stages). note, label: as in ``figures``.
 
     A stage that not every lane has is tinted in its method's colour. An arrow from the row above is straight, any
     other passes at the side; the images, which every stage reads, have one arrow only.

@@ -23,13 +23,10 @@ def paint_arms(
     unbroken: pd.Series | None = None,
     **more: Any,
 ) -> None:
-    """Draw each value of ``y`` as a point, and the means with ± 1 standard deviation (ddof 1).
+    """Draw each value of ``y``, of a seed each, as a point, and the means with ± 1 standard deviation (ddof 1).
 
     Args:
-        ax: where.
-        y: the values, a seed each.
-        of: whose each is, a key of ``looks``.
-        looks: colour and marker of each.
+        of: whose each value is, a key of ``looks``.
         seeds: where each value's point stands along x: told, not jittered, so it is the same each time.
         means: where the mean stands that a value belongs to; equal numbers make one mean.
         unbroken: a number for each value: a line joins means of equal numbers alone; None: all of one ``of``.

@@ -40,7 +40,7 @@ def macro_name(*parts: Any) -> str:
     return "".join(words)
 
 
-def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -> list[Number]:
+def numbers_of(experiment: str, frame: pd.DataFrame) -> list[Number]:
     """Mean, sd, variance, n and half-width of the 95 % interval of each arm of an experiment, and its coreset size.
 
     An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do. Where
@@ -53,12 +53,12 @@ def numbers_of(experiment: str, frame: pd.DataFrame, y: str = "test_accuracy") -
     found = []
     for arm, rows in frame.groupby(axes, sort=False, dropna=False, observed=True):
         values = [value for value in arm if not pd.isna(value)]
-        got = summarise(rows, [], y).iloc[0]
+        got = summarise(rows, [], "test_accuracy").iloc[0]
         name, about = macro_name(experiment, *values), f"{experiment}: {', '.join(printed(v, {}) for v in values)}"
         for statistic, suffix in statistics.items():
             text = f"{got[statistic]:.0f}" if statistic == "n" else number(got[statistic])
             if text:
-                found.append(Number(name + suffix, text, f"{about}, {statistic} of {y}"))
+                found.append(Number(name + suffix, text, f"{about}, {statistic} of test_accuracy"))
         sizes = rows["coreset_size"].dropna().unique() if "coreset_size" in rows else []
         if len(sizes) == 1:
             found.append(Number(name + "Images", f"{sizes[0]:d}", f"{about}, images in the coreset"))

@@ -58,15 +58,15 @@ def power_of_variances(ratio: float, n: int, level: float, *, correlation: float
     return float(found @ weights / weights.sum())
 
 
-def seeds_for(power: Callable[[int], float], *, least: int = 3, target: float = TARGET) -> float:
-    """The smallest number of seeds whose power is ``target``; infinite where `MOST` do not reach it.
+def seeds_for(power: Callable[[int], float], *, least: int = 3) -> float:
+    """The smallest number of seeds whose power is `TARGET`; infinite where `MOST` do not reach it.
 
     ``power``: of so many seeds; it must not fall as they grow.
     """
     high = least
-    while power(high) < target:
+    while power(high) < TARGET:
         high *= 2
         if high > MOST:
             return float("inf")
     low = max(least, high // 2)
-    return float(low + bisect_left(range(low, high), target, key=power))
+    return float(low + bisect_left(range(low, high), TARGET, key=power))

@@ -40,11 +40,7 @@ def against_paper(
 ) -> dict[str, Any]:
     """The paper's values beside a comparison, as columns; all are missing where it reports no effect.
 
-    Args:
-        asked: what is compared.
-        got: our comparison, or None where there is none.
-        entries: what the paper reports of the experiment's arms.
-        of, against: the columns that name each side's arm.
+    got: ours. entries: what the paper reports of the experiment's arms. of, against: the columns that name each side's.
 
     Returns:
         ``reported``, ``reported_against`` and ``reported_effect`` (difference of the means, ratio of the variances);

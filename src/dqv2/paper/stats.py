@@ -88,22 +88,18 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     )
 
 
-def predicted(n: int, mean: float, sd: float, *, new: int = PAPER_SEEDS, paired: bool = True) -> tuple[float, float]:
-    """Student's 95 % prediction interval for the mean of ``new`` further values, in the unit of ``mean``.
+def predicted(n: int, mean: float, sd: float, *, paired: bool = True) -> tuple[float, float]:
+    """Student's 95 % prediction interval for the mean of `PAPER_SEEDS` further values, in the unit of ``mean``.
 
-    Args:
-        n: values behind ``mean`` and ``sd``; of a difference of two independent arms, of each.
-        mean, sd: theirs, ddof 1; of two independent arms the difference, and sqrt(s² + s²).
-        new: values of the mean that is predicted.
-        paired: False of two independent arms of n values each: 2n − 2 degrees of freedom.
-
-    Both ends are missing where n is below 2.
+    n: values behind ``mean`` and ``sd`` (ddof 1). Of two independent arms (not ``paired``) n is of each, mean and sd
+    are the difference and sqrt(s² + s²), and there are 2n − 2 degrees of freedom. Both ends are missing where n is
+    below 2.
     """
     from scipy.special import stdtrit
 
     if n < 2:
         return float("nan"), float("nan")
-    half = float(stdtrit(n - 1 if paired else 2 * n - 2, 0.975)) * sd * (1 / n + 1 / new) ** 0.5
+    half = float(stdtrit(n - 1 if paired else 2 * n - 2, 0.975)) * sd * (1 / n + 1 / PAPER_SEEDS) ** 0.5
     return mean - half, mean + half
 
 

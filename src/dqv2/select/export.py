@@ -49,7 +49,6 @@ def export_coreset(
 
     Args:
         folder: to write; an older one is replaced.
-        coreset, pack: what to export, and what its rows are of.
         recipe: of the Tobias images; None where there are none.
         source: the folder of the set's files; None where it has none.
         redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.

@@ -37,20 +37,16 @@ class CheckpointedLoop:
 
     Args:
         n: images.
-        batch_size: of each batch; an epoch's last one may be smaller.
         per_epoch, total: batches of an epoch (what is left over then is not trained on), and steps in all.
         parts: by name, what else has a state: network, optimiser, schedule, ...
         order_draws, draws: what the order of each epoch, and the steps, are drawn from; may be the same generator.
-        device: where the losses are.
         remedy: what to do where a loss is not a number, in words.
         resume: where checkpoints go, and where the training goes on from; None keeps none.
         seconds: a checkpoint is kept at the first step after so many.
         saves: whether this process keeps checkpoints; of several with the same state one does.
         agree: from the signal that asked this process to stop, or None, to the one that all of them act on.
 
-    Attributes:
-        step, epoch: how many are done.
-        losses: the mean loss of each epoch.
+    `step` and `epoch` say how many are done, `losses` has the mean loss of each epoch.
     """
 
     def __init__(

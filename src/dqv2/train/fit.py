@@ -59,11 +59,9 @@ def fit(
     """Train `model` in place, moved to `device`.
 
     Args:
-        model: on any device.
         images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
             they fit, else read batch by batch (`Feed`).
         labels: int64[N].
-        hyperparameters, device: how and where.
         seed, purpose: what the order of the images and the augmentation are drawn from.
         resume: where checkpoints go, one at the first step after `checkpoint_seconds`; a training that was cut off
             goes on from its last and ends in the same weights.

@@ -16,11 +16,7 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Presentations:
-    """Whether each image was classified rightly each time it was shown: what forgetting events are counted from.
-
-    Attributes:
-        correct: bool[T, N], one row an epoch. An image that an epoch did not show keeps its last value.
-    """
+    """Whether each image was classified rightly each time it was shown: what forgetting events are counted from."""
 
     def __init__(self, n: int):
         self._correct = torch.zeros(0, n, dtype=torch.bool)
@@ -32,7 +28,7 @@ class Presentations:
 
     @property
     def correct(self) -> Tensor:
-        """Read from the device what was noted since."""
+        """bool[T, N], one row an epoch. An image that an epoch did not show keeps its last value."""
         for epoch, rows, right in self._noted:
             while len(self._correct) <= epoch:
                 n = self._correct.shape[1]

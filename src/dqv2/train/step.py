@@ -26,13 +26,9 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Stepper:
-    """Makes steps.
+    """Makes steps of a model in train mode, on its device; group: the processes that share each batch.
 
-    model: in train mode, on its device. optimiser: of its parameters. group: the processes that share each batch, or
-    None.
-
-    Attributes:
-        part: images that go through the network at once; the batch size until memory did not suffice.
+    `part` is how many images go through the network at once: the batch size until memory did not suffice.
     """
 
     def __init__(
