@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dqv2.data import Pack, write_pack
-from dqv2.data.packed import PackedImages
+from dqv2.data.pack import PackedImages
 from dqv2.select import coreset as coreset_module
 from dqv2.select.coreset import coreset_images, mix
 from dqv2.semantic.overlap import iou_of_images, mean_overlap

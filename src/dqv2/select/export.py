@@ -2,6 +2,7 @@
 
 import csv
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.image import seen_otherwise
+from dqv2.data.image import MAX_PIXELS, as_people_see_it, seen_otherwise
 from dqv2.data.sample import PART, read_place
+from dqv2.data.sources.table import cells
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
-from dqv2.select.cells import bring_out, limit_of, mended, write_png
 from dqv2.select.coreset import Pool
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
@@ -21,6 +22,7 @@ from dqv2.semantic.recipe import Recipe
 COLUMNS = ("id", "path", "class", "index", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
 TIMMS = (".png", ".jpg", ".jpeg")  # what timm's reader of folders takes for images; torchvision's takes more
+SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}  # by the first bytes, of what timm's reader of folders lists
 AT_ONCE = 64  # images composed at a time
 
 
@@ -78,16 +80,16 @@ def export_coreset(
     with atomic_dir(folder) as staged:
         held = {}
         if any(given) and not are_files:
-            held = bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
+            held = _bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
         names = [""] * len(coreset)
         if images != "none":
-            damaged, suffixes, as_png = mended(pack), [f".{generated}"] * len(coreset), [False] * len(coreset)
+            damaged, suffixes, as_png = _mended(pack), [f".{generated}"] * len(coreset), [False] * len(coreset)
             for k in np.flatnonzero(given):
                 suffixes[k] = held[coreset.rows[k]].suffix if held else PurePosixPath(about[k]["id"]).suffix
                 if not held:
                     other = suffixes[k].lower() not in TIMMS or about[k]["id"] in damaged
                     data = _read(root, about[k], places[k])
-                    as_png[k] = other or seen_otherwise(data, max_pixels=limit_of(about[k]))
+                    as_png[k] = other or seen_otherwise(data, max_pixels=_limit_of(about[k]))
                     suffixes[k] = ".png" if as_png[k] else suffixes[k]
             names = _image_names(coreset, pack, folders, kinds, suffixes)
             for label in range(len(folders)) if empty_classes else set(pack.labels[coreset.rows].tolist()):
@@ -250,7 +252,7 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
     as_png: as a PNG of the same size.
     """
     if as_png:
-        write_png(_read(source, entry, place), target, entry)
+        _write_png(_read(source, entry, place), target, entry)
         return
     if images == "links" and not _in_archive(entry, place):
         try:
@@ -259,3 +261,50 @@ def _give(target: Path, source: Path, entry: dict[str, str], place: str, images:
         except OSError:  # a file system without links
             pass
     target.write_bytes(_read(source, entry, place))
+
+
+def _mended(pack: Pack) -> set[str]:
+    """The ids of images whose files have damaged metadata, at which other readers stop."""
+    return {entry["name"] for entry in pack.meta.get("mended", ())}
+
+
+def _write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
+    """Write the whole image of a file's bytes as a PNG, turned as its camera says, in one channel where it has one.
+
+    entry: its row of the pack's manifest. Raises DataError where it cannot be decoded.
+    """
+    image = as_people_see_it(data, max_pixels=_limit_of(entry))
+    if isinstance(image, str):
+        raise DataError(f"{entry['id']}: {image}.")
+    image.save(target, "PNG")
+
+
+def _limit_of(entry: dict[str, str]) -> int:
+    """The limit of pixels that an image was packed within, by its row of the manifest."""
+    return max(MAX_PIXELS, int(entry.get("width") or 0) * int(entry.get("height") or 0))
+
+
+def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
+    """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
+
+    The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or is `seen_otherwise`
+    becomes a PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is
+    gone, or is not the one that was packed.
+    """
+    folder.mkdir()
+    manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
+    found, damaged = {}, _mended(pack)
+    for name, data in cells(source, pack.meta["table"], list(place)):
+        row = place[name]
+        if sha256(data) != manifest[row]["source_sha256"]:
+            raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
+        suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
+        if suffix and name not in damaged and not seen_otherwise(data, max_pixels=_limit_of(manifest[row])):
+            found[row] = folder / f"{row}{suffix}"
+            found[row].write_bytes(data)
+        else:
+            found[row] = folder / f"{row}.png"
+            _write_png(data, found[row], manifest[row])
+    if lost := set(place) - {pack.ids[row] for row in found}:
+        raise DataError(f"{source}: {len(lost)} images are gone from its tables, the first is {min(lost)}.")
+    return found
