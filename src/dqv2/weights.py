@@ -35,8 +35,7 @@ def place_of(weights: str) -> Place:
     Args:
         weights: NAME.TAG of timm's hub, `package:NAME/FILE`, or the path of a file or folder.
 
-    Raises:
-        ValueError: a model of timm without its tag.
+    Raises ValueError for a model of timm without its tag.
     """
     if weights.startswith("package:"):
         name, _, file = weights.removeprefix("package:").partition("/")
@@ -119,8 +118,7 @@ def require_known(place: Place) -> None:
 def address_on_hub(place: Place) -> tuple[str, str | None]:
     """Address of a model's weights on timm's hub, and their checksum `sha256:HEX` where the hub says it.
 
-    Raises:
-        WeightsError: timm knows no such weights, or the hub has none or does not answer.
+    Raises WeightsError where timm knows no such weights, or the hub has none or does not answer.
     """
     import timm
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -154,8 +152,7 @@ def checksum_of(path: str | Path) -> str:
 def read_weights(path: Path) -> Any:
     """What a file of safetensors or of torch holds, on the CPU; nothing but weights is ever loaded from it.
 
-    Raises:
-        WeightsError: it is cut off, or no file of weights.
+    Raises WeightsError where it is cut off, or no file of weights.
     """
     import torch
 
@@ -195,8 +192,7 @@ def read_weights(path: Path) -> Any:
 def noted(note: str | Path) -> tuple[Path, str]:
     """The file of weights, and its checksum, that the stage `weights` looked at and left a note of.
 
-    Raises:
-        WeightsError: it is not what it was then.
+    Raises WeightsError where it is not what it was then.
     """
     from dqv2.runtime.files import load_json
 

@@ -26,8 +26,7 @@ RETIRED = {
 def load_config(values: dict[str, Any]) -> Config:
     """Check the configuration that Snakemake merged from config.yaml, overlays and --config.
 
-    Raises:
-        ConfigError: one line for each fault: the key's path, the value, what is allowed.
+    Raises ConfigError with one line for each fault: the key's path, the value, what is allowed.
     """
     values, faults = plain(values)
     if not faults:

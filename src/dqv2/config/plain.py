@@ -21,8 +21,7 @@ def plain(values: Any) -> tuple[Any, list[str]]:
 
     Text loses the spaces around it, and the words null and ~ are null: within braces after --config all is text.
 
-    Raises:
-        ConfigError: it is nested too deep, or has too many values, for any to be looked at.
+    Raises ConfigError where it is nested too deep, or has too many values, for any to be looked at.
     """
     reader = _Reader()
     return reader.read(values, ()), reader.faults

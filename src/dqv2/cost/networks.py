@@ -20,8 +20,7 @@ def count(net: Net, classes: int = 10) -> Facts:
     FLOPs are those of matrix products and convolutions, 2 for a multiplication and its addition; `train` is forward and
     backward as autograd does them. Nothing is computed and no memory taken for weights.
 
-    Raises:
-        ValueError: there is no such network.
+    Raises ValueError where there is no such network.
     """
     images = torch.empty(BATCH, 3, net.size, net.size, device="meta")
     if net.model.startswith("mae-"):

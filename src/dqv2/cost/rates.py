@@ -145,8 +145,7 @@ class Rates:
 def read_rates(file: str | Path | None = None) -> Rates:
     """The rates that come with the project, with those of a file on top: what it measured replaces what is there.
 
-    Raises:
-        ConfigError: the file is not one of rates; says why.
+    Raises ConfigError where the file is not one of rates; says why.
     """
     merged = _load(BUILT_IN)
     try:

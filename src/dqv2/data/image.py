@@ -33,15 +33,12 @@ BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for ea
 
 
 class Decoded(NamedTuple):
-    """An image as it is packed: uint8[3, size, size], and its size as it lies (after the camera's orientation).
+    """An image as it is packed, and its size as it lies (after the camera's orientation)."""
 
-    note: what of the file was left aside because it is damaged, though the pixels are sound; None where nothing was.
-    """
-
-    pixels: np.ndarray
+    pixels: np.ndarray  # uint8[3, size, size]
     width: int
     height: int
-    note: str | None = None
+    note: str | None = None  # what of the file was left aside because it is damaged, though the pixels are sound
 
 
 def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -52,9 +52,8 @@ def folder_layout(
         labelled: whether folders stand for classes; else a split may hold its images as it likes.
         chosen: split -> folders or patterns, where a person says it; the rest is left aside.
 
-    Raises:
-        DataError: no training images; class folders that are missing, empty, or look like splits or masks; splits and
-            classes side by side; two folders for one split; two splits in one path.
+    Raises DataError for no training images; class folders that are missing, empty, or look like splits or masks; splits
+    and classes side by side; two folders for one split; two splits in one path.
     """
     return _Folders(root, images, labelled).read(chosen)
 

@@ -216,9 +216,8 @@ def write_pack(
         about: more to note in `meta.json`; lists in it may grow likewise.
         stream: the keywords of `StreamedImages` for a pack that keeps no pixels.
 
-    Raises:
-        DataError: an image has another shape or dtype, a label is out of range, an id comes twice, or the
-            number of items is not `n` less those left out.
+    Raises DataError where an image has another shape or dtype, a label is out of range, an id comes twice, or the
+    number of items is not `n` less those left out.
     """
     folder = Path(folder)
     seen: set[str] = set()

@@ -53,9 +53,8 @@ def pack_set(
             lists them and keeps them.
         workers: threads that decode; all cores of this process by default.
 
-    Raises:
-        DataError: images cannot be read or come twice (the message counts them and names up to 5 with the reason), no
-            training image of some class can be read, or the disk has not the room. Nothing is written then.
+    Raises DataError where images cannot be read or come twice (the message counts them and names up to 5 with the
+    reason), no training image of some class can be read, or the disk has not the room. Nothing is written then.
     """
     _check_options(images, storage, on_bad, on_duplicate, size, workers)
     out, workers = Path(out), workers or cores()

@@ -40,8 +40,7 @@ def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
 def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> list[Any]:
     """The values of ``column`` in ``order``; without one, numbers ascending and names as they appear.
 
-    Raises:
-        ValueError: the table holds a value that ``order`` leaves out.
+    Raises ValueError where the table holds a value that ``order`` leaves out.
     """
     found = list(frame[column].dropna().unique())
     if order is None:

@@ -27,8 +27,7 @@ def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None
     A stage that not every lane has is tinted in its method's colour. An arrow from the row above is straight, any
     other passes at the side; the images, which every stage reads, have one arrow only.
 
-    Raises:
-        ValueError: no lane, or a stage reads one that stands nowhere above it.
+    Raises ValueError where there is no lane, or a stage reads one that stands nowhere above it.
     """
     if not lanes:
         raise ValueError("no pipeline to draw")

@@ -111,8 +111,7 @@ def all_numbers(
 ) -> list[Number]:
     """Every number: of each experiment's arms, of the text, the verdicts, and what the paper reports.
 
-    Raises:
-        ValueError: two different numbers would have the same macro.
+    Raises ValueError where two different numbers would have the same macro.
     """
     found = [n for name, frame in tables.items() if "test_accuracy" in frame for n in numbers_of(name, frame)]
     for row in text.to_dict("records"):

@@ -18,8 +18,7 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None, row_t
     H and W may differ between columns; every picture is drawn as large as the others, without smoothing.
     ``note`` stands at the foot, ``label`` (or None) in a badge at the top right, ``row_titles`` (N, or none) left.
 
-    Raises:
-        ValueError: no column, columns of different N, another shape or dtype.
+    Raises ValueError for no column, columns of different N, another shape or dtype.
     """
     images = {str(title): _checked(str(title), batch) for title, batch in columns.items()}
     counts = {title: len(batch) for title, batch in images.items()}

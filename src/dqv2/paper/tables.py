@@ -47,8 +47,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
     `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``.
 
-    Raises:
-        ValueError: a missing column, nothing to print, or a mean that would mix different arms.
+    Raises ValueError for a missing column, nothing to print, or a mean that would mix different arms.
     """
     spec = _filled(frame, spec)
     by = [name for name in (spec["row"], spec["column"]) if name]

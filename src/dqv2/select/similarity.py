@@ -26,13 +26,10 @@ class GradientFeatures:
     """Last-layer gradients [b, b ⊗ e] of DQ, kept as their two factors and never materialised.
 
     ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩), so N·(C + E) numbers stand for N·C·(E + 1).
-
-    residual: float[N, C], the loss's gradient at the logits (see `last_layer_residual`; float64 is advised).
-    embedding: float[N, E], the input of the last layer.
     """
 
-    residual: Tensor
-    embedding: Tensor
+    residual: Tensor  # float[N, C], the loss's gradient at the logits (`last_layer_residual`; float64 is advised)
+    embedding: Tensor  # float[N, E], the input of the last layer
 
     def __post_init__(self):
         check_matrix(self.residual, "residual")
@@ -50,27 +47,21 @@ class GradientFeatures:
 class FeatureRows:
     """Features that are read or made when they are needed, one class at a time, and never held all at once.
 
-    count: N, how many items there are.
-    rows: from int64[k] indices to their features, float[k, D] or `GradientFeatures` of k items. It is asked for one
-        class at a time, ascending (on a GPU for a group of classes, one after the other), and from several threads
-        at once where classes are done side by side.
-    device: where `rows` puts them, which is where the work is done and where results go.
-
     Of a memory-mapped file: `FeatureRows(len(x), lambda i: torch.from_numpy(x[i.numpy()]))`.
     """
 
-    count: int
+    count: int  # N, how many items there are
+    # From int64[k] indices to their features. It is asked for one class at a time, ascending (on a GPU for a group of
+    # classes, one after the other), and from several threads at once where classes are done side by side
     rows: Callable[[Tensor], Tensor | GradientFeatures]
-    device: torch.device = _CPU
+    device: torch.device = _CPU  # where `rows` puts them, which is where the work is done and where results go
 
     def __len__(self) -> int:
         return self.count
 
 
 Features = Tensor | GradientFeatures | FeatureRows
-
-Array = np.ndarray
-"""A numpy array, memory-mapped ones among them."""
+Array = np.ndarray  # memory-mapped ones among them
 
 
 def as_features(features: Features | Array) -> Features:

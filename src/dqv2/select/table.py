@@ -9,15 +9,12 @@ from typing import Any
 
 from dqv2.declared import by_name, markdown, what_it_does
 
-FEATURES = ("embedding", "gradient", "gradient_dq")
-"""What images may be compared by."""
-
+FEATURES = ("embedding", "gradient", "gradient_dq")  # what images may be compared by
+# What images may be scored by, the higher the sooner kept
 SCORES = ("grand", "el2n", "forgetting", "least_confidence", "entropy", "margin")
-"""What images may be scored by, the higher the sooner kept."""
-
+# Those that one pass of a network gives; the others take its training, which sees originals alone
 OF_A_PASS = tuple(name for name in SCORES if name != "forgetting")
-"""The scores that one pass of a network gives; the others take its training, which sees originals alone."""
-
+# The keys that a kind may take, with their defaults
 KEYS: dict[str, Any] = {
     "n_bins": 10,
     "lam": 1.0,
@@ -28,7 +25,6 @@ KEYS: dict[str, Any] = {
     "manifest": None,
     "sha256": None,
 }
-"""The keys that a kind may take, with their defaults."""
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,16 @@ from dqv2.arguments import check_positive
 from dqv2.inputs import normalise
 from dqv2.runtime.files import atomic_path
 
+# uint8[N, 3, H, W] or floats: a tensor, an array, or what has its length and shape and is read by slices
 Images = Tensor | np.ndarray | Any
-"""uint8[N, 3, H, W] or floats: a tensor, an array, or what has its length and shape and is read by slices."""
 
 
 class ForwardPass(NamedTuple):
     """What one pass over the images gives, all float32 on the CPU."""
 
-    embedding: Tensor
-    """float[N, E], the input of the last layer."""
-    logits: Tensor
-    """float[N, C]."""
-    saliency: Tensor
-    """float[N, h, w], as from `saliency`; [N, 0, 0] where the network has no map."""
+    embedding: Tensor  # float[N, E], the input of the last layer
+    logits: Tensor  # float[N, C]
+    saliency: Tensor  # float[N, h, w], as from `saliency`; [N, 0, 0] where the network has no map
 
 
 def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:

@@ -20,12 +20,9 @@ class Backgrounds(NamedTuple):
 
 @dataclass(frozen=True)
 class FreshTobias:
-    """Another image's background for a share of each batch, drawn anew at every visit; donors are others of the batch.
+    """Another image's background for a share of each batch, drawn anew at every visit; donors are of the same batch."""
 
-    masks: bool[N, s, s], the foreground of each training image.
-    """
-
-    masks: Tensor
+    masks: Tensor  # bool[N, s, s], the foreground of each training image
     share: float
 
     def draw(self, rows: Tensor, draws: torch.Generator) -> Backgrounds:

@@ -40,8 +40,7 @@ def load_pretrained(
             of the model's usual ones. So is the way in which images are resized.
         fresh_head: the seed of a new last layer for `network.n_classes`; without it the file's own stays.
 
-    Raises:
-        WeightsError: the file is cut off, of another kind or network, or lacks weights.
+    Raises WeightsError where the file is cut off, of another kind or network, or lacks weights.
     """
     from timm import get_pretrained_cfg
 
