@@ -27,6 +27,9 @@ def test_the_shipped_files_are_valid(overlay):
     ("path", "value", "parts"),
     [
         ("datasets.imagenette.sise", 3, ["datasets.imagenette.sise", "Did you mean size?", "per_class"]),
+        ("datasets.imagenette.on_bad", "ignore", ["datasets.imagenette.on_bad = 'ignore'", "'error' or 'skip'"]),
+        ("datasets.imagenette.per_class", {"training": 3}, ["datasets.imagenette.per_class.training", "'train'"]),
+        ("datasets.imagenette.validation", 1.0, ["datasets.imagenette.validation = 1.0", "less than 1"]),
         ("datasets.digits.folder", "x", ["datasets.digits.folder", "split_seed"]),
         ("colour", 1, ["colour: there is no such key", "experiments"]),
         ("defaults.keep_ratio", 4, ["defaults.keep_ratio = 4", "less than or equal to 1"]),
