@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 FUNCTIONS = {
     *(place for kind in SELECTORS.values() for place in (kind.function, kind.importance) if place),
     *(source.function for source in MASK_SOURCES.values()),
-    *(place for kind in FIGURES.values() for place in (kind.arrange, kind.paint)),
+    *(place for kind in FIGURES.values() for place in (kind.arrange, kind.paint) if place),
     *(known.reader for known in KNOWN_SETS.values()),
 }
 

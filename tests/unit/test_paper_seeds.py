@@ -8,7 +8,7 @@ import pytest
 
 from dqv2.paper.arms import NothingYet
 from dqv2.paper.figures import draw
-from dqv2.paper.seeds import PARTS, components, split
+from dqv2.paper.seeds import COLOURS, components, split
 
 
 def made_up(coresets, trainings, sd, seed=0):
@@ -54,9 +54,9 @@ def test_figure_has_a_bar_for_each_part_of_each_method():
     frame = pd.concat([table(made_up(4, 4, (3, 1, 0.5))), table(made_up(4, 4, (1, 3, 0.5), 1), "DQ_V2")])
     figure = draw(frame, {"kind": "seeds"}, "note")
     bars = [patch for patch in figure.axes[0].patches if patch.get_gid() == "part"]
-    assert len(bars) == 2 * len(PARTS)
+    assert len(bars) == 2 * len(COLOURS)
     texts = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert set(PARTS.values()) == texts
+    assert set(COLOURS) == texts
     note = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     assert "bars: the standard deviation that each adds, of 4 coresets × 4 trainings" in note
     by_part = split(frame, {})[0].set_index(["label", "part"])["sd"]

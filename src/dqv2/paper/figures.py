@@ -39,8 +39,7 @@ HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
 def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     """Draw ``frame`` as ``spec["kind"]`` says, with ``note`` at the foot.
 
-    Raises:
-        ValueError: the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
+    Raises ValueError where the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
     """
     kind = spec.get("kind")
     if kind not in FIGURES:
@@ -52,19 +51,9 @@ def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     return _paint(arranged, note)
 
 
-def methods(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
-    """One column per method (``x``, else the printed ``label``): every seed, mean ± sd and its value."""
-    return frame, {"x": "label", **spec}
-
-
-def line(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
-    """Mean ± sd and every seed over an ordered axis (``x``, else the Tobias size), one line per ``hue``."""
-    return frame, {"x": "tobias_size", **spec}
-
-
 def mixing(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Accuracy by the share of Tobias images (``x``), a line per share of originals (``hue``), 0 to 1."""
-    share = {"x": "tobias", "hue": "originals", "percent": ["tobias", "originals"]}
+    share = {"hue": "originals", "percent": ["tobias", "originals"]}
     frame = frame.assign(**{name: frame[name].astype("float64") for name in ("tobias", "originals") if name in frame})
     hues = sorted(frame["originals"].dropna().unique(), reverse=True) if "originals" in frame else []
     return frame, {**share, "hue_order": hues, **spec}
@@ -81,7 +70,10 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
         NothingYet: nothing is left to draw, and the spec has ``partial``.
         ValueError: a column, value or reference that the table has not, or a mean that would mix different arms.
     """
-    frame, spec = load(FIGURES[spec["kind"]].arrange)(frame, spec)
+    kind = FIGURES[spec["kind"]]
+    spec = {"x": kind.x, **spec}
+    if kind.arrange:
+        frame, spec = load(kind.arrange)(frame, spec)
     spec = {"y": "test_accuracy", "hue": None, **spec}
     if "panel" not in spec:
         several = "dataset" in frame and frame["dataset"].nunique() > 1

@@ -3,8 +3,6 @@
 The choices of the configuration and `dqv2.paper.figures` come from `FIGURES`. docs/extend.md says how a kind is added.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 
@@ -13,21 +11,23 @@ class FigureKind:
     """A kind of figure made from a table; functions are `module:function`, imported when they are used."""
 
     name: str  # the `kind` of the configuration's figures
-    arrange: str  # (frame, spec) -> (frame, spec), with what the kind fills in where the spec says nothing
+    x: str  # the column along x where the spec names none
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
     what: str  # what it shows, one line
     marks: str  # what its points, lines, whiskers, bars or bands are, said at its foot; of {of}, "n = 5 seeds"
     columns: bool = False  # whether each hue takes a column of its own, so that several need the page's full width
+    arrange: str | None = None  # (frame, spec) -> (frame, spec), with what else it fills in where the spec says nothing
 
 
+SEEDS, MIXING = "dqv2.paper.seeds:split", "dqv2.paper.figures:mixing"
 PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.figures:paint_lines"
 COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over {of}"
 LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
 BARS = "bars: the standard deviation that each adds, of {of}"
 KINDS = (
-    FigureKind("methods", "dqv2.paper.figures:methods", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
-    FigureKind("line", "dqv2.paper.figures:line", PAINT_LINES, "a line along a number", LINES),
-    FigureKind("seeds", "dqv2.paper.seeds:split", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS),
-    FigureKind("mixing", "dqv2.paper.figures:mixing", PAINT_LINES, "shares of Tobias images and originals", LINES),
+    FigureKind("methods", "label", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
+    FigureKind("line", "tobias_size", PAINT_LINES, "a line along a number", LINES),
+    FigureKind("seeds", "label", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS, arrange=SEEDS),
+    FigureKind("mixing", "tobias", PAINT_LINES, "shares of Tobias images and originals", LINES, arrange=MIXING),
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

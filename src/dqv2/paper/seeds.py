@@ -6,10 +6,6 @@ mean squares (Searle, Casella and McCulloch 1992, section 4.7; Henderson's first
 var(b) = (MS_b - MS_e) / I, var(e) = MS_e. An estimate below zero is printed as zero.
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,23 +15,13 @@ from dqv2.paper.arms import NothingYet, Spec
 from dqv2.paper.marks import dot
 from dqv2.paper.stats import decimals_of, require_columns
 
-PARTS = {"coreset": "draw of the coreset", "training": "training", "rest": "both together"}
-COLOURS = dict(zip(PARTS.values(), ("#0072B2", "#E69F00", "#9A9A9A"), strict=True))
+COLOURS = {"draw of the coreset": "#0072B2", "training": "#E69F00", "both together": "#9A9A9A"}  # of each part
 
 
-class Parts(NamedTuple):
-    """Variances, in the square of the values' unit."""
+def components(values: pd.DataFrame) -> tuple[float, ...]:
+    """The variances, by part, of a table with a row a coreset and a column a training; in the square of its unit.
 
-    coreset: float
-    training: float
-    rest: float
-
-
-def components(values: pd.DataFrame) -> Parts:
-    """The variance components of a table with a row a coreset and a column a training.
-
-    Raises:
-        ValueError: fewer than two rows or columns, or a cell is missing.
+    Raises ValueError where there are fewer than two rows or columns, or a cell is missing.
     """
     table = values.to_numpy("float64")
     coresets, trainings = table.shape
@@ -49,13 +35,13 @@ def components(values: pd.DataFrame) -> Parts:
     rest = (left**2).sum() / ((coresets - 1) * (trainings - 1))
     of_coresets = (trainings * rows.var(ddof=1) - rest) / trainings
     of_trainings = (coresets * columns.var(ddof=1) - rest) / coresets
-    return Parts(*(max(float(part), 0.0) for part in (of_coresets, of_trainings, rest)))
+    return tuple(max(float(part), 0.0) for part in (of_coresets, of_trainings, rest))
 
 
 def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
     """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
     if frame.empty:
-        return frame, {"x": "label"} | spec
+        return frame, spec
     y, panel = spec.get("y", "test_accuracy"), spec.get("panel")
     require_columns(frame, [y, "label", "seed", "selection_seed"])
     found = []
@@ -68,12 +54,12 @@ def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
             if spec.get("partial"):
                 continue
             raise ValueError(f"{keys[0]}: {error}") from error
-        for name, variance in parts._asdict().items():
-            about = rows.iloc[0].to_dict() | {"part": PARTS[name], "sd": variance**0.5, "seed": 0, "selection_seed": 0}
+        for part, variance in zip(COLOURS, parts, strict=True):
+            about = rows.iloc[0].to_dict() | {"part": part, "sd": variance**0.5, "seed": 0, "selection_seed": 0}
             found.append(about)
     if not found:
         raise NothingYet
-    more = {"x": "label", "hue": "part", "hue_order": list(PARTS.values()), "hue_label": "Added by:"}
+    more = {"hue": "part", "hue_order": list(COLOURS), "hue_label": "Added by:"}
     of = f"{frame['selection_seed'].nunique()} coresets × {frame['seed'].nunique()} trainings"
     more |= {"ylabel": "Standard deviation (points)", "of": of}
     return pd.DataFrame(found), more | spec | {"y": "sd"}
