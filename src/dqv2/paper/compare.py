@@ -6,8 +6,6 @@ of Pitman (1939) and Morgan (1939). Others are independent samples: Welch's t (1
 names one; Holm (1979) corrects for their number.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import scipy  # its parts are imported when they are used
 
 LEVEL = 0.95  # of every interval
 MISSING = float("nan")
@@ -56,16 +55,12 @@ def paired_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np
 
     ``side``: the alternative, of the mean of x − y + shift.
     """
-    from scipy import stats
-
-    return stats.ttest_1samp(x - y + shift, 0.0, axis=-1, alternative=side).pvalue
+    return scipy.stats.ttest_1samp(x - y + shift, 0.0, axis=-1, alternative=side).pvalue
 
 
 def welch_t(x: np.ndarray, y: np.ndarray, side: Side, shift: float = 0.0) -> np.ndarray:
     """p of Welch's t, float64[...] of float64[..., N] and float64[..., M], both at least 2; ``side`` as above."""
-    from scipy import stats
-
-    return stats.ttest_ind(x + shift, y, axis=-1, equal_var=False, alternative=side).pvalue
+    return scipy.stats.ttest_ind(x + shift, y, axis=-1, equal_var=False, alternative=side).pvalue
 
 
 def pitman_morgan(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
@@ -74,18 +69,14 @@ def pitman_morgan(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
     The variance of x is greater than y's just where x − y and x + y are correlated above 0; their correlation is tested
     by t, which is exact for pairs from a bivariate normal distribution.
     """
-    from scipy import stats
-
-    return stats.pearsonr(x - y, x + y, axis=-1, alternative=side).pvalue
+    return scipy.stats.pearsonr(x - y, x + y, axis=-1, alternative=side).pvalue
 
 
 def variance_f(x: np.ndarray, y: np.ndarray, side: Side) -> np.ndarray:
     """p of the F test of two independent normal samples, float64[...] of float64[..., N] and float64[..., M], both at
     least 2."""
-    from scipy import special
-
     ratio = x.var(axis=-1, ddof=1) / y.var(axis=-1, ddof=1)
-    tail = special.fdtrc if side == "greater" else special.fdtr
+    tail = scipy.special.fdtrc if side == "greater" else scipy.special.fdtr
     return tail(x.shape[-1] - 1, y.shape[-1] - 1, ratio)
 
 
@@ -134,8 +125,6 @@ def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparis
 
 
 def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
-    from scipy import stats
-
     found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="Welch's t" + _said(margin))
     if min(len(a), len(b)) < 2:
         return replace(found, lacks="too few seeds")
@@ -143,7 +132,7 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
         return replace(found, lacks="the values do not vary")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Precision loss")  # of an arm that does not vary, whose variance is 0
-        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
+        low, high = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
         p_higher, p_lower = float(welch_t(a, b, "greater", margin)), float(welch_t(a, b, "less"))
     spread = float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
     return replace(found, low=float(low), high=float(high), p_higher=p_higher, p_lower=p_lower, spread=spread)
@@ -163,8 +152,6 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
     is robust against others: Brown and Forsythe's (1974; Levene's with medians, two-sided, of independent arms), which
     is, stands beside them. An arm that does not vary at all is no normal sample: there is no test.
     """
-    from scipy import special, stats
-
     both = of.index.intersection(against.index)
     paired = len(both) >= 3
     x, y = (_values(arm.loc[both]) if paired else _values(arm) for arm in (of, against))
@@ -179,13 +166,13 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
     ratio, tail = var_x / var_y, (1 - LEVEL) / 2
     if paired:
         r, free = _correlation(x, y), len(x) - 2
-        k = 1 + 2 * (1 - r**2) * special.stdtrit(free, 1 - tail) ** 2 / free
+        k = 1 + 2 * (1 - r**2) * scipy.special.stdtrit(free, 1 - tail) ** 2 / free
         wide = k + np.sqrt(k**2 - 1)
         low, high, test = ratio / wide, ratio * wide, pitman_morgan
         found = replace(found, correlation=r)
     else:
         free = (len(x) - 1, len(y) - 1)
-        low, high = (ratio / special.fdtri(*free, share) for share in (1 - tail, tail))
+        low, high = (ratio / scipy.special.fdtri(*free, share) for share in (1 - tail, tail))
         test = variance_f
     if margin:
         root = margin**0.5
@@ -194,7 +181,7 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
         found = replace(found, test=name + _said(margin), p_within=inside, p_outside=min(outside, 1.0))
     found = replace(found, effect=ratio, low=float(low), high=float(high))
     found = replace(found, p_higher=float(test(x, y, "greater")), p_lower=float(test(x, y, "less")))
-    p = float(stats.levene(x, y, center="median").pvalue)
+    p = float(scipy.stats.levene(x, y, center="median").pvalue)
     return replace(found, beside="Brown-Forsythe, two-sided", beside_p=p, beside_p_lower=p)
 
 
@@ -251,9 +238,7 @@ def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
 
 def _student(x: np.ndarray, y: np.ndarray, margin: float = 0.0) -> dict[str, float]:
     """What Student's t says of the differences of pairs."""
-    from scipy import stats
-
-    low, high = stats.ttest_1samp(x - y, 0.0).confidence_interval(LEVEL)
+    low, high = scipy.stats.ttest_1samp(x - y, 0.0).confidence_interval(LEVEL)
     p = {"p_higher": float(paired_t(x, y, "greater", margin)), "p_lower": float(paired_t(x, y, "less"))}
     return {"low": float(low), "high": float(high), "spread": float((x - y).std(ddof=1))} | p
 

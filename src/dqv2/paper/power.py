@@ -5,12 +5,11 @@ independent arms, and for Pitman and Morgan's test the distribution of a correla
 All tests are one-sided.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 
 TARGET = 0.8  # the power that seeds are counted for
 MOST = 100_000  # seeds; an effect that takes more counts as out of reach
@@ -28,10 +27,8 @@ def power_of_means(effect: float, spread: float, n: int, level: float, *, paired
         paired: Student's t on n differences, else the t of two independent arms of like variances, with 2n − 2 degrees
             of freedom: Welch's has no more, so this is its power at best.
     """
-    from scipy import special
-
     free = n - 1 if paired else 2 * n - 2
-    return float(1 - special.nctdtr(free, effect / spread * np.sqrt(n), special.stdtrit(free, 1 - level)))
+    return float(1 - scipy.special.nctdtr(free, effect / spread * np.sqrt(n), scipy.special.stdtrit(free, 1 - level)))
 
 
 def power_of_variances(ratio: float, n: int, level: float, *, correlation: float | None) -> float:
@@ -43,18 +40,16 @@ def power_of_variances(ratio: float, n: int, level: float, *, correlation: float
         level: of the one-sided test, between 0 and 1.
         correlation: of pairs, for Pitman and Morgan's test; None for the F test of independent arms.
     """
-    from scipy import special
-
     if correlation is None:
-        return float(special.fdtrc(n - 1, n - 1, special.fdtri(n - 1, n - 1, 1 - level) / ratio))
+        return float(scipy.special.fdtrc(n - 1, n - 1, scipy.special.fdtri(n - 1, n - 1, 1 - level) / ratio))
     # Of x - y and x + y, with variances `ratio` and 1
     rho = (ratio - 1) / np.sqrt((ratio + 1) ** 2 - 4 * correlation**2 * ratio)
     # Given one of a pair, the t of the correlation is noncentral; its noncentrality goes with the root of a chi-squared
     # variable of n - 1 degrees of freedom (Fisher 1928). The mean over that is taken by Gauss and Legendre's rule over
     # the variable's quantiles
-    at, weights = special.roots_legendre(NODES)
-    away = rho / np.sqrt(1 - rho**2) * np.sqrt(2 * special.gammaincinv((n - 1) / 2, (at + 1) / 2))
-    found = 1 - special.nctdtr(n - 2, away, special.stdtrit(n - 2, 1 - level))
+    at, weights = scipy.special.roots_legendre(NODES)
+    away = rho / np.sqrt(1 - rho**2) * np.sqrt(2 * scipy.special.gammaincinv((n - 1) / 2, (at + 1) / 2))
+    found = 1 - scipy.special.nctdtr(n - 2, away, scipy.special.stdtrit(n - 2, 1 - level))
     return float(found @ weights / weights.sum())
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy  # its parts are imported when they are used: `special` alone, which takes less time than `stats`
 
 AXES = ("experiment", "dataset", "method", "label", "selector", "mask", "tobias_size", "originals", "tobias", "mixture")
 AXES += ("backgrounds", "backbone", "keep_ratio", "trainer")
@@ -20,11 +21,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
     ``min`` and ``max``, all in the unit of ``y``. Spread needs two seeds: sd, variance and ci95 of a
     single one are missing. An empty ``by`` makes one group of everything.
 
-    Raises:
-        ValueError: a column does not exist, or a value of ``y`` is missing or not finite.
+    Raises ValueError where a column does not exist, or a value of ``y`` is missing or not finite.
     """
-    from scipy.special import stdtrit  # the quantile of scipy.stats.t, without its slow import
-
     by = [by] if isinstance(by, str) else list(by)
     require_columns(frame, [*by, y])
     values = frame[y].astype("float64")
@@ -34,7 +32,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
     groups = values.groupby(keys, sort=False, dropna=False, observed=True)
     out = groups.agg(n="count", mean="mean", sd="std", min="min", max="max")
     out["variance"] = out["sd"] ** 2
-    out["ci95"] = stdtrit(out["n"] - 1, 0.975) * out["sd"] / np.sqrt(out["n"])
+    out["ci95"] = scipy.special.stdtrit(out["n"] - 1, 0.975) * out["sd"] / np.sqrt(out["n"])
     out = out[list(COLUMNS)]
     return out.reset_index() if by else out.reset_index(drop=True)
 
@@ -69,8 +67,7 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     """Refuse to average over anything but seeds.
 
-    Raises:
-        ValueError: a group of ``by`` holds the same seed twice, so its mean would mix different arms.
+    Raises ValueError where a group of ``by`` holds the same seed twice, so its mean would mix different arms.
     """
     by = list(dict.fromkeys(by))
     require_columns(frame, [*by, "seed"])
@@ -95,11 +92,9 @@ def predicted(n: int, mean: float, sd: float, *, paired: bool = True) -> tuple[f
     are the difference and sqrt(s² + s²), and there are 2n − 2 degrees of freedom. Both ends are missing where n is
     below 2.
     """
-    from scipy.special import stdtrit
-
     if n < 2:
         return float("nan"), float("nan")
-    half = float(stdtrit(n - 1 if paired else 2 * n - 2, 0.975)) * sd * (1 / n + 1 / PAPER_SEEDS) ** 0.5
+    half = float(scipy.special.stdtrit(n - 1 if paired else 2 * n - 2, 0.975)) * sd * (1 / n + 1 / PAPER_SEEDS) ** 0.5
     return mean - half, mean + half
 
 

@@ -1,6 +1,7 @@
 """Foreground masks from saliency maps, control saliencies without a network, overlap with true objects."""
 
 import numpy as np
+import scipy
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -14,11 +15,10 @@ _CHUNK_CELLS = 2**22
 def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
     """Mark the most salient cells of a size × size grid in each image: bool[N, size, size].
 
-    saliency: float[N, h, w], the unpooled map; it is resized bilinearly (antialiased) where size differs from
-    h or w. Exactly round(fraction·size²) cells an image are True, the highest first, ties to the lowest
-    index. In float64; values that differ by less than 1e-12 of the image's largest count as tied, so that the
-    resize's rounding decides nothing. Raises ValueError for NaN or infinite saliency, maps of a
-    single point, and a fraction outside 0..1.
+    saliency: float[N, h, w], the unpooled map; it is resized bilinearly (antialiased) where size differs from h or w.
+    Exactly round(fraction·size²) cells an image are True, the highest first, ties to the lowest index. In float64;
+    values that differ by less than 1e-12 of the image's largest count as tied, so that the resize's rounding decides
+    nothing. Raises ValueError for NaN or infinite saliency, maps of a single point, and a fraction outside 0..1.
     """
     _check_maps(saliency)
     check_positive(size, "size")
@@ -82,8 +82,6 @@ def object_saliency(objects: Tensor) -> Tensor:
     objects: bool[N, H, W]. Distances are Euclidean, in units of the image's longer side, so that `foreground`
     takes the object and then its nearest surround. Raises ValueError for an image without any object pixel.
     """
-    from scipy.ndimage import distance_transform_edt
-
     check_tensors(objects=objects)
     if objects.dtype != torch.bool or objects.dim() != 3:
         raise ValueError(f"objects must be bool[N, H, W], got {objects.dtype} of shape {list(objects.shape)}")
@@ -96,15 +94,14 @@ def object_saliency(objects: Tensor) -> Tensor:
     outside = (~objects).cpu().numpy()
     distances = np.empty(outside.shape, dtype=np.float32)
     for i, image in enumerate(outside):
-        distances[i] = -distance_transform_edt(image) / side
+        distances[i] = -scipy.ndimage.distance_transform_edt(image) / side
     return torch.from_numpy(distances).to(objects.device)
 
 
 def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
     """Intersection over union of masks and true objects, in pixels: float32[N], 0 where both are empty.
 
-    masks: bool[N, s, s]; objects: bool[N, H, W]. A mask's cells cover pixels as in `compose`: cut at
-    round(k·H/s).
+    masks: bool[N, s, s]; objects: bool[N, H, W]. A mask's cells cover pixels as in `compose`: cut at round(k·H/s).
     """
     check_tensors(masks=masks, objects=objects)
     if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:

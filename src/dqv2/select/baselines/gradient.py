@@ -9,6 +9,7 @@ import numbers
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 import torch
 from torch import Tensor
 
@@ -47,8 +48,7 @@ def gradmatch(
     Returns:
         Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
 
-    Raises:
-        ValueError: NaN or infinite values, other shapes, keep or lam out of range.
+    Raises ValueError for NaN or infinite values, other shapes, keep or lam out of range.
     """
     features = as_features(features)
     n = check_features(features, directed=False)
@@ -175,9 +175,6 @@ def _weigh(
 
 def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
     """Non-negative weights of chosen items for their class's mean, float64[k]."""
-    from scipy.linalg import solve_triangular
-    from scipy.optimize import nnls
-
     among = np.stack([products.row(int(i))[chosen] for i in chosen])
     try:
         factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
@@ -186,8 +183,8 @@ def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
             f"lam = {lam:g} is lost beside squared gradients of up to {among.diagonal().max():.3g}: raise it, or scale "
             "the features down"
         ) from error
-    rhs = solve_triangular(factor, products.means()[chosen], lower=True)
-    return nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
+    rhs = scipy.linalg.solve_triangular(factor, products.means()[chosen], lower=True)
+    return scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
 
 
 def distances(products: Products) -> np.ndarray:
@@ -209,9 +206,6 @@ def _pursue(
     products: Products, count: int, lam: float, max_bytes: int, *, weigh: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` items in the order of choice and, where wanted, their non-negative weights."""
-    from scipy.linalg import solve_triangular
-    from scipy.optimize import nnls
-
     squares, target, n = products.squares(), products.means(), len(products)
     if not np.isfinite(squares).all():
         raise ValueError(
@@ -234,19 +228,21 @@ def _pursue(
             rows[k] = row(i)
         if k:
             among = rows[:k, i] if keeps else products.between(chosen[:k], chosen[k : k + 1])[:, 0]
-            factor[k, :k] = solve_triangular(factor[:k, :k], among, lower=True, check_finite=False)
+            factor[k, :k] = scipy.linalg.solve_triangular(factor[:k, :k], among, lower=True, check_finite=False)
         # The Schur complement is at least lam; rounding may say otherwise where gradients are huge.
         pivot = squares[i] + lam - factor[k, :k] @ factor[k, :k]
         factor[k, k] = math.sqrt(max(pivot, lam))
         rhs[k] = (target[i] - factor[k, :k] @ rhs[:k]) / factor[k, k]
         if k + 1 < count:
             size = k + 1
-            weight = solve_triangular(factor[:size, :size], rhs[:size], lower=True, trans="T", check_finite=False)
+            weight = scipy.linalg.solve_triangular(
+                factor[:size, :size], rhs[:size], lower=True, trans="T", check_finite=False
+            )
             left = target - (weight @ rows[:size] if keeps else products.weighted_sums(chosen[:size], weight))
     if not weigh:
         return chosen, None
     # ‖factorᵀ·w − rhs‖² is the objective but for a constant.
-    return chosen, nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * count)[0]
+    return chosen, scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * count)[0]
 
 
 def _facilities(distance: np.ndarray, count: int) -> np.ndarray:
