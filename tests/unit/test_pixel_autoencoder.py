@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import nn
+from transformers import ViTMAEForPreTraining
 
 from dqv2.data.digits import make_digits
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.autoencoder import (
     SIZES,
     _authors_config,
-    _build,
     _from_authors,
     build_autoencoder,
     load_autoencoder,
@@ -129,7 +129,7 @@ def test_published_sizes_load_without_missing_keys(size):
     patch = 14 if size == "huge" else 16
     state = authors_state(size, grid=224 // patch, patch=patch, device="meta")
     with torch.device("meta"):
-        model = _build(_authors_config(state, None))
+        model = ViTMAEForPreTraining(_authors_config(state, None))
     found = model.load_state_dict(_from_authors(state), assign=True)
     assert not found.missing_keys
     assert not found.unexpected_keys

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
@@ -37,7 +38,8 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
         raise ValueError(f"there is no autoencoder of size {size!r}; there are {', '.join(SIZES)}")
     if image_size % grid:
         raise ValueError(f"{grid} patches a side do not divide {image_size} pixels")
-    model = _build(_config(*SIZES[size], image_size=image_size, patch_size=image_size // grid))
+    config = _config(*SIZES[size], image_size=image_size, patch_size=image_size // grid)
+    model = ViTMAEForPreTraining(config).eval()
     # transformers 5.23 leaves these as they were allocated, zeros: without positions nothing could be learnt
     embeddings, decoder = model.vit.embeddings, model.decoder
     with torch.no_grad():
@@ -77,9 +79,7 @@ def load_autoencoder(path: str | Path) -> nn.Module:
     if not isinstance(kept, dict):
         raise WeightsError(f"{path} holds a {type(kept).__name__}, not the weights of a masked autoencoder.")
     if "config" in kept and "state" in kept:
-        from transformers import ViTMAEConfig
-
-        return _filled(_build(ViTMAEConfig(**kept["config"])), kept["state"], path)
+        return _filled(ViTMAEConfig(**kept["config"]), kept["state"], path)
     state = kept.get("model", kept)
     if getattr(kept.get("args"), "norm_pix_loss", False):
         raise WeightsError(NO_COLOURS.format(path))
@@ -94,7 +94,7 @@ def load_autoencoder(path: str | Path) -> nn.Module:
             f"{path} holds {has}: the pixel step needs encoder and decoder, as in the authors' "
             "mae_visualize_vit_large.pth (the files named mae_pretrain_* lack the decoder)."
         )
-    return _filled(_build(_authors_config(state, path)), _from_authors(state), path)
+    return _filled(_authors_config(state, path), _from_authors(state), path)
 
 
 def grid_of(model: nn.Module) -> int:
@@ -158,8 +158,6 @@ def _positions(grid: int, width: int) -> Tensor:
 
 
 def _config(width: int, depth: int, heads: int, d_width: int, d_depth: int, d_heads: int, **geometry: int) -> Any:
-    from transformers import ViTMAEConfig
-
     return ViTMAEConfig(
         hidden_size=width,
         num_hidden_layers=depth,
@@ -174,15 +172,7 @@ def _config(width: int, depth: int, heads: int, d_width: int, d_depth: int, d_he
     )
 
 
-def _build(config: Any) -> nn.Module:
-    from transformers import ViTMAEForPreTraining
-
-    return ViTMAEForPreTraining(config).eval()
-
-
 def _from_folder(path: Path) -> nn.Module:
-    from transformers import ViTMAEForPreTraining
-
     try:
         model, about = ViTMAEForPreTraining.from_pretrained(path, local_files_only=True, output_loading_info=True)
     except Exception as error:  # many kinds, by what is wrong with which file
@@ -195,7 +185,8 @@ def _from_folder(path: Path) -> nn.Module:
     return model.eval()
 
 
-def _filled(model: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+def _filled(config: ViTMAEConfig, state: dict[str, Tensor], path: Path) -> nn.Module:
+    model = ViTMAEForPreTraining(config).eval()
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
