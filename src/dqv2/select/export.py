@@ -61,8 +61,7 @@ def export_coreset(
         empty_classes: make a folder also for a class without an image.
         provenance: what else `manifest.json` should say of the coreset's making.
 
-    Raises:
-        DataError: an original's file is gone, or is no longer the one that was packed.
+    Raises DataError where an original's file is gone, or is no longer the one that was packed.
     """
     if coreset.tobias.any() and recipe is None and images != "none":
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
@@ -83,22 +82,26 @@ def export_coreset(
             held = _bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
         names = [""] * len(coreset)
         if images != "none":
-            damaged, suffixes, as_png = _mended(pack), [f".{generated}"] * len(coreset), [False] * len(coreset)
-            for k in np.flatnonzero(given):
-                suffixes[k] = held[coreset.rows[k]].suffix if held else PurePosixPath(about[k]["id"]).suffix
-                if not held:
-                    other = suffixes[k].lower() not in TIMMS or about[k]["id"] in damaged
-                    data = _read(root, about[k], places[k])
-                    as_png[k] = other or seen_otherwise(data, max_pixels=_limit_of(about[k]))
-                    suffixes[k] = ".png" if as_png[k] else suffixes[k]
-            names = _image_names(coreset, pack, folders, kinds, suffixes)
             for label in range(len(folders)) if empty_classes else set(pack.labels[coreset.rows].tolist()):
                 (staged / "images" / folders[label]).mkdir(parents=True)
-            for k in np.flatnonzero(given):
-                if held:
-                    held[coreset.rows[k]].rename(staged / names[k])
-                else:
-                    _give(staged / names[k], root, about[k], places[k], images, as_png[k])
+            damaged, taken = _mended(pack), [set() for _ in folders]
+            for k, (row, entry) in enumerate(zip(coreset.rows, about, strict=True)):
+                suffix, label = f".{generated}", pack.labels[row]
+                if given[k] and held:
+                    suffix = held[row].suffix
+                elif given[k]:
+                    data, suffix = _read(root, entry, places[k]), PurePosixPath(entry["id"]).suffix
+                    other = suffix.lower() not in TIMMS or entry["id"] in damaged
+                    if as_png := other or seen_otherwise(data, max_pixels=_limit_of(entry)):
+                        suffix = ".png"
+                mark = "_tobias" * bool(coreset.tobias[k]) + "_redrawn" * (kinds[k] == "redrawn")
+                names[k] = f"images/{folders[label]}/{file_name(pack.ids[row], suffix, mark, taken[label])}"
+                if given[k] and held:
+                    held[row].rename(staged / names[k])
+                elif given[k] and as_png:
+                    _write_png(data, staged / names[k], entry)
+                elif given[k]:
+                    _give(staged / names[k], root, entry, places[k], data, link=images == "links")
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
         if held:
             (staged / "cells").rmdir()
@@ -178,16 +181,6 @@ def coreset_files(
     return found
 
 
-def _image_names(coreset: Pool, pack: Pack, folders: list[str], kinds: list[str], suffixes: list[str]) -> list[str]:
-    """Where each image goes: images/CLASS/NAME."""
-    names, taken = [], [set() for _ in folders]
-    for row, tobias, kind, suffix in zip(coreset.rows, coreset.tobias, kinds, suffixes, strict=True):
-        label = pack.labels[row]
-        mark = ("_tobias" if tobias else "") + ("_redrawn" if kind == "redrawn" else "")
-        names.append(f"images/{folders[label]}/{file_name(pack.ids[row], suffix, mark, taken[label])}")
-    return names
-
-
 def _draw(
     staged: Path,
     names: list[str],
@@ -246,21 +239,15 @@ def _in_archive(entry: dict[str, str], place: str) -> bool:
     return bool(entry.get("source") and PART.fullmatch(place))
 
 
-def _give(target: Path, source: Path, entry: dict[str, str], place: str, images: str, as_png: bool) -> None:
-    """An original under its new name: a link, or a copy; a part of an archive is always copied out.
-
-    as_png: as a PNG of the same size.
-    """
-    if as_png:
-        _write_png(_read(source, entry, place), target, entry)
-        return
-    if images == "links" and not _in_archive(entry, place):
+def _give(target: Path, source: Path, entry: dict[str, str], place: str, data: bytes, *, link: bool) -> None:
+    """An original under its new name: a link, or a copy; a part of an archive is always copied out."""
+    if link and not _in_archive(entry, place):
         try:
             target.symlink_to((source / place).absolute())
             return
         except OSError:  # a file system without links
             pass
-    target.write_bytes(_read(source, entry, place))
+    target.write_bytes(data)
 
 
 def _mended(pack: Pack) -> set[str]:
