@@ -148,7 +148,6 @@ def test_the_suite_covers_every_kind_and_the_table_is_consistent():
         assert ("score" in kind.keys) == bool(kind.scores), kind.name
         assert "features" in kind.reads or "features" not in kind.keys, kind.name
         assert (kind.importance is not None) == (kind.sampler == "adaptive"), kind.name
-        assert "scores" not in kind.reads or kind.originals_only, f"{kind.name}: scores are known of originals alone"
         assert set(kind.scores) <= set(SCORES if "scores" in kind.reads else OF_A_PASS), kind.name
 
 
@@ -183,7 +182,7 @@ def test_it_chooses_exactly_as_many_images_as_asked_and_none_twice(selector, cho
         assert coreset.rows.max() < len(images)
 
 
-@those(lambda kind: not kind.originals_only)
+@those(lambda kind: "scores" not in kind.reads and kind.gives != "list")
 def test_it_chooses_from_originals_and_tobias_images(selector, choose):
     images = made()
     n = len(images)

@@ -355,7 +355,7 @@ def test_a_streamed_pack_is_the_packed_one_without_its_pixels(tmp_path):
     a = packed(tmp_path / "a", "image_folder", root)["train"]
     b = packed(tmp_path / "b", "image_folder", root, storage="streamed")["train"]
     assert (a.ids, a.fingerprint) == (b.ids, b.fingerprint)
-    assert (b.images.shape, b.images.dtype, b.images.ndim) == (a.images.shape, a.images.dtype, 4)
+    assert (b.images.shape, b.images.dtype) == (a.images.shape, a.images.dtype)
     for index in (3, slice(2, 7), np.array([9, 0, 4]), [1], np.arange(10) % 3 == 0, slice(0, 0)):
         np.testing.assert_array_equal(b.images[index], a.images[index])
     np.testing.assert_array_equal(np.array(b.images), a.images)

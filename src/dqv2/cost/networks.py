@@ -1,7 +1,5 @@
 """FLOPs, weights and shapes of networks, counted without computing anything: on torch's meta device."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch
@@ -9,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dqv2.cost.rates import Facts, Net
+from dqv2.train.models import Network, build_model
 
 BATCH = 2  # batch normalisation wants more than one
 
@@ -25,8 +24,6 @@ def count(net: Net, classes: int = 10) -> Facts:
     images = torch.empty(BATCH, 3, net.size, net.size, device="meta")
     if net.model.startswith("mae-"):
         return _autoencoder(net, images)
-    from dqv2.train.models import Network, build_model
-
     with torch.device("meta"):
         network = Network(net.model, classes, net.size, net.stem, dict(net.args), net.input_size)
         model = build_model(network, seed=0, purpose="count")

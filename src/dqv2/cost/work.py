@@ -1,7 +1,5 @@
 """What each job has to do: images through networks, cells and pixels, similarities, bytes that it leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +27,7 @@ class Reckoning:
     many classes, and what `precision: auto` is."""
 
     ROW = 80  # bytes of a line in a table of ids, about
+    work = Work  # what a stage says of a job
 
     def __init__(
         self,
@@ -43,11 +42,6 @@ class Reckoning:
     def of(self, job: PlannedJob) -> Work:
         """The work of a job."""
         return job.stage.work(self, job.w)
-
-    @staticmethod
-    def work(*args: Any, **values: Any) -> Work:
-        """What a stage says of a job: see `Work`."""
-        return Work(*args, **values)
 
     def net(self, dataset: str, block: Any) -> Net:
         """The network of a trainer or backbone on a dataset, as it is trained."""

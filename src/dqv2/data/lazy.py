@@ -11,11 +11,6 @@ class LazyArray:
     dtype = np.dtype(np.uint8)
     shape: tuple[int, ...]
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -164,10 +164,10 @@ def _comparisons(
 
 def _each(test: ClaimTest, table: pd.DataFrame | None) -> dict[str, Any]:
     """The columns of ``each`` with their values; one whose values are the table's is left out where there is none."""
-    known = (
-        {} if table is None else {name: sorted(table[name].dropna().unique()) for name in test.each if name in table}
-    )
-    found = {name: known.get(name) if values == "all" else values for name, values in test.each.items()}
+    found = dict(test.each)
+    for name, values in test.each.items():
+        if values == "all":
+            found[name] = sorted(table[name].dropna().unique()) if table is not None and name in table else []
     return {name: values for name, values in found.items() if values}
 
 

@@ -8,12 +8,10 @@ from torch import Tensor
 from dqv2.apportion import largest_remainder
 from dqv2.arguments import as_tensor
 
-UNRANKED = torch.iinfo(torch.int64).max
-"""The rank of the items beyond an order's budget: above every other, and refused by `sample_ranked`."""
-
+UNRANKED = torch.iinfo(torch.int64).max  # the rank beyond an order's budget: above all, refused by `sample_ranked`
+# None: every item. A number of items in all, shared by class in proportion to the classes' sizes as `sample_ranked`
+# shares them. Or int64[C], the items of each class, by ascending label
 Budget = int | Tensor | None
-"""None: every item. A number of items in all, shared by class in proportion to the classes' sizes as `sample_ranked`
-shares them. Or int64[C], the items of each class, by ascending label."""
 
 
 def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:

@@ -78,11 +78,6 @@ class Kind:
         """The choices for `score`."""
         return SCORES if "scores" in self.reads else OF_A_PASS if "score" in self.keys else ()
 
-    @property
-    def originals_only(self) -> bool:
-        """Whether it can choose from originals alone, not from Tobias images."""
-        return "scores" in self.reads or self.gives == "list"
-
 
 _DQ = ("n_bins", "lam", "features")
 _GREEDY: Any = {"by_class": True, "stops": True}  # one image of a class after the other

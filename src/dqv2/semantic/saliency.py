@@ -29,12 +29,11 @@ class ForwardPass(NamedTuple):
 def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
     """Channel sum of the model's last feature map, unpooled: float32[N, h, w] on the images' device.
 
-    model: one with timm's `forward_features` (a transformer's patch tokens are put back on their grid), else
-    one that pools its feature map by a global `AdaptiveAvgPool2d`, as torchvision's ResNets do; anything else
-    is a TypeError. A map of a single point is a ValueError: it would give every image the same mask.
-    images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`) or floats, used as they are;
-    what is no tensor is read batch by batch. The model runs in eval mode on its own device; its training flags
-    are restored.
+    model: one with timm's `forward_features` (a transformer's patch tokens are put back on their grid), else one that
+    pools its feature map by a global `AdaptiveAvgPool2d`, as torchvision's ResNets do; anything else is a TypeError. A
+    map of a single point is a ValueError: it would give every image the same mask. images: uint8[N, 3, H, W] (scaled
+    and normalised by `dqv2.inputs.normalise`) or floats, used as they are; what is no tensor is read batch by batch.
+    The model runs in eval mode on its own device; its training flags are restored.
     """
     to_map = _feature_map(model)
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
@@ -101,8 +100,11 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
             features = model.forward_features(batch)
             embedding = model.forward_head(features, pre_logits=True).flatten(1)
             logits = model.forward_head(features)
-            saliency = map_or_nothing(model, features).float().sum(1)
-        outputs = {"embedding": embedding, "logits": logits, "saliency": saliency}
+            try:
+                maps = as_map(model, features)
+            except TypeError:  # not every network that embeds images has one
+                maps = torch.empty(len(features), 1, 0, 0)
+            outputs = {"embedding": embedding, "logits": logits, "saliency": maps.float().sum(1)}
         return {name: values.float().to("cpu", non_blocking=True) for name, values in outputs.items()}
 
     waiting = None
@@ -241,11 +243,3 @@ def require_places(features: Tensor, name: str, size: int) -> None:
             "(every image would have the same mask): set the backbone's input_size to more pixels, or stem: small for "
             "a ResNet"
         )
-
-
-def map_or_nothing(model: nn.Module, features: Tensor) -> Tensor:
-    """The same, or an empty map, [N, 1, 0, 0], where there is none: not every network that embeds images has one."""
-    try:
-        return as_map(model, features)
-    except TypeError:
-        return torch.empty(len(features), 1, 0, 0)

@@ -1,7 +1,5 @@
 """Networks tried before the first job: built, trained for one step and run as the stages will, without weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +57,9 @@ def check_network(network: Network, device: str, *, trained: bool = False, use: 
         images, labels = torch.zeros(2, 3, size, size), torch.zeros(2, dtype=torch.int64)
         remedy = "set input_size to the pixels a side that it is made for, or change model or args"
         try:
-            if trained:
-                _train(model, network, images, labels)
+            if trained:  # a step, without the optimiser
+                with torch.inference_mode(False), torch.enable_grad():
+                    F.cross_entropy(_logits(model.train()(images), network), labels).backward()
             with torch.inference_mode():
                 features = _run(model.eval(), network, images)
         except Unfit:
@@ -78,14 +77,6 @@ def check_network(network: Network, device: str, *, trained: bool = False, use: 
             "that pools by its class token does not); take a network that pools its map, for some of timm by "
             "args: {global_pool: avg}"
         )
-
-
-def _train(model: nn.Module, network: Network, images: Tensor, labels: Tensor) -> None:
-    """A step of training, without the optimiser."""
-    with torch.inference_mode(False), torch.enable_grad():
-        logits = _logits(model.train()(images), network)
-        F.cross_entropy(logits, labels).backward()
-        model.zero_grad(set_to_none=True)
 
 
 def _run(model: nn.Module, network: Network, images: Tensor) -> Tensor:

@@ -138,15 +138,13 @@ def herding_order(
     norm, but published versions of its code take the item where it is largest.
 
     features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class, as are those of
-    a numpy array, which may be memory-mapped; labels: int[N], or None for one order over all items. Sums are
-    float64; candidates equal to 1e-12 of the largest squared length, as duplicates are, go to the lowest
-    index.
-    budget: how many items are ranked, in all, shared among the classes as `sample_ranked` does it (by largest
-    remainder), or int64[C] a class, by ascending label; None ranks all. Those ranked have the ranks that they have
-    without a budget, the others `dqv2.select.budget.UNRANKED`, the largest int64, which `sample_ranked` refuses to
-    choose.
-    max_bytes: above n²·8 for n items of a class, products are computed when needed; same result.
-    The result lies on the device of the features. Raises ValueError for NaN or infinite values.
+    a numpy array, which may be memory-mapped; labels: int[N], or None for one order over all items. Sums are float64;
+    candidates equal to 1e-12 of the largest squared length, as duplicates are, go to the lowest index. budget: how many
+    items are ranked, in all, shared among the classes as `sample_ranked` does it (by largest remainder), or int64[C] a
+    class, by ascending label; None ranks all. Those ranked have the ranks that they have without a budget, the others
+    `dqv2.select.budget.UNRANKED`, the largest int64, which `sample_ranked` refuses to choose. max_bytes: above n²·8 for
+    n items of a class, products are computed when needed; same result. The result lies on the device of the features.
+    Raises ValueError for NaN or infinite values.
     """
     return order_by_class(features, labels, budget, lambda items, count: _herd(items, count, max_bytes))
 
@@ -240,13 +238,13 @@ def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: 
     2002, section 3.1), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the farthest
     are the distances that matter to these computed in float64.
     """
-    scale, rows = squares.max(), RoughRows(products, squares)
+    scale, bounds = squares.max(), _rough_rows(products, squares)
     chosen = np.empty(count, dtype=np.int64)
     low = np.empty((count, len(squares)), np.float32)  # of each pick's distances; infinite where `exact` has it
     least, most, exact = (np.full(len(squares), np.inf) for _ in range(3))  # of the distance to the nearest pick
     chosen[0] = i = first
     for step in range(1, count):
-        low[step - 1], high = rows.bounds(i)
+        low[step - 1], high = bounds(i)
         np.minimum(least, low[step - 1], out=least)
         np.minimum(most, high, out=most)
         least[i] = most[i] = -np.inf
@@ -263,23 +261,22 @@ def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: 
     return chosen
 
 
-class RoughRows:
-    """Bounds of squared distances from rows of products in float32; on GPUs, which may round more, in float64."""
+def _rough_rows(products: Products, squares: np.ndarray) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """From an item to the least and the most that squared distances of all items to it can be, float64[n] each, by a
+    row of products in float32; on GPUs, which may round more, in float64."""
+    dtype = torch.float32 if products.given[0].device.type == "cpu" else torch.float64
+    factors = [factor.to(dtype) for factor in products.given]
+    terms = (products.width + 16) * torch.finfo(dtype).eps / 2
 
-    def __init__(self, products: Products, squares: np.ndarray):
-        dtype = torch.float32 if products.given[0].device.type == "cpu" else torch.float64
-        self.squares, self.factors = squares, [factor.to(dtype) for factor in products.given]
-        terms = (products.width + 16) * torch.finfo(dtype).eps / 2
-        self.share = terms / (1 - terms)
-
-    def bounds(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the most that squared distances of all items to item i can be: float64[n] each."""
-        row, *others = (matrix_vector(factor, factor[i]) for factor in self.factors)
+    def bounds(i: int) -> tuple[np.ndarray, np.ndarray]:
+        row, *others = (matrix_vector(factor, factor[i]) for factor in factors)
         for other in others:
             row *= other
-        sizes = self.squares + self.squares[i]
-        distance, error = sizes - 2.0 * row, self.share * sizes
+        sizes = squares + squares[i]
+        distance, error = sizes - 2.0 * row, terms / (1 - terms) * sizes
         return distance - error, distance + error
+
+    return bounds
 
 
 def _spread_at_the_edge(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
