@@ -1,7 +1,5 @@
 """Paths from patterns and back: a pattern has an {axis} in braces for each thing that its path carries."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import cache

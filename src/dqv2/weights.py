@@ -1,7 +1,5 @@
 """Published weights of networks: where `weights:` of the configuration leads, and how the file comes there."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import re

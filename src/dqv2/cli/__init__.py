@@ -2,8 +2,6 @@
 results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crate`), the versions of the stages (`stages`), and
 the schema of configuration files (`schema`)."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ dqv2 plan show fig5b config/demo.yaml                an experiment's arms, runs,
 dqv2 plan --cost --device h100 --gpus 4 --cores 32   hours, disk and wall time to expect
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections import Counter

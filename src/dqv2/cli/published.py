@@ -1,8 +1,6 @@
 """Published results: write them (`publish`), draw them again (`figures`), hold a new run against them (`compare`); a
 run as an RO-Crate (`crate`)."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

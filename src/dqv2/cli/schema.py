@@ -1,7 +1,5 @@
 """The schema of configuration files, for editors: `dqv2 schema` writes config/schema.json anew."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

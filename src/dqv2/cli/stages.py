@@ -9,8 +9,6 @@ dqv2 stages accept         results stay as they are (a refactoring): record the 
 dqv2 stages                print the table of stages
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import hashlib

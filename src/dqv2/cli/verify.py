@@ -14,8 +14,6 @@ orphaned   sound, of a job that the configuration does not have: an experiment t
 Ends with 1 where anything is damaged, stale or foreign.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What every block of the configuration is made of."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence

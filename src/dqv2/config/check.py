@@ -1,7 +1,5 @@
 """Reading the configuration: every fault is named with its key's path, the value and what is allowed."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator
 from typing import Any, get_args

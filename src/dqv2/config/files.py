@@ -1,7 +1,5 @@
 """Configuration files: config.yaml with overlays on top, as Snakemake merges them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What a configuration may be made of, before any key is looked at: plain values, and not too many."""
 
-from __future__ import annotations
-
 import math
 import unicodedata
 from collections.abc import Iterable

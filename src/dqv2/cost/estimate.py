@@ -1,7 +1,5 @@
 """Seconds and bytes of a plan's jobs on given devices, with and without sharing, and how long they take in all."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Floating-point operations of the networks behind coresets, by the work that their stages declare."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """How fast devices are: measured rates from files, and estimates from FLOPs where nothing was measured."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How many images a dataset has, before it is packed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The estimate in words and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from dqv2.cost.estimate import Estimate

@@ -1,7 +1,5 @@
 """A new run beside a published one: whether they differ by more than their seeds do."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Captions for Snakemake's report: what is shown, of which data, how many seeds, which scale and device."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

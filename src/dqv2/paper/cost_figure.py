@@ -1,7 +1,5 @@
 """The cost of the methods as a figure: seconds and peak host memory of each stage, and accuracy against all seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What coresets and trainings cost: seconds and peak memory by the records of their jobs, operations as counted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Pipelines side by side, from the stages that really make their runs: one column a method, one row a stage."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """numbers.tex: one LaTeX macro a number, and the numbers of the paper's text with ours beside them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """One static page of everything for people: figures, tables, claims, runs; no server, no script."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re

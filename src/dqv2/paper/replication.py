@@ -1,7 +1,5 @@
 """What the paper reports of a comparison, whether ours agrees with it, and the power to find it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

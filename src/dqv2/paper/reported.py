@@ -1,7 +1,5 @@
 """What the paper reports and claims, from the data files beside it. No pandas: the plan reads them too."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

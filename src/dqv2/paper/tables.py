@@ -36,12 +36,11 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """The numbers of a table, one line a cell of it.
 
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
-    ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column
-    as printed), ``test_set_error`` (see ``binomial_error``; where the number of test images is known) and, where the
-    spec has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ±
-    without saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and
-    ``predicted_high`` (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the
-    reported one should lie).
+    ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column as
+    printed), ``test_set_error`` (see ``binomial_error``; where the number of test images is known) and, where the spec
+    has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ± without
+    saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and ``predicted_high``
+    (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the reported one should lie).
 
     For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and

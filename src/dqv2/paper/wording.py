@@ -1,7 +1,5 @@
 """Numbers and verdicts as people read them: in claims.md, in numbers.tex and on the page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,6 @@
 """GraphCut selection: DQ's division of a dataset into bins, and the plain greedy order (the GC baseline).
 
-Source: Zhou et al. 2023, Dataset Quantization (section 3.2 and its published code); Iyer et al. 2021 for
-GraphCut.
+Source: Zhou et al. 2023, Dataset Quantization (section 3.2 and its published code); Iyer et al. 2021 for GraphCut.
 """
 
 import math

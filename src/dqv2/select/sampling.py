@@ -20,12 +20,11 @@ def sample_bins(
 ) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
 
-    bins: int[N], as from `graphcut_bins`; labels: int[N] or None; keep: a ratio in (0, 1] (a float: K =
-    keep·N rounded half to even, at least 1) or a count (an int in 1..N). K is exact: bins share it by largest
-    remainder, and what rounding leaves a class short of in one bin is made up in the next, so that class
-    totals stay within about 1 of keep·(items of the class). (DQ rounds per bin and class and misses K.) Items
-    are then drawn uniformly without replacement within (bin, class). A bin of -1 is a bin like any other. Raises
-    ValueError for other shapes or values.
+    bins: int[N], as from `graphcut_bins`; labels: int[N] or None; keep: a ratio in (0, 1] (a float: K = keep·N rounded
+    half to even, at least 1) or a count (an int in 1..N). K is exact: bins share it by largest remainder, and what
+    rounding leaves a class short of in one bin is made up in the next, so that class totals stay within about 1 of
+    keep·(items of the class). (DQ rounds per bin and class and misses K.) Items are then drawn uniformly without
+    replacement within (bin, class). A bin of -1 is a bin like any other. Raises ValueError for other shapes or values.
     """
     bins = as_tensor(bins)
     count = keep_count(keep, check_vector(bins, "bins"))

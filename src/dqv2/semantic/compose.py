@@ -29,10 +29,9 @@ def cell_edges(length: int, cells: int) -> list[int]:
 def tobias_cells(masks: Tensor, donors: Tensor, *, generator: torch.Generator) -> Tensor:
     """Which of the donor's cells fills each cell: int64[N, s·s] in row order, -1 for foreground (kept).
 
-    masks: bool[N, s, s], True for foreground; donors: int64[N], indices into the same N. Each background cell
-    gets another of the donor's background cells, in random order. Draws are made on the generator's device;
-    the result is on the masks' device. Raises ValueError where an image and its donor differ in their number
-    of background cells.
+    masks: bool[N, s, s], True for foreground; donors: int64[N], indices into the same N. Each background cell gets
+    another of the donor's background cells, in random order. Draws are made on the generator's device; the result is on
+    the masks' device. Raises ValueError where an image and its donor differ in their number of background cells.
     """
     _check_masks(masks, donors)
     n, s, _ = masks.shape

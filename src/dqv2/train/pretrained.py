@@ -1,7 +1,5 @@
 """Networks with published weights: files in timm's or torchvision's format, read whole or refused."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
