@@ -317,7 +317,7 @@ class Tries:
             if code is None or (bad := self._faulty(said)):
                 return Outcome("hang", said) if code is None else bad
             made = not base.same(self.sound, folder, self.target.replace("metrics.json", "model.pt"))
-            if code == 0 and not made and "are stale" not in said:
+            if code == 0 and not made and " stale result" not in said:
                 return Outcome("silent wrong", said)
             return self._at_last(folder, said, "same bytes" if made else "refused")
 

@@ -325,7 +325,7 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
         os.utime(path, (1, 1))
     (tmp_path / "set/cat/1.png").write_bytes((tmp_path / "set/cat/2.png").read_bytes())
     (sentence,) = changed_folders(config, {"own": str(options)})
-    assert re.search(r"datasets\.own: 1 files have changed since they were packed, the first is .*cat/1\.png", sentence)
+    assert re.search(r"datasets\.own: 1 file changed after packing, the first is .*cat/1\.png", sentence)
     assert f"--forcerun {options}" in sentence
     shutil.rmtree(tmp_path / "set")
     assert changed_folders(config, {"own": str(options)}) == [], "images are not needed once they are packed"
@@ -344,7 +344,7 @@ def test_a_published_set_that_is_replaced_in_place_is_told_so(tmp_path, change, 
     assert changed_folders(config, {"nette": str(options)}) == []
     save(root / files[0], seed=99)
     (sentence,) = changed_folders(config, {"nette": str(options)})
-    assert f"1 files have changed since they were packed, the first is {root / files[0]}" in sentence
+    assert f"1 file changed after packing, the first is {root / files[0]}" in sentence
 
 
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):

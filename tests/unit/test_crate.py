@@ -92,7 +92,7 @@ def test_what_is_not_sound_or_not_finished_is_refused(finished, capsys):
 
     good = Path(BINS).read_bytes()
     BYTES["flipped"](Path(BINS))
-    refused(f"1 results are damaged or stale, the first is {BINS}: dqv2 verify results/demo")
+    refused(f"1 result damaged or stale, the first is {BINS}: dqv2 verify results/demo")
     Path(BINS).write_bytes(good)
     Path("results/demo/config.json").write_text("", encoding="utf-8")
     refused("results/demo/config.json is gone or damaged: have any job of the run done again, which writes it")

@@ -55,6 +55,6 @@ def test_images_replaced_in_place_are_told_at_the_next_start(project):
         turned = image.rotate(90)
     turned.save(root / "Training/cat/1.png")
     done = project.snakemake(*command, config=None)
-    assert "1 files have changed since they were packed, the first is" in done.stderr
+    assert "1 file changed after packing, the first is" in done.stderr
     project.snakemake(*command, "--forcerun", "results/own/own/data/options.json", config=None)
     assert "have changed" not in project.snakemake(*command, config=None).stderr

@@ -16,7 +16,7 @@ from dqv2.runtime import warm
 from dqv2.runtime.files import clear_temporaries, write_json
 from dqv2.runtime.interpreter import require_no_braces, unquoted
 from dqv2.runtime.record import note_commit
-from dqv2.runtime.sentences import require_writable, sentence
+from dqv2.runtime.sentences import counted, require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
 
 
@@ -70,7 +70,7 @@ def before_the_first_job():
         check_jobs(PLAN, needed)
         if ahead := set_clocks(PLAN, needed):
             logger.warning(
-                f"{len(ahead)} results are of a time that is still to come, and get the present one, as Snakemake refuses what is older "
+                f"{counted(len(ahead), 'result')} of a time that is still to come: the present one is set, as Snakemake refuses what is older "
                 f"than what it was made of. The first is {ahead[0]}"
             )
     except ValueError as error:
@@ -79,7 +79,7 @@ def before_the_first_job():
         give_up(sentence(error, [PLAN.root]))
     if workflow.touch and (stale := unnoticed(PLAN, notes=os.devnull)):
         logger.warning(
-            f"--touch takes for good {len(stale)} results that are stale, the first is {stale[0]}: dqv2 verify {PLAN.root}"
+            f"--touch takes for good {counted(len(stale), 'stale result')}, the first is {stale[0]}: dqv2 verify {PLAN.root}"
         )
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
@@ -117,7 +117,7 @@ if workflow.is_main_process:  # here, as `onstart` is left out where nothing is 
         logger.warning(said)
     if stale:
         logger.warning(
-            f"{len(stale)} results below {PLAN.root} are stale, and Snakemake takes them for good, as it has no notes of "
+            f"{counted(len(stale), 'stale result')} below {PLAN.root}, and Snakemake takes all for good, as it has no notes of "
             f"them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To see them all: dqv2 "
             f"verify {PLAN.root}; to have them made anew: dqv2 verify {PLAN.root} --remove, and run again"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dqv2.config import ConfigError
 from dqv2.runtime.files import atomic_dir, recover_dirs
+from dqv2.runtime.sentences import counted
 
 PAGE = "docs/results.md"
 PUBLISH = """Write what is published of a run: its tables, figures, claims, the ids of its coresets, its records.
@@ -161,7 +162,7 @@ def _crate(args: argparse.Namespace) -> int:
     label = asked.get("label") or ("the paper" if root == "results/paper" else f"run {Path(root).name}")
     told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": Path(root, "config.json")}
     write_crate(folder, **told, records=records)
-    print(f"{folder}: {len(records):,} jobs, described in {folder}/ro-crate-metadata.json")
+    print(f"{folder}: {counted(len(records), 'job')}, described in {folder}/ro-crate-metadata.json")
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
+from dqv2.runtime.sentences import counted
 
 ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
@@ -55,9 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.remove:
         removed = remove(found, root, plan)
         jobs = len({each.outputs for each in bad})
-        print(
-            f"removed {len(removed)} files and folders: of {jobs} job{'s' * (jobs != 1)}, and what was made from them"
-        )
+        print(f"removed {len(removed)} files and folders: of {counted(jobs, 'job')}, and what was made from them")
         bad = []
     elif bad:
         print("remove what is damaged or stale, and what was made from it, with --remove, and run again")

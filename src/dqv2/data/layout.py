@@ -20,6 +20,7 @@ from dqv2.data.words import (
     told_apart,
     what_to_write,
 )
+from dqv2.runtime.sentences import counted
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -138,7 +139,7 @@ class _Folders:
 
     def _aside(self, folder: str, why: str) -> None:
         count = self.images[folder] if not folder else self.total[folder]
-        self.found.aside[f"{folder}/" if folder else "./"] = f"{count} images {why}"
+        self.found.aside[f"{folder}/" if folder else "./"] = f"{counted(count, 'image')} {why}"
 
     def _unlabelled(self, text: str) -> str:
         return f"{text}. For images without classes set unlabelled: true"

@@ -12,6 +12,7 @@ from dqv2.config.data import Digits, Published
 from dqv2.data.published import ARCHIVES
 from dqv2.data.walk import is_hidden, state_of
 from dqv2.runtime.files import atomic_path, csv_writer
+from dqv2.runtime.sentences import counted
 
 FILES = "files.csv"  # beside the packs of a dataset: what they were made of
 MANY = 500_000  # files: to ask a network's storage for more takes minutes at each start, and they are ImageNet
@@ -140,7 +141,7 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
         if changed := next((each for each in _folders(root) if each.stat().st_mtime > made), None):
             what = f"{changed} has changed since its images were packed"
         elif changed := changed_files(root, Path(pack).with_name(FILES)):
-            what = f"{len(changed)} files have changed since they were packed, the first is {root / changed[0]}"
+            what = f"{counted(len(changed), 'file')} changed after packing, the first is {root / changed[0]}"
         else:
             continue
         found.append(

@@ -27,6 +27,7 @@ from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.crate import of_all_sets, results_of
 from dqv2.runtime.files import atomic_dir, load_json, require_regular, sha256, write_json
+from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
 
 RECORDS = "records.jsonl.gz"
@@ -63,7 +64,7 @@ def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[d
     found = list(verify(root, Plan(load_config(asked))))
     if bad := [each for each in found if each.kind in refused]:
         kinds = " or ".join(refused)
-        raise ConfigError(f"{len(bad)} results are {kinds}, the first is {bad[0].file}: dqv2 verify {root}")
+        raise ConfigError(f"{counted(len(bad), 'result')} {kinds}, the first is {bad[0].file}: dqv2 verify {root}")
     left_out = {each.file for each in found if each.kind in ("damaged", "stale")}
     records = [record.read(path) for path in sorted(records_below(root)) if str(path) not in left_out]
     missing = {each.file for each in found if each.kind == "gone"}

@@ -19,6 +19,7 @@ from dqv2.paper.wording import CLAIMED, told
 from dqv2.plan.plan import Plan
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.runtime.record import summary as made_with
+from dqv2.runtime.sentences import counted
 
 HEAD = """# Results
 
@@ -84,7 +85,7 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
     commits = ", ".join(f"`{each[:12]}{'+' * each.endswith('+')}`" for each in made["commit"])
     dirty = " (+: with changes that were not committed)" * any(each.endswith("+") for each in made["commit"])
     return (
-        f"{trainings:,} trainings, {len(records):,} jobs, {hours:.1f} CPU hours on {where}; seeds "
+        f"{counted(trainings, 'training')}, {counted(len(records), 'job')}, {hours:.1f} CPU hours on {where}; seeds "
         f"{', '.join(made['seed'])}; PyTorch {', '.join(made['torch'])}, Python {', '.join(made['python'])}; commit "
         f"{commits}{dirty}. Other processors give other numbers."
     )

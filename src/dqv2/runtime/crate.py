@@ -12,6 +12,7 @@ from typing import Any
 
 from dqv2.runtime import record
 from dqv2.runtime.files import atomic_dir
+from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
 
 PROFILES = {
@@ -113,7 +114,7 @@ def write_crate(
     outputs.append(crate.add_file(io.StringIO(lines), "records.jsonl", properties=said))
     where = f"on {', '.join(made['device'])} ({', '.join(made['cpu'])})"
     action = about("#run", "CreateAction", name=f"the run {run}", startTime=began, endTime=ended)
-    action["description"] = f"{len(records)} jobs, seeds {', '.join(made['seed'])}, {where}"
+    action["description"] = f"{counted(len(records), 'job')}, seeds {', '.join(made['seed'])}, {where}"
     action["actionStatus"] = "http://schema.org/CompletedActionStatus"
     action["agent"], action["instrument"] = contributors, workflow
     action["object"], action["result"] = asked, outputs

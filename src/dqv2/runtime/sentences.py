@@ -15,6 +15,11 @@ NOT_WRITTEN = ("file write failed", "unexpected pos")
 NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
 
 
+def counted(n: int, what: str) -> str:
+    """How many of it, in words: "1 image", "3,000 images"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     """The error as a person is told.
 

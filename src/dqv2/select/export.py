@@ -15,6 +15,7 @@ from dqv2.data.image import MAX_PIXELS, as_people_see_it, seen_otherwise
 from dqv2.data.sample import PART, read_place
 from dqv2.data.sources.table import cells
 from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
+from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
@@ -293,5 +294,5 @@ def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> d
             found[row] = folder / f"{row}.png"
             _write_png(data, found[row], manifest[row])
     if lost := set(place) - {pack.ids[row] for row in found}:
-        raise DataError(f"{source}: {len(lost)} images are gone from its tables, the first is {min(lost)}.")
+        raise DataError(f"{source}: {counted(len(lost), 'image')} gone from its tables, the first is {min(lost)}.")
     return found

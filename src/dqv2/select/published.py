@@ -12,6 +12,7 @@ from dqv2.data import DataError, Pack
 from dqv2.data.download import check_checksum, download
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import logger
+from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
 
 
@@ -79,7 +80,9 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     ]
     if wrong:
         name, said, ours = wrong[0]
-        raise DataError(f"{path}: {len(wrong)} images are of another class, such as {name}: {said}, here {ours}.")
+        raise DataError(
+            f"{path}: {counted(len(wrong), 'image')} of another class, such as {name}: {said}, here {ours}."
+        )
     bins, weights = (_numbers(path, columns, name) for name in ("bin", "weight"))
     bins = np.zeros(len(rows)) if bins is None else np.nan_to_num(bins)
     pool = Pool(rows, np.zeros(len(rows), bool), bins.astype(np.int64), np.full(len(rows), -1, np.int64))

@@ -1,5 +1,6 @@
 """Coresets as folders to give away: ids with checksums, where they come from, images if asked."""
 
+from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
 
@@ -68,4 +69,4 @@ class Export(Stage):
                 *(len(empty), len(pack.classes), some, job.output.folder),
             )
         count = len(coreset) if pixels else int(coreset.tobias.sum())
-        say(f"coreset of {len(coreset):,} images ({count:,} generated): {job.output.folder}")
+        say(f"coreset of {counted(len(coreset), 'image')} ({count:,} generated): {job.output.folder}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
+from dqv2.runtime.sentences import counted
 
 LONGEST = 200  # bytes of a class's name, which becomes a folder's
 NUMBER, TEXT, LOGICAL = "numbers", "text", "true and false"
@@ -53,7 +54,7 @@ def read_labels(
         values = [value for shard in of_split for value in shard.values]
         missing = Counter(_short(value) for value in values if not Labels.known(value))
         if missing.total() == len(values) and split != "train":
-            aside[split] = f"{len(values)} images without labels"
+            aside[split] = f"{counted(len(values), 'image')} without labels"
         elif missing:
             _refuse_missing(root, split, of_split, missing, len(values))
     shards = {split: of_split for split, of_split in shards.items() if split not in aside}
