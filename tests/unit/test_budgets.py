@@ -135,6 +135,8 @@ def test_a_sampler_takes_nothing_beyond_the_budget(order):
     for count in (13, 30, 60):
         with pytest.raises(ValueError, match=r"whose order stopped at its budget of \d+: make the order with a larger"):
             sample_ranked(rank, labels, count)
+        with pytest.raises(ValueError, match="whose order stopped at its budget"):
+            sample_ranked(rank.float(), labels, count)
     with pytest.raises(ValueError, match="4 of the 60 items of a class whose order stopped at its budget of 3"):
         sample_ranked(order(x, budget=3), None, 4)
 

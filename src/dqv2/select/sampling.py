@@ -131,7 +131,7 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
     group = class_ids(labels, n, "rank")
     sizes = torch.bincount(group)
     take = largest_remainder(sizes, keep_count(keep, n))
-    ranked = sizes if rank.is_floating_point() else torch.bincount(group[rank.cpu() != UNRANKED], minlength=len(sizes))
+    ranked = torch.bincount(group[rank.cpu() != UNRANKED], minlength=len(sizes))
     if bool((short := take > ranked).any()):
         c = int(short.int().argmax())
         raise ValueError(
