@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dqv2.plan import Plan
-from dqv2.plan.before import check_jobs, require_fresh
+from dqv2.plan.before import check_jobs, require_fresh, set_clocks
 from dqv2.plan.verify import remove, verify
 from dqv2.plan.walk import PlannedJob
 from tests.damage import BYTES, ROWS
@@ -176,6 +176,7 @@ class Tries:
         def look() -> int:
             require_fresh(self.plan, waiting)
             check_jobs(self.plan, waiting)
+            set_clocks(self.plan, waiting)
             return 0
 
         code, said = base.here(folder, lambda: _sentence(look))

@@ -8,7 +8,7 @@ from tests.faults.tries import BAD, GOOD
 
 HEAD = """# What faults end in
 
-Made by `make test-faults` from {total:,} of its {all:,} tries, in a random order with drawings at the end, on
+Made by `make test-faults` from {tries}, in a random order with drawings at the end, on
 {commit}: {bad}.
 `make test` makes a few of each kind.
 
@@ -32,9 +32,7 @@ whose pixels were overwritten and that is made anew. Processes: Snakemake, a job
 random moment; and what the machine does to a run: a full or read-only disk, a limit of memory, another
 locale, other cores, lost notes of Snakemake's.
 
-Not tried yet: {untried}.
-
-## Stages
+{untried}## Stages
 
 {stages}
 
@@ -61,16 +59,15 @@ def write(file: Path, entries: Iterable[dict], every: Iterable[str]) -> None:
     left = faults - Counter(entry["fault"] for entry in entries)
     untried = ", ".join(f"{fault} ({left[fault]})" for fault in sorted(left, key=str.lower))
     commits = Counter(entry["commit"] for entry in entries)
-    commit = " and ".join(f"{each[:12]} ({count:,})" if len(commits) > 1 else each for each, count in commits.items())
+    commit = " and ".join(each[:12] + f" ({count:,})" * (len(commits) > 1) for each, count in commits.items())
     bad = Counter(entry["outcome"] for entry in entries if entry["outcome"] in BAD)
     said = ", ".join(f"{bad[kind]} {kind}" for kind in BAD)
     outcomes = "\n".join(f"- **{kind}**: {what}" for kind, what in (GOOD | BAD).items())
     by_fault = _table("fault", "stages", entries, "fault", "stage")
     by_stage = _table("stage", "faults", entries, "stage", "fault")
     text = HEAD.format(
-        total=len(entries),
-        all=sum(faults.values()),
-        untried=untried or "nothing",
+        tries=f"{len(entries):,} of its {faults.total():,} tries" if left else f"all of its {faults.total():,} tries",
+        untried=f"Not tried yet: {untried}.\n\n" if left else "",
         commit=commit,
         bad=said,
         outcomes=outcomes,
