@@ -260,7 +260,7 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
     [
         ("", "names no image"),
         ("id\nlone/only.png\nlone/only.png\n", "names 1 images twice"),
-        ("id,class\nlone/only.png,cat\n", "1 images are of another class, such as lone/only.png: cat, here lone"),
+        ("id,class\nlone/only.png,cat\n", "1 image of another class, such as lone/only.png: cat, here lone"),
         ("id,kind\nlone/only.png,tobias\n", "1 of 1 images are no originals"),
         ("id,class\nlone/only.png\n", "1 lines have too few columns, such as lone/only.png"),
         ("id\nlone/other.png\n", "1 of 1 ids are not in the pack"),
