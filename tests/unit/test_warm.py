@@ -15,6 +15,13 @@ from tests.unit.warm_jobs import owner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm start is for Linux")
 
+
+def test_what_is_ready_before_the_first_job_has_no_library_that_few_jobs_need():
+    code = "import sys, dqv2.runtime.warmed; print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'torch'}\n"
+
+
 SAME_AS_COLD = {
     "output": "import sys; print('a'); print('b', file=sys.stderr); print('c')",
     "standard input": "import sys; print(repr(sys.stdin.read()))",

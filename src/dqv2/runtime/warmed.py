@@ -9,7 +9,7 @@ import torchvision  # noqa: F401
 
 from dqv2 import data, stages  # noqa: F401
 from dqv2.paper import figures, style, tables  # noqa: F401
-from dqv2.pixel import autoencoder, step  # noqa: F401
+from dqv2.pixel import step  # noqa: F401  (not `autoencoder`: few jobs need transformers, a second's import)
 from dqv2.runtime import device, job, record, resume  # noqa: F401
 from dqv2.select import kinds, selectors  # noqa: F401
 from dqv2.semantic import overlap, recipe, saliency  # noqa: F401
