@@ -200,6 +200,12 @@ def test_times_to_come_are_set_to_now_but_for_a_persons_own_files(demo, change, 
     assert set_clocks(plan, [train]) == sorted([coreset, pack])
     assert all(Path(file).stat().st_mtime <= time.time() for file in (coreset, stamp, pack))
     assert set_clocks(plan, [train]) == []
+    page = next(job for job in plan.jobs(plan.targets()) if job.stage.name == "page")
+    figure = Path(plan.reads(page)["files"][0])
+    figure.parent.mkdir(parents=True)
+    figure.touch()
+    os.utime(figure, (tomorrow, tomorrow))
+    assert set_clocks(plan, [page]) == [str(figure)], "the run's too, though it lies elsewhere"
     with pytest.raises(ConfigError, match=r"mine\.pth is of .*: touch "):
         set_clocks(plan, [job_of("weights", block="backbones", network="pretrained")])
 

@@ -43,7 +43,7 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
         for place in filter(os.path.lexists, (file, f"{file}/.snakemake_timestamp")):
             if (ahead := os.lstat(place).st_mtime) <= now:
                 continue
-            if file.startswith(f"{plan.root}/"):
+            if plan.job_making(file):
                 os.utime(place, follow_symlinks=False)
                 found.append(file)
             else:
