@@ -137,6 +137,8 @@ def test_a_sampler_takes_nothing_beyond_the_budget(order):
             sample_ranked(rank, labels, count)
         with pytest.raises(ValueError, match="whose order stopped at its budget"):
             sample_ranked(rank.float(), labels, count)
+    for dtype in (torch.float16, torch.float64):
+        assert sample_ranked(torch.tensor([torch.inf, 1, 2, 0], dtype=dtype), None, 4).tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="4 of the 60 items of a class whose order stopped at its budget of 3"):
         sample_ranked(order(x, budget=3), None, 4)
 

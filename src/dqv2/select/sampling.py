@@ -131,7 +131,8 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
     group = class_ids(labels, n, "rank")
     sizes = torch.bincount(group)
     take = largest_remainder(sizes, keep_count(keep, n))
-    ranked = torch.bincount(group[rank.cpu() != UNRANKED], minlength=len(sizes))
+    known = rank.cpu().double() if rank.is_floating_point() else rank.cpu()  # UNRANKED in a half is infinite
+    ranked = torch.bincount(group[known != UNRANKED], minlength=len(sizes))
     if bool((short := take > ranked).any()):
         c = int(short.int().argmax())
         raise ValueError(
