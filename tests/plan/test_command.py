@@ -91,6 +91,7 @@ def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
         (["show", "fig5c"], "'fig5c' is no block under experiments; there are: fig1, "),
         (["show"], "say which experiment: dqv2 plan show fig5b"),
         (["config/none.yaml"], "There is no config/none.yaml.\n"),
+        (["config.yaml/none.yaml"], "There is no config.yaml/none.yaml.\n"),
     ],
 )
 def test_a_mistake_is_one_sentence(plan, words, sentence):

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = sentence(error)
         if isinstance(error, FileNotFoundError) and error.filename == "config.yaml":
             said = "There is no config.yaml here: call dqv2 in the project's folder."
-        elif isinstance(error, FileNotFoundError) and error.filename:
+        elif isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename:
             said = f"There is no {error.filename}."
         elif isinstance(error, IsADirectoryError):
             said = f"{error.filename} is a folder: name a file in it."
