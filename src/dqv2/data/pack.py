@@ -17,7 +17,6 @@ A pack is a folder:
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ import numpy as np
 from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.data.lazy import LazyArray
-from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
+from dqv2.runtime.files import atomic_dir, csv_writer, load_json, sha256, write_json
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -102,7 +101,7 @@ class Pack:
 
     @classmethod
     def _open(cls, folder: Path) -> "Pack":
-        meta = json.loads((folder / "meta.json").read_bytes())
+        meta = load_json(folder / "meta.json")
         if meta["format"] != FORMAT:
             raise ValueError(f"it has format {meta['format']}, this version of dqv2 reads format {FORMAT}")
         n, shape = meta["n"], (meta["n"], 3, meta["height"], meta["width"])
@@ -288,6 +287,8 @@ _REMEDY = "Delete that folder and run the pack rule again."
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     try:
         array = np.load(path, mmap_mode="r")
+    except OSError:  # it is not there, or may not be read
+        raise
     except Exception as error:  # a damaged header is read as Python's own text, which may end in anything
         raise ValueError(f"{path.name} is no array ({error})") from None
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
