@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dqv2.arguments import check_tensors
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -15,6 +17,7 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
 
     statistics: mean and spread, float[1, 3, 1, 1] on the images' device; None: ImageNet's.
     """
+    check_tensors(images=images)
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
     mean, std = statistics or _statistics(images.device)

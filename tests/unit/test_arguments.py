@@ -99,6 +99,7 @@ def test_what_only_takes_tensors_says_so():
         (lambda: dqv2.tobias(IMAGES.numpy(), MASKS, Y, generator=draws()), "images"),
         (lambda: dqv2.tobias_cells(MASKS, Y.tolist(), generator=draws()), "donors"),
         (lambda: dqv2.compose(IMAGES, IMAGES, np.zeros((N, 16), int)), "cells"),
+        (lambda: dqv2.normalise(IMAGES.numpy()), "images"),
     ]:
         with pytest.raises(TypeError, match=f"{name} must be a torch tensor"):
             call()
