@@ -7,15 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_LARGEST = np.uint64(np.iinfo(np.int64).max)
+
 
 def as_tensor(values: Any) -> Any:
     """Labels, bins, ranks or scores: a list or a numpy array of numbers as int64, float64 or bool in new memory; a
     tensor, and anything else, as it is."""
     if isinstance(values, list | tuple | range):
-        values = np.array(values)
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        return torch.from_numpy(values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64)))
-    return values
+        try:
+            values = np.array(values)
+        except (ValueError, TypeError, RuntimeError):  # rows of other lengths, tensors on a device
+            return values
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        return values
+    if values.dtype == np.uint64 and bool((values > _LARGEST).any()):  # they would become negative
+        return values
+    return torch.from_numpy(values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64)))
 
 
 def kind_of(values: Any) -> str:

@@ -133,6 +133,18 @@ def test_values_that_gave_a_wrong_answer_without_a_word_are_refused():
         dqv2.compose(channels_last, channels_last, torch.zeros(N, 4, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("wrong", [[[0], [0, 1]], list(torch.zeros(3, requires_grad=True)), [2**63] * 2, [2**70]])
+def test_lists_that_are_no_numbers_of_items_are_named(wrong):
+    for call, name in [
+        (lambda: dqv2.sample_bins(wrong, None, 1, generator=draws()), "bins"),
+        (lambda: dqv2.sample_ranked(wrong, None, 1), "rank"),
+        (lambda: dqv2.rank_by_score(wrong), "scores"),
+        (lambda: dqv2.uniform_bins(N, labels=wrong), "labels"),
+    ]:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            call()
+
+
 def test_a_pass_says_what_it_cannot_read(tmp_path):
     class Network(torch.nn.Module):
         def forward_features(self, x):
