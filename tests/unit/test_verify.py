@@ -15,6 +15,7 @@ from dqv2.cli import main
 from dqv2.plan.before import require_fresh
 from dqv2.plan.verify import remove, unnoticed, verify
 from dqv2.runtime import record
+from dqv2.runtime.files import remove as remove_path
 from dqv2.runtime.job import run_job
 from tests.conftest import make, merged
 from tests.damage import BYTES
@@ -202,6 +203,32 @@ def test_what_was_made_from_what_is_removed_goes_with_it(here, small):
     assert set(remove(verify(ROOT, small), ROOT, small)) == {
         str(Path(file).with_name(name)) for file in (BINS, CORESET) for name in (Path(file).name, "record.json")
     }
+
+
+def test_a_removal_that_is_cut_off_goes_on_where_it_was(here, small, monkeypatch, tmp_path):
+    """Were what is stale gone, nothing would tell that what was made from it is."""
+    monkeypatch.setattr(small.job_making(BINS).stage, "version", 99)
+    kept, left = tmp_path / "kept", []
+
+    def until_killed(path):
+        if not left.pop():
+            raise KeyboardInterrupt
+        remove_path(path)
+
+    shutil.copytree(ROOT, kept)
+    everything = remove(verify(ROOT, small), ROOT, small)
+    assert {BINS, CORESET} < set(everything)
+    for moment in range(len(everything)):
+        shutil.rmtree(ROOT)
+        shutil.copytree(kept, ROOT)
+        left[:] = [False, *[True] * moment]
+        with monkeypatch.context() as patch:
+            patch.setattr("dqv2.plan.verify.remove_path", until_killed)
+            found = list(verify(ROOT, small))
+            with pytest.raises(KeyboardInterrupt):
+                remove(found, ROOT, small)
+        remove(verify(ROOT, small), ROOT, small)
+        assert not [file for file in everything if Path(file).exists()], moment
 
 
 def test_what_somebody_removed_is_told_though_its_record_went_with_it(here, small):

@@ -149,7 +149,8 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
     """Remove what is damaged or stale with all else of its job, and what was made from it; returns what was there.
 
     So the next run makes it anew: Snakemake makes nothing that is missing between two files that are there. What was
-    made from it and the plan does not have stays.
+    made from it and the plan does not have stays. What others were made from goes last, so that a removal that is cut
+    off leaves what tells of the rest.
     """
     bad = {file for each in findings if each.kind in ("damaged", "stale") for file in each.outputs}
     jobs = []
@@ -163,10 +164,27 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
             jobs.append((inputs, {str(path), *kept["outputs"]}))
     while after := [files for inputs, files in jobs if inputs & bad and not files <= bad]:
         bad.update(*after)
-    removed = sorted(file for file in bad if Path(file).exists() or Path(file).is_symlink())
-    for file in removed:
+    there = {file for file in bad if Path(file).exists() or Path(file).is_symlink()}
+    for file in _readers_first(there, jobs):
         remove_path(Path(file))
-    return removed
+    return sorted(there)
+
+
+def _readers_first(files: set[str], jobs: list[tuple[set[str], set[str]]]) -> list[str]:
+    """Files in an order in which none comes before what was made from it; of each job the record last.
+
+    jobs: what each reads, and its files.
+    """
+    found: list[str] = []
+    left = [(inputs, own) for inputs, own in jobs if own & files]
+    while left:
+        read = {file for inputs, _ in left for file in inputs}
+        waiting = [each for each in left if each[1] & read]
+        free = [own & files for _, own in left if len(waiting) == len(left) or not own & read]
+        for own in free:
+            found += sorted(own, key=lambda file: (Path(file).name == "record.json", file))
+        left = waiting if len(waiting) < len(left) else []
+    return [*found, *sorted(files - {*found})]
 
 
 def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> Iterator[tuple[Any, str, str]]:
