@@ -126,7 +126,7 @@ def test_another_list_than_an_export_s_is_refused_and_a_spreadsheet_s_is_read(fo
     ids.write_bytes(b"\xef\xbb\xbf" + ids.read_bytes())
     assert len(coreset_files(ids, folder[0])) == len(coreset)
     for text, missing in (
-        ("", "id, path"),
+        ("", "path, class"),
         ("id,label\n", "path, class"),
         ("id,class,kind\na/1.png,a,original\n", "path"),
     ):
@@ -135,6 +135,26 @@ def test_another_list_than_an_export_s_is_refused_and_a_spreadsheet_s_is_read(fo
             DataError, match=rf"list\.csv is not the ids\.csv of an exported coreset.* column {missing}"
         ):
             coreset_files(tmp_path / "list.csv", folder[0])
+
+
+def test_classes_that_a_program_took_for_numbers_are_refused(tmp_path):
+    for name in ("007", "7", "1e2"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        photo(len(name), (20, 20)).save(tmp_path / "set" / name / "0001.png")
+    pack = packed(tmp_path / "set", tmp_path / "out")
+    coreset = mix(len(pack), originals=1.0, tobias=0.0, generator=torch.Generator())
+    ids = export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(tmp_path / "set")) / "ids.csv"
+    assert [name for _, name in coreset_files(ids, tmp_path / "set")] == ["007", "1e2", "7"]
+    written = ids.read_text(encoding="utf-8")
+    for there, saved in ((",007,", ",7,"), (",1e2,", ",100,")):
+        ids.write_text(written.replace(there, saved), encoding="utf-8")
+        with pytest.raises(
+            DataError, match=rf"is of class '{saved[1:-1]}' with index '\d', and manifest\.json .* again"
+        ):
+            coreset_files(ids, tmp_path / "set")
+    ids.write_bytes(written.replace(",", ";").encode("utf-8-sig"))
+    with pytest.raises(DataError, match=r"begins with 'id;path.*: save it as CSV in UTF-8, with commas"):
+        coreset_files(ids, tmp_path / "set")
 
 
 def test_ids_resolve_after_the_folder_was_moved_and_listed_in_another_order(folder, tmp_path):
@@ -262,7 +282,14 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
         ("id\nlone/only.png\nlone/only.png\n", "names 1 images twice"),
         ("id,class\nlone/only.png,cat\n", "1 image of another class, such as lone/only.png: cat, here lone"),
         ("id,kind\nlone/only.png,tobias\n", "1 of 1 images are no originals"),
-        ("id,class\nlone/only.png\n", "1 lines have too few columns, such as lone/only.png"),
+        ("id,class\nlone/only.png\n", "1 line with too few or too many columns, such as lone/only.png"),
+        ("id,weight\nlone/only.png,0,5\n", "1 line with too few or too many columns, such as lone/only.png,0,5: quote"),
+        ("id;weight\nlone/only.png;0,5\n", "begins with 'id;weight', .* with commas between the columns"),
+        ("sep=;\nid;weight\nlone/only.png;0,5\n", "begins with 'sep=;'"),
+        ('Id,class\n"lone/only.png",lone\n', "begins with 'Id,class', and its first column should be id"),
+        ('id,class\n"lone/only.png,lone\n', r"is no whole CSV \("),
+        ("id,bin\nlone/only.png,1.5\n", "every bin must be a whole number"),
+        ("id,bin\nlone/only.png,inf\n", "every bin must be a whole number"),
         ("id\nlone/other.png\n", "1 of 1 ids are not in the pack"),
         ("id,bin\nlone/only.png,first\n", "column bin should hold numbers"),
         ("id,weight\nlone/only.png,-1\n", "every weight must be a number of at least 0"),
@@ -286,7 +313,7 @@ def test_a_list_that_went_through_a_spreadsheet_is_read_with_its_weights(folder,
     assert read.weight[[*map(pack.ids.__getitem__, read.rows)].index(names[0])] == 2
     assert read.bins.tolist() == [1, 1, 1]
     (tmp_path / "ids.csv").write_bytes("\n".join(lines).encode("utf-16"))
-    with pytest.raises(DataError, match=r"ids\.csv is not in UTF-8: save the list as CSV in UTF-8"):
+    with pytest.raises(DataError, match=r"ids\.csv is not in UTF-8: save it as CSV in UTF-8"):
         published_coreset(tmp_path / "ids.csv", pack, keep=3 / len(pack))
 
 

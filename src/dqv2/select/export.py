@@ -1,6 +1,5 @@
 """A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
 
-import csv
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,9 +13,10 @@ from dqv2.data import DataError, Pack
 from dqv2.data.image import MAX_PIXELS, as_people_see_it, seen_otherwise
 from dqv2.data.sample import PART, read_place
 from dqv2.data.sources.table import cells
-from dqv2.runtime.files import atomic_dir, csv_writer, sha256, write_json
+from dqv2.runtime.files import atomic_dir, csv_writer, read_json, sha256, write_json
 from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
+from dqv2.select.lists import read_list
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
 
@@ -151,32 +151,39 @@ def coreset_files(
     source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each
     original in it with its checksum. originals_only: leave the other images out. Raises DataError where a file is not
     there, or is another one, as Tobias images are not where the coreset was exported without images; it counts them and
-    names the first. It refuses a list that is no `ids.csv` by the columns that are missing.
+    names the first. It refuses a list that is no `ids.csv` by the columns that are missing, and one whose classes are
+    not those of `manifest.json` beside it.
     """
     found, faults = [], []
-    with Path(ids).open(
-        newline="", encoding="utf-8-sig"
-    ) as file:  # a spreadsheet writes a mark before the first column
-        rows = csv.DictReader(file)
-        if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-            raise DataError(f"{ids} is not the ids.csv of an exported coreset: it has no column {', '.join(missing)}.")
-        for row in rows:
-            original = row["kind"] == "original"
-            if originals_only and not original:
-                continue
-            is_file = original and row["path"] and not PART.fullmatch(row["path"])
-            path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
-            if not is_file and not path.is_file():
-                what = "an original that is no file of its own" if original else f"a {row['kind']} image"
-                faults.append(
-                    f"{row['id']} is {what}, which only an export with images has: set export.images"
-                    + ("" if original else ", or ask for originals_only=True")
-                )
-            elif not path.is_file():
-                faults.append(f"{row['id']}: there is no file {path}")
-            elif is_file and check and sha256(path) != row["sha256"]:
-                faults.append(f"{row['id']}: {path} is not the file that the coreset was made of")
-            found.append((path, row["class"]))
+    columns = read_list(ids)
+    if missing := [column for column in COLUMNS if column not in columns]:
+        raise DataError(f"{ids} is not the ids.csv of an exported coreset: it has no column {', '.join(missing)}.")
+    told = read_json(Path(ids).with_name("manifest.json"))
+    exported = isinstance(told, dict) and "classes_without_images" in told
+    place = {name: str(index) for index, name in enumerate(told["classes"])} if exported else {}
+    for row in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
+        if place and place.get(row["class"]) != row["index"]:
+            raise DataError(
+                f"{ids}: {row['id']} is of class {row['class']!r} with index {row['index']!r}, and manifest.json "
+                "beside it has no such class: a program that takes names for numbers has saved it. Get or export it "
+                "again."
+            )
+        original = row["kind"] == "original"
+        if originals_only and not original:
+            continue
+        is_file = original and row["path"] and not PART.fullmatch(row["path"])
+        path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
+        if not is_file and not path.is_file():
+            what = "an original that is no file of its own" if original else f"a {row['kind']} image"
+            faults.append(
+                f"{row['id']} is {what}, which only an export with images has: set export.images"
+                + ("" if original else ", or ask for originals_only=True")
+            )
+        elif not path.is_file():
+            faults.append(f"{row['id']}: there is no file {path}")
+        elif is_file and check and sha256(path) != row["sha256"]:
+            faults.append(f"{row['id']}: {path} is not the file that the coreset was made of")
+        found.append((path, row["class"]))
     if faults:
         raise DataError(f"{len(faults)} of {len(found)} images of {ids} do not resolve in {source}: {faults[0]}")
     return found

@@ -1,7 +1,5 @@
 """Published coresets: a list of ids with its checksum, used in place of a selection."""
 
-import csv
-import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import logger
 from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
+from dqv2.select.lists import read_list
 
 
 def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
@@ -44,17 +43,7 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     it is more than 2 % off that, an id is unknown or comes twice, a class differs, or the list holds Tobias images,
     which ids alone do not tell.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # a spreadsheet writes a mark before the first column
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not in UTF-8: save the list as CSV in UTF-8.") from error
-    first, *table = [row for row in csv.reader(io.StringIO(text, newline="")) if row] or [[]]
-    if "id" in first:
-        if short := [row for row in table if len(row) < len(first)]:
-            raise DataError(f"{path}: {len(short)} lines have too few columns, such as {','.join(short[0])}.")
-        columns = {name: [row[i] for row in table] for i, name in enumerate(first)}
-    else:
-        columns = {"id": [line for line in text.splitlines() if line]}
+    columns = read_list(path)
     ids = columns["id"]
     if not ids:
         raise DataError(f"{path} names no image.")
@@ -85,6 +74,8 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
         )
     bins, weights = (_numbers(path, columns, name) for name in ("bin", "weight"))
     bins = np.zeros(len(rows)) if bins is None else np.nan_to_num(bins)
+    if (bins % 1).any() or np.abs(bins).max() >= 2**31:
+        raise DataError(f"{path}: every bin must be a whole number.")
     pool = Pool(rows, np.zeros(len(rows), bool), bins.astype(np.int64), np.full(len(rows), -1, np.int64))
     if weights is not None:
         if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
