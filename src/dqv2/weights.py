@@ -187,6 +187,27 @@ def read_weights(path: Path) -> Any:
         raise WeightsError(f"{path} {why}.") from error
 
 
+def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
+    """Raise WeightsError where what a file has for a model's weights are no plain fractions: whole numbers and
+    quantised ones mean something else, and one that is not finite makes all that the model gives not finite."""
+    import torch
+
+    learnt = {name for name, _ in model.named_parameters()}
+    for name, own in model.state_dict().items():
+        value = state.get(name)
+        if value is None or not own.is_floating_point():  # a counter, or places
+            continue
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            why = "is sparse, quantised or without values"
+        elif not value.is_floating_point():
+            why = f"is of type {str(value.dtype).removeprefix('torch.')}"
+        elif (name in learnt or ".running_" in name) and not torch.isfinite(value.float()).all():
+            why = "holds values that are no finite numbers"
+        else:
+            continue
+        raise WeightsError(f"{path}: {name} {why}: save the network's state_dict, in float32, float16 or bfloat16.")
+
+
 def noted(note: str | Path) -> tuple[Path, str]:
     """The file of weights, and its checksum, that the stage `weights` looked at and left a note of.
 

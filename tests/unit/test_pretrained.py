@@ -243,9 +243,28 @@ def empty(path, state):
     path.touch()
 
 
+def with_first(change):
+    """Another first weight."""
+
+    def damage(path, state):
+        torch.save(state | {"conv_stem.weight": change(state["conv_stem.weight"])}, path)
+
+    return damage
+
+
+def by_numbers(path, state):
+    torch.save(dict(enumerate(state.values())), path)
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
+        ("w.pth", by_numbers, "holds a dict that is no state_dict"),
+        ("w.pth", with_first(lambda weight: weight.to_sparse()), "conv_stem.weight is sparse, quantised or without"),
+        ("w.pth", with_first(lambda weight: weight.to("meta")), "conv_stem.weight is sparse, quantised or without"),
+        ("w.pth", with_first(lambda weight: (weight * 50).to(torch.int8)), "conv_stem.weight is of type int8: save"),
+        ("w.pth", with_first(lambda weight: weight.to(torch.complex64)), "conv_stem.weight is of type complex64"),
+        ("w.pth", with_first(lambda weight: (weight * 1e6).half()), "conv_stem.weight holds values that are no finite"),
         ("w.safetensors", cut, "is cut off, or no file"),
         ("w.safetensors", text, "is a page or a pointer and no weights"),
         ("w.pth", text, "is a page or a pointer and no weights"),
@@ -262,6 +281,16 @@ def test_a_file_that_is_not_what_it_must_be_is_refused_in_a_sentence(tmp_path, n
     with pytest.raises(WeightsError, match=message) as caught:
         load_pretrained(tmp_path / name, network())
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_read_as_float32(tmp_path, kind):
+    state = {
+        name: value.to(kind) if value.is_floating_point() else value for name, value in tiny().state_dict().items()
+    }
+    save_file(state, tmp_path / "w.safetensors")
+    model, _ = load_pretrained(tmp_path / "w.safetensors", network())
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
 def test_order_alone_takes_no_other_network(tmp_path):

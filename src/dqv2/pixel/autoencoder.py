@@ -12,7 +12,7 @@ from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
-from dqv2.weights import WeightsError, read_weights
+from dqv2.weights import WeightsError, read_weights, require_values
 
 NO_COLOURS = (
     "{} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights trained without "
@@ -182,11 +182,13 @@ def _from_folder(path: Path) -> nn.Module:
         raise WeightsError(NO_COLOURS.format(path))
     if missing := sorted(about["missing_keys"]):
         raise WeightsError(f"{path} lacks {len(missing)} weights of a masked autoencoder, such as {missing[0]}.")
+    require_values(path, model, model.state_dict())
     return model.eval()
 
 
 def _filled(config: ViTMAEConfig, state: dict[str, Tensor], path: Path) -> nn.Module:
     model = ViTMAEForPreTraining(config).eval()
+    require_values(path, model, state)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dqv2.runtime.seeding import seeded
 from dqv2.train.models import Network, adapted, build_model
 from dqv2.train.small import SMALL
-from dqv2.weights import WeightsError, read_weights
+from dqv2.weights import WeightsError, read_weights, require_values
 
 State = dict[str, Tensor]
 
@@ -93,7 +93,11 @@ def _state_of(path: Path) -> State:
 
 
 def _is_state(kept: Any) -> bool:
-    return isinstance(kept, dict) and bool(kept) and all(isinstance(value, Tensor) for value in kept.values())
+    return (
+        isinstance(kept, dict)
+        and bool(kept)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in kept.items())
+    )
 
 
 def _classes(state: State, classifier: str, layers: str, path: Path) -> int:
@@ -102,7 +106,7 @@ def _classes(state: State, classifier: str, layers: str, path: Path) -> int:
         heads = [weight for weight in state.values() if weight.dim() == 2]
     else:
         heads = [state[name] for name in (f"{classifier}.weight", f"{classifier}.fc.weight") if name in state]
-    if not heads:
+    if not heads or not heads[-1].numel():
         some = ", ".join(list(state)[:3])
         raise WeightsError(
             f"{path} has no last layer {classifier}.weight (it begins with {some}): it is of another network, or named "
@@ -150,4 +154,5 @@ def _fill(model: nn.Module, state: State, path: Path, name: str) -> None:
     faults += other[:2]
     if faults:
         raise WeightsError(f"{path} does not fit {name}: {'; '.join(faults)}.")
+    require_values(path, model, state)
     model.load_state_dict(state)
