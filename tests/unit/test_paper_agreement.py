@@ -1,10 +1,14 @@
 """A run held against a published one."""
 
+import re
+
 import pandas as pd
 import pytest
 from scipy import stats
 
+from dqv2.cli import main
 from dqv2.paper.agreement import agreement, missing_arms, told
+from dqv2.paper.collect import write_csv
 from tests.unit.made_up import method
 
 
@@ -54,3 +58,33 @@ def test_arms_that_a_run_lacks_are_counted_and_a_broken_table_is_refused():
             agreement(dq.drop(columns=name), both)
     with pytest.raises(ValueError, match="seed 4 of an arm stands there twice"):
         agreement(join(dq, dq.tail(1)), both)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda text: text.replace(",", ";").encode(), "its only column is '"),
+        (lambda text: text.replace(",", ";").replace(".", ",").encode(), "is no table of runs"),
+        (lambda text: re.sub(r",(\d+)\.(\d+)", r',"\1,\2"', text).encode(), "has commas in the numbers of column "),
+        (lambda text: text.encode("utf-16"), "is no table of runs ('utf-8' codec"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["mine", "theirs"])
+def test_a_table_that_a_spreadsheet_has_saved_in_another_way_is_not_passed_over(tmp_path, capsys, edit, said, whose):
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder / "experiments").mkdir(parents=True)
+        for name in ("fig3", "fig4a"):
+            write_csv(method("cifar10", "dq", 70, 1.0), tmp_path / folder / f"experiments/{name}.csv")
+    command = ["compare", str(tmp_path / "mine"), str(tmp_path / "theirs")]
+    assert main(command) == 0
+    file = tmp_path / whose / "experiments/fig4a.csv"
+    written = file.read_text(encoding="utf-8")
+    file.write_bytes(written.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert main(command) == 0
+    file.write_bytes(edit(written))
+    capsys.readouterr()
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert f"{file} " in told
+    assert said in told
+    assert "save it as CSV in UTF-8" in told

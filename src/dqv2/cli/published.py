@@ -3,6 +3,7 @@ run as an RO-Crate (`crate`)."""
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from dqv2.config import ConfigError
 from dqv2.runtime.files import atomic_dir, recover_dirs
@@ -112,7 +113,6 @@ def _figures(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from dqv2.paper.agreement import agreement, missing_arms, told
-    from dqv2.paper.collect import read_csv
     from dqv2.plan.publish import SUMS, published_plan
     from dqv2.runtime.record import checksums_of, record_beside
 
@@ -129,12 +129,12 @@ def _compare(args: argparse.Namespace) -> int:
         own = Path(mine, "experiments", file.name)
         if record_beside(str(own)):
             checksums_of({"csv": str(own)})  # raises where it is damaged
-        published = read_csv(file)
+        published = _read_table(file)
         measure = next((y for y in ("test_accuracy", "iou") if y in published), None)
         if measure is None:
             continue
+        ours = _read_table(own)
         try:
-            ours = read_csv(own)
             table, missing = agreement(ours, published, measure), missing_arms(ours, published)
         except (ValueError, KeyError) as error:
             why = f"it has no column {error}" if isinstance(error, KeyError) else error
@@ -148,6 +148,23 @@ def _compare(args: argparse.Namespace) -> int:
         raise ConfigError(f"{mine} and {theirs} have no arm in common, so nothing was compared")
     print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do")
     return int(differ > 0)
+
+
+def _read_table(file: Path) -> Any:
+    """A tidy table, which may be a person's. Raises ConfigError where a spreadsheet has saved it in another way."""
+    from dqv2.paper.collect import read_csv
+
+    remedy = "save it as CSV in UTF-8, with commas between the columns and points in numbers"
+    try:
+        found = read_csv(file)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{file} is no table of runs ({' '.join(str(error).split())}): {remedy}") from None
+    if len(found.columns) < 2:
+        raise ConfigError(f"{file} is no table of runs: its only column is {found.columns[0][:80]!r}: {remedy}")
+    for name in found.select_dtypes(["object", "str"]):
+        if found[name].astype("string").str.fullmatch(r"-?\d+,\d+").any():
+            raise ConfigError(f"{file} has commas in the numbers of column {name}: {remedy}")
+    return found
 
 
 def _crate(args: argparse.Namespace) -> int:
