@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from dqv2.cli import main
+from dqv2.config import ConfigError
 from dqv2.plan.before import require_fresh
-from dqv2.plan.verify import remove, unnoticed, verify
+from dqv2.plan.verify import asked_of, remove, unnoticed, verify
 from dqv2.runtime import record
 from dqv2.runtime.files import remove as remove_path
 from dqv2.runtime.job import run_job
@@ -131,6 +132,9 @@ def test_a_run_that_was_copied_is_looked_at_before_it_is_taken_for_another(here,
     found = unnoticed(make(values))
     assert len(found) == 3
     assert all("as of a run that was copied" in each for each in found)
+    Path("results/other/config.json").write_text(json.dumps(other_plan()), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"of the run 'demo', .* or have all of it made anew \(snakemake --forceall"):
+        asked_of("results/other")
 
 
 def test_results_behind_a_link_are_looked_at_and_not_taken_for_lost(here, small):

@@ -65,7 +65,10 @@ def asked_of(root: str) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{file}, which a run of another version may have left: {error}") from None
     if config.run != Path(root).name:
-        raise ConfigError(f"{file} is of the run {config.run!r}, not of {root}: it was copied there")
+        raise ConfigError(
+            f"{file} is of the run {config.run!r}, not of {root}: it was copied there, or the folder renamed: give the "
+            f"folder its name back, or have all of it made anew (snakemake --forceall --config run={Path(root).name})"
+        )
     return asked
 
 
