@@ -41,6 +41,7 @@ FULL = "/dev/full"  # every write says that no space is left
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b.npy"), "the disk of a/b.npy is full: make room"),
         (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), r"^in {folder} files may not be that large \(ulimit -f"),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos, file write failed"), "the disk of"),
+        (OSError("61440 requested and 36736 written"), "the disk of {folder} is full (.*): make room"),
         (MemoryError(), "no more memory or threads .MemoryError.: raise its limits"),
         (RuntimeError("can't start new thread"), "raise its limits"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "raise its limits"),

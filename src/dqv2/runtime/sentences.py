@@ -11,7 +11,7 @@ from pathlib import Path
 BLOCK = 2**16  # bytes
 LARGE = "files may not be that large (ulimit -f, or the file system): raise the limit, and run it again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_WRITTEN = ("file write failed", "unexpected pos")
+NOT_WRITTEN = ("file write failed", "unexpected pos", " requested and ")
 NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
 
 
@@ -31,7 +31,7 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return f"in {error.filename or _fullest(places)} {LARGE}"
     full = isinstance(error, OSError) and error.errno in FULL
-    # PyTorch says of a full disk that writing failed, and Python of a library that found no memory many things
+    # PyTorch and NumPy say of a full disk that less was written, Python of too little memory many things
     if (full and error.filename is None) or any(sign in text for sign in NOT_WRITTEN):
         return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
     if full:
