@@ -70,7 +70,8 @@ def why_missing(place: Place, url: str | None) -> str | None:
 
 
 def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = None) -> Path:
-    """The file of published weights, fetched where it is not there yet; one that was cut off goes on where it was.
+    """The file of published weights, fetched where it is not there yet; one of a known checksum that was cut off goes
+    on where it was.
 
     Args:
         place: as from `place_of`. A model of timm's hub comes from Hugging Face (or from HF_ENDPOINT), with the
@@ -82,6 +83,8 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
         WeightsError: it is missing and comes from nowhere.
         DataError: it cannot be fetched.
     """
+    from filelock import FileLock
+
     from dqv2.data.download import download
 
     path = place.path
@@ -92,7 +95,9 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
         if url is None:
             url, published = address_on_hub(place)
             checksum = checksum or published
-        download(url, path, checksum)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):  # two runs may want it
+            download(url, path, checksum)
     return path
 
 

@@ -75,6 +75,16 @@ def test_a_part_that_is_whole_or_of_another_file_is_noticed(server, file, tmp_pa
         assert get(server, tmp_path, file).read_bytes() == file.read_bytes()
 
 
+def test_a_part_of_which_nothing_tells_whose_it_is_is_fetched_anew(server, file, tmp_path):
+    path = tmp_path / "data/set.tgz"
+    path.parent.mkdir()
+    path.with_name("set.tgz.part").write_bytes(b"another" * 100)
+    assert download(f"{server.url}/set.tgz", path, None, pause=0).read_bytes() == file.read_bytes()
+    path.unlink()
+    server.cuts, server.after = 1, 2**20
+    assert download(f"{server.url}/set.tgz", path, None, pause=0).read_bytes() == file.read_bytes()
+
+
 def test_a_wrong_checksum_leaves_nothing(server, file, tmp_path):
     wrong = "sha256:" + "0" * 64
     with pytest.raises(DataError, match=r"checksum sha256:[0-9a-f]+, expected is sha256:0+: .*another file"):

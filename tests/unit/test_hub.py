@@ -1,6 +1,9 @@
 """Where published weights come from: files, packages, timm's hub, and a hub that is not there."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import huggingface_hub.constants
 import pytest
@@ -54,6 +57,22 @@ def test_the_hub_is_asked_once(hub):
     assert fetch_weights(place) == path
     assert len(hub.asked) == asked
     assert load_pretrained(path, network())[1].n_classes == 1000
+
+
+def test_two_runs_that_want_it_at_once_fetch_it_once(hub, monkeypatch):
+    begun = threading.Barrier(3, timeout=1)
+
+    def slowly(file, block):
+        with suppress(threading.BrokenBarrierError):
+            begun.wait()
+        file.write(block)
+
+    monkeypatch.setattr("dqv2.data.download._write", slowly)
+    place, url = place_of("data/w.safetensors"), f"{hub.url}/{hub.weights.relative_to(hub.folder).as_posix()}"
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: fetch_weights(place, url=url, sha256=sha256(hub.weights)), range(3)))
+    assert {path.read_bytes() for path in found} == {hub.weights.read_bytes()}
+    assert len(hub.asked) == 1
 
 
 def test_a_cut_is_gone_on_with(hub):

@@ -22,8 +22,8 @@ LASTING = {400, 401, 403, 404, 405, 410, 451}  # answers that asking again does 
 def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5, pause: float = 2.0) -> Path:
     """Fetch `url` to `path`, which appears when it is whole and its checksum holds.
 
-    What has come so far lies in `path` + ".part"; this and any later call goes on from there. A file that is there is
-    checked, not fetched again.
+    What has come so far lies in `path` + ".part"; this call goes on from there, and so does any later one that has a
+    checksum. A file that is there is checked, not fetched again.
 
     url: http or https. checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher
     gives none: then only the length that the server names is checked. tries: how often to go on after the connection
@@ -38,6 +38,8 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    if not checksum:  # nothing would tell that what came before is of another file
+        part.unlink(missing_ok=True)
     resumed = part.exists()
     _fetch(url, part, tries, pause)
     if checksum and resumed and _digest(part, checksum) != checksum:  # an older part of another file
@@ -95,11 +97,11 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
                 raise
             raise DataError(
                 f"the disk of {part.parent} is full after {_size(part):,} bytes of {url}: make room and run it again; "
-                "it goes on from there."
+                "where its checksum is known it goes on from there."
             ) from error
     raise DataError(
-        f"{url}: the connection broke {tries} times ({fault}). {_size(part):,} bytes have come; run it again and it "
-        "goes on from there."
+        f"{url}: the connection broke {tries} times ({fault}). {_size(part):,} bytes have come; run it again, and "
+        "where its checksum is known it goes on from there."
     )
 
 
