@@ -106,6 +106,18 @@ def test_a_kill_leaves_no_target(tmp_path):
     assert not (tmp_path / "a.txt").exists()
 
 
+def test_a_folder_that_is_written_again_clears_what_a_killed_process_left_of_it(tmp_path):
+    code = (
+        "import os, signal, sys; from dqv2.runtime.files import atomic_dir\n"
+        "with atomic_dir(sys.argv[1]) as t: (t / 'a').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "crate"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_dir(tmp_path / "crate") as staged, atomic_dir(tmp_path / "crate"):
+        assert staged.exists(), "it is still at work"
+    assert [path.name for path in tmp_path.iterdir()] == ["crate"]
+
+
 def test_write_json_is_sorted_and_strict(tmp_path):
     path = tmp_path / "m.json"
     write_json(path, {"b": [1, 2.5], "a": {"é": None}})

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -63,7 +64,8 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new, empty folder beside `path`; on success it takes the place of `path`, whole.
 
     A folder that stood at `path` is replaced with everything in it: first moved aside, and moved back should
-    the rename fail. When the block raises, the new folder is removed and the old one stays.
+    the rename fail. What a process that was killed left of the same folder is removed. When the block raises, the
+    new folder is removed and the old one stays.
 
     Raises:
         NotADirectoryError: `path` is an existing file.
@@ -71,6 +73,9 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _staged(path) as (target, temporary):
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(f"{target} is a file, but a folder is to be written there: remove it")
+        for left in target.parent.glob(f".tmp-*-{glob.escape(target.name)}"):
+            if _abandoned(left, 3600):
+                remove(left, ignore_errors=True)
         temporary.mkdir()
         yield temporary
         for folder, _, names in os.walk(temporary):
