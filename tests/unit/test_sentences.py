@@ -42,6 +42,10 @@ FULL = "/dev/full"  # every write says that no space is left
         (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), r"^in {folder} files may not be that large \(ulimit -f"),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos, file write failed"), "the disk of"),
         (OSError("61440 requested and 36736 written"), "the disk of {folder} is full (.*): make room"),
+        (
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "a/b"),
+            "^a/b is on a disk that may only be read: make it writ",
+        ),
         (MemoryError(), "no more memory or threads .MemoryError.: raise its limits"),
         (RuntimeError("can't start new thread"), "raise its limits"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "raise its limits"),

@@ -40,6 +40,10 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
         return f"{error.filename} is in the way ({error.strerror}): remove it, and run again"
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename} may not be read or written: change its permissions (chmod -R u+rwX), and run again"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return (
+            f"{error.filename or _fullest(places)} is on a disk that may only be read: make it writable, and run again"
+        )
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return (
             f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "
