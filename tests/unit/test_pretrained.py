@@ -252,6 +252,10 @@ def with_first(change):
     return damage
 
 
+def without_classes(path, state):
+    torch.save(state | {"classifier.weight": torch.tensor(1.0)}, path)
+
+
 def by_numbers(path, state):
     torch.save(dict(enumerate(state.values())), path)
 
@@ -259,6 +263,7 @@ def by_numbers(path, state):
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
+        ("w.pth", without_classes, "has no last layer classifier.weight"),
         ("w.pth", by_numbers, "holds a dict that is no state_dict"),
         ("w.pth", with_first(lambda weight: weight.to_sparse()), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: weight.to("meta")), "conv_stem.weight is sparse, quantised or without"),

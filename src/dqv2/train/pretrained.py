@@ -106,7 +106,7 @@ def _classes(state: State, classifier: str, layers: str, path: Path) -> int:
         heads = [weight for weight in state.values() if weight.dim() == 2]
     else:
         heads = [state[name] for name in (f"{classifier}.weight", f"{classifier}.fc.weight") if name in state]
-    if not heads or not heads[-1].numel():
+    if not heads or heads[-1].dim() == 0 or heads[-1].numel() == 0:
         some = ", ".join(list(state)[:3])
         raise WeightsError(
             f"{path} has no last layer {classifier}.weight (it begins with {some}): it is of another network, or named "
