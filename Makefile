@@ -76,7 +76,7 @@ test-cluster: setup-dev  ## the pipeline through a SLURM started here (root and 
 	@$(UV) -r envs/requirements-slurm.txt
 	$(BIN)/pytest -m cluster -rs tests/cluster
 
-test-faults: setup-dev  ## every fault of files, trainings and processes, and docs/reliability.md (hours; goes on where it was stopped)
+test-faults: setup-dev  ## every fault of files, trainings and processes, and docs/reliability.md (half an hour to two; goes on where it was stopped)
 	$(BIN)/python -m tests.faults
 
 test-fast: setup-dev  ## without the runs of the whole DAG
