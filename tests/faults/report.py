@@ -48,7 +48,8 @@ locale, other cores, lost notes of Snakemake's.
 - A file that nothing reads again (a figure, the page) is looked at by `dqv2 verify` alone.
 
 To repeat it: `make test-faults`. It goes on where it was stopped, keeps outcomes below `build/faults/`, by a checksum
-of the sources, and takes from half an hour to two hours on two cores. A part of it: `python -m tests.faults --only "flipped | bin"`.
+of the sources, and takes from half an hour to two hours on two cores. A part of it:
+`python -m tests.faults --only "flipped | bin"`.
 """
 
 
