@@ -136,10 +136,12 @@ def divide_splits(
     these splits, drawn at random. A class keeps at least one training image, so a class of one image has none in the
     drawn splits.
 
-    Returns train, validation and test, in this order; raises DataError where the shares leave nothing to train
-    on, or a class without a training image all the same.
+    Returns train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves
+    a class without a training image all the same.
     """
-    per_class, whole, splits = per_class or {}, splits["train"], dict(splits)
+    per_class = dict(per_class or {})
+    check_shares(shares, per_class)
+    whole, splits = splits["train"], dict(splits)
     missing = [split for split in ("test", "validation") if split not in splits]
     if sum(shares[split] for split in missing) >= 1:
         raise DataError(f"{name}: the shares of {' and '.join(missing)} leave nothing to train on.")
@@ -191,6 +193,16 @@ def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
                 f"{', ...' if len(strange) > 5 else ''}: rename or remove them, add training images, or leave {split} "
                 "aside (of a set of your own by the key splits)."
             )
+
+
+def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> None:
+    """Raise DataError for a share outside [0, 1) and a limit below 1."""
+    for split, share in shares.items():
+        if not 0 <= share < 1:
+            raise DataError(f"{split} must be a share in [0, 1), got {share}.")
+    for split, limit in per_class.items():
+        if split not in SPLITS or limit < 1:
+            raise DataError(f"per_class takes {', '.join(SPLITS)}, each 1 or more; got {split}: {limit}.")
 
 
 def _limit(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
