@@ -45,6 +45,15 @@ def check_positive(value: int, name: str) -> None:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
+def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
+    """Number of entries; raises ValueError unless `values` is [N] with N at least 1, and (if `integer`) of integers."""
+    if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0 or values.is_complex():
+        raise ValueError(f"{name} must be real numbers in one dimension, at least one, got {kind_of(values)}")
+    if integer and (values.is_floating_point() or values.dtype == torch.bool):
+        raise ValueError(f"{name} must hold integers, got {values.dtype}")
+    return len(values)
+
+
 def device_of_draws(generator: torch.Generator) -> torch.device:
     """Where a generator draws; TypeError where it is none of torch's."""
     if not isinstance(generator, torch.Generator):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.arguments import as_tensor, check_positive, kind_of, random_order
+from dqv2.arguments import as_tensor, check_positive, check_vector, random_order
 from dqv2.select.budget import UNRANKED
 from dqv2.select.similarity import Array
 
@@ -213,12 +213,3 @@ def place_in_group(group: Tensor, priority: Tensor) -> Tensor:
     place = torch.empty_like(group)
     place[order] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[order]]
     return place
-
-
-def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
-    """Number of entries; raises ValueError unless `values` is [N] with N at least 1, and (if `integer`) of integers."""
-    if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0 or values.is_complex():
-        raise ValueError(f"{name} must be real numbers, one an item, in one dimension, got {kind_of(values)}")
-    if integer and (values.is_floating_point() or values.dtype == torch.bool):
-        raise ValueError(f"{name} must hold integers, got {values.dtype}")
-    return len(values)

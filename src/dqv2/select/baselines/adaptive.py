@@ -6,8 +6,8 @@ Source: Li et al. 2025, Adaptive Dataset Quantization (AAAI 2025, arXiv 2412.168
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_tensor
-from dqv2.select.sampling import check_vector, filled_bin_sizes
+from dqv2.arguments import as_tensor, check_vector
+from dqv2.select.sampling import filled_bin_sizes
 from dqv2.select.similarity import Array, Features, as_features, check_features, cosine, device_of
 
 _GREY = (0.299, 0.587, 0.114)

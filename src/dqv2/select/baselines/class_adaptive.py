@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.arguments import random_order
-from dqv2.select.sampling import check_vector, class_ids, first_of_each_group, keep_count, place_in_group
+from dqv2.arguments import check_vector, random_order
+from dqv2.select.sampling import class_ids, first_of_each_group, keep_count, place_in_group
 from dqv2.select.similarity import check_features
 
 FIRST, ROUNDS, HALVES = 0.5, 5, 5

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_tensor, kind_of
+from dqv2.arguments import as_tensor, check_vector, kind_of
 from dqv2.select.similarity import Array, GradientFeatures, check_features, last_layer_residual
 
 UNCERTAINTY = ("least_confidence", "entropy", "margin")
@@ -91,8 +91,7 @@ def rank_by_score(scores: Tensor | Array) -> Tensor:
 
 def check_scores(scores: Tensor, *, finite: bool = True) -> None:
     """Raise ValueError unless `scores` is real[N] with N at least 1, without NaN and (if `finite`) infinities."""
-    if not isinstance(scores, Tensor) or scores.dim() != 1 or len(scores) == 0 or scores.is_complex():
-        raise ValueError(f"scores must be real numbers, one an item, in one dimension, got {kind_of(scores)}")
+    check_vector(scores, "scores", integer=False)
     bad = ~scores.isfinite() if finite else scores.isnan()
     if bool(bad.any()):
         what = "NaN or infinite" if finite else "NaN"
