@@ -16,7 +16,6 @@ from dqv2.paper.reported import read_claims, read_questions
 from dqv2.paper.stats import plus_minus
 from dqv2.paper.tables import md_escape, results_table
 from dqv2.paper.wording import CLAIMED, told
-from dqv2.plan.plan import Plan
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.runtime.record import summary as made_with
 from dqv2.runtime.sentences import counted
@@ -34,6 +33,9 @@ claim too, **inconclusive** where neither is, which is no evidence that there is
 there were no such runs ([claims.md](claims.md)).
 """
 
+IN_SHORT = """Each question's verdict, and the effect (points of top-1 accuracy) of the first of its comparisons.
+"""
+
 ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all leads of its
 experiment: a stricter test than that of questions and claims, which are fewer and in one direction. It holds for the
 schedule and the keep ratios of that experiment alone."""
@@ -44,27 +46,55 @@ def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) 
 
     folders: published/<run>. page: where it will lie, for its links.
     """
-    parts = [HEAD]
-    for folder in folders:
-        plan = published_plan(folder)
-        parts.append("\n".join(_run(folder, plan, page)))
+    runs = {folder: _Run(folder) for folder in folders}
+    parts = [HEAD, *_in_short([run for run in runs.values() if run.judged])]
+    parts += ["\n".join(_sections(run, page)) for run in runs.values()]
     if not folders:
         parts.append("No run is published yet.\n")
     return "\n".join(parts)
 
 
-def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
-    tables = {name: read_csv(Path(folder, "experiments", f"{name}.csv")) for name in plan.tables()}
-    records = published_records(folder)
+class _Run:
+    """A published run: its plan, its tables by experiment, and the questions with their comparisons where it has the
+    experiment that they are about."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.plan = Path(folder), published_plan(folder)
+        config = self.plan.config
+        self.tables = {name: read_csv(Path(folder, "experiments", f"{name}.csv")) for name in self.plan.tables()}
+        titles = [config.datasets[name].title for name in self.plan.datasets]
+        self.title = f"{', '.join(titles)}: {config.label or config.run}"
+        self.judged: list[dict[str, Any]] = []
+        if "controls" in self.tables:
+            questions = read_questions()
+            rows = judge(questions, self.tables, config.label or config.run, family=len(questions))
+            self.judged = summary(questions, rows)
+
+
+def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
+    """Each question's verdict in each run, with the effect of its first comparison there."""
+    if not runs:
+        return
+    yield "## In short\n"
+    yield IN_SHORT
+    lines = ["| Question | " + " | ".join(md_escape(run.title) for run in runs) + " |", "|:--" * (len(runs) + 1) + "|"]
+    for question in read_questions():
+        cells = []
+        for run in runs:
+            claim = next(claim for claim in run.judged if claim["claim"] == question["claim"])
+            tested = [told(row)["effect_text"] for row in claim["rows"] if row["verdict"] != NOT_TESTED]
+            cells.append(f"**{claim['verdict']}**, {md_escape(tested[0])}" if tested else claim["verdict"])
+        lines.append("| " + " | ".join([md_escape(question["statement"]), *cells]) + " |")
+    yield "\n".join([*lines, ""])
+
+
+def _sections(run: _Run, page: Path) -> Iterator[str]:
+    folder, plan = run.folder, run.plan
     here = Path(os.path.relpath(folder, page.parent)).as_posix()
-    titles = [plan.config.datasets[name].title for name in plan.datasets]
-    yield from [f"## {', '.join(titles)}: {plan.config.label or plan.config.run}", ""]
-    yield from [_made(records), ""]
-    if "controls" in tables:
-        questions, scale = read_questions(), plan.config.label or plan.config.run
-        rows = judge(questions, tables, scale, family=len(questions))
-        yield from ["### Questions", "", *_judged(questions, rows)]
-    yield from _advice(tables, plan)
+    yield from [f"## {run.title}", "", _made(published_records(folder)), ""]
+    if run.judged:
+        yield from ["### Questions", "", *_judged(run.judged)]
+    yield from _advice(run)
     for name in plan.tables():
         block = plan.config.experiments[name]
         yield from [f"### {heading(name)}: {block.about}", ""]
@@ -74,7 +104,7 @@ def _run(folder: Path, plan: Plan, page: Path) -> Iterator[str]:
             yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
     if Path(folder, "claims.csv").exists():
         rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
-        yield from ["### The paper's claims on these runs", "", *_judged(read_claims(), rows)]
+        yield from ["### The paper's claims on these runs", "", *_judged(summary(read_claims(), rows))]
 
 
 def _made(records: Sequence[dict[str, Any]]) -> str:
@@ -91,14 +121,14 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _judged(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> Iterator[str]:
+def _judged(claims: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Claims that could be tested as a table, a line a comparison; then those that could not, and why."""
     columns = {
         name: CLAIMED[name] for name in ("compared", "claimed", "counts", "effect_text", "p_holm_text", "outcome")
     }
     yield from ["| " + " | ".join(columns.values()) + " |", "|:--" * len(columns) + "|"]
     idle = []
-    for claim in summary(claims, rows):
+    for claim in claims:
         tested = [row for row in claim["rows"] if row["verdict"] != NOT_TESTED]
         if not tested:
             idle.append(claim)
@@ -116,28 +146,22 @@ def _judged(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> Iterator[st
         yield ""
 
 
-def _advice(tables: dict[str, pd.DataFrame], plan: Plan) -> Iterator[str]:
+def _advice(run: _Run) -> Iterator[str]:
     """What follows for somebody who has to choose, of each experiment whose table holds its rows against a random
-    coreset: the methods in the order of their means, and which are better or worse by more than the seeds can tell."""
-    blocks = plan.config.experiments
-    held = [name for name in tables if blocks[name].table and "Random" in (blocks[name].table.against or [])]
+    coreset: the methods in the order of their means, and which of them can be told from a random coreset."""
+    blocks = run.plan.config.experiments
+    held = [name for name in run.tables if blocks[name].table and "Random" in (blocks[name].table.against or [])]
     if held:
         yield from ["### Which method to choose", "", ADVICE, ""]
-    for name, frame in ((name, tables[name]) for name in held):
+    for name in held:
+        frame = run.tables[name]
         table = results_table(frame[frame["keep_ratio"] < 1], {"column": "keep_ratio", "against": ["Random"]})
         table = table.sort_values(["keep_ratio", "mean"], ascending=[True, False])
-        several = table["keep_ratio"].nunique() > 1
-        names = [f"{arm.label} at {arm.keep_ratio:g}" if several else arm.label for arm in table.itertuples()]
-        names = pd.Series(names, table.index)
-        leads, told_apart = table["minus Random"], table["minus Random p_holm"] < 0.05
-        means = zip(names, table["mean"], table["sd"], strict=True)
-        groups = {
-            "in the order of their means (top-1, %)": [f"{arm} {plus_minus(mean, sd)}" for arm, mean, sd in means],
-            "better than a random coreset": names[told_apart & (leads > 0)],
-            "worse than a random coreset": names[told_apart & (leads < 0)],
-            "not to be told from a random coreset with these seeds": names[~told_apart & leads.notna()],
-        }
-        yield f"{heading(name)} ({blocks[name].about or 'the methods'}):"
-        yield ""
-        yield from (f"- {what}: {md_escape('; '.join(arms)) or 'none'}." for what, arms in groups.items())
+        yield from [f"{heading(name)} ({blocks[name].about or 'the methods'}):", ""]
+        yield from ["| Keep ratio | Method | Top-1, % | Against a random coreset |", "|--:|:--|--:|:--|"]
+        for row in table.to_dict("records"):
+            lead, p = row["minus Random"], row["minus Random p_holm"]
+            verdict = "" if pd.isna(lead) else "not told apart" if not p < 0.05 else "better" if lead > 0 else "worse"
+            cells = [f"{row['keep_ratio']:g}", md_escape(row["label"]), plus_minus(row["mean"], row["sd"]), verdict]
+            yield f"| {' | '.join(cells)} |"
         yield ""
