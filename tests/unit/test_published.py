@@ -9,6 +9,7 @@ import pytest
 from dqv2.config import ConfigError
 from dqv2.paper.collect import read_csv
 from dqv2.paper.stats import summarise
+from dqv2.paper.tables import results_table
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.plan.results import results_page
 from tests.conftest import ROOT
@@ -61,3 +62,26 @@ def test_a_pipe_in_the_place_of_a_published_list_blocks_nobody(tmp_path):
     os.mkfifo(tmp_path / "SHA256SUMS")
     with pytest.raises(ConfigError, match=f"{tmp_path} holds no published run: it has no readable SHA256SUMS"):
         published_plan(tmp_path)
+
+
+def test_the_leads_in_readme_are_the_published_ones(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    columns = [("cifar10_small", "controls"), ("cifar10_small", "longer"), ("cifar10_resnet20", "controls")]
+    leads = []
+    for run, experiment in columns:
+        frame = read_csv(Path("published", run, "experiments", f"{experiment}.csv"))
+        table = results_table(frame, {"column": "keep_ratio", "against": ["Random"]}).to_dict("records")
+        leads.append({row["label"].removesuffix(", early-trained mask"): row for row in table})
+    lines = Path("README.md").read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| Coreset | ResNet-8"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start + 2 : lines.index("", start)]]
+    assert len(rows) == 6
+    for label, *cells in rows:
+        for cell, lead in zip(cells, leads, strict=True):
+            assert cell == (_lead(lead[label]) if label in lead else ""), label
+
+
+def _lead(row):
+    if row["label"] == "Random":
+        return f"{row['mean']:.1f} %"
+    return "{:+.1f} [{:.1f}, {:.1f}]".format(*(row[f"minus Random{end}"] for end in ("", " low", " high")))
