@@ -2,18 +2,18 @@
 
 Where to start:
 
-    one pass of a network       forward_pass (embedding, logits and saliency), saliency
+    one pass over a network     forward_pass (embedding, logits and saliency), saliency
     masks and Tobias images     foreground, choose_donors, tobias
     features from gradients     last_layer_residual, GradientFeatures; FeatureRows, to read them class by class
-    division into bins          graphcut_bins; random_bins, uniform_bins, score_bins
+    dividing into bins          graphcut_bins; random_bins, uniform_bins, score_bins
     drawing the coreset         sample_bins, sample_random, sample_ranked
     orders to rank by           graphcut_order, herding_order, k_center_order, craig_order, gradmatch_order
     scores to rank by           grand_scores, el2n_scores, forgetting_scores, uncertainty_scores, with rank_by_score
-    control masks               centre_saliency, random_saliency, shuffled; object_saliency and mask_iou, for true ones
+    control masks               centre_saliency, random_saliency, shuffled; object_saliency and mask_iou, for true masks
 
-docs/extend.md makes a coreset with them. The public functions are loaded when first used, so `import dqv2` itself
-costs nothing. Torch tensors in and out, on any device; numpy arrays too for features of orders and bins, also
-memory-mapped, and for labels, bins, ranks and scores, which may be lists as well; every random choice takes a
+docs/extend.md builds a coreset with them. The public functions are loaded on first use, so `import dqv2` itself costs
+nothing. They take and return torch tensors on any device. Features for orders and bins may also be NumPy arrays,
+memory-mapped or not; labels, bins, ranks and scores may be NumPy arrays or lists. Every random choice takes a
 `torch.Generator`.
 """
 

@@ -1,4 +1,4 @@
-"""`dqv2`, or `python -m dqv2`: the command line beside Snakemake's."""
+"""`python -m dqv2`, the same as the command `dqv2`."""
 
 import sys
 

@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 def largest_remainder(weights: Tensor, total: int) -> Tensor:
-    """Share `total` among groups in proportion to their weights: int64[groups], which add up to it.
+    """Share `total` among groups in proportion to their weights: int64[groups] with sum `total`.
 
-    Each group gets its quota rounded down, those of the largest remainders one more, of equal ones the first. Nothing
-    goes to a weight of 0, and no group gets more than a weight that is its size, as long as `total` is at most their
-    sum.
+    Largest-remainder (Hamilton) method: each group gets its quota rounded down, and the groups with the largest
+    remainders get one more, ties to the lowest index. A group of weight 0 gets nothing. Where the weights are the
+    groups' sizes and `total` is at most their sum, no group gets more than its size.
 
-    weights: [groups], none negative. Integers, such as sizes, are shared without rounding, so that ties are exact.
+    weights: [groups], non-negative. With integer weights, such as sizes, the arithmetic is exact, and so are ties.
     """
     if weights.is_floating_point():
         quota = total * weights / weights.sum()
@@ -26,12 +26,12 @@ def largest_remainder(weights: Tensor, total: int) -> Tensor:
 
 
 def within_room(weights: Tensor, room: Tensor, total: int) -> Tensor:
-    """Share `total` in proportion to weights, no group more than its room: int64[groups], which add up to it.
+    """Share `total` in proportion to weights, capped by each group's room: int64[groups] with sum `total`.
 
-    A group whose part is its room or more gets its room, and the others share the rest; those of weight 0 get something
-    only where the others are full, then in proportion to their room.
+    A group whose quota reaches its room gets its room, and the others share the rest. Groups of weight 0 get something
+    only once the others are full, then in proportion to their room.
 
-    weights: float[groups], none negative. room: int64[groups], at least `total` in all.
+    weights: float[groups], non-negative. room: int64[groups], summing to at least `total`.
     """
     if not bool((weights > 0).any()):
         return largest_remainder(room, total)

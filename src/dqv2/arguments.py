@@ -1,4 +1,4 @@
-"""What callers hand to the library's functions: taken as it comes where that is clear, else refused by its name."""
+"""Checks and conversions of the arguments of public functions; an error names the argument."""
 
 import numbers
 from typing import Any
@@ -11,12 +11,12 @@ _LARGEST = np.uint64(np.iinfo(np.int64).max)
 
 
 def as_tensor(values: Any) -> Any:
-    """Labels, bins, ranks or scores: a list or a numpy array of numbers as int64, float64 or bool in new memory; a
-    tensor, and anything else, as it is."""
+    """Convert labels, bins, ranks or scores: a list or NumPy array of numbers becomes a new int64, float64 or bool
+    tensor; a tensor, and anything else, is returned unchanged."""
     if isinstance(values, list | tuple | range):
         try:
             values = np.array(values)
-        except (ValueError, TypeError, RuntimeError):  # rows of other lengths, tensors on a device
+        except (ValueError, TypeError, RuntimeError):  # ragged rows, tensors on a device
             return values
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
         return values
@@ -26,27 +26,30 @@ def as_tensor(values: Any) -> Any:
 
 
 def kind_of(values: Any) -> str:
-    """What it is, for messages."""
+    """Dtype and shape of a tensor or array, else the type's name; for messages."""
     if isinstance(values, Tensor | np.ndarray):
         return f"{values.dtype} of shape {list(values.shape)}"
     return type(values).__name__
 
 
 def check_tensors(**named: Any) -> None:
-    """Raise TypeError unless each is a torch tensor."""
+    """Raise TypeError unless each value is a torch tensor."""
     for name, values in named.items():
         if not isinstance(values, Tensor):
             raise TypeError(f"{name} must be a torch tensor, got {type(values).__name__}")
 
 
 def check_positive(value: int, name: str) -> None:
-    """Raise ValueError unless it is an integer of at least 1."""
+    """Raise ValueError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
-    """Number of entries; raises ValueError unless `values` is [N] with N at least 1, and (if `integer`) of integers."""
+    """Return the number of entries N of `values`.
+
+    Raises ValueError unless it is a real tensor [N] with N at least 1, and (if `integer`) of an integer dtype.
+    """
     if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0 or values.is_complex():
         raise ValueError(f"{name} must be real numbers in one dimension, at least one, got {kind_of(values)}")
     if integer and (values.is_floating_point() or values.dtype == torch.bool):
@@ -55,7 +58,7 @@ def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
 
 
 def device_of_draws(generator: torch.Generator) -> torch.device:
-    """Where a generator draws; TypeError where it is none of torch's."""
+    """The device that a generator draws on; raises TypeError unless it is a `torch.Generator`."""
     if not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), got "
@@ -65,5 +68,5 @@ def device_of_draws(generator: torch.Generator) -> torch.device:
 
 
 def random_order(n: int, generator: torch.Generator) -> Tensor:
-    """The numbers 0 to n - 1 in an order drawn at random: int64[n], on the generator's device."""
+    """A random permutation of 0..n-1: int64[n], on the generator's device."""
     return torch.randperm(n, generator=generator, device=device_of_draws(generator))

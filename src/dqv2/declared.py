@@ -1,4 +1,4 @@
-"""Tables of declarations: how a function that one names is found, and how one is printed."""
+"""Tables of declarations: looking up the functions that they name, and printing them."""
 
 from collections.abc import Iterable, Sequence
 from pkgutil import resolve_name
@@ -13,7 +13,7 @@ def by_name(*entries: Entry) -> dict[str, Entry]:
 
 
 load = resolve_name
-"""The function at `module:function`; its module is imported now."""
+"""The function at `module:function`; imports the module."""
 
 
 def what_it_does(place: str) -> str:

@@ -1,4 +1,4 @@
-"""From stored pixels to network input."""
+"""From stored pixels to network input and back."""
 
 from functools import lru_cache
 
@@ -13,9 +13,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Scale uint8[N, 3, H, W] to 0..1, then centre and scale by the channels' statistics: float32.
+    """Normalise uint8[N, 3, H, W] to float32[N, 3, H, W]: (images / 255 - mean) / std, per channel.
 
-    statistics: mean and spread, float[1, 3, 1, 1] on the images' device; None: ImageNet's.
+    statistics: mean and standard deviation for values in [0, 1], each float[1, 3, 1, 1] on the images' device; None:
+    ImageNet's. Raises TypeError unless `images` is a tensor, ValueError for another dtype or shape.
     """
     check_tensors(images=images)
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
@@ -25,8 +26,9 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
 
 
 def resized(images: Tensor, size: int, interpolation: str) -> Tensor:
-    """uint8[N, 3, H, W] -> uint8[N, 3, size, size], antialiased, as Pillow does it, which timm's and torchvision's
-    transforms use: across, then down, each rounded. A value in some thousands differs from Pillow's, by 1 or 2.
+    """Resize uint8[N, 3, H, W] to uint8[N, 3, size, size] with antialiasing, as Pillow does and hence the transforms of
+    timm and torchvision: horizontally, then vertically, each rounded. About one value in some thousands differs from
+    Pillow's, by 1 or 2.
 
     interpolation: "bilinear" or "bicubic".
     """
@@ -37,14 +39,15 @@ def resized(images: Tensor, size: int, interpolation: str) -> Tensor:
 
 
 def denormalise(values: Tensor) -> Tensor:
-    """The way back: float[N, 3, H, W] of normalised values to the nearest uint8, cut off at 0 and 255."""
+    """Inverse of `normalise` with ImageNet's statistics: float[N, 3, H, W] to uint8[N, 3, H, W], rounded to the nearest
+    integer and clipped to 0..255."""
     mean, std = _statistics(values.device)
     return values.float().mul(std).add_(mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 @lru_cache
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Made once a device: each copy to a GPU makes the host wait for it."""
+    """Cached per device: a copy to a GPU makes the host wait."""
     with torch.inference_mode(False):
         mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return mean, std

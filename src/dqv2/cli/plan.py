@@ -1,4 +1,4 @@
-"""How many jobs a configuration is, what sharing saves, what it will cost, and what an experiment is made of.
+"""How many jobs a configuration needs, what sharing saves, what it will cost, and what an experiment consists of.
 
 dqv2 plan                                            config.yaml, the paper
 dqv2 plan config/demo.yaml                           with overlays, as for snakemake --configfile
@@ -22,17 +22,18 @@ from dqv2.plan.walk import as_list
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    about = "jobs, cost, what an experiment is"
+    about = "jobs, their cost, the parts of an experiment"
     parser = commands.add_parser("plan", help=about, description=__doc__)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
-    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one of --rates")
-    parser.add_argument("--gpus", type=_positive, default=1, help="how many of it (default: 1)")
-    parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help="default: this machine's")
-    parser.add_argument("--rates", help="a file that benchmarks/rates.py wrote, on top of the project's own")
-    about = "assumed share of the peak, in (0, 1], where no network was measured"
+    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one from --rates")
+    parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
+    about = "number of CPU cores (default: this machine's)"
+    parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help=about)
+    parser.add_argument("--rates", help="a file written by benchmarks/rates.py, which overrides the project's rates")
+    about = "assumed share of the peak FLOP/s, in (0, 1], where no network was measured"
     parser.add_argument("--utilisation", type=_share, help=about)
-    about = "training images of a set not packed yet"
+    about = "number of training images of a dataset that is not packed yet"
     parser.add_argument("--images", action="append", default=[], metavar="DATASET=N", help=about)
     parser.set_defaults(run=_run)
 
@@ -49,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
     config = load_config(values)
     if shown is not None and shown not in config.experiments:
         raise ConfigError(f"{shown!r} is no block under experiments; there are: {', '.join(config.experiments)}")
-    if shown is not None and shown not in config.targets:  # one can be looked at that is no target
+    if shown is not None and shown not in config.targets:  # an experiment can be shown without being a target
         config = load_config(values | {"targets": [shown]})
     plan = Plan(config)
     if shown:
@@ -82,7 +83,7 @@ def _count(plan: Plan, args: argparse.Namespace) -> None:
 
 
 def _show(plan: Plan, name: str) -> None:
-    """An experiment's arms with what they are, where their results are, and the jobs behind them."""
+    """Print an experiment's arms, where their results are, and the jobs behind them."""
     block = plan.config.experiments[name]
     print(f"{name}: {block.about or 'no word about it'}")
     print(f"makes {', '.join(plan.targets([name])) or 'nothing by itself'}")
@@ -111,13 +112,13 @@ def _show(plan: Plan, name: str) -> None:
 
 
 def _network(plan: Plan, name: str) -> str:
-    """A backbone and where its weights are from."""
+    """A backbone's title, and the file of its published weights if it has any."""
     weights = plan.config.backbones[name].weights
     return plan.title("backbones", name) + (f" ({weights.rpartition('/')[2]})" if weights else "")
 
 
 def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
-    """What the paper reports of an arm, each value with its place and, where it is copied, its source."""
+    """The values that the paper reports for an arm, each with its place in the paper and, if copied, its source."""
     from dqv2.paper.reported import ABOUT, reported_values
 
     columns = plan.columns(experiment, row)
@@ -130,13 +131,13 @@ def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
 
 
 def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:
-    """The arguments that give Snakemake the same configuration."""
+    """The Snakemake arguments that give the same configuration."""
     found = f" --configfile {' '.join(overlays)}" if overlays else ""
     return found + ("" if experiment in as_list(values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
 
 
 def _show_a_job(plan: Plan, name: str, configuration: str) -> None:
-    """How the first of its jobs is run alone."""
+    """Print how to run the first of an experiment's jobs alone."""
     first = next(iter(plan.wanted(name)), [None])[0]
     if first:
         job = plan.job_making(first)

@@ -1,5 +1,5 @@
-"""Published results: write them (`publish`), draw them again (`figures`), hold a new run against them (`compare`); a
-run as an RO-Crate (`crate`)."""
+"""Published results: write them (`publish`), redraw them (`figures`), compare a new run with them (`compare`); a run
+as an RO-Crate (`crate`)."""
 
 import argparse
 from pathlib import Path
@@ -10,42 +10,42 @@ from dqv2.runtime.files import atomic_dir, recover_dirs
 from dqv2.runtime.sentences import counted
 
 PAGE = "docs/results.md"
-PUBLISH = """Write what is published of a run: its tables, figures, claims, the ids of its coresets, its records.
+PUBLISH = """Publish a run: its tables, figures, claims, the ids of its coresets, its records.
 
-dqv2 publish results/cifar10                 into published/cifar10, and docs/results.md anew
+dqv2 publish results/cifar10                 into published/cifar10; also rewrites docs/results.md
 
-Only finished experiments are published: those with no result missing or stale. No image of a set is written. A damaged
-result is refused (dqv2 verify).
+Only finished experiments are published: those with no result missing or stale. No images of the dataset are written.
+Damaged results are refused (see dqv2 verify).
 """
-FIGURES = """Draw the figures and tables of published runs again, and docs/results.md, from their small tables alone.
+FIGURES = """Redraw the figures and tables of published runs, and docs/results.md, from their small tables alone.
 
 dqv2 figures                                 all of published/, into paper_figures/published/
 dqv2 figures published/cifar10
 
 Neither torch nor a dataset is needed.
 """
-COMPARE = """Hold a run against the published one: does any arm differ by more than the seeds do?
+COMPARE = """Compare a run with the published one: does any arm differ by more than the seeds do?
 
 dqv2 compare results/cifar10                 with published/cifar10
 dqv2 compare results/mine published/cifar10
 
-Ends with 1 where an arm differs: p of Welch's t, corrected by Holm for the arms of an experiment, is below 0.05.
+The exit status is 1 if an arm differs: p of Welch's t, Holm-corrected for the arms of an experiment, is below 0.05.
 """
-CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or to publish it.
+CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or publish it.
 
 dqv2 crate results/demo demo-crate
 
-The folder holds the workflow, the configuration, figures, tables, claims and the page, and the record of every job;
-`ro-crate-metadata.json` describes them. Results that are not sound are refused (dqv2 verify).
+The folder contains the workflow, the configuration, figures, tables, claims and the page, and the record of every job;
+`ro-crate-metadata.json` describes them. Results that are not sound are refused (see dqv2 verify).
 """
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommands."""
-    parser = commands.add_parser("publish", help="what is published of a run", description=PUBLISH)
+    parser = commands.add_parser("publish", help="publish the tables and figures of a run", description=PUBLISH)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.set_defaults(run=_publish)
-    about = "the figures and tables of published runs"
+    about = "redraw the figures and tables of published runs"
     parser = commands.add_parser("figures", help=about, description=FIGURES)
     parser.add_argument("published", nargs="*", metavar="PUBLISHED", help="published/<run>; by default all")
     parser.set_defaults(run=_figures)
@@ -56,7 +56,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_compare)
     parser = commands.add_parser("crate", help="a finished run as an RO-Crate", description=CRATE)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
-    parser.add_argument("folder", metavar="FOLDER", help="where to; it must not be there")
+    parser.add_argument("folder", metavar="FOLDER", help="the folder to write; it must not exist")
     parser.set_defaults(run=_crate)
 
 
@@ -95,7 +95,7 @@ def _figures(args: argparse.Namespace) -> int:
                 f"figures would be drawn into {folder.resolve()} itself: call this from the project's folder"
             )
         plan, out, count = published_plan(folder), Path("paper_figures/published", name), 0
-        with atomic_dir(out) as staged:  # so that nothing stays of an earlier publication
+        with atomic_dir(out) as staged:  # so that nothing of an earlier publication remains
             for drawn in drawable(folder, plan, staged):
                 try:
                     drawn.draw(plan)
@@ -119,7 +119,7 @@ def _compare(args: argparse.Namespace) -> int:
     mine = Path(args.results)
     theirs = Path(args.published or Path("published", mine.name))
     if Path(theirs, SUMS).exists() or theirs.resolve().parent == Path("published").resolve():
-        published_plan(theirs)  # whether it is sound
+        published_plan(theirs)  # raises where it is not sound
     pairs = {file.stem: file for file in sorted(Path(theirs, "experiments").glob("*.csv"))}
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
     if not both:
@@ -151,7 +151,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _read_table(file: Path) -> Any:
-    """A tidy table, which may be a person's. Raises ConfigError where a spreadsheet has saved it in another way."""
+    """Read a tidy table, which may be a user's own; raises ConfigError where a spreadsheet saved it in another form."""
     from dqv2.paper.collect import read_csv
 
     remedy = "save it as CSV in UTF-8, with commas between the columns and points in numbers"

@@ -1,4 +1,4 @@
-"""The schema of configuration files, for editors: `dqv2 schema` writes config/schema.json anew."""
+"""The JSON Schema of configuration files, for editors: `dqv2 schema` rewrites config/schema.json."""
 
 import argparse
 import json
@@ -22,10 +22,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def text() -> str:
-    """The file, a JSON Schema (draft 2020-12) of any file of the configuration.
+    """The content of config/schema.json: a JSON Schema (draft 2020-12) for any configuration file.
 
-    It is looser than the configuration itself: an overlay has only the keys that it changes, null undoes one, and one
-    value may stand for a list of one.
+    It is looser than the configuration itself: an overlay has only the keys that it changes, null resets a key, and a
+    single value may stand for a list of one.
     """
     from dqv2.config.experiments import Config
 
@@ -39,7 +39,7 @@ def _loose(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kept = {key: _loose(value) for key, value in node.items() if key not in ("required", "discriminator", "title")}
-    if "oneOf" in kept:  # of an overlay that does not name its kind several may fit
+    if "oneOf" in kept:  # several may match an overlay that does not name its kind
         kept["anyOf"] = kept.pop("oneOf")
     if isinstance(node.get("properties"), dict):
         kept["properties"] = {name: _or_nothing(_loose(value)) for name, value in node["properties"].items()}
@@ -47,7 +47,7 @@ def _loose(node: Any) -> Any:
 
 
 def _or_nothing(value: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a key that may be null, and one value in place of a list of one."""
+    """The schema of a key that may also be null, or a single value instead of a list of one."""
     choices = value.get("anyOf", [value])
     choices += [choice["items"] for choice in choices if choice.get("type") == "array" and "items" in choice]
     about = {key: value[key] for key in ("description", "default") if key in value and "anyOf" in value}

@@ -1,11 +1,11 @@
-"""The versions of the stages, and the lock that holds them to their sources.
+"""The versions of the stages, and the lock that ties them to their sources.
 
-Snakemake reruns nothing when an imported library changes and everything when a script is touched. So each stage has a
-version among its params, and docs/stages.md keeps a hash of its sources: its module and, transitively, the modules of
-this library that it imports, without comments and docstrings. A test compares the hash. When it differs:
+Snakemake reruns nothing when an imported library changes, and everything when a script is touched. So each stage has a
+version among its params, and docs/stages.md records a hash of its sources: its module and, transitively, the modules of
+this library that it imports, without comments and docstrings. A test compares the hashes. When one differs:
 
-dqv2 stages raise train    results change: raise the version; train and what follows runs again
-dqv2 stages accept         results stay as they are (a refactoring): record the new hashes
+dqv2 stages raise train    results change: raise the version; train and all that follows run again
+dqv2 stages accept         results stay the same (a refactoring): record the new hashes
 dqv2 stages                print the table of stages
 """
 
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _raise(name: str) -> None:
-    """Raise the version in a stage's module."""
+    """Increment the version in a stage's module."""
     path, each = module_of(name), all_stages()[name]
     text = path.read_text(encoding="utf-8")
     type(each).version += 1
@@ -92,7 +92,7 @@ def table() -> str:
 
 
 def recorded() -> dict[str, tuple[int, str]]:
-    """Stage -> version and hash, as docs/stages.md has them."""
+    """Stage -> version and hash, as recorded in docs/stages.md."""
     rows = [[cell.strip() for cell in line.split("|")] for line in LOCK.read_text(encoding="utf-8").splitlines()]
     return {row[1]: (int(row[2]), row[6]) for row in rows if len(row) == 8 and row[2].isdigit()}
 
@@ -119,11 +119,11 @@ def source_hash(name: str) -> str:
 
 
 class Source(NamedTuple):
-    """What counts of a module."""
+    """The parts of a module that its hash and imports depend on."""
 
     code: str  # its lines without comments, docstrings and empty lines; the same on every version of Python
-    imports: tuple[str, ...]  # the names that it imports, and what it takes from them, with dots between
-    references: tuple[str, ...]  # the modules that its strings name, with a function after a colon or without
+    imports: tuple[str, ...]  # dotted names of the modules that it imports, and of what it imports from them
+    references: tuple[str, ...]  # the modules named in its strings, as `module` or `module:function`
 
 
 @cache
@@ -167,7 +167,7 @@ def _closure(module: Path) -> set[Path]:
 
 @cache
 def _imported(path: Path) -> list[Path]:
-    """The modules of this library that one imports; where it loads what its tables name, those too."""
+    """The modules of this library that one imports, and those that its tables name if it uses `declared.load`."""
     names = _source(path).imports
     found = [module for name in names if (module := _module(name))]
     return found + ([named for table in found for named in _named(table)] if "dqv2.declared.load" in names else [])
@@ -179,7 +179,7 @@ def _named(table: Path) -> list[Path]:
 
 
 def forget() -> None:
-    """Read all modules anew."""
+    """Clear the caches, so that all modules are read again."""
     for cached in (source_hash, _source, _imported):
         cached.cache_clear()
 

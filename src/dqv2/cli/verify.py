@@ -1,17 +1,17 @@
-"""Whether results are what their jobs wrote, and what the configuration asks for.
+"""Check that results are what their jobs wrote, and match the configuration.
 
 dqv2 verify results/demo                         every checksum, and the options of the last run (its config.json)
-dqv2 verify results/demo config/mine.yaml        beside another configuration, as for snakemake --configfile
-dqv2 verify results/demo --remove                and remove what is damaged or stale, with all that was made from it:
-                                                 the next run makes it anew
+dqv2 verify results/demo config/mine.yaml        against another configuration, as for snakemake --configfile
+dqv2 verify results/demo --remove                also remove what is damaged or stale, with all that was made from it;
+                                                 the next run makes it again
 
 damaged    not what its job wrote
-stale      made with other options or another version of its stage, or from something else than what is there now
-foreign    no job's; in an exported coreset or a pack too
-gone       not there: somebody removed it. Snakemake makes it anew where something needs it that is not there either
-orphaned   sound, of a job that the configuration does not have: an experiment that is no more
+stale      made with other options or another version of its stage, or from other inputs than are there now
+foreign    not written by any job; also within an exported coreset or a pack
+gone       missing: somebody removed it. Snakemake makes it again if another missing file needs it
+orphaned   sound, but from a job that the configuration no longer has
 
-Ends with 1 where anything is damaged, stale or foreign.
+The exit status is 1 if anything is damaged, stale or foreign.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    about = "whether results are sound, and of this configuration"
+    about = "check that results are sound and match the configuration"
     parser = commands.add_parser("verify", help=about, description=__doc__)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="overlays on config.yaml")
@@ -64,11 +64,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _plan(root: str, overlays: list[str]) -> Plan | None:
-    """The plan of a run: of the files that are named, of its last run, or of the file in config/ that is of it."""
+    """The plan of a run: from the given overlays, else from its last run, else from the file in config/ that fits."""
     from dqv2.plan.verify import asked_of
 
     run = Path(root).name
-    file = Path(root, "config.json")  # with what --config gave it
+    file = Path(root, "config.json")  # includes what --config set
     if not overlays and (file.exists() or file.is_symlink()):
         plan = Plan(load_config(asked_of(root)))
         print(f"compared with {file}, the configuration of its last run")

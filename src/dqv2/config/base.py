@@ -12,17 +12,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from dqv2.paths import ratio
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-LONGEST = 60  # of a name; with what is put before and after it, it is far from the 255 bytes of a part of a path
+LONGEST = 60  # characters of a name; with what is added to it, far below the 255 bytes of a path component
 LARGEST = 4096  # pixels a side of a square image
 READ_AS_BOOL = " (YAML takes yes, no, on and off for true and false)"
 
 
 class ConfigError(ValueError):
-    """Something in the configuration is wrong; the message names the key, the value and what is allowed."""
+    """The configuration is invalid; the message names the key, the value and what is allowed."""
 
 
 class Block(BaseModel):
-    """A block of the configuration: extra keys are refused, values are not changed once read."""
+    """A block of the configuration: unknown keys are refused, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,12 +33,12 @@ def as_list(value: Any) -> Any:
 
 
 def one_of(names: Iterable[str]) -> Any:
-    """The type of a key whose choices are names of a table."""
+    """The type of a key whose value is one of `names`."""
     return Literal[tuple(names)]
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them: a, b and c."""
+    """Names joined for a sentence: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -62,17 +62,17 @@ def whole(least: int, most: int) -> Any:
 
 
 def real(**limits: float) -> Any:
-    """The type of a finite number within limits, as pydantic names them: ge, gt, le, lt."""
+    """The type of a finite number within limits, given by pydantic's keywords: ge, gt, le, lt."""
     return Annotated[float, Field(allow_inf_nan=False, **limits), BeforeValidator(_number)]
 
 
 def many(kind: Any) -> Any:
-    """The type of a list in which something stands, and nothing twice; one value is a list of one."""
+    """The type of a non-empty list without duplicates; a single value becomes a list of one."""
     return Annotated[list[kind], Field(min_length=1), BeforeValidator(as_list), AfterValidator(each_once)]
 
 
 def each_once(values: list[Any]) -> list[Any]:
-    """A list of text, numbers or null; raises ValueError where something stands there twice."""
+    """The list itself; raises ValueError where a value appears twice."""
     seen: set[Any] = set()
     for value in values:
         if value in seen:
@@ -82,13 +82,13 @@ def each_once(values: list[Any]) -> list[Any]:
 
 
 def _scalar(value: Any) -> Any:
-    """As YAML reads it: whatever stands within braces after --config arrives as text."""
+    """Convert text as YAML would: values within braces after --config arrive as text."""
     if isinstance(value, list | dict):
         raise ValueError("one number, text, true or false is due here, and no list or block")
     if not isinstance(value, str):
         return value
     number = None
-    for read in (float, int):  # what is whole stays so
+    for read in (float, int):  # an integer stays an integer
         with suppress(ValueError):
             number = read(value)
     if number is None:
@@ -99,7 +99,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _wanted(value: Any) -> Any:
-    """One value, or a list of them; None is a missing one."""
+    """One value, or a list of values; None stands for a missing value."""
     if not isinstance(value, list):
         return None if value is None else _scalar(value)
     if not value:
@@ -119,24 +119,24 @@ def _path(value: str) -> str:
 
 Name = Annotated[str, BeforeValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
-Printed = Annotated[str, Field(max_length=500)]  # in a figure or table, where longer ones find no room
+Printed = Annotated[str, Field(max_length=500)]  # printed in a figure or table, which has no room for more
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
-KeepRatio = Annotated[real(ge=1e-6, le=1), AfterValidator(lambda value: float(ratio(value)))]  # two of a path are one
+KeepRatio = Annotated[real(ge=1e-6, le=1), AfterValidator(lambda value: float(ratio(value)))]  # as precise as in paths
 Share = real(ge=0, le=1)
 TobiasSize = whole(1, LARGEST)
-Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # of a channel each
+Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # one value per channel
 Seed = whole(0, 2**32 - 1)
 Epochs = whole(1, 100_000)
 BatchSize = whole(2, 100_000)
-Rate = real(gt=0, le=1000)  # of learning
+Rate = real(gt=0, le=1000)  # learning rate
 Decay = real(ge=0, le=100)
 
 
 def both_or_neither(mean: list[float] | None, std: list[float] | None) -> None:
-    """Raise ValueError where only one of the two is given, or a spread is none."""
+    """Raise ValueError where only one of the two is given, or a standard deviation is not above 0."""
     if (mean is None) != (std is None):
         raise ValueError("give both mean and std, or neither")
     if std and min(std) <= 0:

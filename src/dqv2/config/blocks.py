@@ -36,7 +36,7 @@ from dqv2.semantic.table import MASK_SOURCES, sources_that_read
 from dqv2.train.small import SMALL
 from dqv2.weights import PRETRAINED, Place, place_of
 
-# Arguments of timm's that are not the configuration's to set -> what says it in their place
+# Arguments of timm's models that `args` may not set -> what determines them instead
 NOT_ARGS = dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), "weights of a backbone says so")
 NOT_ARGS |= dict.fromkeys(("checkpoint_path", "cache_dir"), "weights of a backbone names a file")
 NOT_ARGS |= dict.fromkeys(("features_only", "out_indices", "feature_cfg"), "the network's last layer is needed")
@@ -53,12 +53,12 @@ class FreshTobias(Block):
 
 
 class Training(Block):
-    """How a training runs; a key that is at its default is no param of a stage, so that it reruns nothing.
+    """How a training runs; a key at its default is not among a stage's params, so adding it reruns nothing.
 
-    `on_out_of_memory` says what follows where a GPU's memory does not suffice for a batch: `exact` sums the gradient
-    over smaller parts where that is the same training, `approximate` also where it is not (batch normalisation,
-    dropout), `fail` never. `precision: auto` is bfloat16 on a device that has units for it, float32 elsewhere;
-    `compile` lets torch.compile translate the network first.
+    `on_out_of_memory` says what to do when a batch does not fit into GPU memory: `exact` accumulates the gradient over
+    smaller parts where that gives the same training, `approximate` also where it does not (batch normalisation,
+    dropout), `fail` never. `precision: auto` is bfloat16 on a device with hardware support for it, float32 elsewhere;
+    `compile` compiles the network with torch.compile first.
     """
 
     on_out_of_memory: Literal["exact", "approximate", "fail"] = "exact"
@@ -67,8 +67,9 @@ class Training(Block):
 
 
 class Trainable(Training):
-    """A network and its optimiser. `args` go to timm's network; images are resized to `input_size` for it where that
-    is given. `learning_rate` is the peak of the one-cycle schedule, or where the cosine begins that ends at 0."""
+    """A network and its optimiser. `args` are passed to timm's model; images are resized to `input_size` for the
+    network if given. `learning_rate` is the peak of the one-cycle schedule, or the start of the cosine schedule, which
+    ends at 0."""
 
     title: str = ""
     model: Text
@@ -97,11 +98,11 @@ class Trainable(Training):
 
 
 class Trainer(Trainable):
-    """A training recipe. Exactly one of `epochs` and `iterations` says how long. `devices` GPUs of a machine share each
-    batch; the weights are those of one up to the order of sums, so that no stage has it among its params. `start` names
-    a backbone whose weights the training begins with, under a new last layer; without it they are random.
-    `evaluation_crop` is the share of an image's side that evaluation looks at, in the middle and enlarged to the whole,
-    as timm's crop_pct; no training has it among its params."""
+    """A training recipe. Exactly one of `epochs` and `iterations` gives its length. `devices` GPUs of one machine share
+    each batch; up to the order of sums the weights are those of a single GPU, so it is not among any stage's params.
+    `start` names a backbone whose weights initialise the network, with a new last layer; without it they are random.
+    `evaluation_crop` is the share of an image's side that evaluation uses, a central crop resized to full size, like
+    timm's crop_pct; it is not among a training's params."""
 
     epochs: Epochs | None = None
     iterations: whole(1, 100_000_000) | None = None
@@ -126,13 +127,13 @@ class Trainer(Trainable):
 class Backbone(Trainable):
     """A network for masks and features: random (epochs 0), trained for a few epochs on the full set, or pre-trained.
 
-    `weights` are published ones: a name of timm's with its tag (resnet50.tv_in1k), a file in timm's or torchvision's
-    format, or package:NAME/FILE of an installed Python package; fetched from timm's hub, or from `url`, where they are
-    not there. `input_size` is what images are resized to for them; `mean` and `std` are timm's for the model where none
-    are given; `layers: by_order` takes them in their order, whatever their names. `head: own` keeps the classes that
-    the network was trained for, `fresh` gives it a new last layer for the set's; `epochs` go on from there.
+    `weights` are published ones: a timm model name with its tag (resnet50.tv_in1k), a file in timm's or torchvision's
+    format, or package:NAME/FILE in an installed Python package; they are fetched from timm's hub, or from `url`, if
+    missing. `input_size` is what images are resized to for them; `mean` and `std` default to timm's for the model;
+    `layers: by_order` assigns the weights in their order, whatever their names. `head: own` keeps the classes that the
+    network was trained for, `fresh` gives it a new last layer for those of the dataset; `epochs` continue from there.
 
-    Scores (GraNd, forgetting, ...) are means over `initialisations` networks that are trained alike.
+    Scores (GraNd, forgetting, ...) are means over `initialisations` networks trained in the same way.
     """
 
     initialisations: whole(1, 1000) = 1
@@ -165,7 +166,7 @@ class Backbone(Trainable):
 
     @property
     def place(self) -> Place:
-        """Where its weights lie."""
+        """Where its weights are stored."""
         return place_of(self.weights or "")
 
     @property
@@ -174,13 +175,13 @@ class Backbone(Trainable):
         return self.weights is not None and self.epochs == 0 and self.head == "own"
 
     def stem_for(self, dataset_stem: str) -> str:
-        """Its own stem, else that of a network for the dataset; published weights are for the standard one."""
+        """Its own stem, else the standard one for published weights, else the dataset's."""
         return self.stem or ("standard" if self.weights else dataset_stem)
 
 
 class Mask(Block):
-    """Where the object is taken to be. `network` and `shuffled` read the saliency of `backbone`. The background of a
-    Tobias image comes from so many `donors`, each cell from one of them."""
+    """Where the object is assumed to be. `network` and `shuffled` read the saliency of `backbone`. The background of a
+    Tobias image comes from `donors` other images, each cell from one of them."""
 
     title: str = ""
     source: one_of(MASK_SOURCES)
@@ -202,12 +203,12 @@ class Mask(Block):
 
     @property
     def reads_objects(self) -> bool:
-        """Whether it needs a set that knows its objects."""
+        """Whether it needs a dataset with known object masks."""
         return MASK_SOURCES[self.source].reads == "objects"
 
 
 class Mixture(Block):
-    """Which share of the originals and of their Tobias images enters the pool.
+    """The shares of the originals and of their Tobias images that enter the pool.
 
     `budget` says what the keep ratio is a share of: the originals (as the paper counts, section 4.3) or the pool.
     """
@@ -225,9 +226,9 @@ class Mixture(Block):
 
 
 class Selector(Block):
-    """How a coreset is chosen from the pool. `weighted`: the training takes the weights that GradMatch and CRAIG give
-    their images, scaled to a mean of 1, as factors of each image's loss. `pixels`: the features are those of the images
-    as this pixel step would leave them, as DQAS has it."""
+    """How a coreset is chosen from the pool. `weighted`: the training uses the weights that GradMatch and CRAIG give
+    their images, scaled to mean 1, as factors of each image's loss. `pixels`: the features are those of the images
+    after this pixel step, as in DQAS."""
 
     title: str = ""
     kind: one_of(SELECTORS)
@@ -272,7 +273,7 @@ class Selector(Block):
 
     @property
     def sampler(self) -> str:
-        """How a coreset is drawn from what the kind leaves; see `dqv2.select.coreset.draw`."""
+        """How a coreset is drawn from the divided or ranked pool; see `dqv2.select.coreset.draw_places`."""
         return self.declared.sampler
 
     @property
@@ -282,22 +283,22 @@ class Selector(Block):
 
     @property
     def reads_features(self) -> bool:
-        """Whether it looks at the images through a network's embedding."""
+        """Whether it reads a network's embedding of the images."""
         return "features" in self.declared.reads
 
     @property
     def reads_logits(self) -> bool:
-        """Whether it needs the network's logits beside the embedding."""
+        """Whether it needs the network's logits as well as the embedding."""
         return "logits" in self.declared.reads or (self.reads_features and self.features != "embedding")
 
     @property
     def drawn_by_features(self) -> bool:
-        """Whether the coreset is drawn, or weighted, by the features too."""
+        """Whether drawing or weighting the coreset reads the features too."""
         return self.weighted or self.sampler == "classes"
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether it looks at the images themselves."""
+        """Whether it reads the images themselves."""
         return "pixels" in self.declared.reads
 
 
@@ -334,17 +335,17 @@ class Autoencoder(Block):
 
     @property
     def place(self) -> Place:
-        """Where its weights lie."""
+        """Where its weights are stored."""
         return Place(Path(self.weights).expanduser())
 
 
 class Pixels(Block):
     """What is done to the pixels of a coreset: nothing, DQ's pixel step, or CutMix in its place.
 
-    `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` says which network's Grad-CAM++
-    tells the important patches. `visible: resampled` takes the patches that stay, too, from the image as the
-    autoencoder saw it, resized and back, as DQ's code does with CIFAR-10's (32 px, 224, and 32 again). `counts: pixels`
-    makes the keep ratio a share of the pixels, as DQ's own is: keep_ratio / (1 - share) of the images are kept, without
+    `share` of the patches (mae) or of the area (cutmix) is replaced. `backbone` names the network whose Grad-CAM++
+    determines the important patches. `visible: resampled` takes the kept patches, too, from the image as the
+    autoencoder saw it, resized and back, as DQ's code does for CIFAR-10 (32 px to 224 and back to 32). `counts: pixels`
+    makes the keep ratio a share of the pixels, as DQ's is: keep_ratio / (1 - share) of the images are kept, without
     `share` of their patches (0.125 x 0.8 = 0.1).
     """
 
@@ -366,12 +367,12 @@ class Pixels(Block):
         return self
 
     def share_of_images(self, keep_ratio: float) -> float:
-        """The share of the images that are kept where the keep ratio is `keep_ratio`."""
+        """The share of the images that are kept for a keep ratio."""
         return float(ratio(keep_ratio / (1 - self.share))) if self.counts == "pixels" else keep_ratio
 
 
 class Axes(Block):
-    """The axes of the grid; each a name of a block above, or a number."""
+    """The axes of the grid; each the name of a block above, or a number."""
 
     dataset: Name | None = None
     keep_ratio: KeepRatio | None = None

@@ -1,4 +1,4 @@
-"""Reading the configuration: every fault is named with its key's path, the value and what is allowed."""
+"""Checking the configuration: every fault is reported with its key's path, the value and what is allowed."""
 
 import difflib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dqv2.config.data import KINDS, Dataset, Digits
 from dqv2.config.experiments import Config
 from dqv2.config.plain import dotted, plain, shown
 
-# Keys that there were once -> what to write in their place
+# Keys that were removed -> what to write instead
 RETIRED = {
     "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
     "arms_per_job": "a job does one arm now, and jobs share their start-up by themselves: leave it out",
@@ -40,7 +40,7 @@ def load_config(values: dict[str, Any]) -> Config:
 
 
 def _explained(error: ValidationError, values: dict[str, Any]) -> list[str]:
-    """A line for each key; where it may be of several kinds, pydantic says of each why it is none."""
+    """One line per key; where a key may have several types, pydantic reports for each why it does not match."""
     found: dict[str, list[str]] = {}
     for fault in error.errors():
         key, message = _explain(fault, values)
@@ -78,7 +78,7 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
 
 
 def _keys(fault: dict[str, Any], values: Any) -> list[str | int]:
-    """The keys on the way to a fault, as a person wrote them: pydantic has more, of kinds and checks."""
+    """The keys on the way to a fault, as they appear in the file: pydantic's location also has types and validators."""
     keys = []
     for key in fault["loc"]:
         inside = isinstance(values, dict) and key in values
@@ -118,7 +118,7 @@ def _within(value: Any, path: str) -> Iterator[tuple[str, Block]]:
 
 
 def _dangling_names(config: Config) -> Iterator[str]:
-    """Names that no block has."""
+    """References to blocks that do not exist."""
     places = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
     places |= {"backbone": "backbones", "start": "backbones", "selector": "selectors"}
     places |= {"autoencoder": "autoencoders", "trainer": "trainers"}
@@ -136,7 +136,7 @@ def _dangling_names(config: Config) -> Iterator[str]:
 
 
 def _wrong_for_the_data(config: Config) -> Iterator[str]:
-    """What only a look at two blocks together shows."""
+    """Faults that show only when two blocks are compared."""
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
             yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"

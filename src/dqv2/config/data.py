@@ -1,4 +1,4 @@
-"""Datasets: where images come from, and what a network for them looks like."""
+"""Datasets: where the images come from, and how networks read them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-
 
 
 class Augment(Block):
-    """What training does to each image of a batch, drawn anew for each image."""
+    """Augmentation during training, drawn independently for each image of a batch."""
 
     crop: Literal["none", "pad", "resized"] = "none"
     pad: whole(0, LARGEST) = 4
@@ -39,14 +39,14 @@ class Augment(Block):
 
 
 class Dataset(Block):
-    """What every dataset has."""
+    """The keys that every dataset has."""
 
     title: Text
     size: whole(8, LARGEST)
     stem: Literal["standard", "small"] = "standard"
-    tobias_size: TobiasSize | None = None  # where nothing else names one; None: as `defaults` says
+    tobias_size: TobiasSize | None = None  # used where an experiment sets none; None: that of `defaults`
     augment: Augment = Augment()
-    mean: Statistics | None = None  # what networks' input is normalised by; None: ImageNet's
+    mean: Statistics | None = None  # normalises the networks' input, like std; None: ImageNet's
     std: Statistics | None = None
 
     @model_validator(mode="after")
@@ -71,9 +71,9 @@ class Digits(Dataset):
 
 
 class Images(Dataset):
-    """What every set of image files has.
+    """The keys that every set of image files has.
 
-    `classes`: some of its classes alone: their names, or how many of the first.
+    `classes` restricts it to some of its classes: their names, or how many of the first.
     """
 
     classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1), AfterValidator(each_once)] | None = None
@@ -88,9 +88,9 @@ class Images(Dataset):
 
 
 class Own(Images):
-    """What a person's own set has: `splits` says which folders or tables are which, where their names do not.
+    """The keys of a user's own set: `splits` maps each split to folders or tables, where their names do not tell.
 
-    `unlabelled`: labels are not read, and all images are of one class: for selection alone, nothing is trained on them.
+    `unlabelled`: labels are not read and all images form one class; for selection only, nothing is trained on them.
     """
 
     path: FilePath
@@ -105,7 +105,7 @@ class ImageFolder(Own):
 
 
 class Table(Own):
-    """A folder of parquet or arrow files with an image and a label a row, as Hugging Face's datasets have them."""
+    """A folder of Parquet or Arrow files with an image and a label per row, as in Hugging Face's datasets."""
 
     kind: Literal["table"]
     image: Text = "image"
@@ -114,16 +114,16 @@ class Table(Own):
 
 
 class ImageNet(Images):
-    """A local copy of ImageNet, unpacked or as its archives: all classes, or ImageNet-30's."""
+    """A local copy of ImageNet, unpacked or as its archives: all classes, or those of ImageNet-30."""
 
     kind: one_of(known.kind for known in KNOWN_SETS.values() if not known.archives)
     path: FilePath
 
 
 class Published(Images):
-    """A set that is fetched from its site, where its folder is not below `root` yet.
+    """A set that is fetched from its site unless its folder exists below `root`.
 
-    `mirror` is another address that has the archive; `checksum`, ALGORITHM:HEX, another one than the published.
+    `mirror` is another URL that provides the archive; `checksum`, ALGORITHM:HEX, replaces the published one.
     """
 
     root: FilePath = "data"
@@ -137,7 +137,7 @@ class Published(Images):
 
 
 def _published(known: KnownSet) -> type[Published]:
-    """The block of a published set: `Published`, and the keys that its declaration adds."""
+    """The block of a published set: `Published` plus the keys that its declaration adds."""
     keys = {
         key: (type_, Field(default_factory=partial(copy, default))) for key, (type_, default) in known.options.items()
     }

@@ -1,4 +1,4 @@
-"""Experiments, what comes of them, and the whole configuration."""
+"""Experiments, their results, and the whole configuration."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from dqv2.paper.kinds import FIGURES
 
 Seeds = many(Seed)
 
-# Where null is a value of its own: no hue, no panels, no columns, nothing in bold. Elsewhere it undoes what was set.
+# Keys for which null is a value: no hue, no panels, no columns, nothing in bold. Elsewhere null resets a key.
 NULLABLE = ("hue", "panel", "column", "better")
 OVERLAP = ("iou", "iou_others", "own_minus_others")
 
 
 class Arm(Block):
-    """Axes as lists; the arm is their product. `title` prints instead of the method's title."""
+    """Axes as lists; the arm is their product. `title` is printed instead of the method's title."""
 
     title: Printed | None = None
     dataset: many(Name) | None = None
@@ -49,18 +49,18 @@ class Arm(Block):
 
 
 class Drawn(Block):
-    """What is made of an experiment's table, whose columns the keys name."""
+    """A figure or table made from an experiment's tidy table; keys name its columns."""
 
     y: str = "test_accuracy"
     # {column: value or list of values}: the rows to show; null is a missing value
     where: dict[str, Wanted] | None = None
-    # values of x or row in the order wanted; else as they appear, numbers ascending
+    # values of x or row in the desired order; else as they appear, numbers ascending
     order: Annotated[list[Scalar], Field(min_length=1), AfterValidator(each_once)] | None = None
     names: dict[str, str] | None = None  # {value: printed name}
     decimals: whole(0, 6) | None = None  # else 1 where seeds spread by a point, 2 elsewhere
 
     def spec(self, *, partial: bool = False) -> dict[str, Any]:
-        """The keys that have a value, null where that is one (`NULLABLE`), and whether runs may be missing."""
+        """The keys with a value, null included where it is one (`NULLABLE`), and `partial` if runs may be missing."""
         nulls = [name for name in NULLABLE if name in self.model_fields_set and getattr(self, name) is None]
         spec = self.model_dump(exclude_none=True) | dict.fromkeys(nulls)
         return spec | {"partial": True} if partial else spec
@@ -99,18 +99,18 @@ class Table(Drawn):
 
     row: str | None = None  # by default the printed name of the method, mask or variant of images
     column: str | None = None  # by default keep_ratio, or dataset where only that has several values; null: none
-    caption: str | None = None  # its first words
-    row_title: Printed | None = None  # the head of the first column, "Method" unless set
+    caption: str | None = None  # the first words of the caption
+    row_title: Printed | None = None  # header of the first column, "Method" unless set
     better: Literal["higher", "lower"] | None = "higher"  # which mean is bold; null: none
     # rows, as they are printed: the leads of the others over them, paired by seed
     against: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = None
-    # columns whose means stand beside: selection_seconds, ...
+    # columns whose means are added on the right: selection_seconds, ...
     beside: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] | None = None
 
 
 class Pictures(Block):
-    """Example images: the original and its Tobias image at each size of the experiment; or, for `steps: pixels`,
-    the original, without its least important patches, and with them drawn anew."""
+    """Example images: the original and its Tobias image at each size of the experiment; or, for `steps: pixels`, the
+    original, the image without its least important patches, and its reconstruction."""
 
     steps: Literal["tobias", "pixels"] = "tobias"
     images: whole(1, 20) = 4
@@ -120,7 +120,7 @@ STORAGE = ("megabytes", "bytes_per_image")
 
 
 class Storage(Block):
-    """What the images of each DQ coreset take as encoded files: as they are, dropped, drawn anew, as Tobias images."""
+    """Encoded size of each DQ coreset's images: original, with patches dropped, reconstructed, as Tobias images."""
 
     encoding: Literal["jpeg", "png"] = "jpeg"
     quality: whole(1, 100) = 90
@@ -129,9 +129,9 @@ class Storage(Block):
 
 
 class Export(Block):
-    """Coresets as folders: always their ids; of the originals links, copies, or the packed images, or nothing.
+    """Coresets as folders: always their ids, and of the originals links, copies, the packed images, or nothing.
 
-    `generated` is how Tobias and redrawn images, and packed originals, are written. `empty_classes` makes a folder also
+    `generated` is the format of Tobias and redrawn images and of packed originals. `empty_classes` also makes a folder
     for a class without an image.
     """
 
@@ -141,7 +141,7 @@ class Export(Block):
 
     @property
     def form(self) -> str:
-        """What the path of such a folder carries: "ids", or "links-png", and "-all" with folders for all classes."""
+        """Its name in the folder's path: "ids", or such as "links-png", with "-all" if all classes get folders."""
         return "ids" if self.images == "none" else f"{self.images}-{self.generated}" + "-all" * self.empty_classes
 
 
@@ -155,12 +155,12 @@ class Cost(Block):
 
 
 class Experiment(Arm):
-    """One analysis: its axes, further arms beside them, and what comes of it."""
+    """One analysis: its axes, further arms, and its outputs."""
 
     about: str = ""
     arms: Annotated[list[Arm], Field(default_factory=list, min_length=1)]
     seeds: Seeds | None = None
-    # with training_seeds: each coreset's seed with each training's, in place of `seeds`
+    # together with training_seeds, instead of `seeds`: every seed of a coreset with every seed of a training
     selection_seeds: Seeds | None = None
     training_seeds: Seeds | None = None
     figure: Figure | None = None
@@ -202,7 +202,7 @@ class Experiment(Arm):
 
     @property
     def _of_coresets(self) -> bool:
-        """Whether something is asked for that is made of coresets, and not of trainings alone."""
+        """Whether an output is requested that is made from coresets rather than trainings alone."""
         return bool(self.pictures or self.storage or self.export or self.overlap or self.diagram or self.cost)
 
 

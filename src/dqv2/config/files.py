@@ -13,7 +13,7 @@ from dqv2.config.plain import shown
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own reader drops all but the last of equal keys, and takes 1:30 for 90 and 010 for 8."""
+    """Refuses what PyYAML reads silently: duplicate keys (the last wins), 1:30 as 90, 010 as 8."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if not isinstance(node, yaml.ScalarNode):
@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             other = number and (":" in text or (text.lstrip("+-").isdecimal() and int(text) != value))
-        except (ValueError, LookupError, AttributeError) as error:  # a date that is none, a tag of another kind
+        except (ValueError, LookupError, AttributeError) as error:  # an invalid date, a tag of another type
             why = f" ({error})" if isinstance(error, ValueError) else ""
             raise ConfigError(f"{at}: YAML cannot read {shown(node.value)}{why}: put text into quotes") from None
         if other:
@@ -41,10 +41,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_files(overlays: Iterable[str | Path], base: str | Path = "config.yaml") -> dict[str, Any]:
-    """The merged values of `base` and the overlays, the last one's on top.
+    """The values of `base` merged with the overlays, later ones taking precedence.
 
     Raises:
-        ConfigError: a file is no YAML, or no keys and values, or has a key twice; the message names it.
+        ConfigError: a file is not valid YAML, is not a mapping, or has a duplicate key; the message names the file.
         OSError: a file cannot be read.
     """
     values: dict[str, Any] = {}
@@ -58,14 +58,14 @@ def read_file(file: str | Path) -> dict[str, Any]:
     try:
         new = _read(Path(file).read_text(encoding="utf-8")) or {}
         if isinstance(new, dict):
-            new = _update({}, new)  # which an anchor that holds itself ends
+            new = _update({}, new)  # raises RecursionError for an anchor that contains itself
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{file} is nested too deep, or an anchor holds itself") from None
-    except ValueError as error:  # of a key that stands there twice, or a number or a date that is none
+    except ValueError as error:  # a duplicate key, an invalid number or date
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(new, dict):
         raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")

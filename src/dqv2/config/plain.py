@@ -1,4 +1,4 @@
-"""What a configuration may be made of, before any key is looked at: plain values, and not too many."""
+"""Checks before any key is interpreted: a configuration consists of plain values, and not too many."""
 
 import math
 import unicodedata
@@ -8,25 +8,25 @@ from typing import Any
 from dqv2.config.base import READ_AS_BOOL, ConfigError
 
 DEEPEST = 20  # blocks within blocks
-MOST = 500_000  # values, those that an anchor repeats counted each time
+MOST = 500_000  # values, counting those repeated by an anchor each time
 LARGEST_WHOLE = 10**40
 LONGEST_TEXT = 5_000
-UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # of Unicode: control characters, halves of characters, ends of lines
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control characters, surrogates, line separators
 
 
 def plain(values: Any) -> tuple[Any, list[str]]:
-    """The values of a configuration, and a sentence for each fault, with the key's path.
+    """The cleaned values of a configuration, and a sentence for each fault, with the key's path.
 
-    Text loses the spaces around it, and the words null and ~ are null: within braces after --config all is text.
+    Text is stripped, and the words null and ~ become null: within braces after --config everything is text.
 
-    Raises ConfigError where it is nested too deep, or has too many values, for any to be looked at.
+    Raises ConfigError where it is nested too deeply or has too many values to be checked.
     """
     reader = _Reader()
     return reader.read(values, ()), reader.faults
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence has it, cut where it is long."""
+    """The repr of a value for a message, truncated where it is long."""
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         return "a number of more than 40 digits"
     text = repr(value)
@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
 
 
 def dotted(keys: Iterable[Any]) -> str:
-    """The path of a key, as a sentence has it."""
+    """The path of a key for a message: keys joined by dots."""
     words = (key if isinstance(key, str) and _printable(key) and len(key) <= 80 else shown(key) for key in keys)
     return ".".join(words) or "(top)"
 

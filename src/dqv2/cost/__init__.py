@@ -1,1 +1,1 @@
-"""What a run will cost, before it runs: `dqv2 plan --cost`; and what the networks of its methods compute."""
+"""The cost of a run before it runs (`dqv2 plan --cost`), and the floating-point operations of its methods' networks."""

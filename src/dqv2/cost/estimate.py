@@ -1,4 +1,4 @@
-"""Seconds and bytes of a plan's jobs on given devices, with and without sharing, and how long they take in all."""
+"""Seconds and bytes of a plan's jobs on given devices, with and without sharing, and their total wall time."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ from dqv2.plan.count import jobs_apart, jobs_behind
 
 class Price(NamedTuple):
     """Seconds of a job: its `start`, `network` on the device, `host` on the CPU; `guessed` is the part of `network`
-    that no measured rate of this device stands behind."""
+    that is not based on a measured rate of this device."""
 
     start: float
     network: float
@@ -25,7 +25,7 @@ class Price(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """The total."""
         return self.start + self.network + self.host
 
 
@@ -41,10 +41,10 @@ class Estimate:
     apart: Counter[str]  # stage -> seconds of its jobs if no experiment and no run shared one
     jobs_apart: Counter[str]  # and their number
     needs: dict[str, set[PlannedJob]]  # experiment -> the jobs behind it
-    disk: Counter[str]  # what -> bytes that stay when the run has ended
-    state: float  # bytes of checkpoints beside them, while jobs run
+    disk: Counter[str]  # what -> bytes that remain when the run has ended
+    state: float  # bytes of checkpoints in addition, while jobs run
     wall: float  # seconds from the first job's start to the last one's end
-    sizes: dict[str, Sizes]  # of the datasets: what all this stands on
+    sizes: dict[str, Sizes]  # of the datasets, which the estimate is based on
     trained: Counter[str]  # "NETWORK on DATASET" -> seconds of its trainings and passes
 
     @property
@@ -53,7 +53,7 @@ class Estimate:
         return Counter(job.stage.name for job in self.prices)
 
     def on_device(self, jobs: set[PlannedJob] | None = None) -> float:
-        """Seconds of jobs that hold a device (of all, or of these); on a CPU, of the jobs that run a network."""
+        """Seconds of the jobs that hold a device (all, or among `jobs`); on a CPU, of the jobs that run a network."""
         return sum(self.prices[job].seconds for job in (self.prices if jobs is None else jobs) if job.stage.model)
 
     def beside(self) -> float:
@@ -72,7 +72,7 @@ class Estimate:
     def by(
         self, key: Callable[[PlannedJob], str | None], what: Callable[[Price], float] = lambda price: price.seconds
     ) -> Counter[str]:
-        """What a key says of jobs -> their seconds; jobs of which it says None are left out."""
+        """Seconds of the jobs grouped by `key`; jobs for which it returns None are left out."""
         found: Counter[str] = Counter()
         for job, price in self.prices.items():
             found[key(job)] += what(price)
@@ -90,18 +90,18 @@ def estimate(
     images: Mapping[str, int] | None = None,
     facts: Callable[[Net, int], Facts],
 ) -> Estimate:
-    """What a plan will cost.
+    """Estimate what a plan will cost.
 
-    device: the name of one in `rates`. gpus: how many of it; a CPU counts its `cores` instead. cores: for jobs without
-    a device. images: dataset -> training images, where nothing else says it. facts: FLOPs and shapes of a network with
-    so many classes (`networks.count`). Raises ConfigError where there are no rates for the device, or nobody knows how
-    many images a dataset has.
+    device: the name of a device in `rates`. gpus: how many of it; ignored for a CPU, which has its `cores`. cores: for
+    jobs without a device. images: dataset -> number of training images, as in `sizes_of`. facts: FLOPs and shapes of a
+    network with a given number of classes (`networks.count`). Raises ConfigError where there are no rates for the
+    device, or the number of images of a dataset is unknown.
     """
     found = rates.device(device)
     sizes: dict[str, Sizes] = {}
 
     def size(dataset: str) -> Sizes:
-        if dataset not in sizes:  # a folder's files are listed, which is once too slow for every job
+        if dataset not in sizes:  # listing a folder's files for every job would be too slow
             sizes[dataset] = sizes_of(plan, dataset, images)
         return sizes[dataset]
 
@@ -112,7 +112,7 @@ def estimate(
 
     @cache
     def speed(stage: str, net: Net, kind: str) -> tuple[float, bool]:
-        """Images a second with the threads of a stage, which share an operation well enough; whether measured."""
+        """Images per second with the threads of a stage, assumed to scale linearly; and whether measured."""
         images, measured = found.rate(net, kind, lambda n: facts(n, 10), rates.nets)
         return images * (threads[stage] / found.threads if found.threads else 1), measured
 
@@ -154,16 +154,16 @@ def makespan(
     cores: int,
     share: Mapping[str, int],
 ) -> float:
-    """Seconds that jobs take side by side: each starts as soon as what it reads is there and there is room for it.
+    """Wall time of jobs run in parallel, in seconds: each starts once its inputs exist and there is room for it.
 
     Args:
-        reads: each job, in an order in which they can run, with the jobs before it.
+        reads: job -> the jobs whose outputs it reads, in an order in which they can run.
         seconds: of each job.
-        gpus: jobs that run a network hold one each; 0: there are none, and they hold cores alone.
-        cores: how many there are. Beside a GPU, those of its jobs are taken to be there.
+        gpus: a job that runs a network holds one; 0: there are none, and all jobs hold cores.
+        cores: cores for the jobs that hold no GPU.
         share: stage -> cores that a job holds.
     """
-    ahead = dict.fromkeys(reads, 0.0)  # seconds from a job's start to the end of all, had everything room
+    ahead = dict.fromkeys(reads, 0.0)  # critical path: seconds from a job's start to the end, given unlimited room
     after: dict[PlannedJob, list[PlannedJob]] = defaultdict(list)
     for name in reversed(list(reads)):
         ahead[name] += seconds[name]
@@ -176,8 +176,8 @@ def makespan(
     def room(job: PlannedJob) -> tuple[str, int]:
         return ("gpu", 1) if gpus and job.stage.model else ("core", min(share[job.stage.name], cores))
 
-    place = {job: i for i, job in enumerate(reads)}  # decides between equals
-    # The longest way to go first
+    place = {job: i for i, job in enumerate(reads)}  # breaks ties
+    # Longest critical path first
     queues: dict[tuple[str, int], list[tuple[float, int, PlannedJob]]] = defaultdict(list)
 
     def ready(job: PlannedJob) -> None:

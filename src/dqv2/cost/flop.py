@@ -1,4 +1,4 @@
-"""Floating-point operations of the networks behind coresets, by the work that their stages declare."""
+"""Floating-point operations of the networks behind coresets, from the work that their stages declare."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -11,15 +11,15 @@ from dqv2.cost.work import Reckoning
 from dqv2.data.published import KNOWN_SETS
 from dqv2.plan import Plan
 
-UNKNOWN = Facts(0.0, 0.0, 0, 0, 0)  # no network is built to say which images go through it
+UNKNOWN = Facts(0.0, 0.0, 0, 0, 0)  # which images go through a network is known without building it
 
 
 def networks_behind(plan: Plan, records: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """Record of a job -> the networks that the job runs: ``net``, ``kind`` ("train" or "forward"), ``images`` and
     ``classes``, as builtins.
 
-    Sizes are those that a set's authors state, or the configuration does: the same whatever is on the disk. Of sets of
-    which neither does, a person's own folders, there is no entry.
+    Numbers of images are those that a set's authors or the configuration state, independent of what is on disk. For
+    sets where neither does (a user's own folders) there is no entry.
     """
     reckoning = Reckoning(plan, lambda dataset: sizes_of(plan, dataset, packed=False), lambda net, classes: UNKNOWN)
     found = {}
@@ -37,10 +37,10 @@ def networks_behind(plan: Plan, records: Iterable[str]) -> dict[str, list[dict[s
 
 
 def tera_flop(networks: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """Record of a job -> 10¹² floating-point operations of its networks, of `networks_behind`.
+    """Record of a job -> 10¹² floating-point operations of its networks, from `networks_behind`.
 
-    Those of matrix products and convolutions, 2 for a multiplication and its addition, a training's forward and
-    backward; what is done beside networks, as GraphCut's products are, is not counted.
+    Counted are matrix products and convolutions, 2 per multiply-add, forward and for trainings also backward; not what
+    is computed outside networks, such as GraphCut's products.
     """
     from dqv2.cost.networks import count  # with torch
 

@@ -1,4 +1,4 @@
-"""FLOPs, weights and shapes of networks, counted without computing anything: on torch's meta device."""
+"""FLOPs, weights and shapes of networks, counted on torch's meta device without computing anything."""
 
 from functools import cache
 
@@ -9,17 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from dqv2.cost.rates import Facts, Net
 from dqv2.train.models import Network, build_model
 
-BATCH = 2  # batch normalisation wants more than one
+BATCH = 2  # batch normalisation needs more than one image
 
 
 @cache
 def count(net: Net, classes: int = 10) -> Facts:
-    """FLOPs an image, bytes of weights, and the shapes that a network leaves.
+    """FLOPs per image, bytes of weights, and output shapes of a network.
 
-    FLOPs are those of matrix products and convolutions, 2 for a multiplication and its addition; `train` is forward and
-    backward as autograd does them. Nothing is computed and no memory taken for weights.
+    Counted are the FLOPs of matrix products and convolutions, 2 per multiply-add; `train` is forward and backward as
+    autograd does them. Nothing is computed, and no memory is allocated for weights.
 
-    Raises ValueError where there is no such network.
+    Raises ValueError for an unknown network.
     """
     images = torch.empty(BATCH, 3, net.size, net.size, device="meta")
     if net.model.startswith("mae-"):

@@ -16,19 +16,19 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Net:
-    """A network at an image size: what a rate is measured for."""
+    """A network at an image size, for which a rate is measured."""
 
     model: str  # a name of `train.models`, or `mae-SIZE` for an autoencoder
     size: int  # pixels a side of the images
     stem: str = "standard"  # as in the configuration, like input_size
-    args: tuple[tuple[str, Any], ...] = ()  # further arguments, as (name, value), sorted
+    args: tuple[tuple[str, Any], ...] = ()  # further arguments, as sorted (name, value) pairs
     input_size: int | None = None
-    precision: str = "float32"  # or "bfloat16", of its arithmetic
-    compile: bool = False  # whether torch.compile translates it, which only a training does
+    precision: str = "float32"  # or "bfloat16"
+    compile: bool = False  # whether it is compiled by torch.compile, which only trainings do
 
     @property
     def text(self) -> str:
-        """What its rates go by: "resnet50 64px small-stem bfloat16"; float32 and eager are not said."""
+        """The key of its rates, such as "resnet50 64px small-stem bfloat16"; float32 and eager are implied."""
         parts = [self.model, f"{self.size}px"]
         parts += [f"{self.stem}-stem"] if self.stem != "standard" else []
         parts += [f"seen-at-{self.input_size}px"] if self.input_size else []
@@ -38,40 +38,40 @@ class Net:
 
 
 class Facts(NamedTuple):
-    """What a network takes, apart from any device: FLOPs an image (2 a multiplication), bytes, numbers."""
+    """What a network needs on any device; 2 FLOPs per multiply-add."""
 
-    forward: float  # FLOPs of one image forward
-    train: float  # and backward
+    forward: float  # FLOPs of one image, forward
+    train: float  # FLOPs of one image, forward and backward
     weights: int  # bytes, float32
-    embedding: int  # numbers that the last layer reads
-    cells: int  # places of the last feature map
+    embedding: int  # width of the last layer's input
+    cells: int  # positions of the last feature map
 
 
 @dataclass(frozen=True)
 class Device:
     """Something that runs networks."""
 
-    name: str  # as asked for
+    name: str  # as given to --device
     title: str  # as printed
-    threads: int = 0  # of the CPU, that the rates are for; 0 for a GPU
+    threads: int = 0  # CPU threads that the rates were measured with; 0 for a GPU
     networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # `Net.text` -> kind -> images/s
     measured: str = ""  # where and when; empty where nothing was
     peak: float = 0.0  # FLOP/s of the data sheet in bfloat16
     float32_share: float = 1.0  # FLOP/s in float32, as a share of those in bfloat16
-    utilisation: float = 0.0  # assumed share of `peak`, for networks that were not measured where none was
+    utilisation: float = 0.0  # assumed share of `peak`, where no network was measured
     note: str = ""  # where peak and utilisation come from
 
     @property
     def auto(self) -> str:
-        """What `precision: auto` is taken for: bfloat16 on a GPU, and on a CPU whose rates have networks in it."""
+        """What `precision: auto` means here: bfloat16 on a GPU, and on a CPU with rates measured in bfloat16."""
         halves = any("bfloat16" in text.split() for text in self.networks)
         return "bfloat16" if halves or not self.threads else "float32"
 
     def rate(self, net: Net, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> tuple[float, bool]:
-        """Images a second of a network, and whether they were measured on this device.
+        """Images per second of a network, and whether that was measured on this device.
 
-        kind: "train" or "forward". facts: FLOPs of a network, for what was not measured. known: `Net.text` -> network,
-        of those measured, to scale from.
+        kind: "train" or "forward". facts: FLOPs of a network, where it was not measured. known: `Net.text` -> network,
+        for the measured ones, to scale from.
         """
         own = self.networks.get(net.text, {})
         if kind in own:
@@ -79,9 +79,9 @@ class Device:
         return self.flops(net.precision, kind, facts, known) / getattr(facts(net), kind), False
 
     def flops(self, precision: str, kind: str, facts: Callable[[Net], Facts], known: Mapping[str, Net]) -> float:
-        """FLOP/s for networks that were not measured: the median of those that were, or a share of the peak.
+        """FLOP/s for networks that were not measured: the median of the measured ones, or a share of the peak.
 
-        Those of the same precision where there are any, else those of the other one, converted.
+        The median is over networks of the same precision if there are any, else of the other precision, converted.
         """
         rates: dict[str, list[float]] = {name: [] for name in PRECISIONS}
         for text, found in self.networks.items():
@@ -99,11 +99,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Host:
-    """The CPU work beside the devices: units a second of one thread, and seconds to start a job
-    from the run's warm server (on a cluster, where jobs share a start by Snakemake's groups, it is 3 s a group).
+    """CPU work: units per second of one thread, and seconds to start a job from the run's warm server (on a cluster,
+    where the jobs of a Snakemake group share a start, 3 s per group).
 
     `masks` and `recipes`: cells/s; `compose`: pixels/s; `decode`: images/s; `select`: kind of selector ->
-    (images of a class)² × numbers of a feature, a second.
+    (images of a class)² × feature dimension, per second.
     """
 
     title: str
@@ -116,7 +116,7 @@ class Host:
     select: Mapping[str, float]
 
     def rate(self, name: str) -> float:
-        """Units a second; of "select KIND" GraphCut's where that kind was not measured."""
+        """Units per second; for "select KIND" that of GraphCut where the kind was not measured."""
         if not name.startswith("select "):
             return getattr(self, name)
         return self.select.get(name.removeprefix("select ")) or self.select["graphcut_bins"]
@@ -124,14 +124,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Rates:
-    """Devices by name, the host, and the networks that the rates name."""
+    """Devices by name, the host, and the measured networks by `Net.text`."""
 
     devices: dict[str, Device]
     host: Host
     nets: dict[str, Net]
 
     def device(self, name: str) -> Device:
-        """A device. Raises ConfigError, in one sentence, where there is none of that name."""
+        """The device of this name; raises ConfigError where there is none."""
         if name not in self.devices:
             raise ConfigError(
                 f"--device {name}: there are no rates for it; there are {', '.join(sorted(self.devices))} "
@@ -141,9 +141,9 @@ class Rates:
 
 
 def read_rates(file: str | Path | None = None) -> Rates:
-    """The rates that come with the project, with those of a file on top: what it measured replaces what is there.
+    """The project's own rates, overridden by those of `file`.
 
-    Raises ConfigError where the file is not one of rates; says why.
+    Raises ConfigError where the file cannot be read or is not a valid file of rates.
     """
     merged = _load(BUILT_IN)
     try:

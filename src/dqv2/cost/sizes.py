@@ -23,10 +23,11 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *, packed: bool = True) -> Sizes:
-    """The sizes of a dataset: as given, of its pack, as published, or counted in its folder.
+    """The sizes of a dataset: as given, from its pack, as published, or counted in its folder.
 
-    given: dataset -> number of training images, where a person says it. packed: whether a pack that is there says it
-    better than its authors. Raises ConfigError where nothing says how many images there are.
+    given: dataset -> number of training images, from the command line; takes precedence except over the digits' own.
+    packed: whether an existing pack takes precedence over the published sizes. Raises ConfigError where the number of
+    images is unknown.
     """
     block = plan.config.datasets[dataset]
     if isinstance(block, Digits):
@@ -38,7 +39,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
         return found
     if train:
         sizes, source = {"train": train, "test": test}, "published"
-        if block.classes is not None:  # classes of a published set are about alike
+        if block.classes is not None:  # the classes of a published set are of about equal size
             part = block.classes if isinstance(block.classes, int) else len(block.classes)
             sizes, classes = {split: number * part // classes for split, number in sizes.items()}, part
     elif block.kind == "image_folder" and (found := _counted(block)):
@@ -47,7 +48,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
         raise ConfigError(f"nobody knows yet how many images {dataset} has: say it with --images {dataset}=5000")
     whole = sizes["train"]
     for split, share in (("validation", block.validation), ("test", block.test)):
-        if split not in sizes:  # held out of train, as packing does it
+        if split not in sizes:  # held out from train, as packing does
             sizes[split] = round(whole * share)
             sizes["train"] -= sizes[split]
     for split, limit in block.per_class.items():
@@ -56,7 +57,7 @@ def sizes_of(plan: Plan, dataset: str, given: Mapping[str, int] | None = None, *
 
 
 def _packed(plan: Plan, dataset: str) -> Sizes | None:
-    """The sizes of a pack that is there."""
+    """The sizes recorded in an existing pack; None without one."""
     sizes = read_json(plan.file("pack", "splits", dataset=dataset))
     meta = read_json(Path(plan.file("pack", "train", dataset=dataset), "meta.json"))
     try:
@@ -66,7 +67,7 @@ def _packed(plan: Plan, dataset: str) -> Sizes | None:
 
 
 def _counted(block: ImageFolder) -> tuple[int, dict[str, int]] | None:
-    """Classes, and images of each split that there is, as packing reads a folder; files are only listed."""
+    """Number of classes, and of images in each split, as packing reads a folder; files are only listed."""
     from dqv2.data.folder import list_folder
     from dqv2.data.sample import choose_classes
 

@@ -1,4 +1,4 @@
-"""The estimate in words and tables."""
+"""The estimate as printed text."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ TOP = 5  # shares shown of each kind
 
 
 def lines(plan: Plan, rates: Rates, found: Estimate) -> Iterator[str]:
-    """What `dqv2 plan --cost` prints."""
+    """The lines that `dqv2 plan --cost` prints."""
     total = found.on_device()
     guessed, network = (sum(found.by_stage(what).values()) for what in (lambda p: p.guessed, lambda p: p.network))
     measured = _rates(rates, found, guessed / network if network else 0.0)
@@ -20,7 +20,7 @@ def lines(plan: Plan, rates: Rates, found: Estimate) -> Iterator[str]:
 
 
 def hours(seconds: float) -> str:
-    """Seconds as hours, or as minutes where that is more legible."""
+    """Seconds as hours, or as minutes below one hour."""
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 

@@ -1,4 +1,4 @@
-"""What each job has to do: images through networks, cells and pixels, similarities, bytes that it leaves."""
+"""How much work each job does: images through networks, cells, pixels, similarities, bytes written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,22 +12,22 @@ from dqv2.stages import Wildcards
 
 @dataclass
 class Work:
-    """What a job does."""
+    """The work of a job."""
 
     networks: list[tuple[Net, str, float]] = field(default_factory=list)  # (network, "train" or "forward", images)
-    units: dict[str, float] = field(default_factory=dict)  # rate of `Host` -> how many; "select KIND" for a selector
-    drawn: dict[str, float] = field(default_factory=dict)  # the same, done where the network is: a GPU's is not counted
+    units: dict[str, float] = field(default_factory=dict)  # rate of `Host` ("select KIND" for a selector) -> units
+    drawn: dict[str, float] = field(default_factory=dict)  # the same, on the network's device; not counted on a GPU
     spread: bool = False  # whether the units spread over the job's cores
-    bytes: float = 0.0  # left on the disk
+    bytes: float = 0.0  # written to disk
     state: float = 0.0  # bytes of a training's checkpoint while it runs
 
 
 class Reckoning:
-    """What the stages reckon their jobs' work with: a plan, a dataset's sizes, FLOPs and shapes of a network with so
-    many classes, and what `precision: auto` is."""
+    """What stages need to compute their jobs' work: a plan, the datasets' sizes, FLOPs and shapes of networks with a
+    given number of classes, and the meaning of `precision: auto`."""
 
-    ROW = 80  # bytes of a line in a table of ids, about
-    work = Work  # what a stage says of a job
+    ROW = 80  # bytes of a line in a table of ids, roughly
+    work = Work  # the type that `Stage.work` returns
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Reckoning:
         return Net(block.model, images.size, stem, args, block.input_size, precision, block.compile)
 
     def net_of_pass(self, dataset: str, backbone: Any) -> Net:
-        """The same as it reads images for maps, features and scores: in float32, however it was trained."""
+        """The network as it computes maps, features and scores: in float32, however it was trained."""
         return replace(self.net(dataset, backbone), precision="float32", compile=False)
 
     def net_of_evaluation(self, dataset: str, trainer: Any) -> Net:
-        """The same as it is evaluated: in the precision of its training."""
+        """The network as it is evaluated: in the precision of its training, not compiled."""
         return replace(self.net(dataset, trainer), compile=False)
 
     def autoencoder(self, dataset: str, name: str) -> Net:
-        """A masked autoencoder; of published weights the file's name says which size (large, where it does not)."""
+        """A masked autoencoder; for published weights its size is taken from the file's name, else large."""
         block = self.config.autoencoders[name]
         if block.weights == "self":
             args = (("grid", block.grid), ("hidden", block.mask_ratio))
@@ -78,16 +78,16 @@ class Reckoning:
 
     @staticmethod
     def state(weights: float, block: Any) -> float:
-        """Bytes of a checkpoint: weights, and what the optimiser keeps of each."""
+        """Bytes of a checkpoint: the weights and the optimiser's state."""
         return weights * (3 if block.optimiser == "adamw" else 2)
 
     def pool(self, selection: Selection) -> int:
-        """Images of a pool."""
+        """Number of images in a pool."""
         mixture = self.config.mixtures[selection.mixture]
         return round(self.sizes(selection.dataset).train * (mixture.originals + mixture.tobias))
 
     def kept(self, w: Wildcards) -> int:
-        """Images of a coreset."""
+        """Number of images in a coreset."""
         selection = self.plan.selection(w)
         whole = self.config.mixtures[selection.mixture].budget == "originals"
         n = self.sizes(w.dataset).train if whole else self.pool(selection)

@@ -1,4 +1,4 @@
-"""Image sets: the embedded one, folders of one's own images, and the packs that all stages read."""
+"""Image sets: the embedded one, published ones, users' own folders, and the packs that all stages read."""
 
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack, write_pack

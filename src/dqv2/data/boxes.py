@@ -1,4 +1,4 @@
-"""Bounding boxes of objects, in the pixels of packed images, and the masks that they stand for."""
+"""Bounding boxes of objects, in the pixels of packed images, and the corresponding masks."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from dqv2.data.lazy import LazyArray
 
 
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:
-    """Where a box of the original image lies in the packed one.
+    """Map a box of the original image to the packed one.
 
     box: x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive. width, height: of the original. size: side of the
-    packed image, the central square of the original with its shorter side resized. Returns the same in packed pixels;
-    at least one pixel, at the border where the object was cut away.
+    packed image, the central square of the original with its shorter side resized to `size`. Returns the box in packed
+    pixels, at least one pixel wide and high; an object that was cropped away is mapped to the border.
     """
     scale = size / min(width, height)
     found = []
@@ -24,7 +24,7 @@ def pack_box(box: tuple[float, float, float, float], width: int, height: int, si
 
 
 class BoxMasks(LazyArray):
-    """Masks bool[N, size, size] that are drawn from boxes as they are indexed, so that N of them need no room.
+    """Masks bool[N, size, size] that are drawn from boxes when indexed, so that they take no memory.
 
     Args:
         boxes: int[N, 4], x0, y0, x1, y1 in pixels, x1 and y1 exclusive.

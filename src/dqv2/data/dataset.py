@@ -1,4 +1,4 @@
-"""A dataset's block of the configuration to its packs."""
+"""From a dataset's block of the configuration to its packs."""
 
 import json
 from pathlib import Path
@@ -12,18 +12,19 @@ from dqv2.runtime.logging import logger, say
 if TYPE_CHECKING:
     from dqv2.data.sample import ImageSet
 
-# Of a dataset's options those that say how its images are packed; the others say which they are
+# The options of a dataset that say how its images are packed; the others say which images they are
 PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
-    """Write the packs `out/train`, `out/validation` and `out/test`; returns how many images each holds.
+    """Write the packs `out/train`, `out/validation` and `out/test`; returns split -> number of images.
 
-    What is read as which split is logged before it is read; `out/files.csv` notes the sizes and times of the files.
+    What is taken for which split is logged before any image is read; `out/files.csv` records the files' sizes and
+    times.
 
-    kind: of the configuration's datasets. split_seed: what the split is drawn from, where it is drawn. options: as
-    `pack_digits` takes them, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are
-    missing or cannot be read; nothing is left behind.
+    kind: as in the configuration's datasets. split_seed: seed of splits that are drawn at random. options: those of
+    `pack_digits`, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are missing or
+    cannot be read; nothing is written then.
     """
     if kind == "digits":
         from dqv2.data.digits import pack_digits
@@ -43,9 +44,9 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 
 
 def list_set(*, kind: str, folder: str, split_seed: int = 0, **options: Any) -> "ImageSet":
-    """The images of a set, split by split, as they are packed; none is opened. Arguments as of `pack_dataset`.
+    """The images of a set by split, as they would be packed; no image is opened. Arguments as for `pack_dataset`.
 
-    Raises DataError where the set's layout, labels or shares cannot be, which packing would say.
+    Raises DataError where packing would: for an unclear layout, missing labels, or shares that cannot be drawn.
     """
     from dqv2.data.sources import open_set
 
@@ -53,7 +54,7 @@ def list_set(*, kind: str, folder: str, split_seed: int = 0, **options: Any) -> 
 
 
 def _tell(name: str, images: "ImageSet") -> None:
-    """Say what was taken for which split, and what was not read."""
+    """Log what was taken for which split, and what was left aside."""
     for part in images.layout:
         shown = ", ".join(part["from"][:3]) + (f" and {len(part['from']) - 3} more" if len(part["from"]) > 3 else "")
         say(f"{name}: {shown} -> {part['split']}: {part['classes']:,} classes, {part['images']:,} images")
@@ -62,6 +63,6 @@ def _tell(name: str, images: "ImageSet") -> None:
 
 
 def require_test(splits: str | Path, name: str) -> None:
-    """Before a training: raise DataError where a dataset's `splits.json` says that it has no image to evaluate on."""
+    """Raise DataError where a dataset's `splits.json` lists no test images; called before a training."""
     if not json.loads(Path(splits).read_text(encoding="utf-8"))["test"]:
         raise DataError(no_test(name, name))

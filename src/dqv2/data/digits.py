@@ -2,8 +2,8 @@
 
 No network and no image file in the repository: the 1,797 digits of `load_digits` (8×8, ten classes, written
 by real people) are enlarged to three quarters of the side, placed at a random offset on a crop of one of the
-photographs of `load_sample_images`, and drawn as |background − 255·alpha|, so that a digit shows on dark and
-on bright ground alike. The splits share no digit, and no pixel of a photograph: each crops its own strip.
+photographs of `load_sample_images`, and drawn as |background − 255·alpha|, so that a digit is visible on dark and
+bright backgrounds alike. The splits share no digit, and no pixel of a photograph: each crops its own strip.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from dqv2.data.pack import write_pack
 from dqv2.data.split import stratified_split
 
 CROP = 32  # side of a background crop in the photographs' own pixels, whatever the size of the images
-STRIPS = {"train": (0.0, 0.625), "validation": (0.625, 0.75), "test": (0.75, 1.0)}  # of a photograph's width
-OBJECT_ALPHA = 64  # a quarter of the full ink: below that a stroke can hardly be seen
+STRIPS = {"train": (0.0, 0.625), "validation": (0.625, 0.75), "test": (0.75, 1.0)}  # shares of a photograph's width
+OBJECT_ALPHA = 64  # a quarter of full ink: below that a stroke is hardly visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ class Split:
 def make_digits(
     *, train: int = 1200, validation: int = 197, test: int = 400, size: int = 32, seed: int = 0
 ) -> dict[str, Split]:
-    """The splits train, validation and test of the embedded set, of so many images of `size` pixels a side.
+    """The splits train, validation and test of the embedded set: their numbers of images, `size` pixels a side.
 
-    Which digit, background and offset an image has follows from `seed` alone, drawn on the CPU; the digits are split by
-    class, in proportion, and the test split does not depend on the other splits' sizes. Resizing is Pillow's 8-bit
-    bilinear, in integers. Raises ValueError for a negative count, more images than the 1,797 digits, or a size below 8.
+    Digit, background and offset of an image are determined by `seed` alone, drawn on the CPU; the split is stratified
+    by class, and the test split does not depend on the other splits' sizes. Resizing is Pillow's 8-bit bilinear, in
+    integers. Raises ValueError for a negative count, more images than the 1,797 digits, or a size below 8.
     """
     sizes = {"test": test, "validation": validation, "train": train}
     digits = load_digits()

@@ -1,4 +1,4 @@
-"""Downloads that go on where they were cut off, and that nobody trusts before their checksum holds."""
+"""Downloads that resume where they were interrupted, and are used only after their checksum was verified."""
 
 import hashlib
 import os
@@ -14,22 +14,21 @@ from dqv2.data.errors import DataError
 from dqv2.runtime.logging import logger
 from dqv2.runtime.sentences import FULL
 
-BLOCK = 2**16  # at most so much of what came before a cut is asked for again
+BLOCK = 2**16  # bytes written at a time: at most as many are downloaded again after an interruption
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
-LASTING = {400, 401, 403, 404, 405, 410, 451}  # answers that asking again does not change
+LASTING = {400, 401, 403, 404, 405, 410, 451}  # status codes that a retry does not change
 
 
 def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5, pause: float = 2.0) -> Path:
-    """Fetch `url` to `path`, which appears when it is whole and its checksum holds.
+    """Download `url` to `path`, which appears only when it is complete and its checksum matches.
 
-    What has come so far lies in `path` + ".part"; this call goes on from there, and so does any later one that has a
-    checksum. A file that is there is checked, not fetched again.
+    Until then the data is in `path` + ".part"; retries resume from there, and so does a later call with a checksum. An
+    existing file is checked, not downloaded again.
 
-    url: http or https. checksum: `ALGORITHM:HEX` of the whole, such as md5:... or sha256:...; None where the publisher
-    gives none: then only the length that the server names is checked. tries: how often to go on after the connection
-    was cut. pause: seconds before the second try, twice as many before each further one. Raises DataError where the
-    server refuses, the connection keeps breaking, the disk is full, or the checksum differs; only `.part` stays then,
-    or nothing.
+    url: http or https. checksum: `ALGORITHM:HEX` of the whole file, such as md5:... or sha256:...; None where the
+    publisher gives none: then only the length that the server announces is checked. tries: number of attempts. pause:
+    seconds before the second attempt, doubled before each further one. Raises DataError where the server refuses, the
+    connection keeps breaking, the disk is full, or the checksum differs; then at most the `.part` file remains.
     """
     path = Path(path)
     if path.exists():
@@ -38,7 +37,7 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    if not checksum:  # nothing would tell that what came before is of another file
+    if not checksum:  # nothing would show that the earlier part is of another file
         part.unlink(missing_ok=True)
     resumed = part.exists()
     _fetch(url, part, tries, pause)
@@ -73,7 +72,7 @@ def _digest(path: Path, checksum: str) -> str:
 
 
 def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
-    """Make `part` whole, going on after cuts."""
+    """Complete `part`, resuming after interruptions."""
     fault = ""
     for attempt in range(tries):
         if attempt:
@@ -92,7 +91,7 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
                 ) from error
             if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
                 raise DataError(f"{url} is no address that can be fetched: {error}") from error
-        except OSError as error:  # after RequestException, which is one too
+        except OSError as error:  # must follow RequestException, which is a subclass
             if error.errno not in FULL:
                 raise
             raise DataError(
@@ -106,20 +105,20 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
 
 
 def _go_on(url: str, part: Path) -> None:
-    """One request for what is missing of `part`."""
+    """Make one request for the missing rest of `part`."""
     have = _size(part)
-    # No compression on the way: ranges and lengths are those of the file itself
+    # No compression in transit, so that ranges and lengths are those of the file itself
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
             if total == str(have):
-                return  # it had come to its end
+                return  # it was complete
             part.unlink()
             raise requests.exceptions.ConnectionError("the part is longer than the file; it was dropped")
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
-            have = 0  # the server sends the whole
+            have = 0  # the server sends the whole file
         rest = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
         free = shutil.disk_usage(part.parent).free
         if rest is not None and rest > free:

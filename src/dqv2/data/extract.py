@@ -1,4 +1,4 @@
-"""Archives unpacked so that nothing leaves the target folder and nothing half-made takes its name."""
+"""Unpacking archives safely: nothing is written outside the target folder, which appears only when complete."""
 
 import gzip
 import lzma
@@ -19,14 +19,14 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, l
 
 
 def extract(archive: str | Path, root: str | Path, folder: str) -> Path:
-    """Unpack a tar (plain, gzip, bzip2, xz) or zip archive and put its `folder` into `root`, whole or not at all.
+    """Unpack a tar (plain, gzip, bzip2, xz) or zip archive and move its `folder` into `root`; returns `root/folder`.
 
-    It is unpacked beside its place first and then renamed, so `root/folder` is whole if it is there. Raises DataError
-    where a member would land outside of the folder (or is a device, or a link that leads out), the archive is damaged
-    or holds no such folder, or the disk is full. Nothing is left then.
+    It is unpacked into a temporary folder and then renamed, so `root/folder` is complete if it exists. Raises DataError
+    where a member would be written outside the folder (or is a device, or a link that points outside), the archive is
+    damaged or has no such folder, or the disk is full. Nothing remains then.
     """
     archive, root = Path(archive), Path(root)
-    for stale in root.glob(f".tmp-*-{folder}"):  # of a process that was killed
+    for stale in root.glob(f".tmp-*-{folder}"):  # left by a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     temporary = root / f".tmp-{uuid.uuid4().hex[:12]}-{folder}"
     temporary.mkdir(parents=True)
@@ -50,8 +50,8 @@ def _unpack(archive: Path, into: Path) -> None:
             _unpack_zip(archive, into)
         else:
             with tarfile.open(archive) as tar:
-                tar.extractall(into, filter="data")  # refuses what leads out of the folder
-                while tar.fileobj and tar.fileobj.read(BLOCK):  # to the checksum at the end of a compressed file
+                tar.extractall(into, filter="data")  # refuses what points outside the folder
+                while tar.fileobj and tar.fileobj.read(BLOCK):  # up to the checksum at the end of a compressed file
                     pass
     except tarfile.FilterError as error:
         raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
@@ -69,7 +69,7 @@ def _unpack(archive: Path, into: Path) -> None:
 
 
 def _unpack_zip(archive: Path, into: Path) -> None:
-    """zipfile itself would bend such names into the folder; a set that has them is not what it should be."""
+    """Unpack a zip archive, refusing absolute paths and `..`, which zipfile itself would silently sanitise."""
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         for member in members:

@@ -1,4 +1,4 @@
-"""A published set onto the disk: as it lies, else from its archive, else from its site."""
+"""Fetching a published set: its folder if it exists, else its archive, else a download."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from dqv2.data.published import archive_of
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:
-    """The folder of a published set below `root`, fetched and unpacked where it is not there yet; what is there is only
-    looked at, as the folder may be one that may only be read.
+    """The folder of a published set below `root`, downloaded and unpacked unless it exists; an existing folder is not
+    written to, as it may be read-only.
 
-    name: a key of `ARCHIVES`. mirror: another place that has the archive, in place of its official address. checksum:
-    another one than the published. Raises DataError as `download` and `extract`.
+    name: a key of `ARCHIVES`. mirror: a URL that replaces the official location of the archive. checksum: replaces the
+    published one. Raises DataError as `download` and `extract` do.
     """
     root = Path(root).expanduser()
     archive = archive_of(name, mirror=mirror, checksum=checksum)
-    if (root / archive.folder).is_dir():  # whole, as it takes its name last
+    if (root / archive.folder).is_dir():  # complete, as it gets its name last
         return root / archive.folder
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{archive.folder}.lock"):  # two runs may share the folder

@@ -10,21 +10,22 @@ from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, walk
 from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
 
-# A mask beside its image, as segmentation sets have them: "benign (1)_mask.png" beside "benign (1).png"
+# A mask next to its image, as in segmentation sets: "benign (1)_mask.png" next to "benign (1).png"
 MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
 def list_folder(
     path: str | Path, *, splits: Mapping[str, Sequence[str]] | None = None, unlabelled: bool = False
 ) -> ImageSet:
-    """The images of a folder and the splits that its names speak of (see `folder_layout`); none is opened or drawn.
+    """The images of a folder, and the splits that its names indicate (see `folder_layout`); no image is opened, and no
+    split is drawn.
 
-    Classes are the sorted names of the class folders, and the images of a class are walked and ordered, as
-    torchvision's `ImageFolder` does; files with other extensions are ignored, hidden ones left aside.
+    Classes are the sorted names of the class folders, and the images of a class are found and ordered, as in
+    torchvision's `ImageFolder`; files with other extensions are ignored, hidden ones left aside.
 
-    splits: split -> folders below it, where their names do not say. unlabelled: folders are no classes; all images are
-    of the one class `UNLABELLED`. Raises DataError where the folder is missing or its layout unclear, a class has no
-    image, or another split has a class that train has not.
+    splits: split -> folders below `path`, where their names do not tell. unlabelled: folders are not classes; all
+    images are of the one class `UNLABELLED`. Raises DataError where the folder is missing or its layout unclear, a
+    class has no images, or another split has a class that is not in train.
     """
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
@@ -68,8 +69,8 @@ def list_folder(
 
 
 def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> list[str]:
-    """The folders of masks within folders that may be classes, beside the pictures that these are of (`cat/masks`, or
-    `cat/images` and `cat/masks`). Beside splits' folders, and where a person named one, they are left to
+    """The folders of masks inside folders that may be classes, next to the pictures that they belong to (`cat/masks`,
+    or `cat/images` and `cat/masks`). Those next to folders of splits, or named by the user, are left to
     `folder_layout`."""
     found = []
     for folder in images:
@@ -85,7 +86,7 @@ def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> list[s
 
 
 def _check_files(found: ImageSet) -> None:
-    """Refuse what the images' names show: files of several splits in one folder, and masks in place of classes."""
+    """Refuse, judging by the images' names, files of several splits in one folder, and masks instead of classes."""
     stems = [(sample.label, _stem(sample.id.rpartition("/")[2])) for sample in found.splits["train"]]
     if len(found.splits) == 1:
         said = [splits_in(stem) for _, stem in stems]
@@ -108,11 +109,11 @@ def _check_files(found: ImageSet) -> None:
 
 
 def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = None) -> list[Sample]:
-    """The samples of `folder/CLASS/*` in torchvision's order; notes in `found` what is no image by its name.
+    """The samples of `folder/CLASS/*` in torchvision's order; records in `found` the files that are not images by name.
 
-    Ids are relative to the folder of `found`. classes: these alone, in this order; all, sorted, by default. Raises
-    FileNotFoundError where there is no such folder; DataError where there are no class folders, one has no image, a
-    link leads back to a folder that holds it, or a name is not valid UTF-8.
+    Ids are relative to `found.root`. classes: only these, in this order; by default all, sorted. Raises
+    FileNotFoundError where there is no such folder; DataError where there are no class folders, one has no images, a
+    link points to a folder that contains it, or a name is not valid UTF-8.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -132,7 +133,7 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
 
 
 def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], label: int, name: str) -> list[Sample]:
-    """The samples of a class among (folder, file); masks are noted as left aside, the other files as ignored."""
+    """The samples of a class among (folder, file); masks are recorded as left aside, other files as ignored."""
     files, samples, ignored = list(files), [], []
     stems = {(place, _stem(file)) for place, file in files if _is_image(file)}
     for place, file in files:

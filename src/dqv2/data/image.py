@@ -1,4 +1,4 @@
-"""Decoding image files to square RGB arrays, within a limit of pixels."""
+"""Decoding image files to square RGB arrays, within a limit on the number of pixels."""
 
 import io
 import threading
@@ -16,8 +16,8 @@ from dqv2.data.errors import DataError
 from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
 
-MAX_PIXELS = 64_000_000  # 64 megapixels: while it is decoded, an image takes up to about 9 bytes a pixel
-# Whatever a file is called: Pillow goes by its content, and hands some kinds (EPS) to other programs
+MAX_PIXELS = 64_000_000  # 64 megapixels; decoding takes up to about 9 bytes per pixel
+# Formats by content, whatever the file's name; Pillow would pass some others (EPS) to external programs
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,27 +27,27 @@ TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # by EXIF's number of the orientation, as ImageOps.exif_transpose
+}  # EXIF orientation -> transposition, as in ImageOps.exif_transpose
 OVER = "over the limit"
-BYTES_A_PIXEL = 8  # no uncompressed image that we read has more: 16 bits for each of four channels
+BYTES_A_PIXEL = 8  # maximum of an uncompressed image in these formats: 16 bits for each of four channels
 
 
 class Decoded(NamedTuple):
-    """An image as it is packed, and its size as it lies (after the camera's orientation)."""
+    """An image as it is packed, and its original size (after applying the EXIF orientation)."""
 
     pixels: np.ndarray  # uint8[3, size, size]
     width: int
     height: int
-    note: str | None = None  # what of the file was left aside because it is damaged, though the pixels are sound
+    note: str | None = None  # which damaged metadata was ignored, while the pixels are sound
 
 
 def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read an image file as RGB, uint8[3, size, size]: shorter side resized to `size`, then the central square.
 
-    The camera's orientation is applied, transparency is laid over white, 16-bit grey is scaled to 8 bit, of an
-    animation the first picture is taken. The resampling is Pillow's antialiased bilinear; the geometry is torchvision's
-    Resize and CenterCrop. Raises DataError where the file is missing, cut off, no image, over `max_pixels`, or has
-    pixels of no known range; it says which.
+    The EXIF orientation is applied, transparency is composited over white, 16-bit grey is scaled to 8 bits, and of an
+    animation the first frame is taken. The resampling is Pillow's antialiased bilinear; the geometry is that of
+    torchvision's Resize and CenterCrop. Raises DataError where the file is missing, truncated, not an image, over
+    `max_pixels`, or has floating-point pixels of unknown range; the message says which.
     """
     data = read_bytes(path, max_pixels=max_pixels)
     found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels)
@@ -57,9 +57,9 @@ def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str:
-    """The content of an image file, or the reason, a phrase, why it is not read."""
+    """The content of an image file, or the reason why it cannot be read, as a phrase."""
     try:
-        if kind := special(path):  # reading it might never end
+        if kind := special(path):  # reading it might block forever
             return f"cannot be read (it is {kind})"
         length = Path(path).stat().st_size
         if length > BYTES_A_PIXEL * max_pixels + 2**20:
@@ -70,19 +70,19 @@ def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str
 
 
 def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded | str:
-    """Decode the bytes of an image file as `read_image` does; the reason, a phrase, where they are no sound image."""
+    """Decode the bytes of an image file as `read_image` does; returns a phrase with the reason where that fails."""
     return _mended(data, max_pixels, lambda image, note: Decoded(square(image, size, max_pixels), *image.size, note))
 
 
 def as_people_see_it(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image | str:
-    """The whole image of a file's bytes, as `decode` sees it: RGB, or L where it is stored in one channel of 8 bits or
-    1; the reason, a phrase, where there is none."""
+    """The whole image in a file's bytes, as `decode` sees it: RGB, or L where it is stored in one channel of 1 or 8
+    bits; a phrase with the reason where it cannot be decoded."""
     return _mended(data, max_pixels, lambda image, _: image, grey=True)
 
 
 def seen_otherwise(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether readers of image folders, or some of them, see other pixels of a sound file than `decode`: of a picture
-    that its camera's EXIF data turn, of transparency, and of 16-bit grey, which they cut off at 255."""
+    """Whether some readers of image folders see other pixels of a sound file than `decode`: with an EXIF orientation,
+    with transparency, or with 16-bit grey, which they clip at 255."""
     _limit_pillow(max_pixels)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.getexif().get(ExifTags.Base.Orientation) in TURNS or image.mode.startswith("I"):
@@ -91,7 +91,7 @@ def seen_otherwise(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
 
 
 def _mended(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], *, grey: bool = False) -> Any:
-    """What is made of an image; where the file's metadata is in the way, without it, with a note of that."""
+    """Decode an image and apply `make`; where damaged metadata prevents it, decode without metadata and note that."""
     if not data:
         return "the file is empty"
     _limit_pillow(max_pixels)
@@ -120,28 +120,27 @@ def _decode(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | Non
         return "not an image, or damaged"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return f"{OVER} of {max_pixels:,} pixels (key max_pixels)"
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+    except Exception as error:  # on damaged files Pillow's decoders may raise anything
         return f"cannot be decoded ({str(error).strip() or type(error).__name__})"
 
 
 def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
-    """An image turned as the camera's orientation says, and why not where its EXIF data cannot be read.
+    """An image with its EXIF orientation applied, and a note where its EXIF data is damaged, else None.
 
-    `ImageOps.exif_transpose` turns likewise, and writes the EXIF data anew, for which every number of it has to be
-    sound.
+    Unlike `ImageOps.exif_transpose`, it does not rewrite the EXIF data, which fails if any value in it is damaged.
     """
     image.load()
     note = None
     try:
         exif = image.getexif()
         how = TURNS.get(exif.get(ExifTags.Base.Orientation))
-    except Exception as error:  # Pillow raises whatever a damaged block leads it to
+    except Exception as error:  # on a damaged block Pillow may raise anything
         return image, f"its EXIF data is left aside: {str(error).strip() or type(error).__name__}"
     if image.info.get("exif") and not exif:
         note = "its EXIF data holds nothing that can be read"
     if how is not None:
         try:
-            exif.tobytes()  # which readers that turn it do
+            exif.tobytes()  # as readers that apply the orientation do
         except Exception as error:
             note = f"its EXIF data cannot be written anew: {str(error).strip() or type(error).__name__}"
         image = image.transpose(how)
@@ -149,7 +148,7 @@ def upright(image: Image.Image) -> tuple[Image.Image, str | None]:
 
 
 class _Budget:
-    """Pixels that threads decode at the same time, so that large images do not add up to more than one of the limit."""
+    """Limits the pixels that all threads decode at the same time, so that they need no more memory than one image."""
 
     def __init__(self, limit: int):
         self.limit, self.used, self.changed = limit, 0, threading.Condition()
@@ -171,12 +170,12 @@ _BUDGET = _Budget(MAX_PIXELS)
 _LIMIT_LOCK = threading.Lock()
 
 
-@lru_cache(1)  # so that only another limit than the last is set
+@lru_cache(1)  # set only when the limit changes
 def _limit_pillow(max_pixels: int) -> None:
-    """Let Pillow's own check, which also sees what an image hides in further frames, refuse beyond `max_pixels`.
+    """Make Pillow's own check, which also covers further frames of an image, refuse more than `max_pixels`.
 
-    Pillow warns over its limit and raises over twice its limit; the warning has to be an error too. Both settings are
-    the process's, so they are made once, not at each image: warnings filters are not safe to swap between threads.
+    Pillow warns over its limit and raises over twice its limit; the warning is made an error too. Both settings are
+    process-wide, so they are set once, not per image: changing warnings filters is not thread-safe.
     """
     with _LIMIT_LOCK:
         Image.MAX_IMAGE_PIXELS = max_pixels
@@ -184,7 +183,10 @@ def _limit_pillow(max_pixels: int) -> None:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as RGB: transparency over white, 16-bit grey scaled to 8 bit."""
+    """Convert any of Pillow's modes to RGB: transparency over white, 16-bit grey scaled to 8 bits.
+
+    Raises ValueError for floating-point pixels, and integers beyond 16 bits.
+    """
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
@@ -201,12 +203,12 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def square(image: Image.Image, size: int, max_pixels: int) -> np.ndarray:
-    """The central square, its side resized: RGB -> uint8[3, size, size]."""
+    """Resize the shorter side of an RGB image to `size` and crop the central square: uint8[3, size, size]."""
     width, height = image.size
     short = min(width, height)
     if short != size:
         new = int(size * width / short), int(size * height / short)
-        if new[0] * new[1] > max_pixels:  # a thin strip: its middle alone, or it would grow beyond all bounds
+        if new[0] * new[1] > max_pixels:  # a thin strip: crop before resizing, as it would become too large
             left, top = (width - short) // 2, (height - short) // 2
             image, new = image.crop((left, top, left + short, top + short)), (size, size)
         image = image.resize(new, Image.Resampling.BILINEAR)

@@ -1,5 +1,5 @@
-"""Which folders of images are which split and class, told from names alone; what is unclear is refused, with what to
-write into the configuration. Nothing is opened here. Tables are read likewise by `tables.py`, with the same words.
+"""Which folders of images are which split and class, judging by names alone. What is unclear is refused, with a
+suggestion for the configuration. No file is opened here. `tables.py` does the same for tables, with the same words.
 """
 
 from collections import defaultdict
@@ -32,10 +32,10 @@ LAYOUT = (
 
 @dataclass
 class Layout:
-    """What a set's names say; paths are below the set's folder."""
+    """The layout that a set's names imply; paths are relative to the set's folder."""
 
     splits: dict[str, list[str]]  # split -> its folders of class folders ("" is the set's own), or its tables
-    aside: dict[str, str] = field(default_factory=dict)  # path -> why what lies there is not read
+    aside: dict[str, str] = field(default_factory=dict)  # path -> why it is not read
 
 
 def folder_layout(
@@ -48,13 +48,13 @@ def folder_layout(
     """The splits of a folder of images, `SPLIT/CLASS/*` or `CLASS/*`.
 
     Args:
-        root: what messages call the set.
-        images: each folder below it ("" the set's own), with forward slashes -> images that lie directly in it.
-        labelled: whether folders stand for classes; else a split may hold its images as it likes.
-        chosen: split -> folders or patterns, where a person says it; the rest is left aside.
+        root: the set's name in messages.
+        images: each folder below it ("" the set's own), with forward slashes -> number of images directly in it.
+        labelled: whether folders are classes; else the images of a split may be anywhere below its folder.
+        chosen: split -> folders or patterns, as given by the user; the rest is left aside.
 
-    Raises DataError for no training images; class folders that are missing, empty, or look like splits or masks; splits
-    and classes side by side; two folders for one split; two splits in one path.
+    Raises DataError where there are no training images; class folders are missing, empty, or look like splits or masks;
+    splits and classes are side by side; a split has two folders, or a path names two splits.
     """
     return _Folders(root, images, labelled).read(chosen)
 
@@ -115,7 +115,7 @@ class _Folders:
         return self.found
 
     def _leave_the_rest(self, taken: Sequence[str]) -> None:
-        """Note what a person's key `splits` does not name: the outermost folders, and images beside named ones."""
+        """Record what the user's key `splits` does not name: the outermost folders, and images next to named ones."""
         left = ""
         for folder in sorted(self.images, key=lambda folder: folder.split("/")):
             if any(within(folder, each) for each in taken) or (left and within(folder, left)):
@@ -128,7 +128,7 @@ class _Folders:
                 self._aside(folder, "not named by the key splits")
 
     def _full(self, folder: str) -> list[str]:
-        """The folders in a folder that have images somewhere."""
+        """The subfolders of a folder that have images at any depth."""
         return [each for each in sorted(self.inner[folder]) if self.total[each]]
 
     def _name(self, folder: str) -> str:
@@ -157,7 +157,7 @@ class _Folders:
         if not named:
             return None
         if others:
-            # A class may be called "train": among other classes, a folder without folders of its own is one.
+            # A class may be called "train": among other classes, a folder without subfolders is one.
             if all(found == {"train"} and self._may_be_a_class(folder) for folder, found in named.items()):
                 return None
             guess = {next(iter(found)): [folder] for folder, found in named.items()}
@@ -185,11 +185,11 @@ class _Folders:
         return found
 
     def _may_be_a_class(self, folder: str) -> bool:
-        """Whether a folder that is called after the training split may be a class, such as train or bullet_train."""
+        """Whether a folder named after the training split may be a class, such as train or bullet_train."""
         return not self._full(folder) and (not is_plain(folder) or folder.lower() == "train")
 
     def _check_one_class(self, folders: Sequence[str]) -> None:
-        """Refuse folders within the one class of a set, as they rather are the classes."""
+        """Refuse subfolders of a set's only class, as they probably are the classes."""
         for folder in folders:
             for each in self._full(folder):
                 if inner := self._full(each):
@@ -200,7 +200,7 @@ class _Folders:
                     )
 
     def _check_groups(self, split: str, full: Sequence[str]) -> None:
-        """Refuse folders that all hold the same folders: either these or those are the classes."""
+        """Refuse folders that all have the same subfolders: either of the two levels may be the classes."""
         shared = set.intersection(*({self._name(each) for each in self._full(one)} for one in full)) if full else set()
         if len(full) > 1 and len(shared) > 1 and not any(self.images[each] for each in full):
             first, second, *_ = sorted(shared)
@@ -212,7 +212,8 @@ class _Folders:
             )
 
     def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:
-        """The folder of classes of a split, through folders that only say the split again, or (not chosen) images."""
+        """The folder that holds a split's classes, skipping folders that repeat the split's name or, unless `chosen`,
+        say "images"."""
         while not self.images[folder] and len(inner := self._full(folder)) == 1:
             said = splits_in(self._name(inner[0]))
             if said - {split} and not chosen:
@@ -225,7 +226,7 @@ class _Folders:
         return folder
 
     def _check_names(self, folder: str, split: str, classes: Mapping[str, set[str]]) -> None:
-        """Refuse what is no class below a split, or below the set's folder."""
+        """Refuse folders below a split, or below the set's folder, that are not classes."""
         own, whole = {split}, not folder
         full = self._full(folder)
         names = [self._name(each) for each in full]
@@ -264,7 +265,7 @@ class _Folders:
             self._check_groups(split, full)
 
     def _has_classes(self, folder: str, split: str, known: set[str]) -> bool:
-        """Whether a split has class folders; what lies in none of them is left aside."""
+        """Whether a split has class folders; images outside them are left aside."""
         full = self._full(folder)
         if not full:
             if split == "train":
@@ -292,9 +293,10 @@ class _Folders:
 def pick(
     root: str, found: Layout, names: Sequence[str], chosen: Mapping[str, Sequence[str]], *, deep: bool
 ) -> list[str]:
-    """Put into `found` what a person's key `splits` names, each name once; return the other names.
+    """Add to `found` what the user's key `splits` names, each name once; return the other names.
 
-    deep: whether a pattern's star also stands for folders, and a folder's name for all that is in it.
+    deep: whether a star in a pattern also matches across folders, and a folder's name all that is in it. Raises
+    DataError where a pattern matches nothing, or the same images are named twice.
     """
     for split, patterns in chosen.items():
         for pattern in patterns:
@@ -310,7 +312,7 @@ def pick(
     taken: dict[str, str] = {}
     for split, of_split in found.splits.items():
         for name in of_split:
-            # Folders hold each other; they are few, where tables may be many
+            # Only folders can be nested; they are few, while tables may be many
             nested = [other for other in taken if within(name, other) or within(other, name)] if not deep else []
             if name in taken or nested:
                 other = name if name in taken else nested[0]
@@ -323,10 +325,10 @@ def pick(
 
 
 def above(folder: str) -> str:
-    """The folder that holds a folder; "" is the set's own."""
+    """The parent of a folder; "" is the set's own."""
     return folder.rpartition("/")[0]
 
 
 def within(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies in it."""
+    """Whether `path` is `folder` or is inside it."""
     return not folder or path == folder or path.startswith(f"{folder}/")

@@ -1,4 +1,4 @@
-"""Arrays whose parts are made as they are read: packed, streamed and composed images, masks from boxes."""
+"""Arrays computed when indexed: packed, streamed and composed images, masks from boxes."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class LazyArray:
-    """Stands for an array of `shape` and `dtype` whose parts are made as they are indexed."""
+    """An array of `shape` and `dtype` whose parts are computed when indexed."""
 
     dtype = np.dtype(np.uint8)
     shape: tuple[int, ...]
@@ -20,9 +20,9 @@ class LazyArray:
 
 
 class LazyImages(LazyArray):
-    """Stands for uint8[N, 3, H, W] of the shape of `originals`.
+    """A lazy uint8[N, 3, H, W] with the shape of `originals`.
 
-    make: from rows, int64[k], to uint8[k, 3, H, W].
+    make: from rows, int64[k], to their images, uint8[k, 3, H, W].
     """
 
     def __init__(self, originals: np.ndarray, make: Callable[[np.ndarray], np.ndarray]):

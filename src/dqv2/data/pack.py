@@ -4,14 +4,14 @@ A pack is a folder:
 
     images.npy    uint8[N, 3, H, W], RGB, C order
                   A streamed pack has none: its images are decoded from their source whenever they are read.
-    manifest.csv  one line an image, in the same order: id, label, class, sha256 (of its packed pixels) and, where the
-                  set has them, source (where the image lies, if not at its id), source_sha256 (of the file as it
-                  was), width and height (of the image as it was)
+    manifest.csv  one line per image, in the same order: id, label, class, sha256 (of its packed pixels) and, where
+                  known, source (the image's path, if it is not the id), source_sha256 (of the original file), width and
+                  height (of the original image)
     objects.npy   bool[N, H, W], True on the object; or
-    boxes.npy     int16[N, 4], the object's x0, y0, x1, y1 in packed pixels; only where the set knows it
+    boxes.npy     int16[N, 4], the object's x0, y0, x1, y1 in packed pixels; either only where objects are known
     meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out, duplicates,
-                  images whose metadata is damaged; of train also what was read as which split (layout), left aside and
-                  ignored; of tables where the images lie (table)
+                  images whose metadata is damaged; for train also what was read as which split (layout), left aside and
+                  ignored; for tables also where the images are (table)
 """
 
 import csv
@@ -31,11 +31,11 @@ from dqv2.runtime.files import atomic_dir, csv_writer, load_json, sha256, write_
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
-OWN_COLUMNS = 4  # the rest are there where the set has them
+OWN_COLUMNS = 4  # always present; the others only where known
 
 
 class Origin(NamedTuple):
-    """An image before it was packed: SHA-256 of its file (of its pixels, where it has none), width, height, object."""
+    """An image before packing: SHA-256 of its file (of its pixels if it has no file), size, and box of its object."""
 
     sha256: str
     width: int
@@ -44,10 +44,10 @@ class Origin(NamedTuple):
 
 
 class PackedImages(LazyArray):
-    """Stands for uint8[N, 3, H, W]; an image is compared with its checksum the first time that it is read.
+    """A lazy uint8[N, 3, H, W]; an image is compared with its checksum the first time it is read.
 
     stored: uint8[N, 3, H, W], the memory map. ids: N sample ids. sums: the SHA-256 of each image's pixels. folder: of
-    the pack. Indexing raises DataError where an image is not the one that was packed; the message names it.
+    the pack. Indexing raises DataError where an image has changed since it was packed; the message names it.
     """
 
     def __init__(self, stored: np.ndarray, ids: Sequence[str], sums: Sequence[bytes], folder: Path):
@@ -56,7 +56,7 @@ class PackedImages(LazyArray):
         self._compared = np.zeros(len(stored), bool)
 
     def __getitem__(self, index) -> np.ndarray:
-        """uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans; a copy."""
+        """A copy: uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans."""
         images = np.array(self.stored[index])
         rows = np.arange(len(self))[index]
         for row, image in zip(np.atleast_1d(rows), images if rows.ndim else [images], strict=True):
@@ -75,20 +75,20 @@ class Pack:
     """One split of a dataset, opened read-only."""
 
     folder: Path
-    # Stands for uint8[N, 3, H, W], RGB, 0 to 255. What is indexed is read from the disk and compared with its checksum:
-    # `PackedImages`, or of a streamed pack `StreamedImages`
+    # Lazy uint8[N, 3, H, W], RGB; indexing reads from disk and compares checksums: `PackedImages`, or `StreamedImages`
+    # for a streamed pack
     images: Any
     labels: np.ndarray  # int64[N], indices into `classes`
-    ids: list[str]  # N sample ids, unique; every other stage speaks of samples by these
+    ids: list[str]  # N unique sample ids, by which all other stages refer to samples
     classes: list[str]
     objects: np.memmap | BoxMasks | None  # bool[N, H, W] of the true object masks, or None where the set has none
     meta: dict[str, Any]  # `meta.json`
 
     @classmethod
     def open(cls, folder: str | Path) -> "Pack":
-        """Open a pack and check all but its pixels, which are checked as they are read (or all at once: `verify`).
+        """Open a pack and check all but its pixels, which are checked when read (or all at once by `verify`).
 
-        Raises DataError where there is no pack, or its files disagree with each other.
+        Raises DataError where there is no pack, or its files are inconsistent.
         """
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
@@ -129,7 +129,7 @@ class Pack:
         if n and not 0 <= labels.min() <= labels.max() < len(meta["classes"]):
             raise ValueError(f"manifest.csv has labels outside 0 to {len(meta['classes']) - 1}")
         if "stream" in meta:
-            from dqv2.data.stream import StreamedImages  # with Pillow, which who only plans has no use for
+            from dqv2.data.stream import StreamedImages  # imports Pillow, which planning does not need
 
             images = StreamedImages(ids, places, sums, shape, **meta["stream"])
         else:
@@ -140,17 +140,17 @@ class Pack:
         return len(self.ids)
 
     def __reduce__(self) -> tuple:
-        return Pack.open, (self.folder,)  # a memory map would be pickled with all its pixels
+        return Pack.open, (self.folder,)  # pickling a memory map would copy all its pixels
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of `manifest.csv`: stands for the ids, their order, the labels and every image's pixels."""
+        """SHA-256 of `manifest.csv`, which covers the ids, their order, the labels and every image's pixels."""
         return self.meta["sha256"]["manifest.csv"]
 
     def index(self, ids: Iterable[str]) -> np.ndarray:
-        """Return the rows of the samples `ids`, in the order given: int64[K].
+        """The rows of the samples `ids`, in the given order: int64[K].
 
-        Raises DataError where some ids are not in the pack; the message names the first and counts them.
+        Raises DataError where ids are not in the pack; the message has their number and the first.
         """
         ids, rows = list(ids), {name: row for row, name in enumerate(self.ids)}
         found = [rows.get(i, -1) for i in ids]
@@ -163,14 +163,15 @@ class Pack:
         return np.array(found, dtype=np.int64)
 
     def rows_of_manifest(self) -> list[dict[str, str]]:
-        """`manifest.csv`, one dictionary an image."""
+        """`manifest.csv` as one dictionary per image."""
         with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     def verify(self) -> None:
         """Read the whole pack and compare every file with its checksum.
 
-        Raises DataError where a file differs; of `images.npy`, the message counts and names the images that changed.
+        Raises DataError where a file differs; for `images.npy` the message has the number of images that changed and
+        the first five.
         """
         if "stream" in self.meta:
             for start in range(0, len(self), 256):
@@ -201,22 +202,23 @@ def write_pack(
     about: dict[str, Any] | None = None,
     stream: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a pack; the folder appears whole, or not at all, and replaces an older one.
+    """Write a pack atomically, replacing an existing one; returns its folder.
 
     Args:
-        folder: the pack's folder, which is returned.
+        folder: the pack's folder.
+        dataset, split: names to record in `meta.json`.
         classes: class names; labels are indices into them.
-        items: (id, label, source or None, image uint8[3, size, size]) and, where it is known, its `Origin`; consumed
-            and written one at a time.
-        n: how many samples there are, those left out included; 0 makes an empty pack.
+        items: (id, label, source or None, image uint8[3, size, size]) and, where known, its `Origin`; consumed and
+            written one at a time.
+        n: number of samples, including those left out; 0 makes an empty pack.
         size: side of the images, in pixels.
         objects: bool[N, size, size], the true object masks, in the order of the items.
         left_out: {"name", "reason"} of each sample that is not packed; may grow while the items are consumed.
-        about: more to note in `meta.json`; lists in it may grow likewise.
-        stream: the keywords of `StreamedImages` for a pack that keeps no pixels.
+        about: further entries of `meta.json`; lists in it may grow in the same way.
+        stream: keyword arguments of `StreamedImages`, for a pack that keeps no pixels.
 
-    Raises DataError where an image has another shape or dtype, a label is out of range, an id comes twice, or the
-    number of items is not `n` less those left out.
+    Raises DataError where an image has another shape or dtype, a label is out of range, an id is duplicated, or the
+    number of items is not `n` minus those left out.
     """
     folder = Path(folder)
     seen: set[str] = set()
@@ -240,7 +242,7 @@ def write_pack(
                 writer.writerow(row)
                 if before.box:
                     boxes.append(before.box)
-            # Only now is it known how many there are: NumPy pads its header so that a new count fits in.
+            # The number of images is known only now; NumPy pads its header, so the new one has the same length.
             file.seek(0)
             file.write(_header(len(seen), size))
         if len(seen) + len(left_out) != n:
@@ -287,9 +289,9 @@ _REMEDY = "Delete that folder and run the pack rule again."
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     try:
         array = np.load(path, mmap_mode="r")
-    except OSError:  # it is not there, or may not be read
+    except OSError:  # missing, or not readable
         raise
-    except Exception as error:  # a damaged header is read as Python's own text, which may end in anything
+    except Exception as error:  # the header is parsed as a Python literal, so a damaged one may raise anything
         raise ValueError(f"{path.name} is no array ({error})") from None
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} is {array.dtype}{list(array.shape)}, meta.json says {list(shape)}")

@@ -1,4 +1,4 @@
-"""From a set of images to its packs: decoded once, in parallel, in memory that does not grow with the set."""
+"""Packing a set of images: decoded once, in parallel, with memory that does not grow with the pixels."""
 
 import shutil
 import sys
@@ -20,8 +20,8 @@ from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.files import atomic_dir, sha256
 from dqv2.runtime.memory import cores
 
-ROW_BYTES = 300  # of the manifest, about
-AHEAD = 4  # images a worker that are decoded before they are asked for
+ROW_BYTES = 300  # approximate size of a line of the manifest
+AHEAD = 4  # images per worker that are decoded ahead
 
 
 def pack_set(
@@ -39,22 +39,25 @@ def pack_set(
 ) -> dict[str, Path]:
     """Write the packs `out/train`, `out/validation` and `out/test` of a set of images.
 
-    All three appear when all are whole; a split that there is not becomes an empty pack. What is in memory at a time is
-    the list of samples (some hundred bytes each), `AHEAD` images a worker, and one image of `max_pixels` being decoded.
+    All three appear together when complete; a missing split becomes an empty pack. Memory holds the list of samples
+    (some hundred bytes each), `AHEAD` images per worker, and one image of `max_pixels` being decoded.
 
     Args:
         size: side of the packed images, in pixels.
-        dataset: the name to note in the packs.
-        storage: "packed", or "streamed" to keep no pixels: every image is decoded once here, so that what cannot be
-            read is known, and again whenever it is used.
+        dataset: the name to record in the packs.
+        storage: "packed", or "streamed" to keep no pixels: every image is decoded once here, to find those that cannot
+            be read, and again whenever it is used.
         on_bad: what to do about images that cannot be read, or have more than `max_pixels`: "error", or "skip" to leave
             them out and list them in `meta.json`.
-        on_duplicate: the same for images whose file is that of one before, in the order train, validation, test: "keep"
-            lists them and keeps them.
-        workers: threads that decode; all cores of this process by default.
+        on_duplicate: the same for images whose file equals that of an earlier one, in the order train, validation,
+            test; "keep" only lists them.
+        max_pixels: limit on the pixels of an image file.
+        workers: decoding threads; by default as many as this process has cores.
+        progress: whether to show a progress bar.
 
-    Raises DataError where images cannot be read or come twice (the message counts them and names up to 5 with the
-    reason), no training image of some class can be read, or the disk has not the room. Nothing is written then.
+    Raises DataError where images cannot be read or are duplicates (the message has their number and up to 5 of them
+    with reasons), no training image of some class can be read, or the disk has too little space. Nothing is written
+    then.
     """
     _check_options(images, storage, on_bad, on_duplicate, size, workers)
     out, workers = Path(out), workers or cores()
@@ -99,7 +102,7 @@ def pack_set(
             yield sample.id, sample.label, sample.place, decoded.pixels, origin
 
     stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None
-    with ExitStack() as stack:  # so that the three appear together, and none after an error
+    with ExitStack() as stack:  # all three appear together, or none after an error
         for split, samples in images.splits.items():
             staged = stack.enter_context(atomic_dir(out / split))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
@@ -139,7 +142,7 @@ def _check_options(images: ImageSet, storage: str, on_bad: str, on_duplicate: st
 
 
 def _check_room(images: ImageSet, out: Path, size: int, dataset: str, storage: str) -> None:
-    """Refuse up front what the disk cannot hold."""
+    """Raise DataError where the disk has too little space for the packs."""
     n = sum(map(len, images.splits.values()))
     need = n * (ROW_BYTES + (3 * size * size if storage == "packed" else 0))
     there = next(parent for parent in [out, *out.absolute().parents] if parent.exists())
@@ -168,7 +171,7 @@ def _refuse(found: list[dict[str, str]], n: int, root: Path, policy: str, what: 
 def _decoded(
     images: ImageSet, samples: list[Sample], size: int, max_pixels: int, workers: int
 ) -> Iterator[tuple[Sample, tuple[str, Decoded] | str]]:
-    """Yield each sample with its source's checksum and its pixels, or with the reason why there are none, in order."""
+    """Yield each sample, in order, with its source's checksum and decoded image, or with the reason for having none."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for sample, read in images.readers(samples, max_pixels):

@@ -1,6 +1,7 @@
-"""The greedy steps of GraphCut for many classes at once: whole tensors a step, nothing read back, for GPUs.
+"""GraphCut's greedy steps for many classes at once, on GPUs: whole-tensor operations, nothing read back to the host.
 
-Equal to `greedy.greedy_ranks` class by class, and tested against it on the CPU, where the same code runs.
+Gives the same result as `greedy.greedy_ranks` class by class, and is tested against it on the CPU, where the same code
+runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +12,17 @@ from torch import Tensor
 from dqv2.select.greedy import tolerance
 from dqv2.select.similarity import Features, take, unit_factors
 
-# Steps in one CUDA graph: one launch instead of some ten kernels' a step. Steps beyond a budget change nothing.
+# Steps in one CUDA graph: one launch instead of about ten kernels a step. Steps beyond a budget change nothing.
 _GRAPH_STEPS = 16
 
 
 def batched_ranks(
     features: Features, classes: Sequence[Tensor], budgets: Sequence[Sequence[int]], lam: float
 ) -> list[Tensor]:
-    """`greedy_ranks` of each class: int64[n] a class, on the device of the features, in classes' order.
+    """`greedy_ranks` of each class, in the order of `classes`: int64[n] each, on the device of the features.
 
-    classes: indices of each class, all in memory at once: their Gram matrices, padded to the largest class, and
-    their features in float64 (`group_bytes`).
+    classes: item indices of each class. Memory for all of them is held at once: their Gram matrices, padded to the
+    largest class, and their features in float64 (`group_bytes`).
     """
     sizes = [len(members) for members in classes]
     gram, width = _gram(features, classes)
@@ -31,15 +32,18 @@ def batched_ranks(
 
 
 def group_bytes(sizes: Sequence[int], widths: Sequence[int]) -> int:
-    """Most memory that `batched_ranks` takes for classes of these sizes, features of these columns a factor."""
+    """Peak memory of `batched_ranks` in bytes, for classes of these sizes and factors of these numbers of columns."""
     longest = max(sizes)
     padded = len(sizes) * longest * 8
-    # Per factor: its columns, once padded and once or twice not; its Gram matrices, of which two meet at a time.
+    # Per factor: its columns, once padded and once or twice unpadded; and at most two Gram matrices at a time.
     return padded * (3 * max(widths) + sum(widths) + min(2, len(widths)) * longest + 8)
 
 
 def groups(sizes: Sequence[int], widths: Sequence[int], max_bytes: int) -> Iterator[list[int]]:
-    """Classes by similar size, so that little is padded, as many as fit into max_bytes, at least one."""
+    """Group classes of similar size, so that little is padding; each group fits into max_bytes or is a single class.
+
+    Yields lists of indices into `sizes`.
+    """
     group: list[int] = []
     for c in sorted(range(len(sizes)), key=lambda c: -sizes[c]):
         if group and group_bytes([sizes[k] for k in [*group, c]], widths) > max_bytes:
@@ -85,7 +89,7 @@ def _steps(gram: Tensor, sizes: Sequence[int], budgets: Sequence[Sequence[int]],
     def step() -> None:
         gain = base - taken
         near = gain >= gain.amax(1, keepdim=True) - slack
-        # The lowest index by itself: which of equal values an argmax finds is left open on CUDA.
+        # The lowest index explicitly: which of several equal values argmax returns is unspecified on CUDA.
         i = position.expand(count, -1).masked_fill(~near, longest).amin(1)
         active = done < goal
         hit = (position == i[:, None]) & active[:, None]
@@ -108,7 +112,7 @@ def _steps(gram: Tensor, sizes: Sequence[int], budgets: Sequence[Sequence[int]],
 
 
 def _repeated(step: Callable[[], None], device: torch.device) -> Callable[[int], None]:
-    """A function that calls `step` at least so many times (more must be harmless); on CUDA from a graph."""
+    """A function that calls `step` at least the given number of times (more must be harmless); on CUDA as a graph."""
     if device.type != "cuda":
 
         def run(times: int) -> None:
@@ -116,7 +120,8 @@ def _repeated(step: Callable[[], None], device: torch.device) -> Callable[[int],
                 step()
 
         return run
-    # Kernels are loaded before the capture, on a stream of its own as CUDA asks; with every goal at 0 nothing changes.
+    # A warm-up on a side stream loads the kernels before the capture, as CUDA requires; with all goals 0 it changes
+    # nothing.
     with torch.cuda.device(device):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

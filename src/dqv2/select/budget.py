@@ -8,17 +8,17 @@ from torch import Tensor
 from dqv2.apportion import largest_remainder
 from dqv2.arguments import as_tensor
 
-UNRANKED = torch.iinfo(torch.int64).max  # the rank beyond an order's budget: above all, refused by `sample_ranked`
-# None: every item. A number of items in all, shared by class in proportion to the classes' sizes as `sample_ranked`
-# shares them. Or int64[C], the items of each class, by ascending label
+UNRANKED = torch.iinfo(torch.int64).max  # rank of an item beyond an order's budget; `sample_ranked` never takes it
+# None: every item. An int: a number of items in total, shared among the classes in proportion to their sizes, as
+# `sample_ranked` does. Or int64[C]: the items of each class, by ascending label
 Budget = int | Tensor | None
 
 
 def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
-    """How many items each class ranks, of classes of these sizes.
+    """How many items to rank in each class, for classes of these sizes.
 
-    A budget of more items than there are ranks all. Raises ValueError unless it is a whole number of at least 1, or one
-    number for each class between 0 and its size.
+    A budget of more items than there are ranks all. Raises ValueError unless `budget` is None, an integer of at least
+    1, or one integer per class between 0 and the class's size.
     """
     if budget is None:
         return list(sizes)
@@ -42,9 +42,9 @@ def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
 
 
 def enough_for(sizes: Tensor, count: int) -> Tensor:
-    """A budget from which any coreset of at most `count` items can be drawn: int64[C], each class's part rounded up.
+    """A budget that suffices for any coreset of at most `count` items: int64[C], each class's quota rounded up.
 
-    By largest remainder alone a class may get fewer of a larger coreset than of a smaller one (the Alabama paradox),
-    but never more than its part rounded up. sizes: int64[C], of the classes.
+    With largest remainders a class may get fewer items of a larger coreset than of a smaller one (the Alabama paradox),
+    but never more than its quota rounded up. sizes: int64[C], the sizes of the classes.
     """
     return torch.minimum(-(-sizes * count // max(int(sizes.sum()), 1)), sizes)

@@ -1,4 +1,4 @@
-"""What a selector is given: the images of a pool, by their labels and by what networks say of them."""
+"""What a selector is given: the images of a pool, their labels, and what networks computed from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from dqv2.select.table import FEATURES, SCORES
 
 
 class PoolRows:
-    """Stands for the rows of a pool's images, float[M, D], which are read from its arrays when they are indexed.
+    """The feature rows of a pool's images, float[M, D], read lazily from the underlying arrays when indexed.
 
-    pool: M images. arrays: float[N, D], tensors or memory-mapped arrays: of the originals where the pool has any, then
-    of the Tobias images where it has any; ValueError where they are not as many as kinds of images.
+    pool: M images. arrays: float[N, D] tensors or memory-mapped arrays: that of the originals if the pool has any, then
+    that of the Tobias images if it has any. Raises ValueError for another number of arrays.
     """
 
     def __init__(self, pool: Pool, arrays: Sequence[Tensor | np.ndarray]):
@@ -29,7 +29,7 @@ class PoolRows:
         return len(self.pool)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """float[k, D] for int64[k] or a slice; new memory."""
+        """float[k, D] for int64[k] or a slice, as a new tensor."""
         index = index if isinstance(index, slice) else index.numpy()
         rows, tobias = self.pool.rows[index], self.pool.tobias[index]
         values = np.empty((len(rows), *self.arrays[0].shape[1:]), self.arrays[0].dtype)
@@ -41,7 +41,7 @@ class PoolRows:
 
 @dataclass(frozen=True)
 class Candidates:
-    """M images to choose from. What the kind of selector does not read may be None."""
+    """M images to choose from. A field that the kind of selector does not read may be None."""
 
     labels: Tensor  # int64[M]
     embedding: Tensor | PoolRows | None = None  # float[M, E] of a network; `PoolRows` for a kind that works by class
@@ -55,10 +55,10 @@ class Candidates:
         return len(self.labels)
 
     def features(self, name: str) -> Features:
-        """What the images are compared by; of `PoolRows` it is made class by class.
+        """The features that the images are compared by; from `PoolRows` they are computed class by class.
 
-        name: "embedding"; "gradient" (last-layer gradients of the cross-entropy, as DeepCore has them, factorised) or
-        "gradient_dq" (the same with DQ's softmax before the loss).
+        name: "embedding", "gradient" (last-layer gradients of the cross-entropy, as in DeepCore, factorised) or
+        "gradient_dq" (the same with DQ's extra softmax before the loss). Raises ValueError for another name.
         """
         if name not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {name!r}")
@@ -75,8 +75,10 @@ class Candidates:
         return GradientFeatures(residual=residual, embedding=self.embedding)
 
     def score(self, name: str) -> Tensor:
-        """A score of each image by the one pass that embedding and logits are of, the higher the sooner kept:
-        float64[M]."""
+        """A score of each image from the single pass that gave embedding and logits: float64[M], higher = kept first.
+
+        Raises ValueError for a name that is not in `dqv2.select.table.SCORES`, or a score that one pass does not give.
+        """
         if name == "grand":
             return grand_scores(self.features("gradient"))
         if name == "el2n":

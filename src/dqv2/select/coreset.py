@@ -19,21 +19,21 @@ from dqv2.select.budget import UNRANKED
 from dqv2.select.sampling import sample_adaptive, sample_bins, sample_ranked, sample_strata
 from dqv2.semantic.recipe import Recipe
 
-REMEDY = "Remove it, and it is made anew."
+REMEDY = "Remove it; the next run makes it again."
 COLUMNS = ("id", "kind", "class", "bin", "rank", "importance")
 WEIGHTED = (*COLUMNS, "weight")
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images to choose from, or chosen."""
+    """Images to choose from, or a coreset chosen from them."""
 
     rows: np.ndarray  # int64[M], the row of each image's original in the training pack
     tobias: np.ndarray  # bool[M], whether it is the Tobias image of that original
-    bins: np.ndarray  # int64[M], the bin of each; all 0 where there is one
+    bins: np.ndarray  # int64[M], the bin of each (-1: left out by the selector); all 0 where there is only one
     rank: np.ndarray  # int64[M], the place in a selector's order; -1 where there is none, as beyond its budget
     importance: np.ndarray | None = None  # float64[M], of each image's bin; None where bins give equal shares
-    weight: np.ndarray | None = None  # float64[M] of mean 1, what each counts for in the training; None: all alike
+    weight: np.ndarray | None = None  # float64[M] with mean 1, factors of the training loss; None: all equal
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,8 +47,9 @@ class Pool:
 def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) -> Pool:
     """A share of the originals and a share of the Tobias images, each drawn at random (paper, section 3.4, step 2).
 
-    n: training images, each with one Tobias image. originals, tobias: shares in [0, 1], of which round(share * n)
-    images are taken. The pool has the originals first, each part in ascending order.
+    n: number of training images, each with one Tobias image. originals, tobias: shares in [0, 1]; round(share * n)
+    images of each are taken. The pool lists the originals first, each part in ascending order. Raises ValueError where
+    a share above 0 rounds to no image.
     """
     shares = {"originals": originals, "tobias": tobias}
     for name, share in shares.items():
@@ -70,11 +71,11 @@ def draw_places(
     generator: torch.Generator,
     embedding: torch.Tensor | None = None,
 ) -> np.ndarray:
-    """Exactly `count` places in the pool, int64[count], ascending.
+    """Draw exactly `count` images of the pool: ascending positions in it, int64[count].
 
-    labels: int64[N] of the originals. sampler: of `dqv2.select.table.SAMPLERS`. generator: ranks need none. embedding:
-    float[M, E] of the pool, which `classes` alone needs. Raises ValueError where the pool holds fewer, or there is no
-    such sampler.
+    labels: int64[N] of the originals. sampler: a key of `dqv2.select.table.SAMPLERS`. generator: used by every sampler
+    but "rank". embedding: float[M, E] of the pool, needed by "classes" alone. Raises ValueError where the pool has
+    fewer than `count` images, or the sampler is unknown.
     """
     if count > len(pool):
         asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
@@ -100,9 +101,10 @@ def draw_places(
 def coreset_images(
     coreset: Pool, pack: Pack, recipe: Recipe | None, *, whole: bool = False
 ) -> tuple[torch.Tensor | CoresetImages, torch.Tensor]:
-    """The images that a coreset names, uint8[K, 3, H, W], and their labels int64[K].
+    """The images of a coreset, uint8[K, 3, H, W], and their labels, int64[K].
 
-    A tensor where they fit into memory (or, with `whole`, always), else what is indexed by rows and composes them then.
+    The images are a tensor where they fit into memory (or, with `whole`, always), else a `CoresetImages`, which
+    composes them when indexed. Raises ValueError where the coreset has Tobias images and `recipe` is None.
     """
     if coreset.tobias.any() and recipe is None:
         raise ValueError("the coreset names Tobias images, and no recipe was given")
@@ -113,7 +115,7 @@ def coreset_images(
 
 
 class CoresetImages(LazyArray):
-    """Stands for uint8[K, 3, H, W], the images of a coreset, which are read and composed as they are indexed."""
+    """The images of a coreset as a lazy uint8[K, 3, H, W]: read and composed when indexed."""
 
     def __init__(self, coreset: Pool, pack: Pack, recipe: Recipe | None):
         self.coreset, self.pack, self.recipe = coreset, pack, recipe
@@ -131,8 +133,8 @@ class CoresetImages(LazyArray):
 
 
 def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
-    """One row an image: id, kind (original or tobias), class, bin, rank and importance (empty where there is none); and
-    its weight, where they have one."""
+    """Write a CSV with one row per image: id, kind (original or tobias), class, bin, rank and importance (empty where
+    there is none), and weight where the pool has weights."""
     with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv_writer(file)
         writer.writerow(COLUMNS if pool.weight is None else WEIGHTED)
@@ -145,9 +147,10 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
 
 
 def read_pool(path: str | Path, pack: Pack) -> Pool:
-    """Resolve the ids of a pool or coreset in a pack.
+    """Read the CSV of a pool or coreset, resolving its ids in a pack.
 
-    Raises ValueError for other columns, a kind that is neither original nor tobias, an id that the pack does not have.
+    Raises ValueError for other columns or a kind that is neither original nor tobias, and DataError (a ValueError) for
+    an id that is not in the pack.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

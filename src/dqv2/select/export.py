@@ -22,8 +22,8 @@ from dqv2.semantic.recipe import Recipe
 
 COLUMNS = ("id", "path", "class", "index", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
-TIMMS = (".png", ".jpg", ".jpeg")  # what timm's reader of folders takes for images; torchvision's takes more
-SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}  # by the first bytes, of what timm's reader of folders lists
+TIMMS = (".png", ".jpg", ".jpeg")  # what timm's folder reader takes for images; torchvision's takes more
+SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}  # by first bytes, the formats that timm's reader lists
 AT_ONCE = 64  # images composed at a time
 
 
@@ -40,29 +40,30 @@ def export_coreset(
     empty_classes: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a coreset's folder: `ids.csv`, `manifest.json`, `classes.txt`, `class_to_idx.json` and, if asked,
-    `images/CLASS/*`; whole or not at all.
+    """Write a coreset's folder atomically: `ids.csv`, `manifest.json`, `classes.txt`, `class_to_idx.json` and, if
+    requested, `images/CLASS/*`.
 
-    `ids.csv` has a line an image: id, path (where its original lies below the set's folder; empty where it is no file),
-    class, index (of the class, in the whole set), bin, kind (original, tobias or redrawn), sha256 (of the original's
-    file) and image (the file in this folder); and weight, what its loss should count for, where the coreset was made
-    with weights (mean 1). `classes.txt` has each class's folder in the order of the indices, as timm's `--class-map`
-    takes it, and `class_to_idx.json` folder -> index: readers number the folders that there are,
-    and a class without an image has none.
+    `ids.csv` has a line per image: id, path (of its original, relative to the set's folder; empty where it is not a
+    file), class, index (of the class, in the whole set), bin, kind (original, tobias or redrawn), sha256 (of the
+    original's file) and image (the file in this folder); and weight, the factor of its loss (mean 1), where the coreset
+    was made with weights. `classes.txt` lists each class's folder by index, as timm's `--class-map` expects, and
+    `class_to_idx.json` maps folder -> index: readers number the folders that they find, and a class without an image
+    has none.
 
     Args:
-        folder: to write; an older one is replaced.
-        recipe: of the Tobias images; None where there are none.
+        folder: where to write; an existing one is replaced.
+        recipe: how the Tobias images are made; None where there are none.
         source: the folder of the set's files; None where it has none.
         redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.
-            Each is written as `generated`, whatever `images` says of originals.
-        images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as they are
-            packed, square and of one size. Of tables, links and copies are files with the cells' own bytes.
-        generated: "png" or "jpeg": how Tobias and redrawn images, and packed originals, are written.
-        empty_classes: make a folder also for a class without an image.
-        provenance: what else `manifest.json` should say of the coreset's making.
+            Each is written in the format `generated`, whatever `images` says about originals.
+        images: "none"; "links" to the originals' files, "copies" of them, or "packed": the originals as packed, square
+            and of one size. For a set in tables, links and copies are files with the cells' own bytes.
+        generated: "png" or "jpeg", the format of Tobias and redrawn images and of packed originals.
+        empty_classes: also make a folder for a class without an image.
+        provenance: what `manifest.json` should add on how the coreset was made.
 
-    Raises DataError where an original's file is gone, or is no longer the one that was packed.
+    Raises DataError where an original's file is gone or is no longer the one that was packed; ValueError where the
+    coreset has Tobias images and no recipe is given, or `redrawn` has another length than the coreset.
     """
     if coreset.tobias.any() and recipe is None and images != "none":
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
@@ -116,7 +117,7 @@ def export_coreset(
                 writer.writerow([*own, entry.get("source_sha256", ""), names[k], *weight])
         (staged / "classes.txt").write_text("".join(f"{name}\n" for name in folders), encoding="utf-8")
         write_json(staged / "class_to_idx.json", {name: index for index, name in enumerate(folders)})
-        # A set without files has none to link to
+        # A set without files of its own has nothing to link to
         originals = "bytes of the tables' cells" if held else images if by_link else "packed"
         manifest = {
             "classes": pack.classes,
@@ -137,7 +138,7 @@ def export_coreset(
 
 
 def without_images(coreset: Pool, pack: Pack) -> list[str]:
-    """The classes of the set of which a coreset has no image."""
+    """The classes of the set that have no image in the coreset."""
     present = set(pack.labels[coreset.rows].tolist())
     return [name for label, name in enumerate(pack.classes) if label not in present]
 
@@ -145,14 +146,16 @@ def without_images(coreset: Pool, pack: Pack) -> list[str]:
 def coreset_files(
     ids: str | Path, source: str | Path, *, check: bool = True, originals_only: bool = False
 ) -> list[tuple[Path, str]]:
-    """The images of an `ids.csv`: (file, class) of each row, in its order; the originals in the set's folder, and
-    beside `ids.csv` the Tobias and redrawn images, and originals that are no files there (of tables and archives).
+    """The images of an `ids.csv`: (file, class) of each row, in its order. Originals are resolved in the set's folder;
+    Tobias and redrawn images, and originals that are not files of their own (in tables and archives), next to
+    `ids.csv`.
 
-    source: the set's folder, wherever it lies now and in whatever order its files are listed. check: compare each
-    original in it with its checksum. originals_only: leave the other images out. Raises DataError where a file is not
-    there, or is another one, as Tobias images are not where the coreset was exported without images; it counts them and
-    names the first. It refuses a list that is no `ids.csv` by the columns that are missing, and one whose classes are
-    not those of `manifest.json` beside it.
+    source: the set's folder, wherever it is now and in whatever order its files are listed. check: compare each
+    original in it with its checksum. originals_only: leave the other images out.
+
+    Raises DataError where files are missing (as Tobias images are if the coreset was exported without images) or have
+    changed: it gives their number and the first. Also where columns are missing, or the classes are not those of the
+    `manifest.json` next to `ids.csv`.
     """
     found, faults = [], []
     columns = read_list(ids)
@@ -199,9 +202,9 @@ def _draw(
     redrawn: np.ndarray | None,
     generated: str,
 ) -> None:
-    """Write the images of these places in the coreset: redrawn ones, Tobias images, or originals as packed.
+    """Write the images at these positions of the coreset: redrawn ones, Tobias images, or originals as packed.
 
-    Those of a coreset whose originals are all grey have one channel, as theirs have.
+    Where all the coreset's originals are grey, grey images are written with one channel, as the originals have.
     """
     parts = (pack.images[coreset.rows[start : start + AT_ONCE]] for start in range(0, len(coreset), AT_ONCE))
     grey = len(drawn) > 0 and all(map(_grey, parts))
@@ -216,19 +219,19 @@ def _draw(
             else:
                 made = recipe.images(pack.images, rows) if coreset.tobias[chosen[0]] else pack.images[rows]
             for k, pixels in zip(chosen, made, strict=True):
-                one = grey and _grey(pixels)  # a donor of its background may have colours
+                one = grey and _grey(pixels)  # the donor of its background may have colours
                 image = Image.fromarray(np.ascontiguousarray(pixels[0] if one else pixels.transpose(1, 2, 0)))
                 image.save(staged / names[k], **({"quality": 95} if generated == "jpeg" else {}))
 
 
 def _grey(pixels: np.ndarray) -> bool:
-    """Whether the channels of images, uint8[..., 3, H, W], are alike."""
+    """Whether the three channels of images, uint8[..., 3, H, W], are equal."""
     pixels = np.asarray(pixels)
     return bool((pixels == pixels[..., :1, :, :]).all())
 
 
 def _read(source: Path, entry: dict[str, str], place: str) -> bytes:
-    """The file of an original, or the part of an archive, as it was packed; DataError where it is not."""
+    """The bytes of an original's file or archive member; raises DataError where they are not those that were packed."""
     if _in_archive(entry, place):
         data = read_place(source, entry["id"], place)
         if isinstance(data, str) or sha256(data) != entry.get("source_sha256"):
@@ -248,23 +251,23 @@ def _in_archive(entry: dict[str, str], place: str) -> bool:
 
 
 def _give(target: Path, source: Path, entry: dict[str, str], place: str, data: bytes, *, link: bool) -> None:
-    """An original under its new name: a link, or a copy; a part of an archive is always copied out."""
+    """Put an original under its new name, as a link or a copy; a member of an archive is always copied."""
     if link and not _in_archive(entry, place):
         try:
             target.symlink_to((source / place).absolute())
             return
-        except OSError:  # a file system without links
+        except OSError:  # a file system without symbolic links
             pass
     target.write_bytes(data)
 
 
 def _mended(pack: Pack) -> set[str]:
-    """The ids of images whose files have damaged metadata, at which other readers stop."""
+    """The ids of images whose files have damaged metadata that makes other readers fail."""
     return {entry["name"] for entry in pack.meta.get("mended", ())}
 
 
 def _write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
-    """Write the whole image of a file's bytes as a PNG, turned as its camera says, in one channel where it has one.
+    """Decode a file's bytes and write the whole image as a PNG, oriented by its EXIF data, with one channel if grey.
 
     entry: its row of the pack's manifest. Raises DataError where it cannot be decoded.
     """
@@ -275,16 +278,16 @@ def _write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
 
 
 def _limit_of(entry: dict[str, str]) -> int:
-    """The limit of pixels that an image was packed within, by its row of the manifest."""
+    """The pixel limit that applied when an image was packed, from its row of the manifest."""
     return max(MAX_PIXELS, int(entry.get("width") or 0) * int(entry.get("height") or 0))
 
 
 def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
-    """Write the cells of these rows of a pack into `folder`, each with its own bytes; returns row -> file.
+    """Write the table cells of these rows of a pack into `folder`, byte for byte; returns row -> file.
 
-    The ending says what the bytes are. What is neither JPEG nor PNG, has damaged metadata or is `seen_otherwise`
-    becomes a PNG of the same size. source: the folder of the tables. Raises DataError where a table or an image is
-    gone, or is not the one that was packed.
+    The suffix follows from the bytes. An image that is neither JPEG nor PNG, has damaged metadata or is
+    `seen_otherwise` becomes a PNG of the same size. source: the folder of the tables. Raises DataError where a table or
+    an image is gone, or is not the one that was packed.
     """
     folder.mkdir()
     manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}

@@ -30,7 +30,7 @@ from dqv2.select.similarity import (
 )
 
 MAX_BYTES = 4 * 2**30
-"""Most memory for the similarity matrices held at once; a class above it has its rows computed as they are needed."""
+"""Limit on the similarity matrices held at once, in bytes; rows of a class above it are computed as needed."""
 
 
 def graphcut_bins(
@@ -41,20 +41,24 @@ def graphcut_bins(
     lam: float = 1.0,
     max_bytes: int = MAX_BYTES,
 ) -> Tensor:
-    """Divide the items into bins by GraphCut, exactly as DQ does: int64[N], bin 0 is chosen first.
+    """Divide the items into bins by GraphCut, as DQ does: int64[N] in 0..n_bins-1, bin 0 is chosen first.
 
-    With sim(a, b) = 0.5 + 0.5·cos(a, b), bin after bin is filled greedily from what earlier bins left (G):
-    the next item maximises lam·Σ_{j∈G} sim(i, j) − 2·Σ_{s∈S} sim(i, s), where S is the open bin so far and G
-    stays the same until the bin closes. The last bin is the remainder. Computed in float64; gains that are
-    equal up to rounding, as those of exact duplicates are, go to the lowest index, on every device.
+    With sim(a, b) = 0.5 + 0.5·cos(a, b), the bins are filled greedily one after the other from the items that earlier
+    bins left (G): the next item maximises lam·Σ_{j∈G} sim(i, j) − 2·Σ_{s∈S} sim(i, s), where S is the open bin so far
+    and G stays the same until the bin closes. The last bin is the remainder. Computed in float64; gains that are equal
+    up to rounding, such as those of exact duplicates, go to the lowest index, on every device. Source: Zhou et al.
+    2023, section 3.2 and its published code.
 
-    features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class, as are those of
-    a numpy array, which may be memory-mapped; labels: int[N], or None for one division over all items. Bin sizes follow
-    DQ: round(N / n_bins) in all, and with labels round(size / remaining · the class's remaining) per class, Python's
-    round; a class of few items may have no item in some bins.
-    max_bytes: for the matrices, n²·8 bytes for n items of a class; so many classes are done side by side on
-    torch's threads, or in groups on a GPU. A class above it is done without its matrix; the result is the same.
-    The result lies on the device of the features. Raises ValueError for zero, NaN or infinite rows.
+    features: float[N, D] (a tensor, or a NumPy array, which may be memory-mapped and is read class by class),
+    `GradientFeatures`, or `FeatureRows`, which are computed class by class. labels: int[N], or None for one division
+    over all items. Bin sizes follow DQ: round(N / n_bins) in total, and with labels round(size / remaining · the
+    class's remaining) per class, with Python's round; a small class may have no item in some bins. lam: finite, at
+    least 0. max_bytes: limit on the similarity matrices, n²·8 bytes for a class of n items; as many classes as fit are
+    processed in parallel on torch's threads, or in groups on a GPU. A class above it is processed without its matrix,
+    with the same result.
+
+    The result is on the device of the features. Raises ValueError for rows that are zero, NaN or infinite, and for
+    other shapes, labels, n_bins or lam.
     """
     check_positive(n_bins, "n_bins")
     _check_lam(lam)
@@ -79,9 +83,9 @@ def graphcut_order(
 ) -> Tensor:
     """Rank of each item in the greedy GraphCut order of its class (0 is chosen first): int64[N].
 
-    The first k of the order are the GC baseline's coreset of k items: one greedy run whose ground set is all
-    items of the class throughout. budget, and numpy arrays: as in `herding_order`. Other arguments, ties, device and
-    errors as in `graphcut_bins`.
+    The first k of the order are the GC baseline's coreset of k items: one greedy run whose ground set is all items of
+    the class throughout (Iyer et al. 2021; DeepCore). budget: as in `herding_order`. Other arguments, ties, device and
+    errors: as in `graphcut_bins`.
     """
     _check_lam(lam)
     features, threads = as_features(features), torch.get_num_threads()
@@ -95,9 +99,9 @@ def graphcut_order(
 
 
 def bin_sizes(class_counts: Sequence[int], n_bins: int) -> list[list[int]]:
-    """DQ's bin sizes, one list of n_bins counts per class; each list sums to the class's count.
+    """DQ's bin sizes: for each class a list of n_bins counts, which sum to the class's count.
 
-    Unlike DQ, which stops with an error, a class may get 0 of a bin, and never more than it has left.
+    Where DQ stops with an error, a class gets 0 items in a bin, and it never gets more than it has left.
     """
     left = list(class_counts)
     size = round(sum(left) / n_bins)
@@ -118,23 +122,23 @@ def _ranks(
     max_bytes: int,
     threads: int,
 ) -> Tensor:
-    """`greedy_ranks` of each class, int64[N] on the CPU, by the way that suits the device and the sizes.
+    """`greedy_ranks` of each class, int64[N] on the CPU, by the method that suits the device and the sizes.
 
-    threads: to use in all. The caller leaves torch one: only matrix products gain from more, while every small step
-    shared by threads waits for the slowest of them, for milliseconds where other jobs keep the cores busy.
+    threads: to use in total. The caller sets torch to one thread: only matrix products gain from more, while a small
+    operation split over threads waits for the slowest of them, for milliseconds where other jobs keep the cores busy.
     """
     rank = torch.empty(len(features), dtype=torch.int64)
     sizes = [len(members) for members in classes]
     rest, turn = list(range(len(classes))), Lock()
     if _batches(device_of(features)):
         rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes)
-    # Classes side by side in threads, a core each, as BLAS lets go of the interpreter (processes compute no less and
-    # take seconds to start). As many as their matrices fit into max_bytes; of more cores each class takes its share.
+    # Classes run in parallel in threads, one core each, as BLAS releases the GIL (processes would compute just as much
+    # and take seconds to start): as many as have matrices that fit into max_bytes; spare cores are shared among them.
     largest = max((sizes[c] for c in rest), default=1)
     workers = max(1, min(threads, len(rest), max_bytes // (8 * largest**2)))
 
     def one_class(c: int) -> None:
-        # `rank` is written by several threads, each at its own places.
+        # Several threads write to `rank`, each at its own indices.
         members = classes[c]
         whole = len(members) == len(features)
         similarity = cosine(features, None if whole else members, threads=threads // workers)
@@ -149,12 +153,12 @@ def _ranks(
         for _ in pool.map(one_class, rest):
             pass
     finally:
-        pool.shutdown(cancel_futures=True)  # of an error or a signal: no class is begun any more
+        pool.shutdown(cancel_futures=True)  # after an error or a signal no further class is started
     return rank
 
 
 def _batches(device: torch.device) -> bool:
-    """Whether classes are done together there: a CPU is quicker with a class a core."""
+    """Whether classes are batched on this device; a CPU is faster with one class per core."""
     return device.type == "cuda"
 
 
@@ -177,7 +181,10 @@ def _ranks_in_groups(
 
 
 def members_of_classes(labels: Tensor | Array | None, n: int) -> list[Tensor]:
-    """Indices of each class, ascending; one class of all items without labels."""
+    """Indices of each class, int64, ascending, by ascending label; without labels one class of all n items.
+
+    Raises ValueError unless labels are n integers.
+    """
     if labels is None:
         return [torch.arange(n)]
     labels = as_tensor(labels)

@@ -1,4 +1,4 @@
-"""The greedy steps of GraphCut, one class at a time on the host; `batched` does many classes at once on a GPU."""
+"""GraphCut's greedy steps, one class at a time on the host; `batched` does many classes at once on a GPU."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _ROWS_AHEAD = 128
 
 
 def tolerance(n: int, width: int, lam: float) -> float:
-    """Gains of n items that differ by less are equal: rounding alone makes them differ.
+    """The difference below which gains of n items count as equal, being within rounding error.
 
     Rounding moves a gain (below n·max(1, lam) in size) by about eps/2·n in each of up to n updates, and its cosines
     by about eps·√width, in random directions: about eps·n·√(n + width) in all, here with a margin of 4. At n = 5000
@@ -30,15 +30,15 @@ def greedy_ranks(
     max_bytes: int,
     turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (holds nothing)
 ) -> np.ndarray:
-    """Place of each item in the order of choice, int64[n]; sum(budgets) for items that are not chosen.
+    """Position of each item in the order of choice, int64[n]; sum(budgets) for items that are not chosen.
 
-    One greedy run after the other, of as many items as each budget says, from what the runs before left. Only
-    differences of gains count, so cosines stand for similarities, and half of each gain is computed.
+    One greedy run per budget, each choosing that many items from those that earlier runs left. Only differences of
+    gains matter, so cosines stand for similarities, and half of each gain is computed.
 
-    similarity: of the n items; may be used up, as it holds fewer items after a run.
-    max_bytes: above n²·8 rows are computed as they are needed (`_RowsAhead`); the result is the same.
-    turn: held during the steps. Of threads that took steps at once each would wait for the interpreter several
-        times a step (four times as long in all for classes of 500), while matrices are made beside them at no cost.
+    similarity: of the n items; modified, as it keeps only the items left after a run.
+    max_bytes: where n²·8 exceeds it, rows are computed as needed (`_RowsAhead`), with the same result.
+    turn: a lock held during the steps. Threads stepping at the same time would each wait for the GIL several times a
+        step (four times as long in total for classes of 500), while matrix products run alongside at no cost.
     """
     n = len(similarity)
     slack = tolerance(n, similarity.width, lam)
@@ -57,7 +57,7 @@ def greedy_ranks(
                 matrix = similarity.matrix()
             ahead = _RowsAhead(similarity, max_bytes) if matrix is None else None
         if sums is None:
-            # In O(n) but for factored gradients, whose columns are far more than the rows of a matrix at hand.
+            # O(n), except for factored gradients, whose columns outnumber by far the rows of a matrix already there.
             cheap = matrix is None or len(similarity.factors) == 1
             sums = similarity.column_sums(torch.from_numpy(free)) if cheap else matrix.sum(0)
         base = np.where(free, lam / 2 * sums, -np.inf)
@@ -79,10 +79,10 @@ def greedy_ranks(
 
 
 class _RowsAhead:
-    """Rows of the similarity where all of them do not fit: those of the next candidates, many at a time.
+    """Rows of the similarity matrix where it does not fit into memory: those of the next candidates, many at a time.
 
-    One row takes a pass over all features, limited by memory; a block of rows takes hardly longer. A row stays
-    what it is, so those of the items with the largest gains are computed ahead and kept until they are chosen.
+    Computing one row takes a pass over all features, bound by memory bandwidth; a block of rows takes hardly longer.
+    Rows never change, so those of the items with the largest gains are computed ahead and kept until chosen.
     """
 
     def __init__(self, similarity: Cosine, max_bytes: int):
@@ -95,7 +95,7 @@ class _RowsAhead:
         self.empty = list(range(len(self.kept)))
 
     def row(self, i: int, gain: np.ndarray) -> np.ndarray:
-        """Row of item i, which is chosen now, valid until the next call; `gain` says who may be chosen soon."""
+        """Row of item i, chosen in this step; valid until the next call. `gain` tells which items may be next."""
         if i not in self.place:
             block = min(_ROWS_AHEAD, len(self.kept), len(gain))
             if len(self.empty) < block:

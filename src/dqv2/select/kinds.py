@@ -1,6 +1,6 @@
-"""The selectors of `dqv2.select.table` as functions of one form: candidates and keys in, int64[M] out.
+"""The selectors of `dqv2.select.table` as functions with one signature: candidates and keys in, int64[M] out.
 
-The first line of each docstring stands in the docs' table.
+The first line of each docstring appears in the table in docs/stages.md.
 """
 
 import numpy as np
@@ -77,12 +77,12 @@ def gradmatch(images: Candidates, *, features: str) -> Tensor:
 
 
 def weights_of_craig(images: Candidates, chosen: Tensor, *, features: str) -> Tensor:
-    """Of each chosen image, how many images of its class are nearest to it: float64[K]."""
+    """For each chosen image, how many images of its class are nearest to it: float64[K]."""
     return craig_weights(images.features(features), images.labels, chosen)
 
 
 def weights_of_gradmatch(images: Candidates, chosen: Tensor, *, features: str) -> Tensor:
-    """Those with which the chosen gradients sum to their class's: float64[K]."""
+    """The weights with which the chosen gradients sum to those of their class: float64[K]."""
     return gradmatch_weights(images.features(features), images.labels, chosen)
 
 

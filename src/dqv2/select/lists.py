@@ -1,4 +1,4 @@
-"""Lists of images that people have: as pipelines and spreadsheets write them, read rightly or refused."""
+"""Users' lists of images, as pipelines and spreadsheets write them: read correctly or refused."""
 
 import csv
 import io
@@ -12,13 +12,13 @@ REMEDY = "save it as CSV in UTF-8, with commas between the columns"
 
 
 def read_list(path: str | Path) -> dict[str, list[str]]:
-    """The columns of a CSV with a column id, each as text, or the column id alone of a list with one id a line.
+    """The columns of a CSV file with a column id, as text; a plain list with one id per line gives the column id alone.
 
-    Raises DataError where it is not in UTF-8, its columns are parted by anything but commas, as spreadsheets of some
-    languages save them, a line has another number of columns than the first, or a quote is not closed.
+    Raises DataError where the file is not UTF-8, its columns are not separated by commas (spreadsheets in some
+    languages use others), a line has another number of columns than the first, or a quote is not closed.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")  # a spreadsheet writes a mark before the first column
+        text = Path(path).read_bytes().decode("utf-8-sig")  # spreadsheets write a byte-order mark first
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not in UTF-8: {REMEDY}.") from error
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]

@@ -1,4 +1,4 @@
-"""Names of exported files and folders that no reader of image folders takes for something else."""
+"""Names of exported files and folders that no reader of image folders misinterprets."""
 
 import re
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.walk import SYSTEM
 from dqv2.runtime.files import sha256
 
-UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # for a folder's name, or for a line of a list
+UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # not allowed in a folder's name, or in a line of a list
 LONGEST = 200  # bytes of a name; file systems allow 255
-# Where Hugging Face's `datasets` finds one of these in a name, between what are no letters, it takes the file for that
+# Where Hugging Face's `datasets` finds one of these in a name, delimited by non-letters, it takes the file for that
 # split, and leaves out all files without one
 SPLITS = re.compile(
     r"(?<![^\W\d_])(training|train|validation|valid|val|dev|testing|test|evaluation|eval)(?![^\W\d_])", re.IGNORECASE
@@ -18,16 +18,16 @@ SPLITS = re.compile(
 
 
 def without_splits(name: str) -> str:
-    """A name in which no word is a split's: train_01 -> train~_01."""
+    """A name in which no word names a split: train_01 -> train~_01."""
     return SPLITS.sub(r"\1~", name)
 
 
 def class_folders(classes: Sequence[str]) -> list[str]:
-    """The folder of each class, one level deep; sorted by name they are in the order of the classes.
+    """The folder name of each class, one level deep; sorted by name they are in the order of the classes.
 
-    It is the class's own name wherever that can be: without what no name of a file may have, without a split's word,
-    spaces around it (of which timm's class map knows nothing) and what makes it hidden, and with the names in their
-    sorted order, by letters and as timm sorts them. Else each begins with its index: 03_dog.
+    It is the class's own name where possible: where no name is hidden or contains a split's word, and the names, after
+    replacing illegal characters and stripping spaces (which timm's class map drops), differ and are sorted, both
+    lexicographically and as timm sorts them. Otherwise every name begins with the class's index: 03_dog.
     """
     folders = [_short(without_splits(UNFIT.sub("_", name)).strip()) for name in classes]
     alike = len({folder.casefold() for folder in folders}) < len(folders)
@@ -39,14 +39,14 @@ def class_folders(classes: Sequence[str]) -> list[str]:
 
 
 def _natural(name: str) -> list[int | str]:
-    """What timm sorts the folders of classes by: numbers by their value, and capitals like small letters."""
+    """timm's sort key for class folders: natural order, ignoring case."""
     return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name.lower()))]
 
 
 def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
-    """The name of a sample's file, made of its id; one that was not taken, also where a system ignores case.
+    """An unused file name for a sample, made from its id; unique also on file systems that ignore case.
 
-    mark: what is added to the id, such as _tobias. taken: the names that there are, in lower case; this one is added.
+    mark: a suffix to the id, such as _tobias. taken: the names in use, in lower case; the new one is added.
     """
     own = PurePosixPath(sample)
     stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
@@ -59,7 +59,7 @@ def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
 
 
 def _passed_over(folder: str) -> bool:
-    """Whether `datasets` or a system takes a folder of this name for none of the set's."""
+    """Whether `datasets` or an operating system would skip a folder of this name."""
     return not folder or folder.startswith((".", "__")) or folder.lower() in SYSTEM
 
 

@@ -16,9 +16,9 @@ from dqv2.select.lists import read_list
 
 
 def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
-    """Bring a published list of ids, at an http(s) address or in a file, to `path`.
+    """Download or copy a published list of ids, from an http(s) URL or a file, to `path`.
 
-    Raises DataError where it cannot be had, or is another file than the one whose checksum was published.
+    Raises DataError where it cannot be obtained, or its SHA-256 differs from the one published.
     """
     path = Path(path)
     if manifest.startswith(("http://", "https://")):
@@ -36,12 +36,12 @@ def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
 
 
 def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
-    """The coreset that a published list names.
+    """The coreset that a published list names, in the order of the pack.
 
-    path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class, kind and weight are read where they
-    are), or one id a line. pack: the training images. keep: the keep ratio that it is taken for. Raises DataError where
-    it is more than 2 % off that, an id is unknown or comes twice, a class differs, or the list holds Tobias images,
-    which ids alone do not tell.
+    path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class, kind and weight are read where
+    present), or one id per line. pack: the training images. keep: the keep ratio that the list is used for. Raises
+    DataError where the number of ids is more than 2 % off that ratio, an id is unknown or duplicated, a class differs,
+    a bin or weight is not a valid number, or the list contains Tobias images, which ids alone do not determine.
     """
     columns = read_list(path)
     ids = columns["id"]
@@ -85,7 +85,7 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
 
 
 def _numbers(path: str | Path, columns: dict[str, list[str]], name: str) -> np.ndarray | None:
-    """A column as float64[K], NaN where a cell is empty; None where there is no such column, or nothing in it."""
+    """A column as float64[K], NaN where a cell is empty; None where the column is missing or empty."""
     if not any(columns.get(name, [])):
         return None
     try:

@@ -20,11 +20,12 @@ def sample_bins(
 ) -> Tensor:
     """Draw the same share of every bin, and within a bin of every class: sorted indices, int64[K].
 
-    bins: int[N], as from `graphcut_bins`; labels: int[N] or None; keep: a ratio in (0, 1] (a float: K = keep·N rounded
-    half to even, at least 1) or a count (an int in 1..N). K is exact: bins share it by largest remainder, and what
-    rounding leaves a class short of in one bin is made up in the next, so that class totals stay within about 1 of
-    keep·(items of the class). (DQ rounds per bin and class and misses K.) Items are then drawn uniformly without
-    replacement within (bin, class). A bin of -1 is a bin like any other. Raises ValueError for other shapes or values.
+    DQ's second step (Zhou et al. 2023, section 3.2), with an exact size. bins: int[N], as from `graphcut_bins`; labels:
+    int[N] or None; keep: a ratio in (0, 1] (a float: K = keep·N rounded half to even, at least 1) or a count (an int in
+    1..N). K is exact: it is shared among the bins by largest remainder, and what a class falls short by in one bin is
+    made up in the next, so that class totals stay within about 1 of keep·(items of the class). (DQ rounds per bin and
+    class and misses K.) Items are then drawn uniformly without replacement within (bin, class). A bin of -1 is a bin
+    like any other. Raises ValueError for other shapes or values, TypeError unless `generator` is a `torch.Generator`.
     """
     bins = as_tensor(bins)
     count = keep_count(keep, check_vector(bins, "bins"))
@@ -36,8 +37,9 @@ def sample_bins(
 def sample_strata(strata: Tensor | Array, keep: float | int, *, generator: torch.Generator) -> Tensor:
     """Draw K items from the strata of `ccs_strata`: sorted indices, int64[K], K as in `sample_bins`.
 
-    From the stratum of fewest items on, each gives an equal part of the budget that is left, or all it has; within a
-    stratum items are drawn at random. Raises ValueError where fewer than K items have a stratum.
+    Starting with the smallest stratum, each gives an equal part of the remaining budget, or all it has; within a
+    stratum items are drawn uniformly at random (Zheng et al. 2023, algorithm 1). strata: int[N], -1 for items that are
+    left out. Raises ValueError where fewer than K items have a stratum.
     """
     strata = as_tensor(strata)
     keep = keep_count(keep, check_vector(strata, "strata"))
@@ -60,18 +62,19 @@ def sample_strata(strata: Tensor | Array, keep: float | int, *, generator: torch
 
 
 def adaptive_bin_counts(bins: Tensor | Array, importance: Tensor | Array, keep: float | int) -> Tensor:
-    """How many items each bin gives in ADQ: int64[B], in proportion to (size of the bin)·(its importance), K in all.
+    """How many items ADQ takes from each bin: int64[B] with sum K, in proportion to (size of the bin)·(its importance).
 
-    K is exact, by largest remainder (of equal ones the first bin); a bin that has fewer items than its part
-    gives all, and the others share the rest. (ADQ rounds per bin and may miss K or ask for more than there is.)
+    K is exact, by largest remainder (ties to the lowest bin); a bin that has fewer items than its part gives all, and
+    the others share the rest. (ADQ rounds per bin and may miss K or ask for more items than there are.)
 
-    bins: int[N] in 0..B-1, none empty; importance: float[B], finite and above 0; keep as in `sample_bins`.
+    bins: int[N] in 0..B-1, none empty; importance: float[B], finite and above 0; keep as in `sample_bins`. Raises
+    ValueError for other shapes or values.
     """
     bins, importance = as_tensor(bins), as_tensor(importance)
     check_vector(bins, "bins")
     check_vector(importance, "importance", integer=False)
     sizes, importance = filled_bin_sizes(bins), importance.cpu().double()
-    # By its square the number of items bounds what the sums are multiplied by
+    # len(bins) ** 2 bounds every factor that the products below apply
     finite = (importance * len(bins) ** 2).isfinite()
     if importance.shape != sizes.shape or not bool((finite & (importance > 0)).all()):
         raise ValueError(
@@ -88,10 +91,10 @@ def sample_adaptive(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw `adaptive_bin_counts` items of every bin: sorted indices, int64[K].
+    """Draw `adaptive_bin_counts` items from every bin: sorted indices, int64[K].
 
-    As `sample_bins`, which draws the same share of every bin: classes keep their share of K as far as the bins
-    allow, and items are drawn uniformly within (bin, class).
+    Within the bins as in `sample_bins`: classes keep their share of K as far as the bins allow, and items are drawn
+    uniformly within (bin, class). Errors as in `adaptive_bin_counts` and `sample_bins`.
     """
     bins = as_tensor(bins)
     counts = adaptive_bin_counts(bins, importance, keep)
@@ -99,10 +102,10 @@ def sample_adaptive(
 
 
 def filled_bin_sizes(bins: Tensor) -> Tensor:
-    """Items in each bin, int64[B]; raises ValueError unless bins are numbered 0..B-1 and none is empty."""
+    """Number of items in each bin, int64[B]; raises ValueError unless bins are numbered 0..B-1 and none is empty."""
     if int(bins.min()) < 0:
         raise ValueError(f"bins must be numbered from 0, got {int(bins.min())}")
-    sizes = torch.bincount(bins.cpu().long().clamp(max=len(bins)))  # numbers beyond leave a gap too
+    sizes = torch.bincount(bins.cpu().long().clamp(max=len(bins)))  # larger numbers leave a gap too
     if bool((sizes == 0).any()):
         raise ValueError(
             f"bin {int((sizes == 0).int().argmax())} of {len(sizes)} has no items: number the bins without gaps"
@@ -111,7 +114,10 @@ def filled_bin_sizes(bins: Tensor) -> Tensor:
 
 
 def sample_random(n: int, keep: float | int, *, generator: torch.Generator) -> Tensor:
-    """Draw K of n items uniformly without replacement: sorted indices, int64[K], K as in `sample_bins`."""
+    """Draw K of n items uniformly without replacement: sorted indices, int64[K], K as in `sample_bins`.
+
+    Raises ValueError for an n or keep out of range.
+    """
     check_positive(n, "n")
     count = keep_count(keep, n)
     return random_order(n, generator)[:count].sort().values
@@ -120,9 +126,9 @@ def sample_random(n: int, keep: float | int, *, generator: torch.Generator) -> T
 def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: float | int) -> Tensor:
     """Keep the first items by rank (lowest value first) of every class: sorted indices, int64[K].
 
-    rank: int[N] or float[N], such as `graphcut_order` gives, ties to the lowest index; K as in `sample_bins`,
-    shared among the classes by largest remainder. Raises ValueError for NaN ranks, wrong shapes, and where K takes
-    items beyond the budget that an order stopped at.
+    rank: int[N] or float[N], as from `graphcut_order`, ties to the lowest index; K as in `sample_bins`, shared among
+    the classes by largest remainder. Raises ValueError for NaN ranks, wrong shapes, and where K would take items beyond
+    the budget at which the order stopped.
     """
     rank = as_tensor(rank)
     n = check_vector(rank, "rank", integer=False)
@@ -131,7 +137,7 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
     group = class_ids(labels, n, "rank")
     sizes = torch.bincount(group)
     take = largest_remainder(sizes, keep_count(keep, n))
-    known = rank.cpu().double() if rank.is_floating_point() else rank.cpu()  # UNRANKED in a half is infinite
+    known = rank.cpu().double() if rank.is_floating_point() else rank.cpu()  # in float16 UNRANKED would be infinite
     ranked = torch.bincount(group[known != UNRANKED], minlength=len(sizes))
     if bool((short := take > ranked).any()):
         c = int(short.int().argmax())
@@ -144,7 +150,10 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
 
 
 def keep_count(keep: float | int, n: int) -> int:
-    """How many of n items a keep ratio (float in (0, 1]) or count (int in 1..n) means, else ValueError."""
+    """The number of items that `keep` means for n items: a ratio (float in (0, 1]) or a count (int in 1..n).
+
+    Raises ValueError for anything else.
+    """
     if isinstance(keep, bool) or not isinstance(keep, numbers.Real):
         raise ValueError(f"keep must be a ratio in (0, 1] or a whole number of items, got {keep!r}")
     if isinstance(keep, numbers.Integral):
@@ -170,7 +179,10 @@ def _draw(bins: Tensor, labels: Tensor | Array | None, counts: Tensor, generator
 
 
 def class_ids(labels: Tensor | Array | None, n: int, name: str) -> Tensor:
-    """Labels numbered from 0 without gaps, int64[n] on the CPU; all 0 for None. `name`: what else has n entries."""
+    """Labels renumbered from 0 without gaps, int64[n] on the CPU; all 0 for None.
+
+    name: the argument that has n entries, for the ValueError where `labels` has another number.
+    """
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
     labels = as_tensor(labels)
@@ -183,7 +195,7 @@ def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
     """Split each bin's count among its classes, int64[bins, classes], carrying rounding from bin to bin."""
     total = int(sizes.sum())
     take = torch.zeros_like(sizes)
-    due = torch.zeros_like(sizes[0])  # per class, what its quota is ahead of its items so far, in units of 1 / total
+    due = torch.zeros_like(sizes[0])  # per class, quota minus items taken so far, in units of 1 / total
     for b, here in enumerate(sizes):
         due += here * count
         share = torch.minimum((due // total).clamp(min=0), here)
@@ -201,12 +213,12 @@ def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:
 
 
 def first_of_each_group(group: Tensor, priority: Tensor, take: Tensor) -> Tensor:
-    """Sorted indices of the take[g] items of lowest priority of every group g; ties to the lowest index."""
+    """Sorted indices of the take[g] items with the lowest priority value in every group g; ties to the lowest index."""
     return (place_in_group(group, priority) < take[group]).nonzero().flatten()
 
 
 def place_in_group(group: Tensor, priority: Tensor) -> Tensor:
-    """The place of each item in its group, int64[N], by priority, lowest first; of equal ones by index."""
+    """The position of each item in its group by ascending priority, int64[N]; ties by index."""
     order = priority.argsort(stable=True)
     order = order[group[order].argsort(stable=True)]
     sizes = torch.bincount(group)

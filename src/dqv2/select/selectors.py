@@ -1,4 +1,4 @@
-"""Selectors by name: bins to draw shares of, or ranks to take the first of, from features, logits and labels."""
+"""Selectors by name: from features, logits and labels to bins to draw from, or ranks to take the first of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,12 +27,12 @@ def apply_selector(
     generator: torch.Generator,
     **keys: Any,
 ) -> tuple[str, Tensor]:
-    """Divide or rank M images, class by class (ccs: over all classes, as its source has it).
+    """Divide or rank M images, class by class (ccs: over all classes, as in its paper).
 
-    kind: of `dqv2.select.table`, but "published". labels to generator: fields of `Candidates`. keys: as in the
-    configuration; those that the kind does not take are passed over. Returns ("bin", int64[M], -1: left out) or
-    ("rank", int64[M], 0 is kept first). Raises ValueError where there is no such kind or key, or what the kind reads is
-    not finite, TypeError where it is missing.
+    kind: a key of `dqv2.select.table.SELECTORS` except "published". labels to generator: the fields of `Candidates`.
+    keys: as in the configuration; those that the kind does not take are ignored. Returns ("bin", int64[M], -1 for
+    images left out) or ("rank", int64[M], 0 is kept first). Raises ValueError for an unknown kind or key, or where an
+    input of the kind is not finite; TypeError where one is missing.
     """
     chosen, taken = _kind_and_keys(kind, keys)
     return chosen.gives, load(chosen.function)(Candidates(labels, embedding, logits, scores, None, generator), **taken)
@@ -51,22 +51,23 @@ def divide(
     kind: str,
     **options: Any,
 ) -> Pool:
-    """Divide the pool into bins, or rank it, class by class: the pool with bins (-1: left out) or ranks (-1: beyond the
-    largest coreset).
+    """Divide the pool into bins, or rank it, class by class; returns the pool with bins (-1: left out) or ranks (-1:
+    beyond the largest coreset).
 
-    A pool that Tobias images enlarge is cut into more bins, so that a bin keeps the size that it has in DQ (paper,
+    A pool enlarged by Tobias images is divided into more bins, so that a bin keeps the size that it has in DQ (paper,
     section 4.3).
 
     Args:
-        pool, pack: what to divide, and the N originals.
-        embeddings: float[N, E] of the originals where the pool has any, then of the Tobias images where it has any;
-            empty for a selector that reads none. Of memory-mapped arrays GraphCut reads a class at a time.
-        logits: float[N, C], likewise.
+        pool: the images to divide.
+        pack: the N originals.
+        embeddings: float[N, E] of the originals if the pool has any, then of the Tobias images if it has any; empty for
+            a selector that reads none. From memory-mapped arrays GraphCut reads one class at a time.
+        logits: float[N, C] arrays in the same order.
         scores: name (grand, el2n, ...) -> float64[N], of the originals, for score and ccs.
-        recipe: of the Tobias images, for a selector that looks at the images themselves.
-        largest: images of the largest coreset that is asked for; a kind that stops there ranks enough of each class for
-            any coreset up to it, and those have the ranks that they have without it. None: all are ranked.
-        kind, options: as `apply_selector` takes them and what it raises; `n_bins` is for a pool of N images.
+        recipe: how the Tobias images are made, for a selector that looks at the images themselves.
+        largest: size of the largest coreset that will be drawn; a kind with a budget ranks enough images of each class
+            for any coreset up to it, with the ranks that they have without it. None: all are ranked.
+        kind, options: as for `apply_selector`, with its errors; `n_bins` is for a pool of N images.
     """
     if "n_bins" in options:
         options["n_bins"] = bins_of_pool(options["n_bins"], len(pool), len(pack))
@@ -88,7 +89,7 @@ def divide(
 
 
 def bins_of_pool(n_bins: int, pool: int, originals: int) -> int:
-    """How many bins a pool of so many images is cut into, where its N originals would be into `n_bins`; 0 stays 0."""
+    """The number of bins for a pool of `pool` images, if `originals` images are divided into `n_bins`; 0 stays 0."""
     return max(1, round(n_bins * pool / originals)) if n_bins else 0
 
 
@@ -102,10 +103,10 @@ def weigh(
     kind: str,
     **options: Any,
 ) -> np.ndarray:
-    """What the images of a coreset count for in a training, as their selector has it: float64[K] of mean 1.
+    """The weights that a selector gives the images of a coreset in training: float64[K] with mean 1.
 
-    places: int64[K], those of the coreset in the pool. The rest as in `divide`. Raises ValueError where the kind gives
-    no weights, or they are 0 all of them.
+    places: int64[K], positions of the coreset's images in the pool. Other arguments as for `divide`. Raises ValueError
+    where the kind gives no weights, or all of them are 0.
     """
     chosen, taken = _kind_and_keys(kind, options)
     if chosen.weights is None:
@@ -120,7 +121,7 @@ def weigh(
 
 
 def _candidates(kind: Kind, pool: Pool, pack: Pack, embeddings: Sequence[Any], logits: Sequence[Any]) -> Candidates:
-    """The pool's images with the features that a kind reads, class by class where it does so."""
+    """The pool's images with the features that a kind reads, lazily where it works class by class."""
     if "features" not in kind.reads:
         embeddings = logits = ()
     embedding, values = (PoolRows(pool, arrays) if arrays else None for arrays in (embeddings, logits))
@@ -130,7 +131,7 @@ def _candidates(kind: Kind, pool: Pool, pack: Pack, embeddings: Sequence[Any], l
 
 
 def _kind_and_keys(kind: str, keys: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
-    """The declaration of a kind, and the keys that it takes, at their defaults where they are not given."""
+    """The declaration of a kind, and the values of the keys that it takes, with their defaults."""
     if kind not in SELECTORS:
         raise ValueError(f"there is no selector of kind {kind!r}; there are {', '.join(SELECTORS)}")
     if strange := sorted(set(keys) - set(KEYS)):

@@ -1,7 +1,7 @@
 """Cosine similarity between items, as a matrix or row by row, for dense and for factored features.
 
-GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are compared within one step only, and there the
-constant 0.5 adds the same amount to every candidate, so cosines are all that is computed here.
+GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are only compared within a step, where the constant 0.5 adds
+the same amount to every candidate, so only cosines are computed here.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,21 +14,22 @@ from torch import Tensor
 
 from dqv2.arguments import as_tensor, check_tensors, kind_of
 
-# Rows of a Gram matrix that are multiplied at once: smaller blocks leave the cores waiting for memory.
+# Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
-# Rows that are copied to their mirror image at once: a tile stays in the cache while it is turned.
+# Rows mirrored to the lower triangle at once: a tile stays in the cache while it is transposed.
 _TILE_ROWS = 128
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
 class GradientFeatures:
-    """Last-layer gradients [b, b ⊗ e] of DQ, kept as their two factors and never materialised.
+    """Last-layer gradients g = [b, b ⊗ e], as DQ uses them, kept as their two factors and never materialised.
 
-    ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩), so N·(C + E) numbers stand for N·C·(E + 1).
+    ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩), so N·(C + E) numbers stand for N·C·(E + 1). Raises TypeError unless both
+    factors are tensors, ValueError for other shapes or dtypes, or different numbers of rows.
     """
 
-    residual: Tensor  # float[N, C], the loss's gradient at the logits (`last_layer_residual`; float64 is advised)
+    residual: Tensor  # float[N, C], gradient of the loss at the logits (`last_layer_residual`; prefer float64)
     embedding: Tensor  # float[N, E], the input of the last layer
 
     def __post_init__(self):
@@ -45,27 +46,31 @@ class GradientFeatures:
 
 @dataclass(frozen=True, eq=False)
 class FeatureRows:
-    """Features that are read or made when they are needed, one class at a time, and never held all at once.
+    """Features that are read or computed when needed, one class at a time, and never held all at once.
 
-    Of a memory-mapped file: `FeatureRows(len(x), lambda i: torch.from_numpy(x[i.numpy()]))`.
+    For a memory-mapped array x: `FeatureRows(len(x), lambda i: torch.from_numpy(x[i.numpy()]))`.
     """
 
-    count: int  # N, how many items there are
-    # From int64[k] indices to their features. It is asked for one class at a time, ascending (on a GPU for a group of
-    # classes, one after the other), and from several threads at once where classes are done side by side
+    count: int  # N, the number of items
+    # From indices, int64[k], to the features of these items, [k, ...]. It is called with the indices of one class in
+    # ascending order (on a GPU with those of a group of classes), and from several threads at once where classes are
+    # processed in parallel
     rows: Callable[[Tensor], Tensor | GradientFeatures]
-    device: torch.device = _CPU  # where `rows` puts them, which is where the work is done and where results go
+    device: torch.device = _CPU  # the device of what `rows` returns, of the computation, and of the results
 
     def __len__(self) -> int:
         return self.count
 
 
 Features = Tensor | GradientFeatures | FeatureRows
-Array = np.ndarray  # memory-mapped ones among them
+Array = np.ndarray  # may be memory-mapped
 
 
 def as_features(features: Features | Array) -> Features:
-    """Features as they are; a numpy array, which may be memory-mapped, as rows that are read class by class."""
+    """Wrap a NumPy array, float[N, D], memory-mapped or not, as `FeatureRows`; return other features unchanged.
+
+    Raises ValueError for an array of another shape or dtype.
+    """
     if not isinstance(features, np.ndarray):
         return features
     native = features.dtype.newbyteorder("=")
@@ -76,7 +81,7 @@ def as_features(features: Features | Array) -> Features:
 
     def rows(index: Tensor) -> Tensor:
         first, last = int(index[0]), int(index[-1])
-        if last - first + 1 == len(index):  # of sorted data: a slice is read in one go
+        if last - first + 1 == len(index):  # data sorted by class: read the contiguous slice
             return torch.from_numpy(np.array(features[first : last + 1], native))
         return torch.from_numpy(features[index.numpy()].astype(native, copy=False))
 
@@ -84,15 +89,15 @@ def as_features(features: Features | Array) -> Features:
 
 
 def device_of(features: Features) -> torch.device:
-    """Where the features lie."""
+    """The device of the features."""
     return features.residual.device if isinstance(features, GradientFeatures) else features.device
 
 
 def take(features: Features, index: Tensor, *, directed: bool = True) -> Tensor | GradientFeatures:
-    """The features of the items of `index`, int64[k] on any device.
+    """The features of the items at `index`, int64[k] on any device.
 
-    Raises ValueError for what `FeatureRows.rows` gives in another number, not finite or (if `directed`) without a
-    direction.
+    Raises ValueError where `FeatureRows.rows` returns another number of rows, or rows that are not finite or (if
+    `directed`) zero.
     """
     if isinstance(features, FeatureRows):
         found = features.rows(index)
@@ -106,7 +111,7 @@ def take(features: Features, index: Tensor, *, directed: bool = True) -> Tensor 
 
 
 def check_matrix(values: Tensor, name: str) -> None:
-    """Raise unless `values` is a dense floating-point tensor of two dimensions with at least one row and column."""
+    """Raise TypeError unless `values` is a tensor, ValueError unless it is dense float[N, D] with N, D at least 1."""
     check_tensors(**{name: values})
     if values.layout != torch.strided:
         raise ValueError(f"{name} must be a dense tensor, got one of layout {values.layout}: call its to_dense()")
@@ -119,7 +124,7 @@ def check_features(
 ) -> int:
     """Return the number of items; raise ValueError for rows that are NaN, infinite or, if `directed`, all zeros.
 
-    index: int64[N], the items' names in messages, where they are not 0 to N-1. `FeatureRows` are checked by `take`.
+    index: int64[N], the item numbers to use in messages; None: 0..N-1. `FeatureRows` are checked later, by `take`.
     """
     if isinstance(features, FeatureRows):
         if features.count < 1:
@@ -138,12 +143,13 @@ def check_features(
 
 
 def largest_of(values: Tensor) -> Tensor:
-    """The largest size of a number in each row: [N]."""
+    """The largest absolute value in each row of [N, D]: [N]."""
     return torch.maximum(values.amax(1), -values.amin(1))
 
 
 def refuse_rows(bad: Tensor, name: str, why: str, index: Tensor | None = None) -> None:
-    """Raise ValueError where some rows are bad, bool[N]; it says how many, and which is the first (of `index`)."""
+    """Raise ValueError if any entry of `bad`, bool[N], is true; the message has their number and the first (in `index`
+    where given)."""
     count = int(bad.sum())
     if count:
         first = int(bad.nonzero()[0])
@@ -156,7 +162,7 @@ def refuse_rows(bad: Tensor, name: str, why: str, index: Tensor | None = None) -
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads; None: as it does."""
+    """Set torch's number of threads within the context; None leaves it as it is."""
     before = torch.get_num_threads()
     if count is not None and count != before:
         torch.set_num_threads(count)
@@ -168,8 +174,8 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 def matrix_vector(matrix: Tensor, vector: Tensor) -> np.ndarray:
-    """Their product on the host: float[n]. matrix: [n, d]; vector: [d]. On a CPU by numpy, whose product of the two is
-    up to five times as fast as torch's there."""
+    """The product of [n, d] and [d] on the host, [n]; on a CPU with NumPy, which is up to five times as fast as torch
+    there."""
     if matrix.device.type == "cpu":
         return matrix.numpy() @ vector.numpy()
     return (matrix @ vector).cpu().numpy()
@@ -178,7 +184,7 @@ def matrix_vector(matrix: Tensor, vector: Tensor) -> np.ndarray:
 class Cosine:
     """Cosines among n items in float64: the product, over the factors, of the dot products of unit rows.
 
-    threads: of torch for matrix products; None: as many as it uses at the time.
+    threads: torch's threads for matrix products; None: its current number.
     """
 
     def __init__(self, factors: tuple[Tensor, ...], threads: int | None = None):
@@ -189,11 +195,11 @@ class Cosine:
 
     @property
     def width(self) -> int:
-        """Columns of all factors together: how many terms a dot product sums."""
+        """Total number of columns of the factors."""
         return sum(factor.shape[1] for factor in self.factors)
 
     def keep(self, index: np.ndarray) -> None:
-        """Keep only the items of `index`, int64[k] ascending; in place, as the factors may be most of the memory."""
+        """Keep only the items at `index`, int64[k] ascending; in place, as the factors may take most of the memory."""
         for start in range(0, len(index), _BLOCK_ROWS):
             part = torch.from_numpy(index[start : start + _BLOCK_ROWS])
             for factor in self.factors:
@@ -208,7 +214,7 @@ class Cosine:
         return first
 
     def rows_of(self, index: np.ndarray) -> np.ndarray:
-        """Cosines of the items of `index`, int64[k], to all items: float64[k, n] on the host."""
+        """Cosines of the items at `index`, int64[k], to all items: float64[k, n] on the host."""
         chosen = torch.from_numpy(index).to(self.factors[0].device)
         out = torch.empty(len(index), len(self), dtype=torch.float64)
         with torch_threads(self.threads):
@@ -216,7 +222,7 @@ class Cosine:
         return out.numpy()
 
     def column_sums(self, ground: Tensor) -> np.ndarray:
-        """Sum of each item's cosines to the items of ground, bool[n]: float64[n] on the host, in O(n)."""
+        """Sum of each item's cosines to the items where `ground`, bool[n], is true: float64[n] on the host, in O(n)."""
         if len(self.factors) == 1:
             (x,) = self.factors
             return (x @ (ground.to(x) @ x)).cpu().numpy()
@@ -237,7 +243,7 @@ class Cosine:
         return host
 
     def _products(self, rows: list[Tensor], start: int, out: Tensor) -> None:
-        """Write the cosines of `rows`, one tensor a factor, to the items from `start` on into `out` on the host."""
+        """Write the cosines of `rows`, one tensor per factor, to the items from `start` on into `out`, on the host."""
         parts = [(row, factor[start:].T) for row, factor in zip(rows, self.factors, strict=True)]
         if rows[0].device == out.device:
             result = torch.mm(*parts[0], out=out)
@@ -250,7 +256,7 @@ class Cosine:
 
 
 def cosine(features: Features, index: Tensor | None = None, *, threads: int | None = None) -> Cosine:
-    """The cosine similarity of `features` (checked by `check_features`), of the items of `index` if given."""
+    """The `Cosine` of `features` (already checked by `check_features`), of the items at `index` if given."""
     if index is not None:
         features = take(features, index)
     elif isinstance(features, FeatureRows):
@@ -259,7 +265,7 @@ def cosine(features: Features, index: Tensor | None = None, *, threads: int | No
 
 
 def factors_of(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
-    """What inner products are products of: [N, D], or of gradients [N, C] and [N, E + 1]."""
+    """Factors whose inner products multiply to those of the features: [N, D]; for gradients [N, C] and [N, E + 1]."""
     if isinstance(features, Tensor):
         return (features.detach(),)
     # ⟨g_i, g_j⟩ = ⟨b_i, b_j⟩·(1 + ⟨e_i, e_j⟩): the bias gradient is one more embedding column of ones.
@@ -268,7 +274,7 @@ def factors_of(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
 
 
 def unit_factors(features: Tensor | GradientFeatures) -> tuple[Tensor, ...]:
-    """The factors of a `Cosine`, rows of length 1 in float64; new memory."""
+    """The factors of a `Cosine`: rows of length 1 in float64, in new memory."""
     return tuple(_unit_rows(factor) for factor in factors_of(features))
 
 
@@ -277,7 +283,7 @@ def _unit_rows(values: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     least, most = torch.stack(torch.aminmax(norm)).tolist()
     if not 1e-140 < least <= most < 1e140:
-        # The squares of very small gradients vanish, those of very large ones overflow.
+        # Squares of very small gradients underflow, those of very large ones overflow.
         unit.div_(largest_of(values.detach()).double()[:, None])
         norm = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit.div_(norm)
@@ -286,13 +292,13 @@ def _unit_rows(values: Tensor) -> Tensor:
 def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool = False) -> Tensor:
     """Gradient of each item's loss at its logits, float64[N, C], with p = softmax(logits).
 
-    softmax_in_loss=False: cross-entropy as usual (DeepCore): b = p − onehot.
-    softmax_in_loss=True: DQ's published code, which feeds p to a cross-entropy that applies softmax again:
+    softmax_in_loss=False: the usual cross-entropy (as in DeepCore): b = p − onehot.
+    softmax_in_loss=True: as DQ's published code, which feeds p to a cross-entropy that applies softmax again:
     b = p ⊙ (r − ⟨p, r⟩) with r = softmax(p) − onehot. (Its division by the batch size cancels in the cosine.)
 
-    logits: float[N, C]; labels: int[N] in 0..C-1. Raises ValueError for other shapes or labels.
-    Each row sums to zero, so its largest entry is taken as minus the sum of the others: exact relative to the
-    row's size at any margin, where float32, or 1 − p, leaves only rounding noise.
+    logits: float[N, C]; labels: int[N] in 0..C-1. Raises ValueError for other shapes or labels. Each row sums to zero,
+    so its largest entry is computed as minus the sum of the others: accurate relative to the row's norm at any margin,
+    where float32, or 1 − p, leaves only rounding noise.
     """
     check_matrix(logits, "logits")
     labels = as_tensor(labels)

@@ -1,7 +1,7 @@
 """The kinds of selectors: what each reads, how a coreset is drawn from it, which function it is. Imports no torch.
 
-The choices and checks of the configuration, the dispatch, the docs and a test suite that all kinds pass come from
-`SELECTORS`; a function's docstring says what its kind does. docs/extend.md says how a kind is added.
+The choices and checks of the configuration, the dispatch, the table in the docs and a test suite that every kind must
+pass are derived from `SELECTORS`; a function's docstring says what its kind does. See docs/extend.md to add a kind.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from typing import Any
 from dqv2.declared import by_name, markdown, what_it_does
 
 FEATURES = ("embedding", "gradient", "gradient_dq")  # what images may be compared by
-# What images may be scored by, the higher the sooner kept
+# Scores of images; higher = kept first
 SCORES = ("grand", "el2n", "forgetting", "least_confidence", "entropy", "margin")
-# Those that one pass of a network gives; the others take its training, which sees originals alone
+# Those that one pass over a network gives; the others need its training, which sees originals alone
 OF_A_PASS = tuple(name for name in SCORES if name != "forgetting")
 # The keys that a kind may take, with their defaults
 KEYS: dict[str, Any] = {
@@ -50,32 +50,32 @@ class Kind:
     """A kind of selector; functions are `module:function`, imported when they are used."""
 
     name: str  # the `kind` of the configuration's selectors
-    # From `Candidates` and, by their names, the `keys` to int64[M]: the bin of each image (-1: left out), or its rank
-    # (0 is kept first)
+    # Called with `Candidates` and the `keys` as keywords; returns int64[M]: the bin of each image (-1: left out), or
+    # its rank (0 is kept first)
     function: str
     sampler: str  # how a coreset is drawn from it, of `SAMPLERS`
-    # Of features (a network's embedding; its logits too where `features` compares gradients), logits, scores (means
-    # over several trainings, which are known of originals alone) and pixels
+    # Among "features" (a network's embedding; its logits too where `features` compares gradients), "logits", "scores"
+    # (means over several trainings, known for originals alone) and "pixels"
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()  # those of `KEYS` that its result depends on
     by_class: bool = False  # whether it needs features only class by class, so that they need not all fit into memory
     draws: bool = False  # whether the division draws at random
-    # For the sampler adaptive: from `Candidates`, the bins and the keys to the importance of each image's bin:
-    # float64[M]
+    # For the sampler "adaptive": called with `Candidates`, the bins and the keys; returns the importance of each
+    # image's bin, float64[M]
     importance: str | None = None
     depends_on_order: bool = False  # whether another order of the images gives another result
-    stops: bool = False  # whether it ranks no more than the largest coreset takes that is asked for (its budget)
-    # From `Candidates`, the chosen, int64[K], and the keys to the weights that it gives them, float64[K], at least 0
+    stops: bool = False  # whether it ranks only as many images as the largest requested coreset needs (its budget)
+    # Called with `Candidates`, the chosen, int64[K], and the keys; returns their weights, float64[K], at least 0
     weights: str | None = None
 
     @property
     def gives(self) -> str:
-        """ "bin" or "rank"; "list" for a coreset that is read from a file, whose function is another."""
+        """ "bin" or "rank"; "list" for a coreset read from a file, whose function has another signature."""
         return "list" if "manifest" in self.keys else "rank" if self.sampler == "rank" else "bin"
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The choices for `score`."""
+        """The scores that `score` may name."""
         return SCORES if "scores" in self.reads else OF_A_PASS if "score" in self.keys else ()
 
 
@@ -104,7 +104,7 @@ SELECTORS = by_name(
     Kind("ccs", "dqv2.select.kinds:into_strata", "strata", ("scores",), ("score", "n_strata", "prune_hardest")),
     Kind("herding", "dqv2.select.kinds:herding", "rank", ("features",), ("features",), **_GREEDY),
     Kind("k_center", "dqv2.select.kinds:k_center", "rank", ("features",), ("features",), **_GREEDY),
-    # Either of two images that are nearest to each other gains the same, and the first is taken
+    # Two images nearest to each other have equal gains, and the first is taken
     Kind(
         "craig",
         "dqv2.select.kinds:craig",

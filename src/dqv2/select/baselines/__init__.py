@@ -1,1 +1,1 @@
-"""The methods that DQ and DQ_V2 are compared with, one family a file, as pure functions."""
+"""The methods that DQ and DQ_V2 are compared with, one family per file, as pure functions."""

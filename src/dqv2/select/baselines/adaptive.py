@@ -18,7 +18,8 @@ def texture_levels(images: Tensor) -> Tensor:
     """Texture of each image: the mean of (|∂x| + |∂y|)/2 by Sobel filters on its grey values, float64[N].
 
     images: uint8[N, 3, H, W] or float in [0, 1], H and W at least 2; grey is 0.299·R + 0.587·G + 0.114·B in [0, 1].
-    ADQ cuts larger images into patches first, which changes only what the filters see at the patches' edges.
+    ADQ cuts larger images into patches first, which changes only what the filters see at the patches' edges. Raises
+    ValueError for other shapes.
     """
     if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 2:
         got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -40,7 +41,8 @@ def bin_importance(bins: Tensor | Array, texture: Tensor | Array, features: Feat
     crops of every image with a pretrained network; here the features are the caller's.
 
     bins: int[N] in 0..B-1, none empty; texture: float[N] from `texture_levels`; features: float[N, D] or
-    `GradientFeatures`. Raises ValueError for other shapes and where a bin's mean similarity is not above 0.
+    `GradientFeatures`. Raises ValueError for other shapes, texture levels that are not finite or all 0, and where a
+    bin's mean similarity is not above 0.
     """
     bins, texture, features = as_tensor(bins), as_tensor(texture), as_features(features)
     n = check_features(features)

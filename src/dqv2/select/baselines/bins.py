@@ -1,4 +1,4 @@
-"""Other divisions into bins than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
+"""Divisions into bins other than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
 
 import numbers
 
@@ -32,7 +32,10 @@ def score_bins(scores: Tensor | Array, labels: Tensor | Array | None = None, *, 
 def random_bins(
     n: int, *, n_bins: int = 10, generator: torch.Generator, labels: Tensor | Array | None = None
 ) -> Tensor:
-    """Divide n items at random, class by class: int64[n]. Table 3's Random; bin sizes are those of `graphcut_bins`."""
+    """Divide n items at random, class by class: int64[n]. Table 3's Random; bin sizes are those of `graphcut_bins`.
+
+    Raises ValueError for n or n_bins below 1 and wrong labels, TypeError unless `generator` is a `torch.Generator`.
+    """
     check_positive(n, "n")
     order = random_order(int(n), generator).cpu()
     return score_bins(order, labels, n_bins=n_bins)
@@ -41,9 +44,9 @@ def random_bins(
 def uniform_bins(n: int, *, n_bins: int = 10, labels: Tensor | Array | None = None) -> Tensor:
     """Deal n items in their order over the bins in turn, class after class: int64[n].
 
-    Table 3's Uniform, which the paper does not define; this reading has no randomness: every bin holds every
-    n_bins-th item of a class. A class goes on where the one before it stopped, so that the bins' sizes, of a
-    class and in all, differ by at most 1.
+    Table 3's Uniform, which the paper does not define; this reading has no randomness: every bin gets every n_bins-th
+    item of a class. Each class continues where the one before stopped, so that the bins' sizes, per class and in total,
+    differ by at most 1. Raises ValueError for n or n_bins below 1 and wrong labels.
     """
     check_positive(n, "n")
     check_positive(n_bins, "n_bins")
@@ -85,7 +88,7 @@ def ccs_sample(
 ) -> Tensor:
     """Coverage-centric coreset selection: sorted indices, int64[K]; `ccs_strata`, then `sample_strata`.
 
-    keep: a ratio or a count as in `sample_bins`; K is exact. The rest, and what is raised, as in the two.
+    keep: a ratio or a count as in `sample_bins`; K is exact. Other arguments and errors as in these two.
     """
     count = keep_count(keep, len(scores))
     strata = ccs_strata(scores, n_strata=n_strata, prune_hardest=prune_hardest)

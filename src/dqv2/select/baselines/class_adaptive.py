@@ -1,10 +1,10 @@
 """Class budgets by expected error reduction: classes whose error falls with more images get more (after DQAS).
 
 Source: Zhao et al. 2024, Dataset Quantization with Active Learning based Adaptive Sampling (ECCV 2024, arXiv
-2407.07268), by its abstract and what others report of it; its code was never published. It says that a class-wise
-initialisation is followed by active learning with expected error reduction, by which sensitive classes get more images
-and stable ones fewer at the same sampling ratio. How large the first part is, which learner, which error, how many
-rounds and how images are drawn within a class are ours (docs/assumptions.md).
+2407.07268), from its abstract and what others report about it; its code was never published. It describes a class-wise
+initialisation followed by active learning with expected error reduction, by which sensitive classes get more images
+and stable ones fewer at the same sampling ratio. The size of the first part, the learner, the error, the number of
+rounds and how images are drawn within a class are our choices (docs/assumptions.md).
 """
 
 import torch
@@ -15,21 +15,22 @@ from dqv2.arguments import check_vector, random_order
 from dqv2.select.sampling import class_ids, first_of_each_group, keep_count, place_in_group
 from dqv2.select.similarity import check_features
 
-FIRST, ROUNDS, HALVES = 0.5, 5, 5
+FIRST = 0.5  # share of K that is given in proportion to the classes' sizes
+ROUNDS = 5  # in which the rest is given
+HALVES = 5  # random halves of the chosen items that the expected error reduction is averaged over
 
 
 def sample_class_adaptive(
     bins: Tensor, labels: Tensor, features: Tensor, keep: float | int, *, generator: torch.Generator
 ) -> Tensor:
-    """Draw K items, class by class evenly from the bins, with the classes' shares by expected error reduction: sorted
+    """Draw K items, evenly from the bins within a class, with class shares set by expected error reduction: sorted
     indices, int64[K].
 
-    Half of K is shared in proportion to the classes' sizes. The rest is given in five rounds, in which each class gets
-    a part in proportion to what one more of its items is expected to take off the error over all items that are not
-    chosen: see `expected_fall`.
+    Half of K is shared in proportion to the classes' sizes. The rest is given in five rounds, in each of which a class
+    gets a part in proportion to its size times the expected fall of its error from one more item: see `expected_fall`.
 
-    bins: int[N], as from `graphcut_bins`; labels: int[N]; features: float[N, D], which the learner sees; keep: a ratio
-    or a count as in `sample_bins`, K exact. Raises ValueError for other shapes and values that are not finite.
+    bins: int[N], as from `graphcut_bins`; labels: int[N]; features: float[N, D], the learner's input; keep: a ratio or
+    a count as in `sample_bins`, K exact. Raises ValueError for other shapes, and features that are not finite or zero.
     """
     n = check_vector(bins, "bins")
     count, classes = keep_count(keep, n), class_ids(labels, n, "bins")
@@ -47,9 +48,9 @@ def sample_class_adaptive(
 def expected_fall(features: Tensor, classes: Tensor, chosen: Tensor, *, generator: torch.Generator) -> Tensor:
     """By how much one more item of a class is expected to lower the class's error: float64[C], at least 0.
 
-    It is estimated by what the class's chosen items took off it: the error with a random half of every class's less
-    that with all of them, over their number, as a mean over some halves. Of a class with a single chosen item the mean
-    of the others' is expected. Arguments as in `class_errors`; the error is over the items that are not chosen.
+    The estimate is the error with a random half of every class's chosen items minus the error with all of them, per
+    item left out, averaged over `HALVES` draws. A class with a single chosen item gets the mean of the others. The
+    error is over the items that are not chosen. features, classes: as in `class_errors`; chosen: bool[N].
     """
     counts = torch.bincount(classes[chosen], minlength=int(classes.max()) + 1)
     half = (counts + 1) // 2
@@ -66,8 +67,8 @@ def expected_fall(features: Tensor, classes: Tensor, chosen: Tensor, *, generato
 
 
 def class_errors(features: Tensor, classes: Tensor, seen: Tensor, over: Tensor) -> Tensor:
-    """Mean squared error of each class's items among `over`, by a learner of those of `seen`: float64[C], 0 where there
-    are none.
+    """Mean squared error on each class's items in `over`, of a learner fitted to those in `seen`: float64[C], 0 for a
+    class without items.
 
     The learner is ridge regression (penalty 1) of the one-hot classes on the features and a constant. features:
     float64[N, D]; classes: int64[N], 0 to C - 1; seen, over: bool[N].
@@ -87,8 +88,8 @@ def class_errors(features: Tensor, classes: Tensor, seen: Tensor, over: Tensor) 
 
 
 def even_order(bins: Tensor, classes: Tensor, *, generator: torch.Generator) -> Tensor:
-    """The place of each item in an order of its class, int64[N]: at random within a bin, and so that any first part has
-    about the same share of every bin of the class."""
+    """The position of each item in a random order of its class, int64[N], in which every prefix has about the same
+    share of every bin of the class."""
     priority = random_order(len(bins), generator).cpu()
     group = (classes * (int(bins.max()) + 1) + bins).unique(return_inverse=True)[1]
     place = place_in_group(group, priority)

@@ -1,7 +1,7 @@
 """Orders by the geometry of the features within a class: herding and k-center.
 
-Both need inner products only, so factored last-layer gradients (`GradientFeatures`) serve as well as dense
-features, and distances between them are exact though the gradients are never built.
+Both need only inner products, so factored last-layer gradients (`GradientFeatures`) serve as well as dense features,
+and distances between them are exact although the gradients are never materialised.
 """
 
 import math
@@ -30,15 +30,16 @@ from dqv2.select.similarity import (
     torch_threads,
 )
 
-_ROWS = 64  # made float64 at once: in the processor's cache
-_FEW, _NUMBERS = 64, 2**22  # items looked at first; features copied, and products computed, at once
+_ROWS = 64  # rows converted to float64 at once, to stay in the CPU's cache
+_FEW = 64  # candidates examined first
+_NUMBERS = 2**22  # limit on features copied, and on products computed, at once
 
 
 class Products(Cosine):
     """Inner products ⟨g_i, g_j⟩ in float64: `Cosine`'s arithmetic on rows that keep their lengths.
 
-    given: the factors in the precision that they came in. In float64, which few orders need of all items, `factors`
-    are made when they are first asked for.
+    given: the factors in their original precision. Converted to float64, which few orders need for all items, they are
+    `factors`, computed on first use.
     """
 
     def __init__(self, given: tuple[Tensor, ...], threads: int | None = None):
@@ -54,16 +55,16 @@ class Products(Cosine):
 
     @property
     def width(self) -> int:
-        """Columns of all factors together."""
+        """Total number of columns of the factors."""
         return sum(factor.shape[1] for factor in self.given)
 
     @classmethod
     def of(cls, features: Features, members: Tensor, threads: int | None = None) -> Self:
-        """Among the items of `members`, int64[n]; threads: as in `Cosine`."""
+        """The products among the items at `members`, int64[n]; threads: as in `Cosine`."""
         return cls(factors_of(take(features, members, directed=False)), threads)
 
     def in_range(self) -> Self:
-        """The same by a power of two, which changes no digit, where squares may be too large or small for float32."""
+        """Scaled by powers of two, which changes no mantissa, where squares might over- or underflow in float32."""
         powers = [max(math.frexp(float(largest_of(factor).max()))[1], -1000) for factor in self.given]
         if all(abs(power) < 20 for power in powers):
             return self
@@ -85,13 +86,13 @@ class Products(Cosine):
         return torch.cat([block.double() @ mean for block in blocks]).cpu().numpy()
 
     def rows(self, max_bytes: int, count: int) -> Callable[[int], np.ndarray]:
-        """The row of products of an item, of which `count` will be asked for: from a matrix, or computed when asked."""
-        # One row in 8 takes about as long as the matrix: each is a pass over all features
+        """A function from an item to its row of products, for `count` calls: looked up in a matrix, or computed."""
+        # One row in 8 takes about as long as the whole matrix: each is a pass over all features
         whole = len(self) ** 2 * 8 <= max_bytes and 8 * count > len(self)
         return self.matrix().__getitem__ if whole else self.row
 
     def between(self, index: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """⟨g_i, g_j⟩ of the items of `index`, int64[k], with `others`, int64[m]: float64[k, m] on the host."""
+        """⟨g_i, g_j⟩ of the items at `index`, int64[k], with those at `others`, int64[m]: float64[k, m] on the host."""
         out = None
         for factor in self.given:
             rows, columns = (factor[torch.from_numpy(each).to(factor.device)].double() for each in (index, others))
@@ -99,7 +100,7 @@ class Products(Cosine):
         return out.cpu().numpy()
 
     def of_pairs(self, index: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """⟨g_i, g_j⟩ of each item of `index`, int64[k], with the one beside it in `others`: float64[k] on the host."""
+        """⟨g_i, g_j⟩ of the pairs (index[m], others[m]), each int64[k]: float64[k] on the host."""
         most = max(1, _NUMBERS // self.width)
         if len(index) > most:
             starts = range(0, len(index), most)
@@ -111,7 +112,7 @@ class Products(Cosine):
         return found
 
     def weighted_sums(self, index: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Σ_j w_j·⟨g_i, g_j⟩ over the items of `index`, int64[k], for every item i: float64[n] on the host."""
+        """Σ_j w_j·⟨g_i, g_j⟩ over the items at `index`, int64[k], for every item i: float64[n] on the host."""
         first, *others = self.factors
         chosen, weight = (torch.from_numpy(each).to(first.device) for each in (index, weights))
         rows = first[chosen] * weight[:, None]
@@ -131,20 +132,23 @@ def herding_order(
 ) -> Tensor:
     """Herding rank of each item within its class: int64[N], 0 = chosen first.
 
-    Item k + 1 minimises ‖(k + 1)·μ − Σ_{s∈S} x_s − x‖ over the items not yet chosen: the mean of the chosen
-    stays as near the class mean μ as one more item can bring it, and the first is the item nearest to μ.
-    Source: Welling 2009, Herding Dynamical Weights to Learn; Chen et al. 2010, Super-Samples from Kernel
-    Herding, without replacement as in iCaRL (Rebuffi et al. 2017, algorithm 4). DeepCore computes the same
-    norm, but published versions of its code take the item where it is largest.
+    Item k + 1 minimises ‖(k + 1)·μ − Σ_{s∈S} x_s − x‖ over the items not yet chosen: it brings the mean of the chosen
+    as near to the class mean μ as one more item can. The first is the item nearest to μ. Source: Welling 2009, Herding
+    Dynamical Weights to Learn; Chen et al. 2010, Super-Samples from Kernel Herding, without replacement as in iCaRL
+    (Rebuffi et al. 2017, algorithm 4). DeepCore computes the same norm, but published versions of its code take the
+    item where it is largest.
 
-    features: float[N, D], `GradientFeatures`, or `FeatureRows`, which are read or made class by class, as are those of
-    a numpy array, which may be memory-mapped; labels: int[N], or None for one order over all items. Sums are float64;
-    candidates equal to 1e-12 of the largest squared length, as duplicates are, go to the lowest index. budget: how many
-    items are ranked, in all, shared among the classes as `sample_ranked` does it (by largest remainder), or int64[C] a
-    class, by ascending label; None ranks all. Those ranked have the ranks that they have without a budget, the others
-    `dqv2.select.budget.UNRANKED`, the largest int64, which `sample_ranked` refuses to choose. max_bytes: above n²·8 for
-    n items of a class, products are computed when needed; same result. The result lies on the device of the features.
-    Raises ValueError for NaN or infinite values.
+    features: float[N, D] (a tensor, or a NumPy array, which may be memory-mapped and is read class by class),
+    `GradientFeatures`, or `FeatureRows`, which are computed class by class. labels: int[N], or None for one order over
+    all items. Sums are float64; candidates that differ by at most 1e-12 of the largest squared length, such as
+    duplicates, go to the lowest index. budget: the number of items to rank, shared among the classes by largest
+    remainder as in `sample_ranked`, or int64[C], one number per class by ascending label; None ranks all. Ranked items
+    have the ranks that they have without a budget, the others `dqv2.select.budget.UNRANKED`, the largest int64, which
+    `sample_ranked` refuses to choose. max_bytes: where n²·8 for a class of n items exceeds it, products are computed
+    when needed, with the same result.
+
+    The result is on the device of the features. Raises ValueError for NaN or infinite values, and for other shapes,
+    labels or budgets.
     """
     return order_by_class(features, labels, budget, lambda items, count: _herd(items, count, max_bytes))
 
@@ -175,7 +179,7 @@ def k_center_order(
 
 
 def first_largest(values: np.ndarray, scale: float) -> int:
-    """Lowest index whose value is the largest up to rounding, which is 1e-12 of `scale`.
+    """Lowest index whose value is the largest up to rounding, taken as 1e-12 of `scale`.
 
     A running sum of n terms of size `scale` errs by about eps·√n of it: 2e-14 at n = 5000.
     """
@@ -188,21 +192,24 @@ def order_by_class(
     budget: Budget,
     one_class: Callable[[Products, int], np.ndarray],
 ) -> Tensor:
-    """Rank of each item within its class, int64[N], where `one_class` gives so many items of a class in order."""
+    """Rank of each item within its class, int64[N], `UNRANKED` beyond the budget.
+
+    one_class: from the products of a class and a count to the indices of that many items, in order, int64[count].
+    """
     features, threads = as_features(features), torch.get_num_threads()
     n = check_features(features, directed=False)
     classes = members_of_classes(labels, n)
     rank = torch.full((n,), UNRANKED)
-    with torch_threads(1):  # but for passes over all features: small steps shared by threads wait for the slowest
+    with torch_threads(1):  # except for passes over all features: a small operation split over threads is slower
         for members, count in zip(classes, class_budgets(budget, [len(each) for each in classes]), strict=True):
-            # A class of which nothing is ranked is read too: its values are checked, its start may be drawn
+            # Also called for a count of 0: the class's values are checked, and its start may be drawn
             chosen = one_class(Products.of(features, members, threads), count)
             rank[members[torch.from_numpy(chosen)]] = torch.arange(count)
     return rank.to(device_of(features))
 
 
 def _herd(products: Products, count: int, max_bytes: int) -> np.ndarray:
-    """`count` items in order. With x centred on μ, ‖S + x‖² is least where −‖x‖²/2 − ⟨x, S⟩ is greatest."""
+    """`count` items in order. With x centred on μ, ‖S + x‖² is smallest where −‖x‖²/2 − ⟨x, S⟩ is largest."""
     products = products.in_range()
     row, squares, means = products.rows(max_bytes, count), products.squares(), products.means()
     scale = squares.max()
@@ -211,7 +218,7 @@ def _herd(products: Products, count: int, max_bytes: int) -> np.ndarray:
     for step in range(count):
         chosen[step] = i = first_largest(gain, scale)
         if step + 1 < count:
-            # ⟨x − μ, x_i − μ⟩ but for what is the same for every candidate x.
+            # ⟨x − μ, x_i − μ⟩, up to terms that are the same for every candidate x.
             gain += means - row(i)
             gain[i] = -np.inf
     return chosen
@@ -225,22 +232,22 @@ def _spread(products: Products, first: int | None, count: int, max_bytes: int) -
     squares = products.squares()
     if first is None:
         first = first_largest(2 * products.means() - squares, squares.max())
-    # Many picks come near every item; of few most items never hear
+    # With many picks every item gets a near one; with few, most items' distances need no update
     many = 16 * count > len(squares) and 4 * count * len(squares) <= max_bytes
     return (_spread_in_rows if many else _spread_at_the_edge)(products, squares, first, count)
 
 
 def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
-    """`_spread` by a row of rough distances for each pick, in a matrix of float32[count, n].
+    """`_spread` with a row of approximate distances for each pick, in a float32[count, n] matrix.
 
-    Rows are made in float32 on a CPU, which does twice as many numbers a second in it, and are taken as bounds: of a
-    sum of d products in any order rounding moves less than γ_d = d·u / (1 - d·u) of the sum of their sizes (Higham
-    2002, section 3.1), which is at most (‖x‖² + ‖y‖²) / 2. Only where bounds leave several items to be the farthest
-    are the distances that matter to these computed in float64.
+    On a CPU rows are computed in float32, at twice the speed, and used as bounds: rounding changes a sum of d products,
+    in any order, by at most γ_d = d·u / (1 - d·u) times the sum of their absolute values (Higham 2002, section 3.1),
+    which is at most (‖x‖² + ‖y‖²) / 2. Only where the bounds leave several candidates for the farthest item are their
+    relevant distances computed in float64.
     """
     scale, bounds = squares.max(), _rough_rows(products, squares)
     chosen = np.empty(count, dtype=np.int64)
-    low = np.empty((count, len(squares)), np.float32)  # of each pick's distances; infinite where `exact` has it
+    low = np.empty((count, len(squares)), np.float32)  # lower bounds of each pick's distances; inf once in `exact`
     least, most, exact = (np.full(len(squares), np.inf) for _ in range(3))  # of the distance to the nearest pick
     chosen[0] = i = first
     for step in range(1, count):
@@ -262,8 +269,8 @@ def _spread_in_rows(products: Products, squares: np.ndarray, first: int, count: 
 
 
 def _rough_rows(products: Products, squares: np.ndarray) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """From an item to the least and the most that squared distances of all items to it can be, float64[n] each, by a
-    row of products in float32; on GPUs, which may round more, in float64."""
+    """A function from an item to lower and upper bounds on the squared distances of all items to it, float64[n] each,
+    from a row of products in float32; in float64 on GPUs, which may round more."""
     dtype = torch.float32 if products.given[0].device.type == "cpu" else torch.float64
     factors = [factor.to(dtype) for factor in products.given]
     terms = (products.width + 16) * torch.finfo(dtype).eps / 2
@@ -280,10 +287,10 @@ def _rough_rows(products: Products, squares: np.ndarray) -> Callable[[int], tupl
 
 
 def _spread_at_the_edge(products: Products, squares: np.ndarray, first: int, count: int) -> np.ndarray:
-    """`_spread` by the distances of the items that may be the farthest."""
+    """`_spread` with only the distances of the items that may be the farthest."""
     chosen = np.empty(count, dtype=np.int64)
     nearest = np.full(len(squares), np.inf)  # squared distance of each item to its nearest chosen one
-    seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen it takes account of
+    seen = np.zeros(len(squares), dtype=np.int64)  # how many of the chosen items `nearest` accounts for
     chosen[0] = i = first
     scale = squares.max()
     for step in range(1, count):
@@ -296,10 +303,10 @@ def _spread_at_the_edge(products: Products, squares: np.ndarray, first: int, cou
 def _see_farthest(
     products: Products, squares: np.ndarray, chosen: np.ndarray, nearest: np.ndarray, seen: np.ndarray, slack: float
 ) -> None:
-    """Bring `nearest` up to date where the largest are, in place.
+    """Update `nearest` in place, for the items that may be the farthest.
 
-    A distance to the nearest chosen item only falls, so one that takes account of the first of them alone bounds it
-    from above: most items never come near the farthest, and the others' products are computed many at a time.
+    The distance to the nearest chosen item only falls, so one computed from the first of them is an upper bound: most
+    items never come close to the farthest, and the products of the others are computed many at a time.
     """
     best, width = -np.inf, _FEW
     while True:

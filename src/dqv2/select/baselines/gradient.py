@@ -1,7 +1,7 @@
-"""Coresets that stand for the whole gradient: GradMatch and CRAIG, class by class.
+"""Coresets that approximate the full gradient: GradMatch and CRAIG, class by class.
 
 Only inner products of gradients are used, and those factor (see `GradientFeatures`), so that the gradients
-themselves, C·(E + 1) numbers an item, are never built.
+themselves, C·(E + 1) numbers per item, are never materialised.
 """
 
 import math
@@ -33,16 +33,16 @@ def gradmatch(
 ) -> tuple[Tensor, Tensor]:
     """GradMatch: the items, and their weights, whose weighted gradients sum to the class's mean gradient.
 
-    Within a class orthogonal matching pursuit minimises ‖Σ w_i·g_i − mean g‖² + lam·‖w‖²: it adds the item
-    whose gradient has the largest inner product with what is left of the mean (the product itself, not its
-    size, since weights are to be positive), then solves for all weights so far, of either sign; when the
-    class has its items, the weights are solved once more under w ≥ 0. Source: Killamsetty et al. 2021,
-    GRAD-MATCH, algorithm 2, in its per-class, last-layer form; order of steps as in DeepCore. Two differences
-    from DeepCore's code: items whose final weight is 0 stay (it drops them and misses the size asked), and
-    the last solve minimises the function above, not the residual of its normal equations.
+    Within a class orthogonal matching pursuit minimises ‖Σ w_i·g_i − mean g‖² + lam·‖w‖²: it adds the item whose
+    gradient has the largest inner product with the residual of the mean (signed, as weights should be positive), then
+    solves for all weights so far, of either sign; once all items of the class are chosen, the weights are solved again
+    under w ≥ 0. Source: Killamsetty et al. 2021, GRAD-MATCH, algorithm 2, in its per-class, last-layer form; order of
+    steps as in DeepCore. Two differences from DeepCore's code: items whose final weight is 0 stay (it drops them and
+    misses the requested size), and the last solve minimises the function above, not the residual of its normal
+    equations.
 
     features, labels, max_bytes: as in `herding_order`; keep: a ratio or a count as in `sample_bins`, K exact and shared
-    among the classes by largest remainder; lam: above 0, in the units of a squared gradient (DeepCore: 1). Ties up to
+    among the classes by largest remainder; lam: above 0, in units of a squared gradient (DeepCore: 1). Ties up to
     rounding go to the lowest index.
 
     Returns:
@@ -74,10 +74,10 @@ def gradmatch_order(
 ) -> Tensor:
     """GradMatch's rank of each item within its class: int64[N], 0 = chosen first.
 
-    Each step of the pursuit depends on the steps before it alone, so the first k of the order are the k items of
-    `gradmatch`; their weights are another matter. For the k items ranked of a class of n, memory is k²·8 bytes, and
-    k·n·8 where these are at most max_bytes. budget: as in `herding_order`. Other arguments, ties, device and errors as
-    in `gradmatch`.
+    Each step of the pursuit depends only on the steps before it, so the first k of the order are the k items of
+    `gradmatch`; for their weights see `gradmatch_weights`. Ranking k items of a class of n takes k²·8 bytes, plus k·n·8
+    where that is at most max_bytes. budget: as in `herding_order`. Other arguments, ties, device and errors as in
+    `gradmatch`.
     """
     _check_lam(lam)
 
@@ -101,11 +101,11 @@ def craig_order(
 ) -> Tensor:
     """CRAIG rank of each item within its class: int64[N], 0 = chosen first.
 
-    Greedy facility location: the next item is the one that lowers Σ_i min_{s∈S} ‖g_i − g_s‖ the most, the sum
-    over the class of the distance to the nearest chosen item; the first is the medoid. Exact: bounds from
-    earlier steps (the gains only fall) spare evaluations and change nothing. Source: Mirzasoleiman et al.
-    2020, Coresets for Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore,
-    whose similarity is the largest distance minus the distance.
+    Greedy facility location: the next item is the one that lowers Σ_i min_{s∈S} ‖g_i − g_s‖ the most, the sum over the
+    class of the distances to the nearest chosen item; the first is the medoid. Exact: the lazy evaluation (gains only
+    fall, so earlier ones are upper bounds) changes no result. Source: Mirzasoleiman et al. 2020, Coresets for
+    Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore, whose similarity is the
+    largest distance minus the distance.
 
     features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. The result lies
     on the device of the features. Raises ValueError for NaN or infinite values, and for a class whose n²·8 bytes of
@@ -126,22 +126,22 @@ def craig_order(
 def gradmatch_weights(
     features: Features | Array, labels: Tensor | Array | None, chosen: Tensor, *, lam: float = 1.0
 ) -> Tensor:
-    """The weights of chosen items whose weighted gradients sum to those of their class: float64[K], at least 0.
+    """The weights of chosen items with which their gradients sum to those of their class: float64[K], at least 0.
 
-    Those of `gradmatch`, times the items of the class: `gradmatch` matches a class's mean, and a training has to see
-    each class for as much as it is of the set. chosen: int64[K], places among the items; ValueError where one comes
-    twice or is none of them. The rest, and what is raised, as in `gradmatch`.
+    Those of `gradmatch` times the number of items of the class: `gradmatch` matches a class's mean gradient, while in a
+    training each class should count by its size. chosen: int64[K], distinct indices among the N items (ValueError
+    otherwise). Other arguments and errors as in `gradmatch`.
     """
     _check_lam(lam)
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
 
 
 def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor) -> Tensor:
-    """How many items of its class are nearest to each chosen item, itself among them: float64[K], summing to N where
-    every class has a chosen one.
+    """How many items of its class are nearest to each chosen item, itself included: float64[K], with sum N where every
+    class has a chosen item.
 
-    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Of equally near ones the chosen item of the lowest index
-    counts. Arguments and errors as in `gradmatch_weights`.
+    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Ties go to the chosen item of the lowest index. Arguments
+    and errors as in `gradmatch_weights`.
     """
 
     def one_class(items: Products, own: np.ndarray) -> np.ndarray:
@@ -157,7 +157,10 @@ def _weigh(
     chosen: Tensor,
     one_class: Callable[[Products, np.ndarray], np.ndarray],
 ) -> Tensor:
-    """Weights of the chosen, class by class: `one_class` has the class's items and the places of its chosen."""
+    """Weights of the chosen, class by class.
+
+    one_class: from the products of a class and the indices of its chosen items, int64[k], to their weights, float64[k].
+    """
     features = as_features(features)
     n, weights = check_features(features, directed=False), torch.empty(len(chosen), dtype=torch.float64)
     chosen = chosen.cpu()
@@ -191,12 +194,12 @@ def distances(products: Products) -> np.ndarray:
     """Euclidean distances between all items, float64[n, n], with zeros on the diagonal."""
     out = products.matrix()
     squares = out.diagonal().copy()
-    for start in range(0, len(out), _ROWS):  # beside the matrix itself, blocks of it alone are held
+    for start in range(0, len(out), _ROWS):  # in blocks, so that no second matrix is held
         block, own = out[start : start + _ROWS], squares[start : start + _ROWS, None]
         block *= -2
         block += squares
         block += own
-        # What cancellation leaves of the distance between duplicates is rounding, which the root would magnify.
+        # Between duplicates cancellation leaves rounding errors, which the square root would magnify.
         block[block < 1e-13 * np.maximum(squares, own)] = 0
     np.fill_diagonal(out, 0)
     return np.sqrt(out, out=out)
@@ -205,21 +208,21 @@ def distances(products: Products) -> np.ndarray:
 def _pursue(
     products: Products, count: int, lam: float, max_bytes: int, *, weigh: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`count` items in the order of choice and, where wanted, their non-negative weights."""
+    """`count` items in the order of choice and, if `weigh`, their non-negative weights, else None."""
     squares, target, n = products.squares(), products.means(), len(products)
     if not np.isfinite(squares).all():
         raise ValueError(
             "the features are too long for their squares to be numbers: scale them down, and lam with them"
         )
-    # The rows of the chosen are kept where they are many, or weighted sums of gradients by their factors cost more than
-    # the rows; of other features one pass a step does, whatever the number of the chosen.
+    # Rows of the chosen are kept where there are many, or where the features are factored, as weighted sums over
+    # factors cost more than the rows. Else one pass over the features per step suffices, however many are chosen.
     keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
     row, rows = products.rows(max_bytes, count), np.empty((count if keeps else 0, n))
     factor = np.zeros((count, count))  # lower Cholesky factor of the chosen's products + lam·I
     rhs = np.empty(count)  # factor⁻¹ · target of the chosen
     chosen = np.empty(count, dtype=np.int64)
     free = np.ones(n, dtype=bool)
-    left = target.copy()  # products of all with what the chosen leave of the mean
+    left = target.copy()  # products of all items with the residual of the mean
     scale = np.abs(target).max()
     for k in range(count):
         chosen[k] = i = first_largest(np.where(free, left, -np.inf), scale)
@@ -241,7 +244,7 @@ def _pursue(
             left = target - (weight @ rows[:size] if keeps else products.weighted_sums(chosen[:size], weight))
     if not weigh:
         return chosen, None
-    # ‖factorᵀ·w − rhs‖² is the objective but for a constant.
+    # ‖factorᵀ·w − rhs‖² is the objective up to a constant.
     return chosen, scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * count)[0]
 
 

@@ -1,4 +1,4 @@
-"""Scores of single items: GraNd, EL2N, forgetting, uncertainty. For every one of them higher = kept."""
+"""Scores of single items: GraNd, EL2N, forgetting, uncertainty. For all of them higher = kept."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def grand_scores(features: GradientFeatures) -> Tensor:
     ‖[b, b ⊗ e]‖ = ‖b‖·√(1 + ‖e‖²). Source: Paul et al. 2021, Deep Learning on a Data Diet, section 2: the
     expectation over initialisations of the gradient norm early in training. One call is one initialisation;
     the mean over several is the caller's. The restriction to the last layer is DeepCore's (Guo et al. 2022).
-    Raises ValueError for NaN or infinite values.
+    Raises TypeError unless `features` is `GradientFeatures`, ValueError for NaN or infinite values.
     """
     if not isinstance(features, GradientFeatures):
         raise TypeError(f"features must be GradientFeatures, got {type(features).__name__}")
@@ -39,10 +39,11 @@ def forgetting_scores(correct: Tensor) -> Tensor:
     """Forgetting events: how often an item went from right to wrong, float64[N]. Higher = kept.
 
     Source: Toneva et al. 2019, An Empirical Study of Example Forgetting, definition in section 3 and
-    algorithm 1. An item that was never right counts as forgotten without end; here T + 1, which is above
-    every count and, unlike infinity, can be averaged and cut into strata. (DeepCore gives it 0, the lowest.)
+    algorithm 1. An item that was never classified correctly counts as forgotten infinitely often; here T + 1, which is
+    above every count and, unlike infinity, can be averaged and divided into strata. (DeepCore gives it 0, the lowest.)
 
-    correct: bool[T, N], whether item n was classified rightly at its t-th presentation.
+    correct: bool[T, N], whether item n was classified correctly at its t-th presentation. Raises ValueError for another
+    dtype or shape.
     """
     correct = as_tensor(correct)
     if not isinstance(correct, Tensor) or correct.dim() != 2 or correct.dtype != torch.bool or 0 in correct.shape:
@@ -54,12 +55,12 @@ def forgetting_scores(correct: Tensor) -> Tensor:
 
 
 def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor:
-    """How unsure the model is of each item, float64[N]. Higher = more uncertain = kept.
+    """How uncertain the model is about each item, float64[N]. Higher = more uncertain = kept.
 
     With p = softmax(logits) and p1 ≥ p2 its two largest entries: "least_confidence" is 1 − p1, "entropy"
     −Σ p·log p in nats, "margin" 1 − (p1 − p2). Source: Settles 2009, Active Learning Literature Survey, on
-    uncertainty sampling; for coresets Coleman et al. 2020, Selection via Proxy. 1 − p1 is taken as the sum of
-    the other entries, so that very sure items still differ.
+    uncertainty sampling; for coresets Coleman et al. 2020, Selection via Proxy. 1 − p1 is computed as the sum of
+    the other entries, so that very confident items still differ.
 
     logits: float[N, C]. Raises ValueError for other shapes or kinds, C = 1, NaN or infinite logits.
     """
@@ -77,7 +78,7 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
 
 
 def rank_by_score(scores: Tensor | Array) -> Tensor:
-    """Place of each item when the highest score comes first: int64[N], 0 = chosen first, ties to the lowest index.
+    """Rank of each item by descending score: int64[N], 0 = chosen first, ties to the lowest index.
 
     scores: real[N], infinities allowed. The result serves `sample_ranked`, which takes the lowest ranks.
     Raises ValueError for NaN and other shapes.
