@@ -1,4 +1,4 @@
-"""Where the images of a dataset lie, what its pack depends on, and what has to be there before the first job."""
+"""Where the images of a dataset are, what its pack depends on, and what must exist before the first job."""
 
 import csv
 import os
@@ -14,10 +14,10 @@ from dqv2.data.walk import is_hidden, state_of
 from dqv2.runtime.files import atomic_path, csv_writer
 from dqv2.runtime.sentences import counted
 
-FILES = "files.csv"  # beside the packs of a dataset: what they were made of
-MANY = 500_000  # files: to ask a network's storage for more takes minutes at each start, and they are ImageNet
+FILES = "files.csv"  # next to a dataset's packs: the files that they were made from
+MANY = 500_000  # files; checking more on network storage takes minutes at each start (and they are ImageNet)
 
-# Not among the params of a pack: what only training reads, and where an archive is fetched from.
+# Keys that are not among the params of a pack: those that only training reads, and the archive's location
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
 
 
@@ -32,7 +32,7 @@ def folder_of(config: Config, dataset: str) -> str | None:
 
 
 def pack_block(config: Config, dataset: str) -> dict[str, Any]:
-    """What a pack depends on."""
+    """The options of a dataset that its pack depends on."""
     block = config.datasets[dataset].model_dump(exclude=NOT_PACKED)
     block = {key: value for key, value in block.items() if key not in ("splits", "unlabelled", "classes") or value}
     folder = folder_of(config, dataset)
@@ -40,10 +40,11 @@ def pack_block(config: Config, dataset: str) -> dict[str, Any]:
 
 
 def fetched_of(config: Config, dataset: str) -> list[str]:
-    """The file that says that a published set is on the disk; nothing for other sets, nor where the set lies in a
-    folder that may only be read (another person's), as there is nothing to fetch and no place to note it.
+    """The marker file of a published set that is on disk. An empty list for other sets, and for an existing set in a
+    read-only folder (another user's), where nothing is fetched and no marker can be written.
 
-    A file, not the folder itself: Snakemake removes outputs before it makes them, and the folder may be a person's own.
+    It is a file, not the folder itself, because Snakemake deletes outputs before making them, and the folder may be the
+    user's own.
     """
     block = config.datasets[dataset]
     if not isinstance(block, Published):
@@ -70,7 +71,7 @@ def fetch_options(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def missing_folders(config: Config, datasets: list[str]) -> list[str]:
-    """One sentence for each of `datasets` whose images are a person's to put there, and are not there."""
+    """One sentence for each of `datasets` whose images are missing and cannot be fetched."""
     found = []
     for name in datasets:
         block = config.datasets[name]
@@ -108,7 +109,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
 
 
 def without_test(config: Config, sizes: Mapping[str, Any]) -> list[str]:
-    """One sentence for each dataset that has no image to evaluate on; sizes: dataset -> its images by split."""
+    """One sentence for each dataset without test images. sizes: dataset -> split -> number of images."""
     return [
         no_test(name, folder_of(config, name) or name, config.datasets[name].kind)
         for name, of_set in sizes.items()
@@ -117,7 +118,7 @@ def without_test(config: Config, sizes: Mapping[str, Any]) -> list[str]:
 
 
 def no_test(name: str, place: str, kind: str = "image_folder") -> str:
-    """What to say where a set has no image to evaluate on, and what to do."""
+    """The message for a set without test images, with what to do."""
     where = "into files with test in their names" if kind == "table" else "into test/CLASS/*"
     return (
         f"{place} holds no test images to evaluate on: put them {where}, or set datasets.{name}.test to the share of "
@@ -126,11 +127,11 @@ def no_test(name: str, place: str, kind: str = "image_folder") -> str:
 
 
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
-    """One sentence for each dataset whose files are others than when it was packed.
+    """One sentence for each dataset whose files have changed since it was packed.
 
-    Snakemake does not look into such a folder. A folder says itself when a file was added, removed or put in another's
-    place; the files' sizes and times are compared with those in `files.csv`, and nothing is read. packs: dataset -> the
-    file of its pack that was written last; one that is not there is passed over.
+    Snakemake does not look into such a folder. A folder's own time shows that a file was added, removed or replaced;
+    sizes and times of the files are compared with those in `files.csv`. No file is read. packs: dataset -> the last
+    file of its pack to be written; missing ones are skipped.
     """
     found = []
     for name, pack in packs.items():
@@ -152,23 +153,23 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """A folder and all within that are looked at for images."""
+    """A folder and all subfolders that are searched for images."""
     for place, names, _ in os.walk(root, followlinks=True):
         names[:] = [name for name in names if not is_hidden(name)]
         yield Path(place)
 
 
 def states_of(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Size and time of files below `root` (`state_of`), by name; without those that are not there."""
+    """Name -> size and time (`state_of`) of files below `root`; missing files are left out."""
     found = {}
     for name in names:
-        with suppress(OSError):  # gone already, which reading it will say
+        with suppress(OSError):  # missing; reading it will report that
             found[name] = state_of(os.path.join(root, name))  # noqa: PTH118 (a Path for each is slow)
     return found
 
 
 def note_files(states: Mapping[str, tuple[int, int]], out: Path) -> None:
-    """Write a table of files: path (below the set's folder, or absolute), size in bytes, time of the last change in
+    """Write a table of files: path (relative to the set's folder, or absolute), size in bytes, modification time in
     nanoseconds."""
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         rows = csv_writer(file)
@@ -177,7 +178,7 @@ def note_files(states: Mapping[str, tuple[int, int]], out: Path) -> None:
 
 
 def changed_files(root: Path, table: Path) -> list[str]:
-    """The files of a table of `note_files` that have another size or time now, or are gone; none if `root` is gone."""
+    """The files in a table of `note_files` that now have another size or time, or are gone; none if `root` is gone."""
     if not (table.exists() and root.is_dir()):
         return []
     with table.open(encoding="utf-8", newline="") as file:

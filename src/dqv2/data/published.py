@@ -1,7 +1,7 @@
 """The sets that are known by name: where each comes from, how it is read, how large it is. Imports no torch.
 
-The choices of the configuration, the archives to fetch, the readers and the sizes come from `KNOWN_SETS`.
-docs/extend.md says how a set is added.
+The choices of the configuration, the archives to fetch, the readers and the sizes are derived from `KNOWN_SETS`. See
+docs/extend.md to add a set.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class Archive:
 
     url: str  # where it is published
     checksum: str  # `ALGORITHM:HEX` of the whole file, as published
-    folder: str  # the folder in it that is the set
+    folder: str  # the folder inside that holds the set
 
     @property
     def name(self) -> str:
@@ -31,17 +31,17 @@ class KnownSet:
     about: str  # one sentence
     reader: str  # `module:function`, imported when it is used: (folder, kind=, and the keys of `options`) -> `ImageSet`
     sizes: tuple[int, int, int]  # classes, training and test images, as its authors state them
-    archive: Archive | None = None  # None where each person has to ask for it, and says with `path` where it is
-    # The same for a set of several archives; the configuration's `variant` names one, at first the first
+    archive: Archive | None = None  # None where users must request it, and give its place as `path`
+    # For a set with several archives; the configuration's `variant` names one, by default the first
     variants: Mapping[str, Archive] = field(default_factory=dict)
-    # Key of the configuration -> (its type, its default), which the reader takes beside the folder
+    # Key of the configuration -> (its type, its default); passed to the reader as keywords
     options: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    knows_objects: bool = False  # whether it says where the object is
-    streams: bool = True  # whether its images lie in files, so that they need not be packed
+    knows_objects: bool = False  # whether it has the objects' bounding boxes
+    streams: bool = True  # whether its images are files, so that they need not be packed
 
     @property
     def archives(self) -> dict[str, Archive]:
-        """Its archives by their names: the kind, or KIND-VARIANT."""
+        """Its archives by name: the kind, or KIND-VARIANT."""
         one = {self.kind: self.archive} if self.archive else {}
         return one | {f"{self.kind}-{variant}": archive for variant, archive in self.variants.items()}
 
@@ -127,7 +127,7 @@ ARCHIVES = {name: archive for known in KNOWN_SETS.values() for name, archive in 
 
 
 def archive_of(name: str, *, mirror: str | None = None, checksum: str | None = None) -> Archive:
-    """The archive of a set, from another place (`mirror` + its name) or with another checksum where given."""
+    """The archive of a set; its URL is `mirror` + its file name, and its checksum `checksum`, where given."""
     archive = ARCHIVES[name]
     if mirror:
         archive = replace(archive, url=f"{mirror.rstrip('/')}/{archive.name}")

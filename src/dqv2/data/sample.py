@@ -1,4 +1,4 @@
-"""A set of images before it is packed: which samples there are, in which split, and how each is read."""
+"""A set of images before packing: its samples, their splits, and how each is read."""
 
 import re
 from collections import Counter
@@ -26,52 +26,53 @@ class Sample:
     id: str  # its path relative to the set's folder, with forward slashes, or a name of the same form
     label: int  # index into the set's classes
     class_name: str
-    # Where its bytes lie, relative to the set's folder, where that is not the id: a path, or `ARCHIVE@OFFSET+LENGTH`
+    # Where its bytes are, relative to the set's folder, unless at its id: a path, or `ARCHIVE@OFFSET+LENGTH`
     place: str | None = None
-    # The object's x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive, where the set knows it
+    # The object's x0, y0, x1, y1 in the original's pixels, x1 and y1 exclusive, where known
     box: tuple[float, float, float, float] | None = None
 
 
 @dataclass
 class ImageSet:
-    """Samples and how to read them. Subclasses read from something else than files."""
+    """Samples and how to read them. Subclasses read from something other than files."""
 
     root: Path  # the folder that ids and places are relative to
     classes: list[str]  # names; labels are indices into them
     splits: dict[str, list[Sample]]  # train, validation and test, in this order; empty where there is no such split
     bad: list[dict[str, str]] = field(default_factory=list)  # {"name", "reason"} of what the listing found unusable
-    ignored: list[str] = field(default_factory=list)  # files that are no images by their names
-    # {"name", "reason"} of files and folders that might be taken for images of the set, and were not read
+    ignored: list[str] = field(default_factory=list)  # files that are not images by their names
+    # {"name", "reason"} of files and folders that could be mistaken for images of the set, and were not read
     aside: list[dict[str, str]] = field(default_factory=list)
     # {"from", "split", "classes", "images"}: what each split was read from, and what was found
     layout: list[dict[str, Any]] = field(default_factory=list)
-    # path -> size and time (`state_of`) of files that `files` does not know, noted before they are read
+    # path -> size and time (`state_of`) of files that are not among `files()`, recorded before they are read
     named: dict[str, tuple[int, int]] = field(default_factory=dict)
     streams = True  # whether samples can be read in any order at any time
 
     def note_aside(self, reasons: Mapping[str, str]) -> None:
-        """Note what is left aside: its path below the set's folder -> why."""
+        """Record what is left aside: path relative to the set's folder -> reason."""
         found = ((name.encode(errors="backslashreplace").decode(), why) for name, why in reasons.items())
         self.aside += [{"name": name, "reason": why} for name, why in found]
 
     def note_split(self, split: str, origin: Sequence[str]) -> None:
-        """Note what a split was read from: files or folders below the set's ("" itself)."""
+        """Record what a split was read from: files or folders relative to the set's folder ("" the folder itself)."""
         names = [(name or ".").encode(errors="backslashreplace").decode() for name in origin]
         self.layout.append({"from": names, "split": split, **_counts(self.splits[split])})
 
     def about(self) -> dict[str, Any]:
-        """What a pack notes beside, so that its images are found again."""
+        """Further entries of a pack's `meta.json`, by which its images are found again."""
         return {}
 
     def files(self) -> list[str]:
-        """The files that the images lie in, relative to the set's folder, each once, in the order of the samples."""
+        """The files that contain the images, relative to the set's folder, each once, in the order of the samples."""
         places = (sample.place or sample.id for samples in self.splits.values() for sample in samples)
         return list(dict.fromkeys(part[1] if (part := PART.fullmatch(place)) else place for place in places))
 
     def readers(
         self, samples: Iterable[Sample], max_pixels: int = MAX_PIXELS
     ) -> Iterator[tuple[Sample, Callable[[], bytes | np.ndarray | str]]]:
-        """Each sample with what reads it: the bytes of its file, its pixels uint8[H, W, 3], or the reason, a phrase."""
+        """Yield each sample with a function that reads it: it returns the bytes of the file, the pixels uint8[H, W, 3],
+        or a phrase with the reason why it cannot be read."""
         for sample in samples:
             yield sample, partial(read_place, self.root, sample.id, sample.place, max_pixels)
 
@@ -81,10 +82,10 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
 
 
 def choose_classes(found: ImageSet, wanted: int | Sequence[str] | None) -> None:
-    """Keep the images of some classes alone, whose labels then count these classes.
+    """Restrict a set, in place, to some of its classes; labels are renumbered.
 
-    wanted: so many, the first in the set's order that have training images; or their names; None: all. Raises DataError
-    where there are fewer, or none of a name.
+    wanted: a number, for the first classes in the set's order that have training images; or their names; None: all.
+    Raises DataError where there are fewer, or a named class does not exist or has no training image.
     """
     if wanted is None:
         return
@@ -107,7 +108,7 @@ def choose_classes(found: ImageSet, wanted: int | Sequence[str] | None) -> None:
 
 
 def read_place(root: Path, name: str, place: str | None, max_pixels: int = MAX_PIXELS) -> bytes | str:
-    """The bytes of a sample's file, or the reason, a phrase, why they are not to be had."""
+    """The bytes of a sample's file, or a phrase with the reason why they cannot be read."""
     part = PART.fullmatch(place) if place else None
     if part is None:
         return read_bytes(Path(root, place or name), max_pixels=max_pixels)
@@ -129,15 +130,15 @@ def divide_splits(
     seed: int,
     per_class: Mapping[str, int] | None = None,
 ) -> dict[str, list[Sample]]:
-    """Draw the splits that are missing from train, class by class, and limit the images of each class.
+    """Draw missing splits from train, stratified by class, and limit the number of images per class.
 
-    splits: train, and what else the set has. name: what messages call it. shares: validation and test: share of train,
-    in [0, 1), for a split that `splits` lacks. 0: no such split. per_class: at most so many images of each class in
-    these splits, drawn at random. A class keeps at least one training image, so a class of one image has none in the
-    drawn splits.
+    splits: train, and the other splits that the set has. name: the set's name in messages. shares: "validation" and
+    "test" -> share of train, in [0, 1), for a split that `splits` lacks; 0: no such split. seed: of all draws.
+    per_class: split -> maximal number of images of each class, drawn at random. A class keeps at least one training
+    image, so a class with a single image has none in the drawn splits.
 
-    Returns train, validation and test, in this order; raises DataError where a share or limit makes no sense, or leaves
-    a class without a training image all the same.
+    Returns train, validation and test, in this order. Raises DataError where a share or limit is out of range, or
+    leaves a class without training images.
     """
     per_class = dict(per_class or {})
     check_shares(shares, per_class)
@@ -158,12 +159,12 @@ def divide_splits(
 
 
 def _draw(whole: list[Sample], sizes: list[int], seed: int, head: str, tail: str) -> list[list[int]]:
-    """Places in `whole` for splits of these sizes, by class; each class keeps a training image."""
-    import torch  # only where something is drawn: packing has no other use for its 300 MB
+    """Indices into `whole` for splits of these sizes, stratified by class; each class keeps a training image."""
+    import torch  # only where something is drawn: packing does not otherwise need its 300 MB
 
     from dqv2.data.split import stratified_split
 
-    kept: set[int] = set()  # of classes that would be left with none
+    kept: set[int] = set()  # one image of each class that would otherwise have none left
     while True:
         free = [i for i in range(len(whole)) if i not in kept]
         generator = torch.Generator().manual_seed(seed)
@@ -183,7 +184,7 @@ def _draw(whole: list[Sample], sizes: list[int], seed: int, head: str, tail: str
 
 
 def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
-    """Raise DataError where a split has a class that train has not; one that lacks some is fine."""
+    """Raise DataError where a split has a class that train does not have; missing classes are allowed."""
     known = {s.label for s in splits["train"]}
     for split, samples in splits.items():
         if strange := sorted({s.class_name for s in samples if s.label not in known}):
@@ -196,7 +197,7 @@ def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
 
 
 def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> None:
-    """Raise DataError for a share outside [0, 1) and a limit below 1."""
+    """Raise DataError for a share outside [0, 1), an unknown split, or a limit below 1."""
     for split, share in shares.items():
         if not 0 <= share < 1:
             raise DataError(f"{split} must be a share in [0, 1), got {share}.")
@@ -206,7 +207,7 @@ def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> N
 
 
 def _limit(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
-    """Keep `limit` samples a class: the first of a shuffle, so that a larger limit keeps these too."""
+    """Keep `limit` samples per class: the first of a shuffle, so that a larger limit keeps these too."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

@@ -8,10 +8,10 @@ from dqv2.apportion import largest_remainder
 
 
 def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: torch.Generator) -> list[list[int]]:
-    """Draw disjoint subsets of exactly these sizes, each with the classes in proportion; ascending indices of each.
+    """Draw disjoint subsets of exactly these sizes, each with the classes in proportion; returns ascending indices.
 
-    labels: N labels, 0 or more. sizes: a later subset is drawn from what the earlier ones left, so that a subset does
-    not depend on the sizes after it. Raises ValueError where more items are asked for than there are.
+    labels: N labels, non-negative. sizes: each subset is drawn from what earlier ones left, so that it does not depend
+    on later sizes. Raises ValueError where the sizes sum to more than N.
     """
     if sum(sizes) > len(labels):
         raise ValueError(f"subsets of {list(sizes)} items add up to more than the {len(labels)} there are")

@@ -1,4 +1,4 @@
-"""Images that are decoded from their source whenever they are read: for sets too large to be packed."""
+"""Images that are decoded from their source whenever they are read, for sets too large to pack."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +16,12 @@ from dqv2.runtime.memory import cores
 
 
 class StreamedImages(LazyArray):
-    """Stands for uint8[N, 3, H, W]; indexing it reads and decodes, and compares each image with its checksum.
+    """A lazy uint8[N, 3, H, W]; indexing reads and decodes images and compares each with its checksum.
 
-    ids: N sample ids. places: of each its place below `root`, or None where that is its id. sums: the SHA-256 of each
-    image's pixels. shape: (N, 3, H, W). root: the folder that holds the sources. max_pixels: as the pack was checked
-    with. Indexing raises DataError where an image is gone or is no longer the one that was packed; the message names
-    it.
+    ids: N sample ids. places: the path of each below `root` (see `Sample.place`), or None where that is its id. sums:
+    the SHA-256 of each image's pixels. shape: (N, 3, H, W). root: the folder with the sources. max_pixels: the limit
+    that the images were packed with. Indexing raises DataError where an image is gone or has changed since it was
+    packed; the message names it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which tables are which split, told from the names of files and folders alone; what is unclear is refused."""
+"""Which tables are which split, judging by the names of files and folders alone; what is unclear is refused."""
 
 import re
 from collections import defaultdict
@@ -14,11 +14,11 @@ _SHARD = re.compile(r"(.*)[-_.](\d+)[-_]of[-_](\d+)(.*)", re.IGNORECASE)
 
 
 def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequence[str]] | None = None) -> Layout:
-    """The splits of tables, by their names and their folders'; train where no name says anything.
+    """The splits of tables, by the names of files and folders; all are train if no name indicates a split.
 
-    root: what messages call the set. files: paths below it, with forward slashes. chosen: split -> files, folders or
-    patterns, where a person says it. Raises DataError where there is no training table; a path speaks of two splits;
-    some speak of one and others of none; a split has files in both formats, or shards of two versions of the set.
+    root: the set's name in messages. files: paths below it, with forward slashes. chosen: split -> files, folders or
+    patterns, as given by the user. Raises DataError where there is no training table; a path names two splits; some
+    paths name a split and others do not; a split has files in both formats, or shards of two versions of the set.
     """
     found, unnamed = Layout({}), []
     for file in sorted(files, key=lambda file: file.split("/")):
@@ -72,7 +72,7 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
 
 
 def _check_shards(root: str, names: Sequence[str], found: Layout) -> None:
-    """Of a set in parts, NAME-00000-of-00002: refuse two versions of it, and note parts that are not there."""
+    """Check shards, NAME-00000-of-00002: refuse two versions of a set, and record missing shards."""
     sets: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     for name in names:
         if part := _SHARD.fullmatch(name):

@@ -1,4 +1,4 @@
-"""What lies in a folder: its files by their folders, without what people and systems put there for themselves."""
+"""The content of a folder: its files by subfolder, without hidden files and those of operating systems."""
 
 import os
 import re
@@ -13,7 +13,7 @@ SYSTEM = {
     "temporary items", "@eadir", "@tmp", "@recycle", "@__thumb", "@recently-snapshot", "#recycle", "#snapshot",
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
 }  # fmt: skip
-ENDING = re.compile(r".*\.[A-Za-z0-9]{1,7}")  # of a file's name, as against a folder's
+ENDING = re.compile(r".*\.[A-Za-z0-9]{1,7}")  # a name with an extension, so of a file and not of a folder
 KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -25,10 +25,10 @@ class Tree(NamedTuple):
 
 
 def walk(root: Path) -> Tree:
-    """List a folder, links followed, in the order of torchvision's `make_dataset`.
+    """List a folder, following links, in the order of torchvision's `make_dataset`.
 
-    Raises DataError where a folder cannot be read, or a link leads back to a folder that holds it, or may have led to a
-    folder that is gone.
+    Raises DataError where a folder cannot be read, or a link points to a folder that contains it, or is broken and may
+    have pointed to a folder.
     """
     found, aside, skip = {}, [], len(str(root)) + 1
     for place, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -48,27 +48,27 @@ def walk(root: Path) -> Tree:
 
 
 def _goes_round(link: Path, root: Path) -> bool:
-    """Whether a link leads to a folder through which the walk came to it, itself by links or not."""
+    """Whether a link points to a folder that the walk came through, be it via links or not."""
     target, way = link.resolve(), [each for each in link.parents if each.is_relative_to(root)]
     return any(each.resolve().is_relative_to(target) for each in way)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a system hides it from people, or put it there itself."""
+    """Whether a name is hidden, or of a file or folder that operating systems create."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 
 def special(path: str | Path) -> str | None:
-    """What a path is if it is no regular file that can be read to its end ("a named pipe"); None if it is one.
+    """The kind of a path that is not a regular file, such as "a named pipe"; None for a regular file.
 
-    Raises OSError where there is nothing.
+    Raises OSError where the path does not exist.
     """
     mode = Path(path).stat().st_mode
     return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def state_of(path: str | Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds of a file; raises OSError where there is none."""
+    """Size in bytes and modification time in nanoseconds of a file; raises OSError where it does not exist."""
     state = os.stat(path)  # noqa: PTH116 (a Path for each of a million files is slow)
     return state.st_size, state.st_mtime_ns
 

@@ -1,22 +1,22 @@
-"""What a name of a file or folder says: the splits, pictures and masks that people mean by their words."""
+"""What the names of files and folders indicate: splits, pictures, masks."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-# The words of Hugging Face's datasets (data_files.py, SPLIT_KEYWORDS), which people's sets follow.
+# The keywords of Hugging Face's datasets (data_files.py, SPLIT_KEYWORDS), which users' sets follow
 WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SPLITS = {word: split for split, words in WORDS.items() for word in words}
-IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # what nobody calls a class
+IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # never the name of a class
 PICTURES = IMAGES | {"pictures", "picture", "photos", "photo", "originals", "original", "rgb", "raw"}
 MASKS = {
     "masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "segmentation", "segs", "seg",
     "gt", "gts", "groundtruth", "groundtruths", "truth", "bboxes", "bbox",
 }  # fmt: skip
-FILLERS = {"set", "data", "dataset", "split", "folder", "files", *PICTURES}  # beside a split's word they say nothing
+FILLERS = {"set", "data", "dataset", "split", "folder", "files", *PICTURES}  # meaningless next to a split's word
 
 _LONGEST_FIRST = "|".join(sorted(SPLITS, key=len, reverse=True))
 _WORD = re.compile(rf"((?:{_LONGEST_FIRST})+)(?:set|data|split|folder|images?|imgs?)?")
@@ -27,14 +27,14 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def splits_in(name: str) -> set[str]:
-    """The splits that a file's or folder's name speaks of: {"train"} for seg_train, TRAIN-2017 and trainSet."""
+    """The splits that the name of a file or folder mentions: {"train"} for seg_train, TRAIN-2017 and trainSet."""
     return {
         SPLITS[word] for part in parts_of(name) if (found := _WORD.fullmatch(part)) for word in _EACH.findall(found[1])
     }
 
 
 def parts_of(name: str) -> set[str]:
-    """The words of a name, in lower case: cut at what is no letter, and also at capitals within."""
+    """The words of a name, in lower case: split at non-letters, and also at capitals inside a word."""
     runs = _RUN.findall(name)
     return {run.lower() for run in runs} | {
         part.lower() for run in runs if run.isascii() for part in _CAMEL.findall(run)
@@ -42,23 +42,23 @@ def parts_of(name: str) -> set[str]:
 
 
 def is_pictures(name: str, words: set[str] = PICTURES) -> bool:
-    """Whether a name says that there are pictures, and of a class nothing."""
+    """Whether a name only says that a folder holds pictures, and names no class."""
     return bool(said := _beside_splits(name)) and said <= words
 
 
 def is_masks(name: str) -> bool:
-    """Whether a name says that there are masks of other pictures, and nothing else."""
+    """Whether a name only says that a folder holds masks of pictures."""
     return bool(said := _beside_splits(name)) and said <= MASKS | {"ground", "class", "object"} and bool(said & MASKS)
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name says nothing but a split."""
+    """Whether a name says nothing beyond a split."""
     return _beside_splits(name) <= FILLERS
 
 
 def told_apart(names: Iterable[str]) -> dict[str, str] | None:
-    """Split -> name of two names that differ by the words of splits alone, which are grown together with others, such
-    as birdstrain and birdstest; None where there are none."""
+    """Split -> name, for two names that differ only in a split's word that is joined to another word, such as
+    birdstrain and birdstest; None where there are no such names."""
     seen: dict[str, tuple[str, str]] = {}
     for name in names:
         for run in _RUN.finditer(name):
@@ -72,18 +72,18 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
 
 
 def what_to_write(splits: Mapping[str, Sequence[str]]) -> str:
-    """What to write into the dataset's block: split -> names, or an example where there are none."""
+    """What to write into the dataset's block, as a clause. splits: split -> names; if empty, an example is shown."""
     return f"say which is which in the dataset's block with {as_key(splits or {'train': ['...'], 'test': ['...']})}"
 
 
 def as_key(splits: Mapping[str, Sequence[str]]) -> str:
-    """The key `splits` as YAML takes it; at most three names of each."""
+    """The key `splits` as YAML, with at most three names per split."""
     text = ", ".join(f"{split}: [{', '.join(map(_quoted, names[:3]))}]" for split, names in splits.items())
     return f"splits: {{{text}}}"
 
 
 def _beside_splits(name: str) -> set[str]:
-    """The words of a name that are no split's; SegmentationClass is two, JPEGImages one."""
+    """The words of a name that do not name a split; SegmentationClass has two, JPEGImages one."""
     found = set()
     for run in _RUN.findall(name):
         whole = run.lower()
@@ -94,5 +94,5 @@ def _beside_splits(name: str) -> set[str]:
 
 
 def _quoted(name: str) -> str:
-    """A name as YAML takes it."""
+    """A name, quoted for YAML where necessary."""
     return (name or ".") if re.fullmatch(r"[\w./-]*", name) else "'" + name.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Files of images without what their pixels do not need: text, EXIF data, colour profiles, further pictures."""
+"""Image files reduced to what their pixels need: without text, EXIF data, colour profiles and further pictures."""
 
 import struct
 
@@ -6,14 +6,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 WEBP_PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 WEBP_FLAGS = 0x12  # transparency, animation
-# APP1 (EXIF, XMP), APP2 to APP13, APP15 and comments; APP0 (JFIF) and APP14 (Adobe's) say how colours are stored
+# APP1 (EXIF, XMP), APP2 to APP13, APP15 and comments; APP0 (JFIF) and APP14 (Adobe) determine how colours are stored
 JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
-# Tags: sizes, how colours are stored and compressed, the orientation, where the strips or tiles lie, palette, tables
+# Tags of sizes, colour storage, compression, orientation, offsets of strips or tiles, palette, tables
 TIFF_PIXELS = {
     256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, 339,
     347, 529, 530, 531, 532,
 }  # fmt: skip
-# First bytes -> the byte order, and how the number of tags, a tag and the place of the tags are written
+# First bytes -> byte order, struct formats of the number of tags, of a tag and of an offset, position of the offset
 TIFFS = {
     b"II*\0": ("<", "H", "HHI4s", "I", 4),
     b"MM\0*": (">", "H", "HHI4s", "I", 4),
@@ -24,11 +24,11 @@ ORIENTATION, SHORT = 274, 3
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """A PNG, JPEG, WebP or TIFF file with what its pixels need, and nothing else; None where nothing is to be left out.
+    """A PNG, JPEG, WebP or TIFF file reduced to what its pixels need; None where there is nothing to remove, or the
+    bytes are of another format.
 
-    Text, EXIF data and colour profiles are dropped unread; what remains stays as it is, checksums included, so that
-    damaged pixels stay damaged. Transparency, palette and the colour transform of a JPEG are needed. Of a TIFF the
-    first picture is kept.
+    Text, EXIF data and colour profiles are dropped unread; the rest is unchanged, checksums included, so that damaged
+    pixels stay damaged. Transparency, palette and a JPEG's colour transform are kept, and the first picture of a TIFF.
     """
     if data.startswith(PNG):
         return _kept_of_png(data)
@@ -55,11 +55,11 @@ def _kept_of_png(data: bytes) -> bytes | None:
 def _kept_of_jpeg(data: bytes) -> bytes | None:
     parts, place = [data[:2]], 2
     while place + 4 <= len(data) and data[place] == 0xFF:
-        if data[place + 1] == 0xFF:  # filled up
+        if data[place + 1] == 0xFF:  # a fill byte
             place += 1
             continue
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xDA or length < 2:  # from here on pixels
+        if marker == 0xDA or length < 2:  # start of scan: pixels follow
             break
         if marker not in JPEG_METADATA:
             parts.append(data[place : place + 2 + length])
@@ -73,7 +73,7 @@ def _kept_of_webp(data: bytes) -> bytes | None:
     while place + 8 <= len(data):
         kind, length = struct.unpack("<4sI", data[place : place + 8])
         part = data[place : place + 8 + length + length % 2]
-        if kind == b"VP8X":  # whose flags say what there is
+        if kind == b"VP8X":  # its flags list the chunks in the file
             part = part[:8] + bytes([part[8] & WEBP_FLAGS]) + part[9:] if len(part) > 8 else b""
         if kind in WEBP_PIXELS:
             parts.append(part)
@@ -89,7 +89,7 @@ def _kept_of_tiff(data: bytes) -> bytes | None:
         (count,) = struct.unpack_from(order + number, data, start)
         first, size = start + struct.calcsize(order + number), struct.calcsize(order + entry)
         tags = [struct.unpack_from(order + entry, data, first + i * size) for i in range(min(count, 1000))]
-    except struct.error:  # cut off
+    except struct.error:  # truncated
         return None
     kept = [tag for tag in tags if tag[0] in TIFF_PIXELS and (tag[0] != ORIENTATION or tag[1:3] == (SHORT, 1))]
     parts = [struct.pack(order + number, len(kept)), *(struct.pack(order + entry, *tag) for tag in kept)]

@@ -1,4 +1,4 @@
-"""Masked autoencoders (He et al. 2022): built, read from the formats that they are published in, and put to work."""
+"""Masked autoencoders (He et al. 2022): building, loading from the published formats, reconstructing patches."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ NO_COLOURS = (
     "it, such as the authors' mae_visualize_* files."
 )
 
-SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
+SIZES = {  # width, depth and heads of the encoder, then of the decoder
     "mini": (96, 4, 3, 64, 2, 4),  # ours, for images of 32 px on a CPU
     "tiny": (192, 12, 3, 128, 4, 4),
     "base": (768, 12, 12, 512, 8, 16),
@@ -31,8 +31,8 @@ SIZES = {  # encoder's width, depth, heads; decoder's width, depth, heads
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
     """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
 
-    size: a name of `SIZES`. image_size: pixels a side, which grid, the patches a side, must divide. Raises ValueError
-    where it does not, or there is no such size.
+    size: a key of `SIZES`. image_size: pixels a side. grid: patches a side, which must divide image_size. Raises
+    ValueError where it does not, and for an unknown size.
     """
     if size not in SIZES:
         raise ValueError(f"there is no autoencoder of size {size!r}; there are {', '.join(SIZES)}")
@@ -40,14 +40,14 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
         raise ValueError(f"{grid} patches a side do not divide {image_size} pixels")
     config = _config(*SIZES[size], image_size=image_size, patch_size=image_size // grid)
     model = ViTMAEForPreTraining(config).eval()
-    # transformers 5.23 leaves these as they were allocated, zeros: without positions nothing could be learnt
+    # transformers 5.23 leaves these at zero, and without positions nothing could be learnt
     embeddings, decoder = model.vit.embeddings, model.decoder
     with torch.no_grad():
         embeddings.position_embeddings.copy_(_positions(grid, model.config.hidden_size))
         decoder.decoder_pos_embed.copy_(_positions(grid, model.config.decoder_hidden_size))
         nn.init.normal_(embeddings.cls_token, std=0.02)
         nn.init.normal_(decoder.mask_token, std=0.02)
-        for module in model.modules():  # as the authors initialise: Xavier, the patches' projection as a linear layer
+        for module in model.modules():  # the authors' initialisation: Xavier, with the patch projection as linear
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
         nn.init.xavier_uniform_(embeddings.patch_embeddings.projection.weight.flatten(1))
@@ -55,7 +55,7 @@ def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
 
 
 def save_autoencoder(path: Any, model: nn.Module) -> None:
-    """Weights with what is needed to build the model again."""
+    """Write the weights, with the configuration needed to rebuild the model."""
     save_weights(path, {"config": model.config.to_dict()}, model)
 
 
@@ -66,7 +66,8 @@ def load_autoencoder(path: str | Path) -> nn.Module:
     - a folder as the transformers library writes it: config.json and model.safetensors;
     - a file of `save_autoencoder`.
 
-    Raises WeightsError where the file is missing, cut off, of another kind, or lacks weights (an encoder alone does).
+    Raises WeightsError where the file is missing, truncated or of another kind, or lacks weights (such as those of the
+    decoder), and for models trained on normalised patches (norm_pix_loss), which cannot reproduce colours.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -106,14 +107,15 @@ def grid_of(model: nn.Module) -> int:
 def reconstruct(
     model: nn.Module, images: Tensor, dropped: Tensor, *, resampled: bool = False, batch_size: int = 64
 ) -> Tensor:
-    """Let the autoencoder draw the dropped patches from the others: uint8[N, 3, H, W].
+    """Reconstruct the dropped patches from the visible ones: uint8[N, 3, H, W] (DQ, section 3.3).
 
-    The visible patches stay bit for bit; the drawn ones are pasted beside them. Images of another size than the
-    model's are resized for it (bilinear, antialiased), and what it draws is resized back. With `resampled` the visible
-    patches too are what comes back of the resized image, as in DQ's code; at the model's own size it changes nothing.
+    Visible patches keep their pixels bit for bit. Images of another size than the model's are resized for it (bilinear,
+    antialiased), and its output is resized back. With `resampled` the visible patches, too, are taken from the resized
+    image, as in DQ's code; at the model's own size that changes nothing.
 
-    model: of this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g], the same number of True in each,
-    g the model's patches a side. On the model's device, result on the images'.
+    model: from this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g] with the same number of True in
+    each image, g the model's patches a side. Computed on the model's device; the result is on the images'. Raises
+    ValueError for other masks.
     """
     side = model.config.image_size
     grid = grid_of(model)
@@ -126,7 +128,7 @@ def reconstruct(
     if count == 0:
         return images.clone()
     model.eval()
-    # transformers keeps int(total·(1 − mask_ratio)) patches: the half keeps rounding away from it.
+    # transformers keeps int(total·(1 − mask_ratio)) patches; the half guards against rounding.
     model.config.mask_ratio = (count - 0.5) / total
     device = next(model.parameters()).device
     order = torch.arange(total, device=device)
@@ -198,7 +200,7 @@ def _filled(config: ViTMAEConfig, state: dict[str, Tensor], path: Path) -> nn.Mo
 
 
 def _authors_config(state: dict[str, Tensor], path: Path) -> Any:
-    """The sizes of an authors' checkpoint, from its shapes; the number of heads is known by the encoder's size."""
+    """The configuration of an authors' checkpoint, from its shapes; the number of heads follows from the size."""
     try:
         width, depth = state["cls_token"].shape[-1], _depth(state, "blocks")
         d_width, d_depth = state["mask_token"].shape[-1], _depth(state, "decoder_blocks")

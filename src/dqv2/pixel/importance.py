@@ -1,4 +1,4 @@
-"""Grad-CAM++: which places of an image a network's decision rests on."""
+"""Grad-CAM++: the regions of an image that a network's decision is based on."""
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,16 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
 
     With A the feature map, S the logit of the class and g = ∂S/∂A, the map is ReLU(Σ_k w_k·A_k), with
     w_k = Σ_ij α_ij·ReLU(g_ij) and α = g² / (2·g² + g³·Σ_ab A_ab). Source: Chattopadhay et al. 2018, Grad-CAM++,
-    equations 7 and 19 (the common positive factor exp(S) is left out). Where g > 0, all that ReLU leaves, α is
-    1 / (2 + g·ΣA): so it is computed, without a small constant in the denominator, which would decide everything where
-    gradients are as small as after a global pooling. Each image is on its own: batches change nothing.
+    equations 7 and 19 (the common positive factor exp(S) is left out). Where g > 0, the only entries that ReLU keeps, α
+    is 1 / (2 + g·ΣA); it is computed in this form, without a small constant in the denominator, which would dominate
+    where gradients are as small as after global pooling. Images are independent of each other, whatever the batches.
 
-    model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored.
-    images: uint8[N, 3, H, W], or floats that are used as they are; a numpy array is read batch by batch.
-    Raises ValueError where no decision rests on that map, as with a transformer's class token, or it is a single point.
-    classes: int64[N]; without it the class that the model predicts, as in DQ's code.
+    model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored. images:
+    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch. classes: int64[N]; by default
+    the class that the model predicts, as in DQ's code.
+
+    Raises TypeError for another model; ValueError where it has no last layer, its decision does not depend on that map
+    (as with a transformer's class token), or the map is a single point.
     """
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
@@ -47,9 +49,10 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
 
 
 def weigh(activation: Tensor, gradient: Tensor) -> Tensor:
-    """The map of each image from its feature map and the gradient there, both float[N, C, h, w]: float[N, h, w].
+    """The Grad-CAM++ map of each image from its feature map and the gradient there, both float[N, C, h, w]:
+    float[N, h, w].
 
-    A map with negative entries can make a denominator vanish; such a place adds nothing.
+    Negative activations can make a denominator vanish; such a position contributes nothing.
     """
     positive = gradient.clamp(min=0)
     denominator = 2 + gradient * activation.sum((2, 3), keepdim=True)

@@ -1,27 +1,28 @@
-"""Patches of an image: which are dropped, and what stands in their place."""
+"""Patches of an image: which are dropped, and what replaces them."""
 
 import torch
 from torch import Tensor
 
 from dqv2.semantic.masks import foreground, to_pixels
 
-GREY = 128  # what a dropped patch shows
+GREY = 128  # the value that dropped patches are shown with
 
 
 def dropped_patches(importance: Tensor, grid: int, share: float) -> Tensor:
     """Mark the least important patches of a grid × grid division: bool[N, grid, grid], True = dropped.
 
-    importance: float[N, h, w], resized bilinearly to the grid as in `foreground`. All but exactly
-    round((1 − share)·grid²) patches are dropped, of equal ones those of the higher index.
+    importance: float[N, h, w], resized bilinearly to the grid as in `foreground`. Exactly round((1 − share)·grid²)
+    patches are kept; of ties the lower index is kept. share: in [0, 1]. Raises ValueError as `foreground` does.
     """
     return ~foreground(importance, grid, fraction=1 - share)
 
 
 def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
-    """Put something else into the dropped patches: uint8[N, 3, H, W].
+    """Replace the dropped patches: uint8[N, 3, H, W].
 
-    images: uint8[N, 3, H, W]; others: the same shape, or one grey value 0..255; dropped: bool[N, g, g] or pixels,
-    bool[N, H, W]. Patches are cut at round(k·H/g), as Tobias's cells are. What is not dropped stays bit for bit.
+    images: uint8[N, 3, H, W]; others: the same shape, or one grey value in 0..255; dropped: bool[N, g, g], or a mask of
+    pixels, bool[N, H, W]. Patches are cut at round(k·H/g), like the cells of Tobias images. All else is unchanged.
+    Raises ValueError where the numbers of images and masks differ.
     """
     if len(dropped) != len(images):
         raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
@@ -31,9 +32,10 @@ def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
 
 
 def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator) -> Tensor:
-    """A square of `share` of the image's area at a random place, for each of n images: bool[n, size, size].
+    """A square of `share` of the image's area at a random position, for each of n images: bool[n, size, size].
 
-    As CutMix cuts (Yun et al. 2019), but whole: the box lies inside the image, its side is round(√share·size).
+    As in CutMix (Yun et al. 2019), except that the box is always entirely inside the image; its side is
+    round(√share·size), at least 1.
     """
     side = max(1, round(share**0.5 * size))
     top, left = torch.randint(0, size - side + 1, (2, n), generator=generator)[:, :, None]

@@ -1,4 +1,4 @@
-"""Pre-training a masked autoencoder on the set itself, where no published weights can be had."""
+"""Pre-training a masked autoencoder on the dataset itself, where no published weights are available."""
 
 import math
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop
 class Pretraining:
     """How a masked autoencoder is trained: AdamW under a cosine schedule with a warm-up (He et al. 2022, table 8).
 
-    `learning_rate` is the rate itself, not per 256 images; `mask_ratio` the share of patches hidden; `flip` whether
-    half of the images are mirrored, each time anew. (The authors also crop.) Biases and normalisations do not decay.
+    `learning_rate` is the rate itself, not per 256 images; `mask_ratio` the share of hidden patches; `flip` whether
+    each image is mirrored with probability 1/2 at each visit. (The authors also crop.) Biases and normalisation layers
+    have no weight decay.
     """
 
     epochs: int
@@ -33,7 +34,8 @@ class Pretraining:
 
 
 class Trained(NamedTuple):
-    """Mean loss of the last epoch, a squared error of normalised pixels; seconds, those before a checkpoint too."""
+    """Mean loss of the last epoch, the squared error of normalised pixels; and seconds, including those before a
+    resumed checkpoint."""
 
     loss: float
     seconds: float
@@ -49,12 +51,12 @@ def pretrain(
     resume: Resume | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Trained:
-    """Train `model` (of `pixel.autoencoder`) in place, moved to `device`, to draw hidden patches.
+    """Train `model` (from `pixel.autoencoder`) in place, moved to `device`, to reconstruct hidden patches.
 
-    images: uint8[N, 3, H, W], H the model's image size. seed: what the order, the hidden patches and the flips are
-    drawn from. resume: where checkpoints go, one at the first step after `checkpoint_seconds`; a training that was cut
-    off goes on and ends in the same weights. Raises Stopped where the process was asked to stop (after the step at hand
-    a checkpoint was kept); FloatingPointError where the loss is not a number, and says in which epoch and step.
+    images: uint8[N, 3, H, W], H the model's image size. seed: determines the order, the hidden patches and the flips.
+    resume: where checkpoints go, one at the first step after every `checkpoint_seconds`; an interrupted training
+    resumes and ends with the same weights. Raises Stopped where the process was asked to stop (a checkpoint is written
+    after the current step); FloatingPointError, with epoch and step, where the loss is not finite.
     """
     model.to(device).train()
     images = images.to(device)

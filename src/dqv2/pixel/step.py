@@ -1,4 +1,4 @@
-"""A coreset's images after the pixel step, with what training and the figures need to know of it."""
+"""A coreset's images after the pixel step, with what training and figures need to know about them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dqv2.semantic.compose import choose_donors
 
 @dataclass(frozen=True)
 class PixelStep:
-    """K images whose pixels were in part replaced."""
+    """K images whose pixels were partly replaced."""
 
     images: np.ndarray  # uint8[K, 3, H, W]
     mask: np.ndarray  # bool[K, g, g], True where patches (or, with CutMix, pixels) were replaced
-    partner: np.ndarray  # int64[K], the row of the image that the new pixels come from; -1: an autoencoder drew them
-    share: float = 1.0  # in [0, 1], the part of the label that stays the image's own
-    weights: str = ""  # sha256 of the autoencoder that drew them, or empty
+    partner: np.ndarray  # int64[K], the row of the image that the new pixels come from; -1: from an autoencoder
+    share: float = 1.0  # in [0, 1], the weight of the image's own label
+    weights: str = ""  # SHA-256 of the autoencoder, or empty
 
     @property
     def replaced(self) -> float:
@@ -30,13 +30,13 @@ class PixelStep:
         return float(self.mask.mean())
 
     def save(self, path: str | Path, *, coreset: str | Path) -> None:
-        """Write it as .npz, with the identity of the coreset file that it is of."""
+        """Write as .npz, with the checksum of the coreset file that it belongs to."""
         arrays = {"images": self.images, "mask": self.mask, "partner": self.partner}
         write_npz(path, **arrays, share=self.share, weights=self.weights, coreset=sha256(coreset))
 
     @classmethod
     def load(cls, path: str | Path, *, coreset: str | Path) -> PixelStep:
-        """Read what `save` wrote; raises ValueError unless it is of this very coreset file."""
+        """Read what `save` wrote; raises ValueError unless it belongs to this very coreset file."""
         with np.load(path) as kept:
             if str(kept["coreset"]) != sha256(coreset):
                 raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
@@ -53,11 +53,11 @@ def mae_step(
     resampled: bool = False,
     weights: str = "",
 ) -> PixelStep:
-    """Drop the least important patches and have the autoencoder draw them (DQ, its third step).
+    """Drop the least important patches and reconstruct them with the autoencoder (DQ's third step, section 3.3).
 
-    images: uint8[K, 3, H, W]; importance: float[K, h, w], as from `grad_cam_pp`; share: of the patches to drop, in
-    (0, 1). The number of patches is the autoencoder's. resampled: as in `reconstruct`. weights: the autoencoder's
-    checksum, kept with the result.
+    images: uint8[K, 3, H, W]; importance: float[K, h, w], as from `grad_cam_pp`; share: share of patches to drop, in
+    (0, 1), on the autoencoder's grid. resampled: as in `reconstruct`. weights: the autoencoder's checksum, stored with
+    the result.
     """
     from dqv2.pixel.autoencoder import grid_of, reconstruct
 
@@ -67,9 +67,9 @@ def mae_step(
 
 
 def cutmix_step(images: Tensor, share: float, *, generator: torch.Generator) -> PixelStep:
-    """CutMix in the place of the autoencoder (DQ_V2, section 3.2): a box of another image, fixed once for all epochs.
+    """CutMix instead of the autoencoder (DQ_V2, section 3.2): a box of another image, fixed for all epochs.
 
-    images: uint8[K, 3, H, W]; share: of the image's area. The label is shared as CutMix does.
+    images: uint8[K, 3, H, W], K at least 2; share: of the image's area. Labels are mixed by area, as in CutMix.
     """
     donors = choose_donors(len(images), generator=generator)
     boxes = cutmix_boxes(len(images), images.shape[2], share, generator=generator)

@@ -1,4 +1,4 @@
-"""What images cost to store, as encoded files (table 1)."""
+"""The storage that images take as encoded files (table 1)."""
 
 import io
 
@@ -9,8 +9,8 @@ from PIL import Image
 def encoded_bytes(images: np.ndarray, *, kind: str, quality: int = 90) -> np.ndarray:
     """Size of each image as an encoded file: int64[N] bytes.
 
-    images: uint8[N, 3, H, W]; kind: "jpeg" (at `quality`, 4:2:0, as libjpeg's default) or "png". Only the image
-    data is counted, no file name or folder.
+    images: uint8[N, 3, H, W]; kind: "jpeg" (at `quality`, 4:2:0, libjpeg's default) or "png". Only the image data is
+    counted, no file names or folders. Raises ValueError for another kind.
     """
     options = {"jpeg": {"quality": quality, "optimize": True}, "png": {"optimize": True}}
     if kind not in options:

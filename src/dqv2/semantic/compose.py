@@ -8,11 +8,14 @@ from torch import Tensor
 
 from dqv2.arguments import check_tensors, device_of_draws
 
-_CHUNK_NUMBERS = 2**20  # pixels or cells worked on at a time: some 40 MB of index tensors
+_CHUNK_NUMBERS = 2**20  # pixels or cells processed at a time: about 40 MB of index tensors
 
 
 def choose_donors(n: int, *, generator: torch.Generator) -> Tensor:
-    """A donor for each of n >= 2 images, uniform over the other images, never itself: int64[n]."""
+    """A donor for each of n images, drawn uniformly from the others: int64[n], on the generator's device.
+
+    Raises ValueError for n < 2, TypeError unless `generator` is a `torch.Generator`.
+    """
     if n < 2:
         raise ValueError(f"a donor is another image, so at least 2 images are needed, got {n}")
     donors = torch.randint(n - 1, (n,), generator=generator, device=device_of_draws(generator))
@@ -20,7 +23,8 @@ def choose_donors(n: int, *, generator: torch.Generator) -> Tensor:
 
 
 def cell_edges(length: int, cells: int) -> list[int]:
-    """Pixel at which each cell of a side begins, and the end: round(k·length / cells), Python's round."""
+    """The pixel at which each cell of a side begins, and the end: round(k·length / cells) for k = 0..cells, with
+    Python's round. Raises ValueError unless 1 <= cells <= length."""
     if not 1 <= cells <= length:
         raise ValueError(f"{cells} cells do not fit a side of {length} pixels; use a Tobias size of 1..{length}")
     return [round(k * length / cells) for k in range(cells + 1)]
@@ -29,9 +33,10 @@ def cell_edges(length: int, cells: int) -> list[int]:
 def tobias_cells(masks: Tensor, donors: Tensor, *, generator: torch.Generator) -> Tensor:
     """Which of the donor's cells fills each cell: int64[N, s·s] in row order, -1 for foreground (kept).
 
-    masks: bool[N, s, s], True for foreground; donors: int64[N], indices into the same N. Each background cell gets
-    another of the donor's background cells, in random order. Draws are made on the generator's device; the result is on
-    the masks' device. Raises ValueError where an image and its donor differ in their number of background cells.
+    masks: bool[N, s, s], True for foreground; donors: int64[N], indices into the same N. The donor's background cells
+    are assigned to the image's in random order, each once. Draws are made on the generator's device; the result is on
+    the masks' device. Raises ValueError for other shapes or dtypes, and where an image and its donor differ in their
+    number of background cells.
     """
     _check_masks(masks, donors)
     n, s, _ = masks.shape
@@ -50,7 +55,7 @@ def tobias_cells(masks: Tensor, donors: Tensor, *, generator: torch.Generator) -
     for part in _chunks(n, s * s):
         shape = part.stop - part.start, s * s
         key = torch.rand(shape, generator=generator, device=device_of_draws(generator), dtype=torch.float64)
-        # Keys of the donor's background cells lie below 1, of its foreground above: the former sort first.
+        # Keys of the donor's background cells are below 1, those of its foreground above, so the former sort first.
         key = key.to(masks.device) + 2.0 * ~background[donors[part]]
         source = key.argsort(dim=1, stable=True)
         target = (~background[part]).to(torch.uint8).argsort(dim=1, stable=True)
@@ -64,8 +69,9 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
 
     images, donor_images: uint8[N, 3, H, W], row i of the second the donor of row i of the first; cells: as
     from `tobias_cells`, any integer type. Foreground cells keep their pixels bit for bit. Cells are cut at
-    round(k·H/s) and round(k·W/s); where H or W is no multiple of s, a donor's cell of another size is resized by
-    nearest neighbour: sizes differ by a pixel, so nothing would be gained by blending, and it is exact on every device.
+    round(k·H/s) and round(k·W/s); where H or W is not a multiple of s, a donor's cell of another size is resized by
+    nearest neighbour: sizes differ by one pixel, so blending would gain nothing, and the result is exact on every
+    device. Raises ValueError for other shapes, dtypes or cell numbers, and s beyond H or W.
     """
     check_tensors(images=images, donor_images=donor_images, cells=cells)
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or images.shape != donor_images.shape:
@@ -99,12 +105,12 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
 
 
 def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Replace the background of images by their donors': uint8[N, 3, H, W] (DQ_V2, appendix A).
+    """Replace the backgrounds of images by those of their donors: uint8[N, 3, H, W] (DQ_V2, appendix A).
 
     images: uint8[N, 3, H, W]; masks: bool[N, s, s], True for foreground; donors: int64[N], the index of each
-    image's donor. The same as `compose(images, images[donors], tobias_cells(masks, donors,
-    generator=generator))`; see there for what becomes of each cell. Raises ValueError for shapes that do not
-    fit, s beyond H or W, and background counts that differ between image and donor.
+    image's donor. Equivalent to `compose(images, images[donors], tobias_cells(masks, donors, generator=generator))`,
+    which see. Raises ValueError for inconsistent shapes, s beyond H or W, and background counts that differ between an
+    image and its donor.
     """
     check_tensors(images=images, masks=masks, donors=donors)
     if images.dim() != 4 or len(masks) != len(images):
@@ -134,13 +140,13 @@ def _check_masks(masks: Tensor, donors: Tensor) -> None:
 def _sources(length: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Along one axis: each pixel's cell, [L], and the pixel that each donor cell would put there, [L, s].
 
-    Kept, as a training asks for the same with every batch, and a copy to a GPU makes the host wait for it.
+    Cached, as a training needs the same for every batch, and a copy to a GPU makes the host wait.
     """
     edge = torch.tensor(cell_edges(length, cells))
     size = edge.diff()
     cell = torch.arange(len(size)).repeat_interleave(size)
     offset = torch.arange(length) - edge[cell]
-    # Where the centre of a cell's pixel falls in the donor's cell: in integers, so exact everywhere.
+    # Where the centre of a cell's pixel falls in the donor's cell; in integers, so exact on every device.
     source = edge[:-1] + (2 * offset[:, None] + 1) * size // (2 * size[cell][:, None])
     return cell.to(device), source.to(device)
 

@@ -13,12 +13,13 @@ _CHUNK_CELLS = 2**22
 
 
 def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
-    """Mark the most salient cells of a size × size grid in each image: bool[N, size, size].
+    """Mark the most salient cells of a size × size grid in each image: bool[N, size, size] (DQ_V2, section 3.3).
 
     saliency: float[N, h, w], the unpooled map; it is resized bilinearly (antialiased) where size differs from h or w.
-    Exactly round(fraction·size²) cells an image are True, the highest first, ties to the lowest index. In float64;
-    values that differ by less than 1e-12 of the image's largest count as tied, so that the resize's rounding decides
-    nothing. Raises ValueError for NaN or infinite saliency, maps of a single point, and a fraction outside 0..1.
+    Exactly round(fraction·size²) cells per image are True, the highest first, ties to the lowest index. Computed in
+    float64; values that differ by less than 1e-12 of the image's largest count as tied, so that rounding in the resize
+    decides nothing. Raises ValueError for NaN or infinite saliency, maps of a single point, a size below 1, and a
+    fraction outside [0, 1].
     """
     _check_maps(saliency)
     check_positive(size, "size")
@@ -37,12 +38,12 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
         part = slice(start, start + step)
         maps = saliency[part].double()
         if (h, w) != (size, size):
-            # Of large maps, CUDA's kernel wants more shared memory than there is
+            # For large maps CUDA's kernel needs more shared memory than there is
             there = maps.cpu() if max(h, w) > 32 * size else maps
             small = interpolate(there[:, None], (size, size), mode="bilinear", align_corners=False, antialias=True)
             maps = small[:, 0].to(saliency.device)
         maps = maps.flatten(1)
-        # Round to 2^-40 of the largest value's power of two: exact, and values on that grid stay as they are.
+        # Round to 2^-40 of the largest value's power of two: exact, and values on that grid do not change.
         exponent = torch.frexp(maps.abs().amax(1, keepdim=True)).exponent
         maps = torch.round(torch.ldexp(maps, 40 - exponent))
         top = maps.sort(dim=1, descending=True, stable=True).indices[:, :count]
@@ -57,17 +58,23 @@ def centre_saliency(n: int, size: int) -> Tensor:
 
 
 def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
-    """Uniform noise in 0..1: float32[n, size, size], on the generator's device."""
+    """Uniform noise in [0, 1): float32[n, size, size], on the generator's device."""
     return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator))
 
 
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Give each of N >= 2 images another image's map, each map once (a random cycle): as `saliency`."""
+    """Give each of N images another image's map, each map once (a random cycle); shape, dtype and device as `saliency`.
+
+    Raises ValueError for N < 2.
+    """
     return saliency[random_cycle(len(saliency), generator=generator).to(saliency.device)]
 
 
 def random_cycle(n: int, *, generator: torch.Generator) -> Tensor:
-    """Another of n >= 2 images for each, every image once: int64[n], on the generator's device."""
+    """A random cyclic permutation, which maps each image to another: int64[n], on the generator's device.
+
+    Raises ValueError for n < 2.
+    """
     if n < 2:
         raise ValueError(f"each image gets another, so at least 2 images are needed, got {n}")
     cycle = random_order(n, generator)
@@ -77,10 +84,11 @@ def random_cycle(n: int, *, generator: torch.Generator) -> Tensor:
 
 
 def object_saliency(objects: Tensor) -> Tensor:
-    """Saliency of a known object: 0 inside, outside minus the distance to it: float32[N, H, W].
+    """Saliency of a known object: 0 inside, minus the distance to it outside: float32[N, H, W].
 
-    objects: bool[N, H, W]. Distances are Euclidean, in units of the image's longer side, so that `foreground`
-    takes the object and then its nearest surround. Raises ValueError for an image without any object pixel.
+    objects: bool[N, H, W]. Distances are Euclidean, in units of the image's longer side, so that `foreground` takes the
+    object first and then its nearest surroundings. Raises ValueError for another shape or dtype, and for an image
+    without object pixels.
     """
     check_tensors(objects=objects)
     if objects.dtype != torch.bool or objects.dim() != 3:
@@ -102,6 +110,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
     """Intersection over union of masks and true objects, in pixels: float32[N], 0 where both are empty.
 
     masks: bool[N, s, s]; objects: bool[N, H, W]. A mask's cells cover pixels as in `compose`: cut at round(k·H/s).
+    Raises ValueError for other shapes or dtypes.
     """
     check_tensors(masks=masks, objects=objects)
     if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:
@@ -114,7 +123,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
 
 
 def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
-    """Masks of cells as masks of pixels: bool[N, s, s] -> bool[N, height, width], cells cut as in `compose`."""
+    """Expand masks of cells to masks of pixels: bool[N, s, s] -> bool[N, height, width], cells cut as in `compose`."""
     for axis, length in ((1, height), (2, width)):
         edge = torch.tensor(cell_edges(length, masks.shape[axis]), device=masks.device)
         masks = masks.repeat_interleave(edge.diff(), dim=axis)

@@ -1,4 +1,4 @@
-"""Overlap of masks with the objects that a set knows, beside what a mask gets that has not seen the image."""
+"""Overlap of masks with known objects, compared with that of a mask that has not seen the image."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ AT_ONCE = 4096
 
 
 def iou_of_images(masks: np.ndarray, objects: Any, rows: np.ndarray | None = None) -> torch.Tensor:
-    """Intersection over union of each image's mask and an object, as `mask_iou`, a few at a time: float32[N].
+    """`mask_iou` of each image's mask and an object, in chunks: float32[N].
 
-    masks: bool[N, s, s]; objects: bool[N, H, W], or what gives such rows when it is indexed (`BoxMasks`, a memory map);
-    rows: int64[N], the image whose object each mask is held against; its own by default.
+    masks: bool[N, s, s]; objects: bool[N, H, W], or anything that gives such rows when indexed (`BoxMasks`, a memory
+    map); rows: int64[N], the image whose object each mask is compared with; by default its own.
     """
     rows = np.arange(len(masks)) if rows is None else rows
     parts = [slice(start, start + AT_ONCE) for start in range(0, len(masks), AT_ONCE)]
@@ -25,9 +25,9 @@ def iou_of_images(masks: np.ndarray, objects: Any, rows: np.ndarray | None = Non
 def mean_overlap(masks: np.ndarray, objects: Any, *, generator: torch.Generator) -> dict[str, float]:
     """Means over N >= 2 images of the IoU of masks with their own objects, and with other images' objects.
 
-    Masks and objects as in `iou_of_images`; the generator draws which other image each mask is held against (a random
-    cycle). Returns iou; iou_others, what a mask gets by its place and area alone; own_minus_others, their difference:
-    what the image itself contributes.
+    masks, objects: as in `iou_of_images`; the generator draws the other image that each mask is compared with (a random
+    cycle). Returns iou; iou_others, which a mask reaches by its position and area alone; and own_minus_others, their
+    difference, the contribution of the image itself. Raises ValueError for N < 2.
     """
     others = random_cycle(len(masks), generator=generator).numpy()
     own, other = (float(iou_of_images(masks, objects, rows).mean()) for rows in (None, others))

@@ -1,4 +1,4 @@
-"""A Tobias image as a recipe: whose background cells go where. The pixels are composed when they are needed."""
+"""A Tobias image as a recipe: which donor's background cells go where. Pixels are composed when needed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 class Recipe:
     """The recipe of N Tobias images."""
 
-    donors: np.ndarray  # int64[N], the row of each image's donor; of several donors int64[N, k]
+    donors: np.ndarray  # int64[N], the row of each image's donor; with several donors int64[N, k]
     cells: np.ndarray  # int32[N, s*s], the donor's cell that fills each cell; -1 keeps the image's own pixels
-    which: np.ndarray | None = None  # of several donors, uint8[N, s*s], which of them fills each cell
+    which: np.ndarray | None = None  # with several donors uint8[N, s*s], the one that fills each cell
 
     @property
     def masks(self) -> np.ndarray:
@@ -30,7 +30,7 @@ class Recipe:
     def images(self, originals: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Compose the Tobias images of the rows int64[K]: uint8[K, 3, H, W].
 
-        originals: uint8[N, 3, H, W]; a memory map will do, only the rows and their donors are read.
+        originals: uint8[N, 3, H, W], may be a memory map: only the rows and their donors are read.
         """
         images = torch.from_numpy(np.array(originals[rows]))
         for i, donors in enumerate(self.donors.reshape(len(self.donors), -1).T):  # each fills its own cells
@@ -52,10 +52,11 @@ class Recipe:
 
 
 def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:
-    """Donors of any class for every image, their background cells in random order (Cao & Wu 2022).
+    """Draw donors of any class for every image, and the order of their background cells (Cao & Wu 2022).
 
-    masks: bool[N, s, s], the foreground of each image. donors: of each image, 1 to 255; each background cell takes one
-    of them at random. The generator draws donors, orders, and which donor fills a cell.
+    masks: bool[N, s, s], the foreground of each image, with equal counts. donors: number of donors per image, 1 to 255;
+    each background cell takes one of them at random. The generator draws donors, orders, and the donor of each cell.
+    Raises ValueError as `choose_donors` and `tobias_cells` do.
     """
     chosen = [choose_donors(len(masks), generator=generator) for _ in range(donors)]
     filled = [tobias_cells(masks, each, generator=generator) for each in chosen]

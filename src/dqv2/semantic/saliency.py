@@ -14,26 +14,29 @@ from dqv2.arguments import check_positive
 from dqv2.inputs import normalise
 from dqv2.runtime.files import atomic_path
 
-# uint8[N, 3, H, W] or floats: a tensor, an array, or what has its length and shape and is read by slices
+# uint8 or float[N, 3, H, W]: a tensor, an array, or an object with a length and shape that is read by slices
 Images = Tensor | np.ndarray | Any
 
 
 class ForwardPass(NamedTuple):
-    """What one pass over the images gives, all float32 on the CPU."""
+    """The outputs of one pass over the images, all float32 on the CPU."""
 
-    embedding: Tensor  # float[N, E], the input of the last layer
-    logits: Tensor  # float[N, C]
-    saliency: Tensor  # float[N, h, w], as from `saliency`; [N, 0, 0] where the network has no map
+    embedding: Tensor  # float32[N, E], the input of the last layer
+    logits: Tensor  # float32[N, C]
+    saliency: Tensor  # float32[N, h, w], as from `saliency`; [N, 0, 0] where the network has no feature map
 
 
 def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
     """Channel sum of the model's last feature map, unpooled: float32[N, h, w] on the images' device.
 
-    model: one with timm's `forward_features` (a transformer's patch tokens are put back on their grid), else one that
-    pools its feature map by a global `AdaptiveAvgPool2d`, as torchvision's ResNets do; anything else is a TypeError. A
-    map of a single point is a ValueError: it would give every image the same mask. images: uint8[N, 3, H, W] (scaled
-    and normalised by `dqv2.inputs.normalise`) or floats, used as they are; what is no tensor is read batch by batch.
-    The model runs in eval mode on its own device; its training flags are restored.
+    Source: Cao & Wu 2022 (Tobias); DQ_V2, section 4, step 1. model: with timm's `forward_features` (a transformer's
+    patch tokens are put back on their grid), else one that pools its feature map by a global `AdaptiveAvgPool2d`, as
+    torchvision's ResNets do. images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`), or floats,
+    used unchanged; anything but a tensor is read batch by batch. The model runs in eval mode on its own device; its
+    training flags are restored.
+
+    Raises TypeError for another model, ValueError for other images, and for a map of a single point, which would give
+    every image the same mask.
     """
     to_map = _feature_map(model)
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
@@ -50,8 +53,9 @@ def forward_pass(model: nn.Module, images: Images, *, batch_size: int = 256, bf1
     """Embedding, logits and saliency of all images from a single forward pass, in eval mode.
 
     model: with timm's `forward_features(x)` and `forward_head(features, pre_logits=...)`; images as in
-    `saliency`. bf16: the network computes in bfloat16 where autocast allows it; results are float32 all the same, with
-    three digits. Raises RuntimeError where a batch does not fit into the device's memory.
+    `saliency`. bf16: compute in bfloat16 where autocast allows; the results are still float32, with about three correct
+    digits. Raises TypeError for another model, ValueError for other images, RuntimeError where a batch does not fit
+    into the device's memory.
     """
     found: dict[str, Tensor] = {}
     for start, outputs in _passes(model, images, batch_size, bf16):
@@ -65,14 +69,14 @@ def forward_pass(model: nn.Module, images: Images, *, batch_size: int = 256, bf1
 def write_pass(
     model: nn.Module, images: Images, files: Mapping[str, str | Path], *, batch_size: int = 256, bf16: bool = False
 ) -> None:
-    """`forward_pass` into .npy files, whole or not at all, in the memory of a few batches.
+    """`forward_pass` into .npy files, written atomically, with memory for only a few batches.
 
-    files: the path of each field of `ForwardPass` that is wanted; ValueError for another.
+    files: field of `ForwardPass` -> path. Raises ValueError for an unknown field, and as `forward_pass` does.
     """
     if unknown := sorted(set(files) - set(ForwardPass._fields)):
         raise ValueError(f"files may name {', '.join(ForwardPass._fields)}, got {', '.join(unknown)}")
     with ExitStack() as stack:
-        # Written one after the other, not memory-mapped: a disk that is full is an error then, not a crash.
+        # Written sequentially, not memory-mapped, so that a full disk raises an error instead of crashing.
         opened = {
             name: stack.enter_context(stack.enter_context(atomic_path(path)).open("wb")) for name, path in files.items()
         }
@@ -102,7 +106,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
             logits = model.forward_head(features)
             try:
                 maps = as_map(model, features)
-            except TypeError:  # not every network that embeds images has one
+            except TypeError:  # not every network has a feature map
                 maps = torch.empty(len(features), 1, 0, 0)
             outputs = {"embedding": embedding, "logits": logits, "saliency": maps.float().sum(1)}
         return {name: values.float().to("cpu", non_blocking=True) for name, values in outputs.items()}
@@ -121,7 +125,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
             if batch.is_cuda:
                 arrived = torch.cuda.Event()
                 arrived.record(torch.cuda.current_stream(batch.device))
-            # A GPU is given the next batch before anybody waits for what it found in this one.
+            # A GPU gets the next batch before this one's results are waited for.
             if waiting is not None:
                 yield _arrived(*waiting)
             waiting = start, outputs, arrived
@@ -129,8 +133,8 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
 
 
 def _laid_out(model: nn.Module, batch: Tensor) -> Tensor:
-    """The batch with its channels last, which makes convolutions of large maps quicker (1.2 times on a CPU); for
-    weights from elsewhere, on a CPU, as timm has it: sums of another order would differ in the last bits."""
+    """The batch in channels-last layout, which makes convolutions of large maps faster (1.2 times on a CPU). Published
+    weights on a CPU keep timm's contiguous layout, as another order of sums would change the last bits."""
     as_timm = getattr(model, "published", False) and batch.device.type == "cpu"
     return batch.contiguous(memory_format=torch.contiguous_format if as_timm else torch.channels_last)
 
@@ -142,9 +146,10 @@ def _arrived(start: int, outputs: dict[str, Tensor], event: Any) -> tuple[int, d
 
 
 def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple[int, Tensor]]:
-    """(index of the first image, network input on the model's device and in its precision), batch after batch.
+    """Yield (index of the first image, network input on the model's device and in its precision) for each batch.
 
-    For a GPU the next batch is read while one is worked on.
+    For a GPU the next batch is read while the current one is processed. Raises ValueError unless images are
+    [N, 3, H, W] with N at least 1, and batch_size at least 1.
     """
     shape = getattr(images, "shape", None)
     if shape is None or len(shape) != 4 or len(images) == 0:
@@ -177,7 +182,7 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; afterwards its training flags are as they were."""
+    """Set the model to eval mode within the context; afterwards its training flags are restored."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -200,7 +205,7 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
         )
 
     def run(batch: Tensor) -> Tensor:
-        # Squeeze-and-excitation blocks pool too: the head's pool is the one that runs last.
+        # Squeeze-and-excitation blocks pool too; the head's pool is the last one to run.
         pooled = []
         hooks = [pool.register_forward_pre_hook(lambda _, args: pooled.append(args[0])) for pool in pools]
         try:
@@ -214,9 +219,9 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def as_map(model: nn.Module, features: Tensor) -> Tensor:
-    """Features of `forward_features` as a map [N, C, h, w]: a transformer's patch tokens go back on their grid.
+    """The output of `forward_features` as a map [N, C, h, w]: a transformer's patch tokens are put back on their grid.
 
-    Raises TypeError where they are no such map: lists, tokens without a grid, or maps whose channels come last.
+    Raises TypeError where that is impossible: for lists, tokens without a grid, or maps with channels last.
     """
     name, channels = type(getattr(model, "model", model)).__name__, getattr(model, "num_features", None)
     if isinstance(features, Tensor) and features.dim() == 4:
@@ -236,7 +241,7 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
 
 
 def require_places(features: Tensor, name: str, size: int) -> None:
-    """Raise ValueError where a map, [N, C, h, w], is a single point for images of so many pixels a side."""
+    """Raise ValueError where a map, [N, C, h, w], is a single point for images of `size` pixels a side."""
     if features.shape[2] * features.shape[3] == 1:
         raise ValueError(
             f"the last feature map of {name} is a single point for images of {size} px, which tells no places apart "

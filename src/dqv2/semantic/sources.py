@@ -1,4 +1,4 @@
-"""Where a mask comes from: a network's view of the image, or a control that lacks it."""
+"""The sources of masks: a network's view of the image, and controls without it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +13,20 @@ from dqv2.semantic.table import MASK_SOURCES
 
 @dataclass(frozen=True)
 class MaskInputs:
-    """What a source of masks is given. What it does not read may be None."""
+    """The inputs of a source of masks. A field that the source does not read may be None."""
 
-    n: int  # images
-    size: int  # cells a side of the mask
+    n: int  # number of images
+    size: int  # cells per side of the mask
     network: Tensor | None = None  # float[n, h, w], a network's saliency maps
-    objects: Tensor | None = None  # bool[n, H, W], the objects that the set knows
+    objects: Tensor | None = None  # bool[n, H, W], the known objects
     generator: torch.Generator | None = None  # for a source that draws
 
 
 def mask_saliency(source: str, **given: Any) -> Tensor:
-    """The saliency maps that a mask is cut from: float[n, h, w].
+    """The saliency maps that masks are made from: float[n, h, w].
 
-    source: of `dqv2.semantic.table`; given: the fields of `MaskInputs`. Raises ValueError where what the source needs
-    is not there, or there is no such source.
+    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs`. Raises ValueError for an
+    unknown source, or where an input that it needs is missing or has another length than n.
     """
     if source not in MASK_SOURCES:
         raise ValueError(f"there is no mask source {source!r}; there are {', '.join(MASK_SOURCES)}")

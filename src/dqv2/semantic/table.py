@@ -1,7 +1,7 @@
-"""The sources of masks: where the object is taken to be, what each reads, which function it is. Imports no torch.
+"""The sources of masks: where the object is assumed to be, what each reads, which function it is. Imports no torch.
 
-The choices and checks of the configuration, the dispatch, the docs and a test suite that all sources pass come from
-`MASK_SOURCES`. docs/extend.md says how a source is added.
+The choices and checks of the configuration, the dispatch, the docs and a test suite that all sources must pass are
+derived from `MASK_SOURCES`. See docs/extend.md to add a source.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class MaskSource:
     """A source of masks."""
 
     name: str  # the `source` of the configuration's masks
-    # `module:function`, imported when it is used: from `dqv2.semantic.sources.MaskInputs` to maps, float[n, h, w]; a
-    # mask's cells are where they are highest
+    # `module:function`, imported on use: from `dqv2.semantic.sources.MaskInputs` to maps, float[n, h, w]; a mask
+    # consists of the cells with the highest values
     function: str
-    reads: Literal["saliency", "objects"] | None = None  # the maps of a mask's backbone, or what the set knows
+    reads: Literal["saliency", "objects"] | None = None  # the maps of a mask's backbone, or the known objects
     draws: bool = False  # whether it draws at random
 
 

@@ -1,6 +1,6 @@
-"""Augmentation of a batch on its device, drawn anew for each image: first drawn, on the CPU, then applied.
+"""Augmentation of a batch, independent for each image: parameters are drawn on the CPU, then applied on the device.
 
-What is drawn can be applied to a part of the batch (`take`), so that processes that share a batch draw alike.
+Drawn parameters can be applied to a part of the batch (`take`), so that processes that share a batch draw the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dqv2.runtime.device import send
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What was drawn for each of N images, on the CPU; None where nothing is done."""
+    """The parameters drawn for each of N images, on the CPU; None where an operation is not applied."""
 
     pad: int = 0  # pixels of zeros around an image before it is cropped back
     offsets: Tensor | None = None  # int64[2, N], row and column at which the crop begins in the padded image
@@ -33,8 +33,8 @@ class Augmentation:
         """Random crop and horizontal flip of n images of this height and width.
 
         crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
-        aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, as torchvision's RandomResizedCrop). flip: mirror
-        half of the images. generator: on the CPU, so that the draws are the same on every device.
+        aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, like torchvision's RandomResizedCrop). flip: mirror
+        each image with probability 1/2. generator: on the CPU, so that the draws are the same on every device.
         """
         offsets = centre = half = None
         if crop == "pad" and pad:
@@ -45,13 +45,13 @@ class Augmentation:
         return cls(pad, offsets, centre, half, mirrored)
 
     def take(self, places: Tensor) -> Augmentation:
-        """What was drawn for the images at `places`, int64[K]."""
+        """The parameters of the images at `places`, int64[K]."""
         offsets = None if self.offsets is None else self.offsets[:, places]
         rest = (None if part is None else part[places] for part in (self.centre, self.half, self.mirrored))
         return Augmentation(self.pad, offsets, *rest)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """float[N, 3, H, W] -> float[N, 3, H, W]."""
+        """Apply to float[N, 3, H, W]; returns the same shape."""
         if self.offsets is not None:
             images = _shift(images, self.pad, send(self.offsets, images.device))
         elif self.centre is not None:
@@ -64,11 +64,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch of N is mixed with itself."""
+    """How a batch of N images is mixed with itself."""
 
     partner: Tensor  # int64[N], on the CPU: the image that each is mixed with
-    share: float  # of each image's own label, in [0, 1]
-    # Top, bottom, left, right of what comes from the partner (CutMix); None where all pixels are blended
+    share: float  # weight of each image's own label, in [0, 1]
+    # Top, bottom, left, right of the box from the partner (CutMix); None where all pixels are blended (Mixup)
     box: tuple[int, int, int, int] | None = None
 
     @classmethod
@@ -103,7 +103,7 @@ class Mix:
         return cls(partner, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
 
     def __call__(self, images: Tensor, partners: Tensor) -> Tensor:
-        """float[K, 3, H, W] twice, the second the partners of the first -> float[K, 3, H, W]."""
+        """Mix float[K, 3, H, W] with their partners, of the same shape; returns the same shape."""
         if self.box is None:
             return self.share * images + (1 - self.share) * partners
         top, bottom, left, right = self.box
@@ -135,7 +135,7 @@ def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
         return images
     n, _, height, width = images.shape
     whole = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)[0]
-    # The boxes' sides lie along the axes, so a row of pixels has one y and a column one x
+    # The boxes are axis-aligned, so a row of pixels has one y and a column one x
     x = whole[0, :, 0] * half[:, :1] + centre[:, :1]
     y = whole[:, 0, 1] * half[:, 1:] + centre[:, 1:]
     x, y = send(x, images.device)[:, None, :], send(y, images.device)[:, :, None]

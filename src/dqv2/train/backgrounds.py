@@ -1,4 +1,4 @@
-"""Backgrounds that a training draws anew at every visit of an image."""
+"""Backgrounds that are redrawn at every visit of an image during training."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from dqv2.semantic.compose import compose, tobias_cells
 
 
 class Backgrounds(NamedTuple):
-    """What was drawn for a batch of B: int64[B] donors within the batch, their cells int64[B, s·s], bool[B] chosen."""
+    """The draws for a batch of B: donors within the batch, int64[B]; their cells, int64[B, s·s]; and which images get a
+    new background, bool[B]."""
 
     donors: Tensor
     cells: Tensor
@@ -20,13 +21,13 @@ class Backgrounds(NamedTuple):
 
 @dataclass(frozen=True)
 class FreshTobias:
-    """Another image's background for a share of each batch, drawn anew at every visit; donors are of the same batch."""
+    """Another image's background for a share of each batch, redrawn at every visit; donors are in the same batch."""
 
     masks: Tensor  # bool[N, s, s], the foreground of each training image
-    share: float
+    share: float  # in [0, 1]
 
     def draw(self, rows: Tensor, draws: torch.Generator) -> Backgrounds:
-        """For the images `rows` int64[B], on the CPU."""
+        """Draw for the images `rows`, int64[B], on the CPU."""
         n = len(rows)
         donors = (torch.arange(n) + int(torch.randint(1, max(n, 2), (1,), generator=draws))) % n
         cells = tobias_cells(self.masks[rows], donors, generator=draws)
@@ -34,7 +35,8 @@ class FreshTobias:
 
     @staticmethod
     def compose(images: Tensor, donor_images: Tensor, cells: Tensor, chosen: Tensor) -> Tensor:
-        """uint8[B, 3, H, W] twice, the second the donors -> the first with the backgrounds of those chosen replaced."""
+        """Replace the backgrounds of the chosen images by those of their donors, both uint8[B, 3, H, W]; returns the
+        same shape."""
         cells = cells.pin_memory() if images.is_cuda else cells
         composed = compose(images, donor_images, cells)
         return torch.where(send(chosen, images.device)[:, None, None, None], composed, images)

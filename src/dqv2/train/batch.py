@@ -18,36 +18,36 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Target(NamedTuple):
-    """What B images are taught."""
+    """The training targets of B images."""
 
     labels: Tensor  # int64[B]
-    others: Tensor | None  # those of what each is mixed with
-    share: float  # of its own labels
-    weights: Tensor | None = None  # float[B], what each image's loss counts for; None: all alike
+    others: Tensor | None  # int64[B], the labels of the images that each is mixed with
+    share: float  # weight of its own label, in [0, 1]
+    weights: Tensor | None = None  # float[B], factors of each image's loss; None: all equal
 
     def part(self, where: slice) -> Target:
-        """Of a part of the batch."""
+        """The targets of a part of the batch."""
         others, weights = (None if each is None else each[where] for each in (self.others, self.weights))
         return Target(self.labels[where], others, self.share, weights)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on."""
+    """The input of one training step."""
 
     rows: Tensor  # int64[n], on the CPU: all images of the batch
-    images: Tensor  # float[B, 3, H, W] on the device, channels last: this process's part of them, all where it is alone
-    target: Target  # of these
+    images: Tensor  # float[B, 3, H, W] on the device, channels last: this process's part, or all if it is the only one
+    target: Target  # of `images`
     draws: Tensor  # the generator's state after this batch was drawn, for a checkpoint
 
 
 class _Drawn(NamedTuple):
-    """A batch of which the rows are known and everything random is drawn, on the CPU; places are in the batch."""
+    """A batch whose rows are known and all of whose random draws are made, on the CPU; places index the batch."""
 
     rows: Tensor
     own: Tensor  # places that this process trains on
-    seen: Tensor  # places that are augmented: those and their partners
-    read: Tensor  # places that are read: those and their donors
+    seen: Tensor  # places that are augmented: `own` and their partners
+    read: Tensor  # places that are read: `seen` and their donors
     backgrounds: Backgrounds | None
     augmentation: Augmentation
     mix: Mix | None
@@ -55,15 +55,16 @@ class _Drawn(NamedTuple):
 
 
 class Batches:
-    """Makes batches; everything random is drawn for the whole batch, whatever part of it is made here.
+    """Makes batches; random draws are always made for the whole batch, whatever part of it is made here.
 
     Args:
-        feed, labels: the images, and int64[N].
-        hyperparameters: how they are augmented and mixed.
-        fresh: backgrounds drawn anew, or None.
-        mixed: a second label of each image, int64[N], and the share of its own, or None.
-        weights: what each image's loss counts for, float[N], or None.
-        part: of n images, those that this process trains on; None for all.
+        feed: the N images.
+        labels: int64[N].
+        hyperparameters: how images are augmented and mixed.
+        fresh: backgrounds to redraw, or None.
+        mixed: a second label of each image, int64[N], and the weight of its own, or None.
+        weights: factors of each image's loss, float[N], or None.
+        part: from the number of images in a batch to those that this process trains on; None: all.
     """
 
     def __init__(
@@ -84,8 +85,8 @@ class Batches:
         self.size = tuple(feed.images.shape[2:])
 
     def __call__(self, parts: Iterable[Tensor], draws: torch.Generator) -> Iterator[Batch]:
-        """A batch for each int64[B] of `parts`."""
-        waiting: list[_Drawn] = []  # the feed may read ahead, and so draws ahead
+        """Yield a batch for each int64[B] of `parts`."""
+        waiting: list[_Drawn] = []  # the feed may read ahead, so draws may run ahead
 
         def asked_for() -> Iterator[Tensor]:
             for rows in parts:
@@ -137,7 +138,7 @@ class Batches:
 
 
 def _at(images: Tensor, held: Tensor, places: Tensor) -> Tensor:
-    """The images at `places` of a batch, of which those at `held` (ascending) are in `images`."""
+    """The images at `places` of a batch, where `images` holds those at `held` (ascending)."""
     if torch.equal(held, places):
         return images
     return images[send(torch.searchsorted(held, places), images.device)]

@@ -1,4 +1,4 @@
-"""The loop that every training goes through: epochs over a shuffled order, with checkpoints between any two steps."""
+"""The loop shared by all trainings: epochs over a shuffled order, with checkpoints possible after every step."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,17 +15,17 @@ CHECKPOINT_SECONDS = 300.0
 
 
 class Stateful(Protocol):
-    """What a checkpoint can keep."""
+    """An object whose state a checkpoint can hold."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What has changed since it was made."""
+        """The current state."""
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Go on from there."""
+        """Restore a state."""
 
 
 class CheckpointedLoop:
-    """Counts the steps of a training, and keeps what it takes to go on after any of them, bit for bit.
+    """Counts the steps of a training, and saves what is needed to resume after any of them, bit for bit.
 
     The caller makes the steps:
 
@@ -36,17 +36,19 @@ class CheckpointedLoop:
                     loop.stepped(loss)
 
     Args:
-        n: images.
-        per_epoch, total: batches of an epoch (what is left over then is not trained on), and steps in all.
-        parts: by name, what else has a state: network, optimiser, schedule, ...
-        order_draws, draws: what the order of each epoch, and the steps, are drawn from; may be the same generator.
-        remedy: what to do where a loss is not a number, in words.
-        resume: where checkpoints go, and where the training goes on from; None keeps none.
-        seconds: a checkpoint is kept at the first step after so many.
-        saves: whether this process keeps checkpoints; of several with the same state one does.
-        agree: from the signal that asked this process to stop, or None, to the one that all of them act on.
+        n: number of images.
+        batch_size: images per step.
+        per_epoch, total: batches per epoch (images left over are not trained on), and total number of steps.
+        parts: name -> other objects with a state: network, optimiser, schedule, ...
+        order_draws, draws: generators of each epoch's order, and of the steps; may be the same.
+        device: of the losses.
+        remedy: what to do where a loss is not finite, as a clause for the message.
+        resume: where checkpoints are saved and loaded; None: no checkpoints.
+        seconds: a checkpoint is saved at the first step after this many.
+        saves: whether this process saves checkpoints; among several with the same state one does.
+        agree: from the signal that asked this process to stop, or None, to the one that all processes act on.
 
-    `step` and `epoch` say how many are done, `losses` has the mean loss of each epoch.
+    `step` and `epoch` count those completed, `losses` has the mean loss of each epoch.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class CheckpointedLoop:
         self.resume, self.every, self.saves, self.agree = resume, seconds, saves, agree
         self.step, self.epoch, self.losses = 0, 0, []
         self._order: Tensor | None = None
-        self._epoch_losses: list[Tensor] = []  # of the epoch at hand, not read from the device
+        self._epoch_losses: list[Tensor] = []  # of the current epoch, not read from the device
         before = 0.0
         if resume and (state := resume.load()):
             for name, part in parts.items():
@@ -87,13 +89,13 @@ class CheckpointedLoop:
 
     @property
     def seconds(self) -> float:
-        """Spent so far, in a try that was cut off up to its checkpoint."""
+        """Seconds spent so far, including those of interrupted runs up to their checkpoint."""
         return time.monotonic() - self._began
 
     def epochs(self) -> Iterator[tuple[Tensor, ...]]:
-        """For each epoch, int64[B] of each batch that is still to do; after each of them call `stepped`.
+        """Yield for each epoch the rows, int64[B], of its remaining batches; call `stepped` after each batch.
 
-        Raises FloatingPointError where the loss is not a number; says in which epoch and step.
+        Raises FloatingPointError, with epoch and step, where a loss is not finite.
         """
         while self.step < self.total or self._order is not None:
             if self._order is None:
@@ -108,8 +110,8 @@ class CheckpointedLoop:
     def stepped(self, loss: Tensor, drawn: Tensor | None = None) -> None:
         """Count a step.
 
-        loss: of the step; not waited for before the epoch ends. drawn: state of `draws` after the step, where more was
-        drawn ahead since. Raises Stopped where the process was asked to stop; a checkpoint was kept.
+        loss: of the step; not read before the epoch ends. drawn: state of `draws` after the step, if more has been
+        drawn ahead. Raises Stopped where the process was asked to stop, after saving a checkpoint.
         """
         self._epoch_losses.append(loss)
         self.step += 1

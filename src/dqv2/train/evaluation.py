@@ -1,4 +1,4 @@
-"""How often trained weights are right."""
+"""Accuracy of trained weights."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ def accuracy(
     batch_size: int = 512,
     crop: float = 1.0,
 ) -> float:
-    """Top-1 accuracy in %, of `model` in eval mode, moved to `device`; NaN where there are no images.
+    """Top-1 accuracy in % of `model` in eval mode, moved to `device`; NaN without images.
 
-    images: uint8[N, 3, H, W], a tensor or what is indexed by rows; read batch by batch, each while the one before is
-    worked on. labels: int64[N], a tensor or an array. precision: as the weights were trained, "float32" or "bfloat16".
-    crop: as `central_crop` takes it.
+    images: uint8[N, 3, H, W], a tensor or anything indexed by rows; batches are read while earlier ones are processed.
+    labels: int64[N], a tensor or an array. precision: that of the training, "float32" or "bfloat16". crop: `share` of
+    `central_crop`.
     """
     n = len(images)
     if not n:
@@ -43,9 +43,9 @@ def accuracy(
 
 
 def central_crop(images: Tensor, share: float) -> Tensor:
-    """The middle of square images, `share` of their side, enlarged to the whole: uint8[N, 3, S, S] -> the same.
+    """Crop the centre of square images, `share` of their side, and resize it to full size (bicubic): uint8[N, 3, S, S].
 
-    timm's evaluation enlarges by 1 / crop_pct first and then takes the middle, which is the same up to a pixel.
+    timm's evaluation enlarges by 1 / crop_pct first and then crops, which is the same up to one pixel.
     """
     size = images.shape[2]
     inner = round(share * size)

@@ -1,4 +1,4 @@
-"""Images for a training: on the device where they fit there, else read batch by batch while the device works."""
+"""Images for a training: kept on the device if they fit, else read batch by batch while the device computes."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,10 @@ from dqv2.runtime.logging import logger
 
 
 class Feed:
-    """Batches of images on a device; the same whether they lie there or are read.
+    """Batches of images on a device; identical whether the images are kept there or read.
 
-    images: uint8[N, 3, H, W]: a tensor, or what is indexed by rows (a memory map, `StreamedImages`). device: where
-    batches go. keep: whether to put all images there, for those that are seen again and again; False reads them as they
-    come.
+    images: uint8[N, 3, H, W], a tensor or anything indexed by rows (a memory map, `StreamedImages`). device: of the
+    batches. keep: whether to keep all images there if they fit, for repeated use; False reads them batch by batch.
     """
 
     def __init__(self, images: Tensor | Any, device: torch.device, *, keep: bool = True):
@@ -34,7 +33,7 @@ class Feed:
             logger.info("the images (%.1f GB) do not fit: they are read batch by batch", size / 1e9)
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is worked on."""
+        """Yield uint8[B, 3, H, W] on the device for each int64[B] of `rows`; the next is read while one is in use."""
         if self.resident:
             for part in rows:
                 yield self.images.index_select(0, send(part, self.device))
@@ -49,7 +48,7 @@ class Feed:
                 yield coming.result().to(self.device, non_blocking=True)
 
     def _read(self, rows: Tensor) -> Tensor:
-        """In ascending order from the disk, then in the order asked for."""
+        """Read in ascending order, then restore the requested order."""
         ascending, place = rows.sort()
         if isinstance(self.images, Tensor):
             found = self.images[ascending]

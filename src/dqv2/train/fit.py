@@ -21,16 +21,16 @@ from dqv2.train.step import Stepper
 
 
 class Watch(Stateful, Protocol):
-    """Somebody who looks at a training, batch by batch, and whose state belongs into a checkpoint."""
+    """An observer of a training, called after every batch, whose state is part of a checkpoint."""
 
     def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
-        """Epoch from 0; `right` bool[B]: which of the images `rows` int64[B] were classified rightly."""
+        """epoch: from 0. right: bool[B], which of the images `rows`, int64[B], were classified correctly."""
 
 
 @dataclass(frozen=True)
 class History:
-    """What a training printed: the mean loss of each epoch, and seconds spent; `part`: as in `train.step.Stepper`;
-    `precision`: what it was trained in, "float32" or "bfloat16"."""
+    """The course of a training: mean loss of each epoch; seconds spent; `part` as in `train.step.Stepper`; and the
+    precision that it was trained in, "float32" or "bfloat16"."""
 
     losses: list[float]
     seconds: float
@@ -59,25 +59,29 @@ def fit(
     """Train `model` in place, moved to `device`.
 
     Args:
-        images: uint8[N, 3, H, W], a tensor or what is indexed by rows; kept on `device` for the whole training where
-            they fit, else read batch by batch (`Feed`).
-        labels: int64[N].
-        seed, purpose: what the order of the images and the augmentation are drawn from.
-        resume: where checkpoints go, one at the first step after `checkpoint_seconds`; a training that was cut off
-            goes on from its last and ends in the same weights.
-        fresh: backgrounds drawn anew, or None.
-        mixed: a second label of each image, int64[N], and the share in [0, 1] of its own, for images that are mixed
-            already (not with the hyperparameters' own `mix`).
-        weights: float[N] of mean 1, what each image's loss counts for (not of images that are mixed); None: all alike.
-        watch: told after each batch which of its images were classified rightly.
-        devices: how many devices share each batch; with more than one, a process for each (`train.parallel`), and
+        model: a classifier of C classes.
+        images: uint8[N, 3, H, W], a tensor or anything indexed by rows; kept on `device` for the whole training if they
+            fit, else read batch by batch (`Feed`).
+        labels: int64[N] in 0..C-1.
+        hyperparameters: of the training.
+        seed, purpose: determine the order of the images and the augmentation.
+        resume: where checkpoints go, one at the first step after every `checkpoint_seconds`; an interrupted training
+            resumes from its last and ends with the same weights.
+        fresh: backgrounds to redraw, or None.
+        mixed: a second label of each image, int64[N], and the weight in [0, 1] of its own, for images that are already
+            mixed (not together with the hyperparameters' `mix`).
+        weights: float[N] with mean 1, factors of each image's loss (not for mixed images); None: all equal.
+        watch: called after each batch with which of its images were classified correctly.
+        devices: number of devices that share each batch; if more than one, a process for each (`train.parallel`), with
             the same weights up to the order of sums.
-        group: the processes that share each batch, where this is one of them.
+        group: the processes that share each batch, if this is one of them.
 
     Raises:
-        Stopped: the process was asked to stop; after the step at hand a checkpoint was kept.
-        FloatingPointError: the loss is not a number; says at which epoch and step.
-        RuntimeError: the device's memory does not suffice; names the batch size and the key to change.
+        Stopped: the process was asked to stop; a checkpoint is written after the current step.
+        FloatingPointError: a loss is not finite; the message has epoch and step.
+        RuntimeError: the device's memory does not suffice; the message has the batch size and the key to change.
+        ValueError: fewer than two images, another number of labels, or a combination of `mixed`, `weights` and `mix`
+            that is not possible.
     """
     n = len(images)
     if len(labels) != n:
@@ -101,7 +105,7 @@ def fit(
     batches = Batches(feed, labels, hyperparameters, **of_images, part=group and group.part)
     network = group.wrap(model) if group else model
     if hyperparameters.compile:
-        network = torch.compile(network, dynamic=False)  # a batch has but two sizes, the last one's and the others'
+        network = torch.compile(network, dynamic=False)  # only the last batch of an epoch has another size
     optimiser = _optimiser(model, hyperparameters)
     make_step = Stepper(network, optimiser, hyperparameters, group)
     if hyperparameters.schedule == "cosine":
@@ -118,7 +122,7 @@ def fit(
         per_epoch=per_epoch,
         total=total,
         parts=parts if watch is None else parts | {"watch": watch},
-        # Apart, so that an arm that draws more than another still sees the images in the same order
+        # A separate generator, so that arms with different numbers of draws see the images in the same order
         order_draws=generator(seed, purpose, "order"),
         draws=draws,
         device=device,
@@ -131,7 +135,7 @@ def fit(
     with stop.deferred(), seeded(seed, purpose, "network", device=device):
         for rows in loop.epochs():
             for batch in batches(rows, draws):
-                # Dropout draws from the global generator; set at each step it needs no place in a checkpoint
+                # Dropout draws from the global generator; seeded at each step, it is not needed in a checkpoint
                 torch.manual_seed(derive_seed(seed, purpose, "network", loop.step, rank))
                 loss, logits = make_step(batch)
                 if watch is not None:

@@ -1,4 +1,4 @@
-"""The processes that share each batch of a training, seen from one of them."""
+"""The processes that share each batch of a training, as seen from one of them."""
 
 import torch
 import torch.distributed as dist
@@ -17,27 +17,27 @@ class Group:
         self.control = dist.new_group(backend="gloo")  # on the CPU: no GPU waits for it
 
     def part(self, n: int) -> slice:
-        """The places of this process among n images; some processes have none where n is less than their number."""
+        """This process's part of n images; empty for some processes where n is less than their number."""
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What the forward pass goes through; `model` itself keeps the weights, under the same names."""
+        """A wrapper for the forward pass; `model` itself keeps the weights, under the same names."""
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
             if self.device.type == "cuda":
                 from timm.layers import convert_sync_batchnorm  # knows torch's classes and timm's own
 
                 convert_sync_batchnorm(model)
             else:
-                model = GlobalStatistics(model, dist.new_group())  # torch's own wants a GPU
+                model = GlobalStatistics(model, dist.new_group())  # torch's SyncBatchNorm needs a GPU
         devices = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def weight(self, own: int, n: int) -> float:
-        """What the mean loss of `own` of the batch's n images is multiplied by, as gradients are averaged later."""
+        """The factor of the mean loss over `own` of the batch's n images, given that gradients are averaged later."""
         return own * self.size / n
 
     def whole(self, loss: Tensor) -> Tensor:
-        """The batch's loss from the weighted ones of all processes; nobody waits for it here."""
+        """The batch's loss from the weighted losses of all processes; does not wait for the device."""
         total = loss / self.size
         dist.all_reduce(total)
         return total
@@ -53,7 +53,7 @@ class Group:
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]).bool()
 
     def agree(self, asked: int | None) -> int | None:
-        """The signal that asked any process to stop, told to all at the same step."""
+        """The signal that asked any of the processes to stop, the same for all at the same step; else None."""
         found = torch.tensor(asked or 0)
         dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
         return int(found) or None

@@ -27,22 +27,22 @@ class Hyperparameters:
     cutmix_alpha: float = 1.0
     epochs: int | None = None
     iterations: int | None = None
-    # Where a GPU's memory does not suffice for a batch. "exact": its gradient is summed over parts of it, where that is
-    # the same gradient; "approximate": also with batch normalisation or dropout; see `train.step`. "fail": never
+    # What to do where a batch does not fit into GPU memory. "exact": sum its gradient over parts of it, where that is
+    # the same gradient; "approximate": also with batch normalisation or dropout (see `train.step`); "fail": never
     on_out_of_memory: str = "exact"
-    # "float32"; on GPUs that have it convolutions use TF32, as is PyTorch's default. "bfloat16": where autocast finds
-    # it safe; weights, sums and the loss stay float32. "auto": the fastest there is (`runtime.device.fast_precision`)
+    # "float32": convolutions use TF32 on GPUs that support it, PyTorch's default. "bfloat16": where autocast considers
+    # it safe; weights, sums and the loss stay float32. "auto": the fastest (`runtime.device.fast_precision`)
     precision: str = "float32"
-    compile: bool = False  # whether torch.compile translates the network, which takes a minute or so first
+    compile: bool = False  # whether to compile the network with torch.compile, which first takes about a minute
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Hyperparameters:
-        """Those among a stage's options."""
+        """The hyperparameters among a stage's options."""
         names = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in options.items() if key in names})
 
     def steps(self, n: int) -> tuple[int, int]:
-        """(steps in all, steps an epoch) for n images."""
+        """(total steps, steps per epoch) for n images."""
         per_epoch = math.ceil(n / self.batch_size)
         if n % self.batch_size == 1 and n > 1:
             per_epoch -= 1  # batch normalisation cannot learn from a batch of one

@@ -36,15 +36,15 @@ class BasicBlock(nn.Module):
         """float[N, inputs, h, w] -> float[N, outputs, h/stride, w/stride]."""
         y = torch.relu_(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        y += self.shortcut(x)  # in place, as the activations: normalisation needs its output no more
+        y += self.shortcut(x)  # in place, like the activations: the normalisation's output is not needed again
         return torch.relu_(y)
 
 
 class SmallResNet(nn.Module):
     """The CIFAR form of ResNet (He et al. 2016, section 4.2): depth 6n + 2, widths 16, 32, 64.
 
-    timm and torchvision have none this small; its interface is timm's. With `stride` 2 in the first convolution it
-    costs a quarter.
+    timm and torchvision have none this small; its interface is timm's. With `stride` 2 in the first convolution its
+    cost is a quarter.
     """
 
     def __init__(self, depth: int, n_classes: int, stride: int = 1):
@@ -77,14 +77,14 @@ class SmallResNet(nn.Module):
 
 
 class Adapted(nn.Module):
-    """A network that is given images of its own size and normalisation; the interface is timm's.
+    """A network that gets its images resized and normalised in its own way; the interface is timm's.
 
     Args:
         model: with timm's `forward_features` and `forward_head`.
-        size: pixels a side that images are resized to (antialiased); None: as they are.
+        size: pixels a side that images are resized to (antialiased); None: not resized.
         interpolation: "bilinear" or "bicubic".
-        mean, std: of a channel each, that the network was trained with; None: those of `dqv2.inputs.normalise`.
-        published: whether its weights are from elsewhere, so that it computes as they are computed with there.
+        mean, std: per channel, as the network was trained with; None: those of `dqv2.inputs.normalise`.
+        published: whether its weights are published ones, so that it should compute as timm does.
     """
 
     def __init__(
@@ -98,22 +98,22 @@ class Adapted(nn.Module):
     ):
         super().__init__()
         self.model, self.size, self.interpolation, self.published = model, size, interpolation, published
-        self.reads_pixels = mean is not None  # what has a normalisation of its own takes images as they are stored
+        self.reads_pixels = mean is not None  # a network with its own normalisation takes images as stored
         values = (mean or IMAGENET_MEAN, std or IMAGENET_STD, IMAGENET_MEAN, IMAGENET_STD)
         own, spread, given, given_spread = (torch.tensor(each).view(1, 3, 1, 1) for each in values)
         buffers = {"mean": own, "std": spread, "scale": given_spread / spread, "shift": (given - own) / spread}
         for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
-        for name in ("patch_embed", "num_prefix_tokens", "num_features"):  # what tells a network's features apart
+        for name in ("patch_embed", "num_prefix_tokens", "num_features"):  # by which features are interpreted
             if hasattr(model, name):
                 object.__setattr__(self, name, getattr(model, name))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images -> the network's features of its own input.
+        """The network's features of the adapted images.
 
-        x: float[N, 3, H, W], normalised by `dqv2.inputs.normalise`; or, where the network has a normalisation of its
-        own, uint8[N, 3, H, W], which spares the rounding of two normalisations, and published weights have resized as
-        they were when these were trained.
+        x: float[N, 3, H, W], normalised by `dqv2.inputs.normalise`; or, where the network has its own normalisation,
+        uint8[N, 3, H, W], which avoids the rounding of two normalisations, and which for published weights is resized
+        as it was in their training.
         """
         if stored := x.dtype == torch.uint8:
             if self.published and self.size and x.shape[2:] != (self.size, self.size):
@@ -137,20 +137,20 @@ class Adapted(nn.Module):
 
 @dataclass(frozen=True)
 class Network:
-    """Which network, for which images."""
+    """A network's architecture, and the images that it is for."""
 
     name: str  # resnet8, resnet20 (small, for 32 px) or a model of timm
     n_classes: int  # C of the last layer
-    image_size: int  # pixels a side; what a transformer's positions are made for
+    image_size: int  # pixels a side; also the size of a transformer's positions, unless `input_size` is given
     # "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution, for
     # images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it
     stem: str = "standard"
     args: dict[str, Any] = field(default_factory=dict)  # further arguments of timm's model, such as {"patch_size": 4}
-    input_size: int | None = None  # pixels a side that images are resized to before it sees them; None: as they are
-    interpolation: str = "bilinear"  # how they are resized, or "bicubic"
-    mean: Sequence[float] | None = None  # of each channel of its input; None: as `dqv2.inputs.normalise` has it
+    input_size: int | None = None  # pixels a side that images are resized to for it; None: not resized
+    interpolation: str = "bilinear"  # or "bicubic"
+    mean: Sequence[float] | None = None  # per channel of its input; None: that of `dqv2.inputs.normalise`
     std: Sequence[float] | None = None
-    published: bool = False  # whether its weights are from elsewhere
+    published: bool = False  # whether its weights are published ones
 
     @classmethod
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:
@@ -161,9 +161,10 @@ class Network:
 
 
 def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
-    """A network with random weights, drawn from `seed` and `purpose`.
+    """A network with random weights, determined by `seed` and `purpose`.
 
-    Raises ValueError where timm has no such model, or not with these arguments, or it has no stem to change.
+    Raises ValueError where timm does not have the model, does not accept the arguments, or stem is "small" and the
+    network has no ResNet stem.
     """
     with seeded(seed, purpose, "weights"):
         if network.name in SMALL:
@@ -175,7 +176,7 @@ def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
 
 
 def adapted(model: nn.Module, network: Network) -> nn.Module:
-    """The model with images prepared for it, where they have to be."""
+    """The model, wrapped in `Adapted` if its images must be resized or normalised."""
     if not network.input_size and network.mean is None:
         return model
     return Adapted(model, network.input_size, network.interpolation, network.mean, network.std, network.published)
@@ -210,18 +211,18 @@ def _timm_model(network: Network) -> nn.Module:
 
 
 def save_model(path: Any, model: nn.Module, network: Network) -> None:
-    """Weights with what is needed to build the network again."""
+    """Write the weights, with what is needed to rebuild the network."""
     about = {key: value for key, value in asdict(network).items() if key != "published" or value}
     save_weights(path, {"network": about}, model)
 
 
 def load_model(path: Any, device: torch.device) -> nn.Module:
-    """A network that `save_model` wrote, in eval mode on `device`."""
+    """Load a network written by `save_model`, in eval mode on `device`; raises WeightsError for a damaged file."""
     return load_network(path)[0].eval().to(device)
 
 
 def load_network(path: Any) -> tuple[nn.Module, Network]:
-    """The same on the CPU, with what it is."""
+    """Load a network written by `save_model` on the CPU, with its architecture."""
     kept = read_weights(Path(path))
     network = Network(**kept["network"])
     model = build_model(network, seed=0, purpose="load")

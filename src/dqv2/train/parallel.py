@@ -1,10 +1,11 @@
-"""One training on several devices of a machine: a process a device, each with its part of every batch.
+"""One training on several devices of a machine: one process per device, each with its part of every batch.
 
-The processes are torchrun's (`dqv2.train.worker`), and the gradients are averaged by DistributedDataParallel, by NCCL
-on GPUs and by gloo on CPUs. All of them draw the same order and the same augmentation for the whole batch, and take
-their part; batch statistics are those of the whole batch; each part's loss counts for its share of the images. So the
-training is that of one device up to the order of sums, and a checkpoint of one goes on with any number. Only dropout
-is drawn process by process: a network that has it is trained as well, with other zeros for another number of devices.
+The processes are started by torchrun (`dqv2.train.worker`), and the gradients are averaged by DistributedDataParallel,
+with NCCL on GPUs and gloo on CPUs. All processes draw the same order and the same augmentation for the whole batch, and
+take their part; batch statistics are those of the whole batch; each part's loss is weighted by its share of the images.
+So the training equals that on one device up to the order of sums, and a checkpoint can be resumed on any number of
+devices. Only dropout is drawn per process: a network with dropout trains equally well, with other zeros for another
+number of devices.
 """
 
 import os
@@ -24,17 +25,17 @@ from dqv2.runtime import stop
 from dqv2.runtime.logging import log_file, logger
 from dqv2.train import worker
 
-SECONDS_TO_STOP = 45  # torchrun gives its processes 30 to keep a checkpoint
+SECONDS_TO_STOP = 45  # torchrun gives its processes 30 to write a checkpoint
 
 
 def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, device: torch.device, **job: Any) -> Any:
     """Train `model` in place, as `train.fit.fit` does, in `devices` processes; returns its history.
 
-    fit, model, job: `train.fit.fit` and its arguments, which can be pickled. They go through a file in the temporary
-    storage, of the size of the images; images that are read batch by batch are not copied. device: "cuda": the process
-    of rank r has the r-th device that this one sees. "cpu": all share it. Raises Stopped where this process or one of
-    those was asked to stop (a checkpoint was kept); RuntimeError where a process ended without saying why; and what
-    one of the processes raised.
+    fit, model, job: `train.fit.fit` and its arguments, which must be picklable. They are passed in a temporary file as
+    large as the images; images that are read batch by batch are not copied. device: of type "cuda": rank r uses the
+    r-th device visible to this process; of type "cpu": all share it. Raises Stopped where this process or one of the
+    others was asked to stop (a checkpoint is written); whatever one of the processes raised; and RuntimeError where a
+    process ended without an error.
     """
     watch = job["watch"]
     with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():
@@ -57,7 +58,7 @@ def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, d
 
 
 def _launch(folder: Path, devices: int) -> int:
-    """Run the processes to their end, telling them when this one is asked to stop; torchrun's exit code."""
+    """Run the processes to their end, forwarding a request to stop; returns torchrun's exit code."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     command += ["--nproc-per-node", str(devices), "-m", worker.__name__, str(folder), str(os.getpid())]
     path = [str(Path(dqv2.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -74,7 +75,7 @@ def _launch(folder: Path, devices: int) -> int:
                     if stop.asked() and not told:
                         process.terminate()
                         told = True
-        finally:  # it has ended, and with it those that it started
+        finally:  # make sure that torchrun, and the processes that it started, have ended
             if process.poll() is None:
                 process.terminate()
                 try:
@@ -85,7 +86,7 @@ def _launch(folder: Path, devices: int) -> int:
 
 
 def _error(folder: Path, code: int) -> Exception:
-    """What the first process that failed raised; the others fail because it is gone."""
+    """The exception of the first process that failed; the others fail as a consequence."""
     said = (folder / "torchrun.log").read_text(encoding="utf-8", errors="replace")
     logger.info("torchrun ended with %d:\n%s", code, said[-20000:])
     found = sorted(folder.glob("error-*.pickle"), key=lambda path: path.stat().st_mtime_ns)

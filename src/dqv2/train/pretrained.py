@@ -1,4 +1,4 @@
-"""Networks with published weights: files in timm's or torchvision's format, read whole or refused."""
+"""Networks with published weights: files in timm's or torchvision's format, loaded completely or refused."""
 
 import sys
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ def load_pretrained(
     std: Sequence[float] | None = None,
     fresh_head: int | None = None,
 ) -> tuple[nn.Module, Network]:
-    """A network with the weights of a file, in eval mode on the CPU, and what it now is.
+    """A network with the weights of a file, in eval mode on the CPU, and its resulting architecture.
 
     Args:
-        path: safetensors, or a file of torch: a state_dict, alone or under the names that training checkpoints give it.
-        network: which; how many classes it has, the file says.
+        path: a safetensors or torch file: a state_dict, alone or under one of the usual keys of training checkpoints.
+        network: the architecture; the number of classes is taken from the file.
         hub: name and tag of the weights on timm's hub, if they are from there.
-        layers: "by_name" as timm names them (torchvision's ResNets are named alike); "by_order" takes them one after
-            the other, whatever their names, where all shapes agree.
-        mean, std: what its input is normalised by, of a channel each; without them what timm knows of these weights, or
-            of the model's usual ones. So is the way in which images are resized.
-        fresh_head: the seed of a new last layer for `network.n_classes`; without it the file's own stays.
+        layers: "by_name" with timm's names (torchvision's ResNets use the same); "by_order" assigns the weights in
+            order, whatever their names, if all shapes agree.
+        mean, std: normalisation of its input, per channel; by default timm's for these weights, or for the model's
+            usual ones. The interpolation for resizing is timm's, too.
+        fresh_head: the seed of a new last layer with `network.n_classes` outputs; None keeps the file's own.
 
-    Raises WeightsError where the file is cut off, of another kind or network, or lacks weights.
+    Raises WeightsError where the file is truncated, of another kind or network, or lacks weights.
     """
     from timm import get_pretrained_cfg
 
@@ -46,9 +46,9 @@ def load_pretrained(
     classifier = known.classifier if known else "fc"
     classifier = classifier if isinstance(classifier, str) else classifier[0]
     state = _state_of(path)
-    bare = known is not None and known.num_classes == 0  # as self-supervised networks come: features alone
+    bare = known is not None and known.num_classes == 0  # features alone, as for self-supervised networks
     own = replace(network, n_classes=0 if bare else _classes(state, classifier, layers, path), input_size=None)
-    # Sized and normalised outside, below: what a file has names for is the network alone
+    # Resizing and normalisation are added outside, below, so that the weights' names are those in the file
     fixed = {"img_size": network.input_size} if known and known.fixed_input_size else {}
     model = build_model(replace(own, args=fixed | own.args), seed=0, purpose="pretrained")
     _fill(model, _in_order(state, model, path) if layers == "by_order" else _named(state, model), path, network.name)
@@ -63,7 +63,7 @@ def load_pretrained(
 
 
 def put_fresh_head(model: nn.Module, network: Network, n_classes: int, *, seed: int, purpose: str) -> Network:
-    """Give a network a new last layer, drawn from `seed` and `purpose`; what it is then."""
+    """Give a network a new last layer, determined by `seed` and `purpose`; returns the new architecture."""
     model = getattr(model, "model", model)
     with seeded(seed, purpose, "head"):
         if network.name in SMALL:
@@ -74,7 +74,7 @@ def put_fresh_head(model: nn.Module, network: Network, n_classes: int, *, seed: 
 
 
 def _state_of(path: Path) -> State:
-    """The weights of a file by name, without what training checkpoints and wrappers add."""
+    """The weights in a file by name, without the keys and prefixes that training checkpoints and wrappers add."""
     from timm.models import clean_state_dict
 
     kept = read_weights(path)
@@ -88,7 +88,7 @@ def _state_of(path: Path) -> State:
     if not _is_state(kept):
         raise WeightsError(f"{path} holds a {type(kept).__name__} that is no state_dict (layers by name).")
     state = clean_state_dict(kept)
-    whole = all(name.startswith("model.") for name in state)  # as Lightning names the network of its module
+    whole = all(name.startswith("model.") for name in state)  # Lightning's prefix
     return {name.removeprefix("model."): value for name, value in state.items()} if whole else state
 
 
@@ -116,13 +116,13 @@ def _classes(state: State, classifier: str, layers: str, path: Path) -> int:
 
 
 def _named(state: State, model: nn.Module) -> State:
-    """The weights under the model's own names, where timm knows of others that they may have."""
+    """The weights under the model's own names, renamed by timm's filter for the architecture if it has one."""
     rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     return rename(state, model) if rename else state
 
 
 def _in_order(state: State, model: nn.Module, path: Path) -> State:
-    """The weights under the model's own names, one after the other; counters of batches are no weights."""
+    """The weights under the model's own names, assigned in order; batch counters do not count."""
     theirs = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     ours = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
     for (name, value), (other, given) in zip(ours.items(), theirs.items(), strict=False):
@@ -137,10 +137,10 @@ def _in_order(state: State, model: nn.Module, path: Path) -> State:
 
 
 def _fill(model: nn.Module, state: State, path: Path, name: str) -> None:
-    """Load every weight, or say what is in the way."""
+    """Load all weights; raises WeightsError where names or shapes do not match."""
     ours = model.state_dict()
     counters = {key: value for key, value in ours.items() if key.endswith("num_batches_tracked")}
-    state = counters | state  # old files have none, and they change nothing
+    state = counters | state  # old files lack these, and they do not matter
     lacks, more = [key for key in ours if key not in state], [key for key in state if key not in ours]
     other = [
         f"{key} is {list(state[key].shape)} in place of {list(ours[key].shape)}"

@@ -1,4 +1,4 @@
-"""Scores by early training: how hard each training image is for a network that has just begun to learn."""
+"""Scores by early training: how hard each training image is for a network at the beginning of its training."""
 
 import time
 from typing import Any
@@ -16,19 +16,19 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Presentations:
-    """Whether each image was classified rightly each time it was shown: what forgetting events are counted from."""
+    """Records whether each image was classified correctly each time it was shown, for counting forgetting events."""
 
     def __init__(self, n: int):
         self._correct = torch.zeros(0, n, dtype=torch.bool)
-        self._noted: list[tuple[int, Tensor, Tensor]] = []  # still on the device, as to read makes the host wait for it
+        self._noted: list[tuple[int, Tensor, Tensor]] = []  # still on the device, as reading makes the host wait
 
     def __call__(self, epoch: int, rows: Tensor, right: Tensor) -> None:
-        """Note a batch of epoch `epoch` (from 0): `right` bool[B] of the images `rows` int64[B]."""
+        """Record a batch of epoch `epoch` (from 0): `right`, bool[B], for the images `rows`, int64[B]."""
         self._noted.append((epoch, rows, right))
 
     @property
     def correct(self) -> Tensor:
-        """bool[T, N], one row an epoch. An image that an epoch did not show keeps its last value."""
+        """bool[T, N], one row per epoch. An image that was not shown in an epoch keeps its last value."""
         for epoch, rows, right in self._noted:
             while len(self._correct) <= epoch:
                 n = self._correct.shape[1]
@@ -39,11 +39,11 @@ class Presentations:
         return self._correct
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"correct": self.correct}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self._correct = state["correct"]
         self._noted.clear()
 
@@ -59,13 +59,13 @@ def score_by_training(
     device: torch.device,
     resume: Resume | None = None,
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Train `model` in place for a few epochs and score every image: name -> float64[N], higher = kept sooner; and
-    the seconds that both took.
+    """Train `model` in place for a few epochs and score every image; returns name -> float64[N], higher = kept first,
+    and the seconds that both took.
 
-    GraNd, EL2N and the uncertainties are those of the trained network, on the images as they are; forgetting counts
-    over the training's own presentations, augmentation included, as in Toneva et al. 2019.
+    GraNd, EL2N and the uncertainties are those of the trained network on the unaugmented images; forgetting events are
+    counted over the presentations during training, with augmentation, as in Toneva et al. 2019.
 
-    images: uint8[N, 3, H, W]; labels: int64[N]; the rest as in `fit`.
+    images: uint8[N, 3, H, W]; labels: int64[N]; other arguments and errors as in `fit`.
     """
     shown = Presentations(len(images))
     history = fit(

@@ -1,6 +1,6 @@
 """Batch normalisation over the parts of a batch that several processes hold, on any device.
 
-torch's SyncBatchNorm is the same for GPUs alone. Written with plain operations, so slower than torch's kernels.
+torch's SyncBatchNorm does the same, but on GPUs only. This one uses plain operations, so it is slower.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 class GlobalStatistics(nn.Module):
     """A network whose batch normalisations, in training, use the statistics of all processes' images.
 
-    It holds the very modules of `model`, which are not changed: what is replaced is the function that they call.
+    The modules of `model` are not changed: the function that they call is replaced.
     """
 
     def __init__(self, model: nn.Module, group: dist.ProcessGroup | None = None):
@@ -22,7 +22,7 @@ class GlobalStatistics(nn.Module):
         self.model, self.group = model, group
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `model`; x may hold no image where other processes have some."""
+        """Run `model`; x may be empty where other processes have images."""
         with _Mode(self.group):
             return self.model(x)
 
@@ -93,7 +93,7 @@ class _Normalise(torch.autograd.Function):
 
 
 def _sum(part: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """Over all processes, in the order of their ranks, so that all have the same bits."""
+    """Sum over all processes, in the order of their ranks, so that all get the same bits."""
     parts = [torch.empty_like(part) for _ in range(dist.get_world_size(group))]
     dist.all_gather(parts, part.contiguous(), group=group)
     return torch.stack(parts).sum(0)

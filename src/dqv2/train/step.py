@@ -1,13 +1,15 @@
-"""One step of a training: forward, backward, optimiser; and what is done where the device's memory does not suffice.
+"""One training step: forward, backward, optimiser; and gradient accumulation where the device's memory does not
+suffice.
 
-Where a batch does not fit, its gradient can be summed over parts of it (gradient accumulation): the step is done again
-from the same state with parts of half the size, and later steps keep to it. Everything random was drawn for the whole
-batch before, each part's loss counts for its share of the images, and the optimiser makes one step for the batch. So
-the gradient is the batch's, up to the order of its sums, for a network that looks at each image by itself.
+Where a batch does not fit, its gradient can be summed over parts of it: the step is repeated from the same state with
+parts of half the size, which later steps keep. All random draws were made for the whole batch before, each part's loss
+is weighted by its share of the images, and the optimiser makes one step per batch. So the gradient is that of the
+batch, up to the order of sums, for a network that treats images independently.
 
-Batch normalisation does not: it would use each part's mean and variance in place of the batch's, and move its running
-statistics once a part. Dropout would draw its zeros part by part. Such a network is refused, unless the hyperparameters
-say `on_out_of_memory: approximate`. On several devices none is tried: the others wait for the one that failed.
+Batch normalisation does not: it would use each part's mean and variance instead of the batch's, and update its running
+statistics once per part. Dropout would draw its zeros part by part. Such a network is refused, unless the
+hyperparameters say `on_out_of_memory: approximate`. On several devices it is never tried, as the other processes wait
+for the one that failed.
 """
 
 import math
@@ -26,9 +28,9 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Stepper:
-    """Makes steps of a model in train mode, on its device; group: the processes that share each batch.
+    """Makes training steps of a model in train mode, on its device. group: the processes that share each batch.
 
-    `part` is how many images go through the network at once: the batch size until memory did not suffice.
+    `part` is the number of images that go through the network at once: the batch size, until memory does not suffice.
     """
 
     def __init__(
@@ -42,16 +44,16 @@ class Stepper:
         self.dtype = next(model.parameters()).dtype
         self.part = hyperparameters.batch_size
         self.changes = not_kept(model)
-        # What a forward pass changes, and an attempt that failed must leave as it was
+        # Buffers that a forward pass changes, and that must be restored after a failed attempt
         policy = hyperparameters.on_out_of_memory
         again = not group and (policy == "approximate" or (policy == "exact" and not self.changes))
         self.buffers = list(model.buffers()) if again else []
         self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One step; the loss, not yet read from the device, and the logits, float[B, C].
+        """Make one step; returns the loss, not yet read from the device, and the logits, float[B, C].
 
-        Raises RuntimeError where the device's memory does not suffice; names the batch size and the key to change.
+        Raises RuntimeError, with the batch size and the key to change, where the device's memory does not suffice.
         """
         if self.buffers:
             torch._foreach_copy_(self.before, self.buffers)
@@ -61,7 +63,7 @@ class Stepper:
                 break
             except torch.cuda.OutOfMemoryError as error:
                 smaller = self._smaller(batch, error)
-            # Out of the except block: the error held on to what the attempt had on the device
+            # Outside the except block, as the error keeps the tensors of the attempt alive
             self._take_back()
             self.part = smaller
             logger.info(
@@ -81,15 +83,15 @@ class Stepper:
         return loss, logits
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"part": self.part}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.part = state["part"]
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The gradient of the batch's mean loss, in the parameters."""
+        """Compute the gradient of the batch's mean loss, into the parameters."""
         self.optimiser.zero_grad(set_to_none=True)
         images = batch.images.to(self.dtype)
         n = len(images)
@@ -99,7 +101,7 @@ class Stepper:
                 loss = mean_loss(logits, batch.target, self.hyperparameters.label_smoothing)
                 loss = loss * self.group.weight(n, len(batch.rows))
             else:
-                loss = 0 * logits.sum()  # takes part in the sums of the others
+                loss = 0 * logits.sum()  # so that this process takes part in the collective operations
             loss.backward()
             return self.group.whole(loss.detach()), logits.detach()
         count = math.ceil(n / self.part)
@@ -117,13 +119,13 @@ class Stepper:
         return torch.stack(losses).sum(), torch.cat(outputs)
 
     def _forward(self, images: Tensor) -> Tensor:
-        # Without an image, SyncBatchNorm would send sums of the autocast's type, where the others send float32
+        # Without images, SyncBatchNorm would send sums in autocast's dtype, while the others send float32
         with autocast(images.device, self.hyperparameters.precision if len(images) else "float32"):
             logits = self.model(images)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def _smaller(self, batch: Batch, error: Exception) -> int:
-        """The size of parts to try next, or RuntimeError."""
+        """The size of the parts to try next; raises RuntimeError where there is none."""
         n, (height, width) = len(batch.images), batch.images.shape[2:]
         size, policy = self.hyperparameters.batch_size, self.hyperparameters.on_out_of_memory
         what = f"the device's memory does not suffice for batches of {size} images of {height}x{width}"
@@ -144,7 +146,7 @@ class Stepper:
         return smaller
 
     def _take_back(self) -> None:
-        """Everything as before the step."""
+        """Restore the state before the step."""
         self.optimiser.zero_grad(set_to_none=True)
         if self.buffers:
             torch._foreach_copy_(self.buffers, self.before)
@@ -153,12 +155,12 @@ class Stepper:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The network's forward pass in "float32" (as it is) or "bfloat16"."""
+    """The autocast context for "float32" (disabled) or "bfloat16"."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def not_kept(model: nn.Module) -> str:
-    """What of a batch's mathematics parts of it would change, in words; empty where nothing is."""
+    """Why a batch's gradient would differ if computed in parts, as a clause; empty where it would not."""
     modules = list(model.modules())
     changed = []
     if any(isinstance(module, _BatchNorm) for module in modules):
@@ -171,8 +173,9 @@ def not_kept(model: nn.Module) -> str:
 
 
 def mean_loss(logits: Tensor, target: Target, smoothing: float) -> Tensor:
-    """Cross-entropy; of images that are mixed, `share` of it with their own labels and the rest with the others'. Of
-    images with weights the mean of each one's times its weight, so that an image counts alike in every batch."""
+    """Mean cross-entropy of logits, float[B, C]. For mixed images: `share` times that of their own labels plus the rest
+    times that of the others'. For weighted images: the mean of each loss times its weight (not divided by the weights'
+    sum, so that an image counts the same in every batch)."""
     labels, others, share, weights = target
     if weights is not None:
         return (weights * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")).mean()

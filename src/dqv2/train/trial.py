@@ -1,4 +1,4 @@
-"""Networks tried before the first job: built, trained for one step and run as the stages will, without weights."""
+"""Trying networks before the first job: built, trained for one step and run as the stages will, without weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 from dqv2.semantic.saliency import as_map, require_places
 from dqv2.train.models import Network, build_model
 
-CLASSES = 10  # how many a set has is known when it is packed; a network takes any number
+CLASSES = 10  # the real number is known only once the set is packed; a network takes any
 
 
 class Unfit(ValueError):
-    """What a network cannot do, in a sentence."""
+    """A network cannot be used as configured; the message is a sentence."""
 
 
 def check_networks(options: Mapping[str, dict[str, Any]], mapped: Mapping[str, str] | None = None) -> None:
-    """Try each network once: place in the configuration -> the options of a stage that builds it.
+    """Try each network once.
 
-    mapped: place -> what the network's last feature map is used for: "masks", or "importance" (of patches, by
-    Grad-CAM++). Two images, of the run's own size, go through the network on PyTorch's meta device, which computes
-    shapes alone, and where that cannot be, on the CPU.
+    options: place in the configuration -> the options of a stage that builds it. mapped: place -> what the network's
+    last feature map is used for: "masks", or "importance" (of patches, by Grad-CAM++). Two images of the run's own size
+    go through the network on PyTorch's meta device, which computes only shapes, and if that fails, on the CPU.
 
-    Raises ValueError where one cannot be built, trained or run, gives something else than a logit a class, or has no
-    such map; the message names its place and key.
+    Raises ValueError, with the place and the key, where a network cannot be built, trained or run, does not return one
+    logit per class, or has no such map.
     """
     seen: set[str] = set()
     for place, wanted in options.items():
@@ -37,7 +37,7 @@ def check_networks(options: Mapping[str, dict[str, Any]], mapped: Mapping[str, s
         try:
             try:
                 check_network(network, "meta", trained=trained, use=use)
-            except Exception:  # what cannot be tried without weights is tried with them
+            except Exception:  # not every network runs on the meta device
                 check_network(network, "cpu", trained=trained, use=use)
         except Unfit as error:
             raise ValueError(f"{place}: {error}") from error
@@ -45,13 +45,12 @@ def check_networks(options: Mapping[str, dict[str, Any]], mapped: Mapping[str, s
 
 
 def check_network(network: Network, device: str, *, trained: bool = False, use: str = "") -> None:
-    """Build a network on a device, make a step of training with two images if it is to be trained, and send them
-    through it; raises Unfit, a sentence, for whatever is in the way.
-    """
+    """Build a network on a device, make a training step with two images if it will be trained, and run it on them;
+    raises Unfit where anything of that fails."""
     with torch.device(device):
         try:
             model = build_model(network, seed=0, purpose="check")
-        except Exception as error:  # timm's networks refuse their arguments in many ways
+        except Exception as error:  # timm's networks refuse invalid arguments in many ways
             raise Unfit(_sentence(error, network, "cannot be built", "change model or args")) from error
         size = network.image_size
         images, labels = torch.zeros(2, 3, size, size), torch.zeros(2, dtype=torch.int64)
@@ -64,7 +63,7 @@ def check_network(network: Network, device: str, *, trained: bool = False, use: 
                 features = _run(model.eval(), network, images)
         except Unfit:
             raise
-        except Exception as error:  # and their images
+        except Exception as error:  # likewise for images
             raise Unfit(_sentence(error, network, f"cannot take images of {size} px", remedy)) from error
         if use:
             try:
@@ -80,7 +79,7 @@ def check_network(network: Network, device: str, *, trained: bool = False, use: 
 
 
 def _run(model: nn.Module, network: Network, images: Tensor) -> Tensor:
-    """The last features; the rest of the network is run too."""
+    """The last features; also runs the rest of the network."""
     _logits(model(images), network)
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise Unfit(f"model {network.name!r} has no last layer apart from its features: change model or args")
@@ -105,7 +104,7 @@ def _logits(found: Any, network: Network) -> Tensor:
 
 
 def _decides(network: Network) -> bool:
-    """Whether the embedding of a transformer depends on its patch tokens; values are needed for that."""
+    """Whether the embedding of a transformer depends on its patch tokens; this needs actual values."""
     model = build_model(network, seed=0, purpose="check").eval()
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """A process of a training on several devices, started by torchrun: `python -m dqv2.train.worker FOLDER PID`.
 
-`FOLDER` is `train.parallel.fit_on_several`'s: `job.pt` goes in; `result.pt` (of rank 0), `error-*.pickle` or
-`stopped-*` come out.
+`FOLDER` is that of `train.parallel.fit_on_several`: it contains `job.pt` and receives `result.pt` (from rank 0),
+`error-*.pickle` or `stopped-*`.
 """
 
 import logging
@@ -29,13 +29,13 @@ def main(folder: Path, job: int) -> int:
     parent = psutil.Process(job)
     _end_with(parent, folder)
     code = _told(folder)
-    if _gone(parent):  # in whatever way this process came to its end, after the others have cleared up or before
+    if _gone(parent):  # then nobody else removes the folder
         shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
 def _told(folder: Path) -> int:
-    """Train, and leave word of how it ended."""
+    """Train, and record how it ended in the folder."""
     rank = int(os.environ["RANK"])
     with stop_signals():
         try:

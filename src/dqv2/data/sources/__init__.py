@@ -1,4 +1,4 @@
-"""The sets by name: each lists its samples from its official layout, with the published splits."""
+"""Readers of the known sets: each lists the samples from the set's official layout, with the published splits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +21,11 @@ def open_set(
     classes: int | Sequence[str] | None = None,
     **options: Any,
 ) -> ImageSet:
-    """List a set of the configuration's datasets, but digits.
+    """List the samples of a dataset of any kind but digits.
 
-    kind, options: of the configuration. folder: the set's own, as its archive makes it. The rest as in `divide_splits`
-    and `choose_classes`. Raises DataError where the folder is not laid out as the set is published.
+    kind, options: as in the configuration. folder: the set's own folder, as unpacked from its archive. Other arguments
+    as for `divide_splits` and `choose_classes`. Raises DataError where the folder does not have the published layout,
+    and as those two do.
     """
     root = Path(folder).expanduser().absolute()
     if kind == "image_folder":

@@ -24,7 +24,7 @@ class _Cifar(ImageSet):
 
 
 def load(root: Path, *, kind: str, checksums: Mapping[str, str] | None = None) -> ImageSet:
-    """`checksums`: MD5 of batches that are not the official ones, by their names."""
+    """List CIFAR-10's samples. checksums: batch name -> MD5, for batches that are not the official ones."""
     from torchvision.datasets import CIFAR10
 
     known = dict(checksums or {})

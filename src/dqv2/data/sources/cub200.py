@@ -1,4 +1,4 @@
-"""CUB-200-2011 (Wah et al. 2011): lists of images, labels, splits and boxes by the number of the image."""
+"""CUB-200-2011 (Wah et al. 2011): lists of images, labels, splits and boxes by image number."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from dqv2.data.sample import ImageSet, Sample
 
 
 def load(root: Path, *, kind: str) -> ImageSet:
-    """The splits are those of train_test_split.txt; boxes are of the bird."""
+    """List the samples, with the splits of train_test_split.txt and the bounding box of each bird."""
     images, labels, trained, boxes, names = (
         _table(root / f"{name}.txt")
         for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")

@@ -7,7 +7,7 @@ from dqv2.data.sample import ImageSet, Sample
 
 
 def load(root: Path, *, kind: str) -> ImageSet:
-    """The folder has to be called food-101, as its archive has it."""
+    """List the samples. The folder must be called food-101, as in its archive."""
     from torchvision.datasets import Food101
 
     if root.name != "food-101":

@@ -52,7 +52,7 @@ IMAGENET30 = {
 
 
 def load(root: Path, *, kind: str) -> ImageSet:
-    """val is the test split; ids are the paths of the unpacked copy, also where the archives are read."""
+    """List ImageNet's samples, with val as the test split; ids are the paths of an unpacked copy, also for archives."""
     wanted = sorted(IMAGENET30) if kind == "imagenet30" else None
     found = ImageSet(root, [], {})
     if (root / "train").is_dir():
@@ -73,7 +73,7 @@ def load(root: Path, *, kind: str) -> ImageSet:
 
 
 def load_imagenette(root: Path, *, kind: str) -> ImageSet:
-    """ImageNette (Howard 2019), as torchvision's `Imagenette`: ten of the classes, always unpacked."""
+    """List the samples of ImageNette (Howard 2019), unpacked as by torchvision's `Imagenette`: ten classes."""
     found = ImageSet(root, [], {})
     found.splits["train"] = scan_classes(found, root / "train")
     found.classes = list(dict.fromkeys(s.class_name for s in found.splits["train"]))
@@ -82,7 +82,7 @@ def load_imagenette(root: Path, *, kind: str) -> ImageSet:
 
 
 def _train_of_archive(archive: Path, wanted: Collection[str] | None) -> list[Sample]:
-    """An archive of archives, one a class: an image is a part of the outer file."""
+    """List the training archive, which has one archive per class: an image is a byte range of the outer file."""
     parts = {PurePosixPath(name).stem: offset for name, offset, _ in _members(archive) if name.endswith(".tar")}
     classes = sorted(parts) if wanted is None else list(wanted)
     if missing := [wnid for wnid in classes if wnid not in parts]:
@@ -95,7 +95,7 @@ def _train_of_archive(archive: Path, wanted: Collection[str] | None) -> list[Sam
 
 
 def _val_of_archive(root: Path, classes: list[str]) -> list[Sample]:
-    """The labels are in the development kit; torchvision reads them out of it."""
+    """List the validation archive, with labels from the development kit, read by torchvision."""
     wnids = _val_wnids(root)
     place = {wnid: i for i, wnid in enumerate(classes)}
     members = sorted(member for member in _members(root / VAL) if member[0].lower().endswith(".jpeg"))
@@ -115,7 +115,7 @@ def _val_wnids(root: Path) -> list[str]:
     if not (root / imagenet.META_FILE).is_file():
         if not (root / DEVKIT).is_file():
             raise DataError(f"{root} has {VAL} but not {DEVKIT}, which says what its images show: put it beside.")
-        with TemporaryDirectory() as made:  # parsing writes meta.bin, and the set's folder is a person's own
+        with TemporaryDirectory() as made:  # parsing writes meta.bin, and the set's folder is the user's own
             Path(made, DEVKIT).symlink_to((root / DEVKIT).absolute())
             try:
                 imagenet.parse_devkit_archive(made)
@@ -126,7 +126,7 @@ def _val_wnids(root: Path) -> list[str]:
 
 
 def _members(archive: Path, offset: int = 0) -> Iterator[tuple[str, int, int]]:
-    """(name, offset in the file, length) of the files of a tar that lies at `offset` of `archive`."""
+    """(name, offset in `archive`, length) of the files in a tar that begins at `offset` of `archive`."""
     with archive.open("rb") as file:
         file.seek(offset)
         try:

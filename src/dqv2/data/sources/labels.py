@@ -1,4 +1,4 @@
-"""The labels of tables: values of a column to classes, or the sentence that says why they are none."""
+"""The labels of tables: from the values of a column to classes, or an error that says why that is impossible."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,20 @@ class Labels:
     """The labels of one table."""
 
     file: Path  # the table
-    values: list[Any]  # as they lie in its column
-    names: list[str] | None  # of the classes, where the file says what its numbers mean
+    values: list[Any]  # the values of its column
+    names: list[str] | None  # names of the classes, where the file's metadata has them
 
     @staticmethod
     def known(value: Any) -> bool:
-        """Whether a value is a label; not None, NaN, empty text, or the -1 of images without one."""
+        """Whether a value is a label: not None, NaN, empty text, or -1, which marks images without one."""
         text = value.strip() if isinstance(value, str) else value
         return not (value is None or value != value or (isinstance(text, str) and text in ("", "-1")) or value == -1)
 
     def kind(self) -> str | None:
-        """Numbers, text, or true and false; None where it has no label. Raises DataError for what is neither."""
+        """The kind of its labels (`NUMBER`, `TEXT` or `LOGICAL`); None without labels.
+
+        Raises DataError for other values, or mixed kinds.
+        """
         kinds = Counter(map(_kind, filter(self.known, self.values)))
         for other in sorted(set(kinds) - {NUMBER, TEXT, LOGICAL}):
             shown = next(value for value in self.values if self.known(value) and _kind(value) == other)
@@ -44,10 +47,11 @@ class Labels:
 def read_labels(
     root: Path, shards: Mapping[str, Sequence[Labels]]
 ) -> tuple[list[str], dict[str, list[int]], dict[str, str]]:
-    """Classes, split -> a number each row, and split -> why it is left aside (a test split without labels).
+    """Read the labels of all tables: the classes, split -> class index of each row, and split -> why it is left aside
+    (a test split without labels).
 
-    Raises DataError where labels are missing, are of another kind than numbers or text, differ in kind between tables,
-    or cannot be a folder's name.
+    shards: split -> the labels of its tables. Raises DataError where labels are missing, are neither numbers nor text
+    nor booleans, differ in kind between tables, are unknown in train, or are too long for a folder's name.
     """
     aside = {}
     for split, of_split in shards.items():
@@ -105,7 +109,7 @@ def _check_kinds(shards: Sequence[Labels]) -> None:
 
 
 def _names(shard: Labels, given: Sequence[str] | None) -> list[str]:
-    """The class's name of each row: of a number by the table's own names, else by those of the first table."""
+    """The class name of each row; numbers are looked up in the table's own names, else in those of the first table."""
     names = shard.names or given
     found = []
     for value in shard.values:
@@ -132,7 +136,7 @@ def _kind(value: Any) -> str:
 
 
 def _order(name: str) -> tuple[int, int, str]:
-    """Numbers by size, before names."""
+    """Sort key: numbers by value, before names."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 

@@ -1,4 +1,4 @@
-"""Folders of tables with an image and a label a row: parquet or arrow files as Hugging Face's datasets have them."""
+"""Folders of tables with an image and a label per row: Parquet or Arrow files as in Hugging Face's datasets."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,15 +20,15 @@ SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "usage"}  # wh
 
 
 class _Table(ImageSet):
-    """Images in the cells of a column. An id is split/row, counted through the files in the order of their names."""
+    """Images in the cells of a column. An id is split/row, with rows counted across files in the order of names."""
 
     streams = False
 
     def __init__(self, root: Path, image: str, chosen: bool):
         super().__init__(root, [], {})
-        self.image, self.chosen = image, chosen  # the column, and whether a person said which table is which split
+        self.image, self.chosen = image, chosen  # the column, and whether the user assigned tables to splits
         self.tables: dict[str, list[str]] = {}
-        self.usual: dict[Path, set[str]] = {}  # table -> splits of which the first path in it speaks
+        self.usual: dict[Path, set[str]] = {}  # table -> splits that the first path in it mentions
 
     def readers(self, samples: Iterable[Sample], max_pixels: int = MAX_PIXELS) -> Iterator[tuple]:
         wanted = iter(samples)
@@ -49,9 +49,10 @@ class _Table(ImageSet):
                     return
 
     def _note(self, path: Path, table: Path, split: str) -> None:
-        """Note the state of a file that a cell names, before it is read; refuse what is said to be another split's.
+        """Record the state of a file that a cell names, before it is read; refuse one of another split.
 
-        Below the set's folder its folders' names say so; elsewhere those in which the files of a table differ.
+        The split is told by the names of its folders: below the set's folder by all of them, elsewhere by those in
+        which the files of a table differ.
         """
         below = path.is_relative_to(self.root)
         name = (path.relative_to(self.root) if below else path).as_posix()
@@ -63,7 +64,7 @@ class _Table(ImageSet):
                 f"write the images of each split into a table of their own, or, where all of it is {split}, "
                 f"{what_to_write(self.tables)}."
             )
-        with suppress(OSError):  # gone, which reading it will say
+        with suppress(OSError):  # missing; reading it will report that
             self.named[name] = state_of(path)
 
     def _cells(self, split: str) -> Iterator[tuple[Path, Any]]:
@@ -88,11 +89,13 @@ def load(
     splits: Mapping[str, Sequence[str]] | None = None,
     unlabelled: bool = False,
 ) -> ImageSet:
-    """Splits go by the names of the files (train-00000-of-00002.parquet) or of their folders (train/data-00000.arrow).
+    """List the samples of tables, with splits by the names of the files (train-00000-of-00002.parquet) or of their
+    folders (train/data-00000.arrow).
 
-    `image`: a column of bytes, of paths (from the table's folder, the set's, or absolute), or of {bytes, path};
-    `label`: a column of class names, or of numbers, whose names are read from the file where Hugging Face's metadata
-    has them. `splits`: split -> files, folders or patterns, where the names do not say. `unlabelled`: no label is read.
+    image: a column of bytes, of paths (relative to the table's folder or the set's, or absolute), or of {bytes, path};
+    label: a column of class names, or of numbers, whose names are taken from Hugging Face's metadata in the file if
+    present. splits: split -> files, folders or patterns, where the names do not tell. unlabelled: no labels are read.
+    Raises DataError where tables, columns or labels are missing or inconsistent.
     """
     found = _Table(root, image, bool(splits))
     found.tables = _listed(found, splits)
@@ -120,10 +123,10 @@ def load(
 
 
 def cells(root: Path, about: Mapping[str, Any], ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Each id with the bytes of its image, in the order of the rows.
+    """Yield each id with the bytes of its image, in the order of the rows.
 
-    root: the set's folder. about: `table` of a pack's `meta.json`. ids: of that pack. Raises DataError where a table or
-    an image is gone.
+    root: the set's folder. about: the entry `table` of a pack's `meta.json`. ids: ids of that pack. Raises DataError
+    where a table or an image is gone.
     """
     found = _Table(root, about["image"], True)
     found.tables = about["files"]
@@ -158,7 +161,7 @@ def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """A `ParquetFile`, or the record batches of an Arrow file; what is wrong with it is a DataError."""
+    """A `ParquetFile`, or the record batches of an Arrow file; raises DataError where the file cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -218,7 +221,7 @@ def _schema(file: Path) -> Any:
 
 
 def _labels(file: Path, label: str, unlabelled: bool, split: str) -> Labels:
-    """The labels of one table; None each where a table to evaluate on has no column of them."""
+    """The labels of one table; all None where a validation or test table has no label column."""
     if unlabelled:
         return Labels(file, [UNLABELLED] * _rows(file), None)
     if split != "train" and label not in _schema(file).names:
@@ -230,15 +233,15 @@ def _class_names(file: Path, label: str) -> list[str] | None:
     try:
         metadata = _schema(file).metadata or {}
         names = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"][label]["names"]
-    except (ValueError, LookupError, TypeError):  # none, or another writer's
+    except (ValueError, LookupError, TypeError):  # no such metadata, or in another format
         return None
     sound = isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
     return names if sound and names else None
 
 
 def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a table that says of its rows that they are other splits than the one that it is read as: in a column
-    called split, or in one such as is_train, of true and false."""
+    """Refuse a table with rows that it marks as of another split than the one that it is read as, in a column such as
+    split, or a boolean one such as is_train."""
     for name in _schema(file).names:
         of_name, said = splits_in(name), set()
         if name == label or (name.lower() not in SPLIT_COLUMNS and len(of_name) != 1):
@@ -257,7 +260,7 @@ def _check_rows(file: Path, split: str, label: str, tables: Mapping[str, Sequenc
 
 
 def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
-    """The image of a cell: its own bytes, or the file that it names; the reason, a phrase, where it is neither."""
+    """The image in a cell: its bytes, or the file that it names, or a phrase with the reason why it is neither."""
     path = None
     if isinstance(value, Mapping):
         path, value = value.get("path"), value.get("bytes")
@@ -274,5 +277,5 @@ def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
     places = [place / path for place in dict.fromkeys((folder, root))]
     try:
         return next((place for place in places if place.exists()), places[0])
-    except OSError as error:  # text that is no path
+    except OSError as error:  # text that is not a valid path
         return f"the cell holds no path of an image ({error.strerror})"

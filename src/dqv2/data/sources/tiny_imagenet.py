@@ -6,7 +6,7 @@ from dqv2.data.sample import ImageSet, Sample
 
 
 def load(root: Path, *, kind: str) -> ImageSet:
-    """The classes are WordNet ids, sorted; boxes are inclusive in the files and exclusive here."""
+    """List the samples. The classes are the sorted WordNet ids; boxes are inclusive in the files and exclusive here."""
     classes = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())
     place = {wnid: i for i, wnid in enumerate(classes)}
     train = []
