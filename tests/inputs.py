@@ -207,10 +207,8 @@ FOLDERS = {
     "a flat test among classes": Input(
         [*pets(""), "test/1.png"], refused=r"set/test looks like a split and .*set/cat like a class.*train: \[\.\]"
     ),
-    "two splits in a name": Input(
-        pets("train_val", "test"), refused="train_val speaks of train and validation at once"
-    ),
-    "two splits in a path": Input(pets("train/test"), refused="train/test speaks of two splits"),
+    "two splits in a name": Input(pets("train_val", "test"), refused="train_val mentions train and validation at once"),
+    "two splits in a path": Input(pets("train/test"), refused="train/test mentions two splits"),
     "two folders for a split": Input(pets("train", "val", "valid"), refused="both valid/ and val/: remove one, or say"),
     "images and masks of a split": Input(
         [*pets("train_images"), *pets("train_masks")], refused=r"remove one, or .*splits: \{train: \[train_images\]\}"

@@ -134,8 +134,8 @@ def address_on_hub(place: Place) -> tuple[str, str | None]:
         told = get_hf_file_metadata(url, retry_on_errors=True)
     except Exception as error:  # the hub's HTTP client, and so its exceptions, depend on its version
         raise WeightsError(
-            f"{place.hub} cannot be had from {constants.ENDPOINT} ({str(error).splitlines()[0]}). Fetch {url} by hand "
-            f"to {place.path}, give a url, or set HF_ENDPOINT to a mirror."
+            f"{place.hub} cannot be downloaded from {constants.ENDPOINT} ({str(error).splitlines()[0]}). Fetch {url} "
+            f"by hand to {place.path}, give a url, or set HF_ENDPOINT to a mirror."
         ) from error
     known_sum = re.fullmatch("[0-9a-f]{64}", told.etag or "")
     return url, f"sha256:{told.etag}" if known_sum else None
@@ -160,7 +160,7 @@ def read_weights(path: Path) -> Any:
     import torch
 
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder, and a file of weights is due there.")
+        raise WeightsError(f"{path} is a folder, but a file of weights is expected there.")
     with path.open("rb") as file:
         first = file.read(64)
     if not first:
@@ -168,7 +168,7 @@ def read_weights(path: Path) -> Any:
     if first.lstrip().startswith((b"<", b"version https://git-lfs")):
         word = first.split(maxsplit=1)[0].decode(errors="replace")
         raise WeightsError(
-            f"{path} is a page or a pointer and no weights (it begins with {word!r}): delete it, and download it from "
+            f"{path} is a page or a pointer, not weights (it begins with {word!r}): delete it, and download it from "
             "the place that has the file itself."
         )
     try:
@@ -188,7 +188,7 @@ def read_weights(path: Path) -> Any:
                 "holds more than weights as torch.save writes them, which is not loaded for safety: save its state_dict"
             )
         else:
-            why = "is cut off, or no file of weights: delete it, and download or copy it again"
+            why = "is truncated, or not a file of weights: delete it, and download or copy it again"
         raise WeightsError(f"{path} {why}.") from error
 
 
@@ -210,7 +210,7 @@ def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
         elif not value.is_floating_point():
             why = f"is of type {str(value.dtype).removeprefix('torch.')}"
         elif (name in learnt or ".running_" in name) and not torch.isfinite(value.float()).all():
-            why = "holds values that are no finite numbers"
+            why = "holds values that are not finite"
         else:
             continue
         raise WeightsError(f"{path}: {name} {why}: save the network's state_dict, in float32, float16 or bfloat16.")
@@ -227,9 +227,9 @@ def noted(note: str | Path) -> tuple[Path, str]:
         seen = load_json(note)
         path, known = Path(seen["path"]), seen["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{note} is damaged: remove it to have the weights looked at anew.") from None
+        raise WeightsError(f"{note} is damaged: remove it to have the weights checked again.") from None
     if not path.exists():
-        raise WeightsError(f"{path} is not there any more: remove {note} to have it looked for anew.")
+        raise WeightsError(f"{path} is gone: remove {note} to have it looked for again.")
     if (found := checksum_of(path)) != known:
-        raise WeightsError(f"{path} has changed since it was looked at: remove {note} to have it looked at anew.")
+        raise WeightsError(f"{path} has changed since it was checked: remove {note} to have it checked again.")
     return path, found

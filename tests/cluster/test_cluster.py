@@ -204,9 +204,9 @@ def test_devices_are_disjoint(run):
 def test_a_job_that_ended_before_its_time_went_on(run, selection):
     event = next(event for event in run.events if event.selection == selection)
     assert event.seconds < 10, "a checkpoint within seconds"
-    kept = re.search(r"keeps a checkpoint at step (\d+) of 900", run.logs[selection])[1]
+    kept = re.search(r"saved a checkpoint at step (\d+) of 900", run.logs[selection])[1]
     text = train_log(run.project, selection).read_text()
-    assert f"goes on from the checkpoint at step {kept} of 900" in text
+    assert f"resumes from the checkpoint at step {kept} of 900" in text
 
 
 def test_cancelled_and_late_are_submitted_again_and_preempted_keeps_its_number(run):

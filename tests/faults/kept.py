@@ -14,7 +14,7 @@ from tests.faults import base
 from tests.faults.tries import Outcome, Try
 from tests.jobs import request_of
 
-WARNING = "is not as it was left"
+WARNING = "has changed since it was saved"
 
 
 def _damages() -> dict[str, Callable[[Path], None]]:

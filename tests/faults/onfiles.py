@@ -163,7 +163,7 @@ class Tries:
             return Outcome("silent wrong", f"{wrong}\n" + "\n---\n".join(said))
         if turns:
             outcome = Outcome("refused", said[0].strip())
-        elif any("is not as it was left" in text for text in said):
+        elif any("has changed since it was saved" in text for text in said):
             outcome = Outcome("remade", said[0].strip())
         else:
             outcome = Outcome("same bytes", "")

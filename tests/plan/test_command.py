@@ -88,7 +88,7 @@ def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["show", "fig5c"], "'fig5c' is no block under experiments; there are: fig1, "),
+        (["show", "fig5c"], "'fig5c' is not a block under experiments; there are: fig1, "),
         (["show"], "say which experiment: dqv2 plan show fig5b"),
         (["config/none.yaml"], "There is no config/none.yaml.\n"),
         (["config.yaml/none.yaml"], "There is no config.yaml/none.yaml.\n"),

@@ -316,7 +316,10 @@ def test_the_command(capsys, monkeypatch):
     assert "--images digit: there is no such dataset; there are: " in capsys.readouterr().err
     assert main(["plan", "config/smoke.yaml", "--images", "digits=5"]) == 1
     assert "matter only for the cost: add --cost" in capsys.readouterr().err
-    for wrong, why in ((("--utilisation", "2"), "2 is no share"), (("--gpus", "0"), "0 is no number above 0")):
+    for wrong, why in (
+        (("--utilisation", "2"), "2 is not a share"),
+        (("--gpus", "0"), "0 is not a whole number above 0"),
+    ):
         with pytest.raises(SystemExit):
             run(*wrong)
         assert why in capsys.readouterr().err
@@ -337,7 +340,7 @@ def test_each_configuration_has_a_cost(file, capsys, monkeypatch):
     ("text", "message"),
     [
         ("- a list\n", "holds a list"),
-        ("run: [a\n", "is no YAML"),
+        ("run: [a\n", "is not valid YAML"),
         ("trainers: {resnet8: {model: resnet_eight}}\n", "model 'resnet_eight': neither"),
     ],
 )

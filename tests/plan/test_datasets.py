@@ -139,7 +139,7 @@ def test_an_overlap_needs_masks_and_objects(demo, change):
     assert cells[0].recipe == "results/demo/digits/tobias/mask-early/size-4/seed-0/recipe.npz"
     with pytest.raises(ConfigError, match="an overlap needs masks, and mixture o100 has none"):
         make(change(values, "experiments.mine.method", "random"))
-    with pytest.raises(ConfigError, match="imagenette does not know its objects"):
+    with pytest.raises(ConfigError, match="imagenette has no known objects"):
         make(change(values, "experiments.mine.dataset", "imagenette"))
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_set_of_images_is_refused_before_the_first_job(tmp_path, chan
     plan = make(change(merged("own_images.yaml"), "datasets.own", own | given.options))
     with pytest.raises(ConfigError, match=given.refused) as caught:
         check_jobs(plan, [PACK])
-    assert str(caught.value).startswith("images cannot be taken as they lie:\n  datasets.own: ")
+    assert str(caught.value).startswith("images cannot be used as they are:\n  datasets.own: ")
 
 
 def test_labels_and_shares_that_cannot_be_are_refused_before_the_first_job(tmp_path, change):

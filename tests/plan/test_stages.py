@@ -196,8 +196,8 @@ def test_raise_and_accept(copy):
     ("arguments", "sentence"),
     [
         (["raise", "bni"], "there is no stage bni; there are: augment, "),
-        (["raise"], "names of stages are for raise, and it needs some: dqv2 stages raise train"),
-        (["accept", "bin"], "names of stages are for raise"),
+        (["raise"], "raise needs names of stages, and nothing else takes them: dqv2 stages raise train"),
+        (["accept", "bin"], "raise needs names of stages"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(arguments, sentence, capsys, tmp_path, monkeypatch):

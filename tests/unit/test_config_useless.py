@@ -79,11 +79,11 @@ from tests.conftest import make
         ("datasets.cifar10.checksum", "md5:abc", "match pattern"),
         ("datasets.cifar10.root", "data/{x}", "wildcard"),
         # Blocks and lists where one value is due
-        ("trainers.vit.args.depths", [2, 2], "no list"),
-        ("trainers.vit.args.depths", {"a": 1}, "no list"),
+        ("trainers.vit.args.depths", [2, 2], "not a list or block"),
+        ("trainers.vit.args.depths", {"a": 1}, "not a list or block"),
         ("defaults.keep_ratio", [0.1], "valid number"),
-        ("datasets", None, "a block is due"),
-        ("experiments.fig4a", ["dq"], "a block is due"),
+        ("datasets", None, "expected a block"),
+        ("experiments.fig4a", ["dq"], "expected a block"),
         ("datasets.digits.kind", "numbers", "the kinds are digits"),
     ],
 )
@@ -152,11 +152,11 @@ def test_text_within_braces_of_the_command_line_is_read_as_yaml_reads_it(demo, c
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("seeds: [0]\nseeds: [1]\n", "line 2: the key seeds stands there already, in line 1"),
-        ("a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: the key b stands there already, in line 2"),
-        ('{"a": 1, "b": 2,\n"a": 3}', "the key a stands there twice"),
-        ('{"a": {"b": 1,\t"b": 2}}', "the key b stands there twice"),
-        ("a: [1, 2\n", "is no YAML"),
+        ("seeds: [0]\nseeds: [1]\n", "line 2: the key seeds appears already in line 1"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: the key b appears already in line 2"),
+        ('{"a": 1, "b": 2,\n"a": 3}', "the key a appears twice"),
+        ('{"a": {"b": 1,\t"b": 2}}', "the key b appears twice"),
+        ("a: [1, 2\n", "is not valid YAML"),
         ("a: *nowhere\n", "undefined alias"),
         ("- a\n- b\n", "holds a list"),
         ("just words\n", "holds a str"),
@@ -203,7 +203,7 @@ def test_the_shipped_configurations_stay_what_they_are(demo):
     ("path", "value", "said"),
     [
         ("trainers.resnet8.start", "erly", "no such block under backbones"),
-        ("trainers.resnet8.evaluation_crop", True, "a number is due here"),
+        ("trainers.resnet8.evaluation_crop", True, "expected a number"),
         ("trainers.vit.args", {"drop_rate": "nan"}, "a number must be finite"),
         ("trainers.vit.args", {"drop_rate": "9" * 5000}, "a number must be finite"),
         ("experiments.fig4a.figure", {"where": {"seed": [0, "inf"]}}, "a number must be finite"),
@@ -214,7 +214,7 @@ def test_the_shipped_configurations_stay_what_they_are(demo):
         ("experiments.fig4a.keep_ratio", 1e-9, "greater than or equal to 0.000001"),
         ("experiments.fig1.diagram", {"a": 1}, "Allowed here: none"),
         ("seeds", [[int("f" * 5000, 16)]], "seeds.0.0 = a number of more than 40 digits"),
-        ("datasets.own", {"kind": "image_folder", "title": "own", "path": "x", "classes": ["a", "a"]}, "there twice"),
+        ("datasets.own", {"kind": "image_folder", "title": "own", "path": "x", "classes": ["a", "a"]}, "appears twice"),
     ],
 )  # fmt: skip
 def test_what_only_a_job_would_have_found_is_said_before(demo, change, path, value, said):

@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_on_the_way(server, file, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(download_module, "_write", write)
-        with pytest.raises(DataError, match=r"the disk of .*data is full after [\d,]+ bytes .*goes on from there"):
+        with pytest.raises(DataError, match=r"the disk of .*data is full after [\d,]+ bytes .*resumes from there"):
             get(server, tmp_path, file)
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["set.tgz.part"]
     assert get(server, tmp_path, file).read_bytes() == file.read_bytes()

@@ -302,7 +302,9 @@ def test_files_of_a_coreset_of_what_are_no_files(made, tmp_path):
     assert all(path.is_file() for path, _ in found)
     (tmp_path / "bare").mkdir()
     bare, *_ = exported(made, tmp_path / "bare", images="none")
-    with pytest.raises(DataError, match="is an original that is no file of its own, which only an export with images"):
+    with pytest.raises(
+        DataError, match="is an original that is not a file of its own, which only an export with images"
+    ):
         coreset_files(bare / "ids.csv", tmp_path / "set", originals_only=True)
 
 

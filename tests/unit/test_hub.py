@@ -101,7 +101,9 @@ def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
     point_hub_at("http://127.0.0.1:9", monkeypatch)
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
-    with pytest.raises(WeightsError, match=r"test_resnet.r160_in1k cannot be had from http://127.0.0.1:9 .*by hand"):
+    with pytest.raises(
+        WeightsError, match=r"test_resnet.r160_in1k cannot be downloaded from http://127.0.0.1:9 .*by hand"
+    ):
         fetch_weights(place_of("test_resnet.r160_in1k"))
     assert len(waited) > 2, "seconds between one try and the next, of which the hub's own client makes several"
 

@@ -40,7 +40,7 @@ def speaks_of(name):
 
 @st.composite
 def named(draw, split):
-    """A name that speaks of a split."""
+    """A name that mentions a split."""
     word = draw(st.sampled_from(WORDS[split]))
     word = draw(st.sampled_from([str.lower, str.upper, str.title]))(word)
     before = draw(st.sampled_from(["", "", "", "seg_", "birds-", "2019."]))

@@ -54,8 +54,8 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        (["train_test.parquet"], {}, r"train_test\.parquet speaks of test and train at once: say which"),
-        (["test/train-0.parquet"], {}, r"test/train-0\.parquet speaks of test and train at once"),
+        (["train_test.parquet"], {}, r"train_test\.parquet mentions test and train at once: say which"),
+        (["test/train-0.parquet"], {}, r"test/train-0\.parquet mentions test and train at once"),
         (["birds.parquet", "birds_test.parquet"], {}, r"birds\.parquet names no split, and test have tables"),
         ([], {}, r"holds no table: tables are files that end in \.parquet or \.arrow\."),
         (["test.parquet"], {}, r"no \.parquet or \.arrow file with train .*\(test there is\)"),
@@ -181,11 +181,11 @@ def test_a_pipe_among_tables_is_named(tmp_path):
         (["cat", "", "-1", " "], r"3 of 4 labels of train are missing \(1 are '', 1 are '-1', 1 are ' ';"),
         ([-1, -1, -1], r"3 of 3 labels of train are missing"),
         (pa.nulls(3), r"3 of 3 labels of train are missing"),
-        ([[0], [1, 2], [0]], r"3 of 3 labels are no class but lists, the first is \[0\]"),
-        ([{"a": 1}, {"a": 2}], r"2 of 2 labels are no class but dictionaries"),
-        ([b"cat", b"dog"], r"2 of 2 labels are no class but bytes, the first is b'cat'"),
-        ([0.5, 1.0], r"1 of 2 labels are no class but fractions, the first is 0\.5"),
-        ([datetime.date(2020, 1, 1)] * 2, r"2 of 2 labels are no class but of type date"),
+        ([[0], [1, 2], [0]], r"3 of 3 labels are not classes but lists, the first is \[0\]"),
+        ([{"a": 1}, {"a": 2}], r"2 of 2 labels are not classes but dictionaries"),
+        ([b"cat", b"dog"], r"2 of 2 labels are not classes but bytes, the first is b'cat'"),
+        ([0.5, 1.0], r"1 of 2 labels are not classes but fractions, the first is 0\.5"),
+        ([datetime.date(2020, 1, 1)] * 2, r"2 of 2 labels are not classes but of type date"),
         (["x" * 300, "cat"], r"the label 'x+\.\.\. has 300 bytes, .*at most 200: shorten"),
     ],
 )
@@ -266,7 +266,7 @@ def test_a_test_split_with_fewer_classes_and_one_with_others(tmp_path):
     assert [s.label for s in opened(tmp_path)[1].splits["test"]] == [2]
     write_table(tmp_path / "test.parquet", ["c", "d"])
     with pytest.raises(
-        DataError, match=r"1 labels of test are no class of train, the first is 'd': remove .*leave test"
+        DataError, match=r"1 labels of test are not classes of train, the first is 'd': remove .*leave test"
     ):
         opened(tmp_path)
 
@@ -370,7 +370,13 @@ def test_cells_that_hold_no_image_are_named(tmp_path):
     write_table(tmp_path / "set/train.parquet", ["a"] * 6, cells=cells)
     with pytest.raises(DataError, match="6 of 6 images") as caught:
         pack(tmp_path / "set", tmp_path / "out", "table")
-    for reason in ("No such file", "holds an address", "text that is no path", "no path of an image", "it is a device"):
+    for reason in (
+        "No such file",
+        "holds an address",
+        "text that is not a path",
+        "no path of an image",
+        "it is a device",
+    ):
         assert reason in str(caught.value)
 
 

@@ -56,7 +56,7 @@ def test_arms_that_a_run_lacks_are_counted_and_a_broken_table_is_refused():
     for name in ("seed", "test_accuracy"):
         with pytest.raises(KeyError, match=name):
             agreement(dq.drop(columns=name), both)
-    with pytest.raises(ValueError, match="seed 4 of an arm stands there twice"):
+    with pytest.raises(ValueError, match="seed 4 of an arm appears twice"):
         agreement(join(dq, dq.tail(1)), both)
 
 
@@ -64,9 +64,9 @@ def test_arms_that_a_run_lacks_are_counted_and_a_broken_table_is_refused():
     ("edit", "said"),
     [
         (lambda text: text.replace(",", ";").encode(), "its only column is '"),
-        (lambda text: text.replace(",", ";").replace(".", ",").encode(), "is no table of runs"),
+        (lambda text: text.replace(",", ";").replace(".", ",").encode(), "is not a table of runs"),
         (lambda text: re.sub(r",(\d+)\.(\d+)", r',"\1,\2"', text).encode(), "has commas in the numbers of column "),
-        (lambda text: text.encode("utf-16"), "is no table of runs ('utf-8' codec"),
+        (lambda text: text.encode("utf-16"), "is not a table of runs ('utf-8' codec"),
     ],
 )
 @pytest.mark.parametrize("whose", ["mine", "theirs"])

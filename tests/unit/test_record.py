@@ -82,7 +82,7 @@ def test_a_damaged_input_is_named_and_never_used(here, small, capfd, how):
     assert run_job(request_of(small, small.job_making(CORESET))) == 1
     error = capfd.readouterr().err
     assert f"{BINS} is damaged: its checksum was " in error
-    assert f"Remove it (rm -r {BINS}) and run again: its job makes it anew." in error
+    assert f"Remove it (rm -r {BINS}) and run again: its job makes it again." in error
     assert not Path(CORESET).exists()
 
 
@@ -103,7 +103,9 @@ def test_what_lies_in_anothers_place_is_named(here, small):
     with pytest.raises(ValueError, match=r"seed-0/coreset\.csv is damaged"):
         record.checksums_of({"coreset": CORESET})
     shutil.copy(Path(other).with_name("record.json"), Path(CORESET).parent)
-    with pytest.raises(ValueError, match=r"coreset\.csv is not what the record beside it is of \(sample digits 0\.1 1"):
+    with pytest.raises(
+        ValueError, match=r"coreset\.csv is not what the record next to it describes \(sample digits 0\.1 1"
+    ):
         record.checksums_of({"coreset": CORESET})
 
 
@@ -187,7 +189,7 @@ def test_more_bins_than_images_is_a_sentence(here, small, capfd):
 def test_a_job_that_is_stopped_ends_with_the_signal(here, small, capfd, monkeypatch):
     monkeypatch.setattr(stage("sample"), "run", lambda job: os.kill(os.getpid(), signal.SIGTERM), raising=False)
     assert run_job(request_of(small, small.job_making(CORESET))) == 128 + signal.SIGTERM
-    assert "started again it goes on from what it kept" in capfd.readouterr().err
+    assert "started again, it resumes from what it saved" in capfd.readouterr().err
 
 
 @pytest.fixture
@@ -251,7 +253,7 @@ def test_a_pipe_in_a_files_place_blocks_nobody(here, small, capfd):
         Path(file).unlink()
         os.mkfifo(file)
         assert run_job(request_of(small, small.job_making(CORESET))) == 1
-        assert "no regular file" in capfd.readouterr().err
+        assert "not a regular file" in capfd.readouterr().err
         assert {each.kind for each in verify("results/demo", small)} == {"damaged"}
         Path(file).unlink()
         Path(file).write_bytes(sound)

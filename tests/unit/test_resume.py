@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, caplog, how
     resume.save({"weights": torch.arange(1000.0)})
     BYTES[how](tmp_path / "checkpoint.pt")
     assert resume.load() is None
-    assert f"{tmp_path}/checkpoint.pt is not as it was left: the training begins anew" in caplog.text
+    assert f"{tmp_path}/checkpoint.pt has changed since it was saved: the training starts over" in caplog.text
     resume.save({"step": 4})
     assert resume.load() == {"step": 4}
 
@@ -94,7 +94,7 @@ def test_a_damaged_result_is_not_put_back_and_is_kept_anew(tmp_path, caplog, nam
     BYTES[how](tmp_path / "resume" / name)
     output.unlink()
     assert not resume.restore(output)
-    assert f"resume/{name} is not as it was left" in caplog.text
+    assert f"resume/{name} has changed since it was saved" in caplog.text
     assert not output.exists()
     finish()
     assert resume.restore(output)
@@ -127,7 +127,7 @@ def test_a_pipe_in_the_place_of_kept_state_blocks_nobody(tmp_path, name):
 
 
 def test_what_a_copied_run_kept_is_not_put_back_under_another_name(tmp_path, monkeypatch):
-    """Its record speaks of the files of the first run; put back, it would be refused for ever."""
+    """Its record mentions the files of the first run; put back, it would be refused for ever."""
     monkeypatch.chdir(tmp_path)
     model, beside = Path("results/one/model.pt"), Path("results/one/record.json")
     model.parent.mkdir(parents=True)

@@ -273,7 +273,7 @@ def test_a_bomb_is_stopped_before_it_is_unpacked(around, monkeypatch):
 def test_a_configuration_file_makes_no_objects(tmp_path, monkeypatch, tag):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yaml").write_text(f"run: !!python/object/{tag}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"a\.yaml is no YAML"):
+    with pytest.raises(ConfigError, match=r"a\.yaml is not valid YAML"):
         read_file("a.yaml")
     assert not (tmp_path / "trace").exists()
 

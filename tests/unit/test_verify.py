@@ -133,7 +133,7 @@ def test_a_run_that_was_copied_is_looked_at_before_it_is_taken_for_another(here,
     assert len(found) == 3
     assert all("as of a run that was copied" in each for each in found)
     Path("results/other/config.json").write_text(json.dumps(other_plan()), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"of the run 'demo', .* or have all of it made anew \(snakemake --forceall"):
+    with pytest.raises(ConfigError, match=r"of the run 'demo', .* or make all of it again \(snakemake --forceall"):
         asked_of("results/other")
 
 
@@ -245,7 +245,7 @@ def test_a_record_of_another_job_is_no_input(here, small):
     """Costs are read from records alone."""
     beside = Path(BINS).with_name("record.json")
     shutil.copyfile(Path(CORESET).with_name("record.json"), beside)
-    with pytest.raises(ValueError, match=r"is the record of other files than those beside it\. Remove it"):
+    with pytest.raises(ValueError, match=r"is the record of other files than those next to it\. Remove it"):
         record.checksums_of({"records": [str(beside)]})
 
 
@@ -298,4 +298,4 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert main(["verify", ROOT, "config/other.yaml"]) == 1
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
     assert main(["verify", "results/nothing"]) == 1
-    assert "results/nothing is no folder results/<run> of this folder" in capsys.readouterr().err
+    assert "results/nothing is not a folder results/<run> in this folder" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_a_key_that_stands_twice_in_a_file(project):
     file.write_text(file.read_text(encoding="utf-8") + "\nseeds: [7]\n", encoding="utf-8")
     text = refused(project, "-n", config="demo")
     assert "config/demo.yaml: line" in text
-    assert "the key seeds stands there already, in line 5" in text
+    assert "the key seeds appears already in line 5" in text
 
 
 def test_a_place_for_logs_that_cannot_be_made(project):
@@ -68,7 +68,7 @@ def test_missing_folder(project):
 def test_empty_class_folder(project, images):
     (images / "train/wasp").mkdir()
     text = refused(project)
-    assert "images cannot be taken as they lie:" in text
+    assert "images cannot be used as they are:" in text
     assert "wasp has no images: put images there, or remove it" in text
     assert "Error in pack" not in text
 

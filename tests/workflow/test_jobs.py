@@ -42,7 +42,7 @@ def test_only_jobs_that_run_a_model_ask_for_a_gpu(listed):
 
 def test_a_job_says_what_it_runs_on(smoke):
     log = next(smoke.folder.glob("logs/smoke/digits/train/**/*.log")).read_text()
-    assert re.search(r"no GPU to be had: runs on the CPU with 1 threads, PyTorch 2", log)
+    assert re.search(r"no GPU available: runs on the CPU with 1 threads, PyTorch 2", log)
 
 
 LONG = ["targets=[fig4a]", "trainers={resnet8: {iterations: 60}}", "seeds=[0]"]
@@ -84,8 +84,8 @@ def test_preempted_it_keeps_a_checkpoint_and_the_next_attempt_goes_on(project, w
     gone, _ = psutil.wait_procs([client], timeout=30)  # SLURM's KillWait: then it would be killed
     assert gone
     out = finished(run)
-    assert "was stopped by SIGTERM; started again it goes on from what it kept" in out
-    at = re.search(r"goes on from the checkpoint at step (\d+) of 60", log.read_text())
+    assert "was stopped by SIGTERM; started again, it resumes from what it saved" in out
+    at = re.search(r"resumes from the checkpoint at step (\d+) of 60", log.read_text())
     assert 1 < int(at[1]) < 60
     assert len(expected) == 2
     assert project.results() == expected, "byte for byte"

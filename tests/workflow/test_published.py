@@ -187,9 +187,9 @@ def test_what_is_not_as_it_was_published_is_named(published, tmp_path, monkeypat
     [
         (lambda lines: lines[:3], "SHA256SUMS does not name "),
         (lambda lines: [], "SHA256SUMS does not name "),
-        (lambda lines: [*lines, "0  /etc/hostname"], "names '/etc/hostname', which is no file of this folder"),
-        (lambda lines: [*lines, "0  ../../x"], "names '../../x', which is no file of this folder"),
-        (lambda lines: [*lines, "nonsense"], "names '', which is no file of this folder"),
+        (lambda lines: [*lines, "0  /etc/hostname"], "names '/etc/hostname', which is not a file in this folder"),
+        (lambda lines: [*lines, "0  ../../x"], "names '../../x', which is not a file in this folder"),
+        (lambda lines: [*lines, "nonsense"], "names '', which is not a file in this folder"),
     ],
 )
 def test_sums_that_are_not_of_the_folder_are_refused(published, tmp_path, monkeypatch, capsys, change, said):

@@ -49,7 +49,7 @@ def _run(args: argparse.Namespace) -> int:
     values = read_files(words)
     config = load_config(values)
     if shown is not None and shown not in config.experiments:
-        raise ConfigError(f"{shown!r} is no block under experiments; there are: {', '.join(config.experiments)}")
+        raise ConfigError(f"{shown!r} is not a block under experiments; there are: {', '.join(config.experiments)}")
     if shown is not None and shown not in config.targets:  # an experiment can be shown without being a target
         config = load_config(values | {"targets": [shown]})
     plan = Plan(config)
@@ -176,10 +176,10 @@ def _share(text: str) -> float:
     with suppress(ValueError):
         if 0 < (value := float(text)) <= 1:
             return value
-    raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
+    raise argparse.ArgumentTypeError(f"{text} is not a share in (0, 1]")
 
 
 def _positive(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return int(text)

@@ -70,7 +70,7 @@ def _publish(args: argparse.Namespace) -> int:
     _write_page()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     rows = published_plan(folder).rows
-    print(f"{folder}: {', '.join(rows)}; {size / 1e6:.1f} MB; {PAGE} is written anew")
+    print(f"{folder}: {', '.join(rows)}; {size / 1e6:.1f} MB; {PAGE} is rewritten")
     names = begun(root, asked_of(root))
     if left_out := [name for name in names if name not in rows]:
         print(f"left out, as results are missing or stale (dqv2 verify {root}): {', '.join(left_out)}")
@@ -107,7 +107,7 @@ def _figures(args: argparse.Namespace) -> int:
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:
         _write_page()
-        print(f"{PAGE}: written anew")
+        print(f"{PAGE}: rewritten")
     return 0
 
 
@@ -138,7 +138,7 @@ def _compare(args: argparse.Namespace) -> int:
             table, missing = agreement(ours, published, measure), missing_arms(ours, published)
         except (ValueError, KeyError) as error:
             why = f"it has no column {error}" if isinstance(error, KeyError) else error
-            raise ConfigError(f"{own} is no table of runs like {file}: {why}") from error
+            raise ConfigError(f"{own} is not a table of runs like {file}: {why}") from error
         print(f"{name}:" + (f" {missing} arms of the published table are not here" if missing else ""))
         for line in told(table) if len(table) else ["no arm in common"]:
             print(f"  {line}")
@@ -158,9 +158,9 @@ def _read_table(file: Path) -> Any:
     try:
         found = read_csv(file)
     except (ValueError, OverflowError) as error:
-        raise ConfigError(f"{file} is no table of runs ({' '.join(str(error).split())}): {remedy}") from None
+        raise ConfigError(f"{file} is not a table of runs ({' '.join(str(error).split())}): {remedy}") from None
     if len(found.columns) < 2:
-        raise ConfigError(f"{file} is no table of runs: its only column is {found.columns[0][:80]!r}: {remedy}")
+        raise ConfigError(f"{file} is not a table of runs: its only column is {found.columns[0][:80]!r}: {remedy}")
     for name in found.select_dtypes(["object", "str"]):
         if found[name].astype("string").str.fullmatch(r"-?\d+,\d+").any():
             raise ConfigError(f"{file} has commas in the numbers of column {name}: {remedy}")

@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
     if strangers := sorted(set(args.names) - set(all_stages())):
         raise ValueError(f"there is no stage {strangers[0]}; there are: {', '.join(all_stages())}")
     if (args.action == "raise") != bool(args.names):
-        raise ValueError("names of stages are for raise, and it needs some: dqv2 stages raise train")
+        raise ValueError("raise needs names of stages, and nothing else takes them: dqv2 stages raise train")
     if args.action == "show":
         print(table())
         return 0

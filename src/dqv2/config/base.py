@@ -52,7 +52,7 @@ def _name(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a number is due here" + READ_AS_BOOL)
+        raise ValueError("expected a number" + READ_AS_BOOL)
     return value
 
 
@@ -76,7 +76,7 @@ def each_once(values: list[Any]) -> list[Any]:
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            raise ValueError(f"{value!r} stands there twice")
+            raise ValueError(f"{value!r} appears twice")
         seen.add(value)
     return values
 
@@ -84,7 +84,7 @@ def each_once(values: list[Any]) -> list[Any]:
 def _scalar(value: Any) -> Any:
     """Convert text as YAML would: values within braces after --config arrive as text."""
     if isinstance(value, list | dict):
-        raise ValueError("one number, text, true or false is due here, and no list or block")
+        raise ValueError("expected one number, text, true or false, not a list or block")
     if not isinstance(value, str):
         return value
     number = None

@@ -87,7 +87,7 @@ class Trainable(Training):
     def _what_is_not_set_elsewhere(cls, args: dict[str, Scalar], info: ValidationInfo) -> dict[str, Scalar]:
         for name in args:
             if name in NOT_ARGS:
-                raise ValueError(f"{name} is no argument to set here ({NOT_ARGS[name]}): leave it out")
+                raise ValueError(f"{name} cannot be set here ({NOT_ARGS[name]}): leave it out")
         if args and info.data.get("model") in SMALL:
             raise ValueError(f"args are for a model of timm's, and {info.data['model']} takes none: leave them out")
         return args

@@ -71,7 +71,7 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
     elif kind == "string_type" and isinstance(value, bool):
         message += READ_AS_BOOL
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        message = "a block is due here, keys with values"
+        message = "expected a block, keys with values"
     elif kind == "string_too_short":
         message = "it is empty"
     return path + ("" if isinstance(value, dict) and value and kind == "value_error" else f" = {shown(value)}"), message
@@ -132,7 +132,7 @@ def _dangling_names(config: Config) -> Iterator[str]:
     for name in config.targets:
         if name not in config.experiments:
             known = ", ".join(config.experiments) or "none"
-            yield f"targets: {name!r} is no block under experiments; there are: {known}"
+            yield f"targets: {name!r} is not a block under experiments; there are: {known}"
 
 
 def _wrong_for_the_data(config: Config) -> Iterator[str]:

@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if isinstance(key, yaml.ScalarNode) and (first := lines.setdefault((key.tag, key.value), line)) != line:
-                raise ConfigError(f"line {line}: the key {key.value} stands there already, in line {first}")
+                raise ConfigError(f"line {line}: the key {key.value} appears already in line {first}")
         return node
 
 
@@ -62,7 +62,7 @@ def read_file(file: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{file} is nested too deep, or an anchor holds itself") from None
     except ValueError as error:  # a duplicate key, an invalid number or date
@@ -84,7 +84,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ConfigError(f"the key {key} stands there twice")
+            raise ConfigError(f"the key {key} appears twice")
         found[key] = value
     return found
 

@@ -156,7 +156,9 @@ def read_rates(file: str | Path | None = None) -> Rates:
         devices = {name: _device(name, block, nets) for name, block in merged["devices"].items()}
         host = Host(**merged["host"])
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{file or BUILT_IN} is no file of rates as benchmarks/rates.py writes it: {error}") from None
+        raise ConfigError(
+            f"{file or BUILT_IN} is not a file of rates as benchmarks/rates.py writes it: {error}"
+        ) from None
     return Rates(devices, host, nets)
 
 

@@ -33,7 +33,7 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
     path = Path(path)
     if path.exists():
         if checksum:
-            check_checksum(path, checksum, f"remove it (or move it away) to have it fetched anew from {url}")
+            check_checksum(path, checksum, f"remove it (or move it away) to have it fetched again from {url}")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -42,7 +42,7 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
     resumed = part.exists()
     _fetch(url, part, tries, pause)
     if checksum and resumed and _digest(part, checksum) != checksum:  # an older part of another file
-        logger.warning("%s: what had come before does not fit; fetching it from the beginning", path.name)
+        logger.warning("%s: the part that was there does not match; fetching it from the beginning", path.name)
         part.unlink()
         _fetch(url, part, tries, pause)
     if checksum:
@@ -86,21 +86,21 @@ def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
             status = error.response.status_code if error.response is not None else None
             if status in LASTING:
                 raise DataError(
-                    f"{url} cannot be had: the server answers {status}. Fetch the file by hand to "
+                    f"{url} cannot be downloaded: the server answers {status}. Fetch the file by hand to "
                     f"{part.with_suffix('')}, or give another address (mirror: of a dataset, url: of weights)."
                 ) from error
             if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
-                raise DataError(f"{url} is no address that can be fetched: {error}") from error
+                raise DataError(f"{url} is not an address that can be fetched: {error}") from error
         except OSError as error:  # must follow RequestException, which is a subclass
             if error.errno not in FULL:
                 raise
             raise DataError(
                 f"the disk of {part.parent} is full after {_size(part):,} bytes of {url}: make room and run it again; "
-                "where its checksum is known it goes on from there."
+                "where its checksum is known it resumes from there."
             ) from error
     raise DataError(
         f"{url}: the connection broke {tries} times ({fault}). {_size(part):,} bytes have come; run it again, and "
-        "where its checksum is known it goes on from there."
+        "where its checksum is known it resumes from there."
     )
 
 

@@ -10,5 +10,5 @@ class DataError(ValueError):
 def no_folder(path: Path) -> str:
     """The beginning of a message about a path that is not a folder."""
     if path.is_file():
-        return f"{path} is a file, no folder (name the folder that it lies in, and unpack archives)"
+        return f"{path} is a file, not a folder (name the folder that contains it, and unpack archives)"
     return f"There is no folder {path}"

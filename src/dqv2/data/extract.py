@@ -56,7 +56,7 @@ def _unpack(archive: Path, into: Path) -> None:
     except tarfile.FilterError as error:
         raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
     except DAMAGED as error:
-        raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched anew.") from error
+        raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched again.") from error
     except (RuntimeError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(
             f"{archive} is refused, nothing of it was kept ({type(error).__name__}): it needs a password, or is of a "

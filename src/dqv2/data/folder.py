@@ -92,7 +92,7 @@ def _check_files(found: ImageSet) -> None:
         said = [splits_in(stem) for _, stem in stems]
         if all(said) and len(named := set().union(*said)) > 1:
             raise DataError(
-                f"{found.root}: the names of all images speak of a split, such as {found.splits['train'][0].id}: move "
+                f"{found.root}: the names of all images mention a split, such as {found.splits['train'][0].id}: move "
                 f"them into a folder for each of {' and '.join(sorted(named))}, or, where these names mean no split, "
                 f"{what_to_write({'train': ['.']})}."
             )

@@ -151,7 +151,7 @@ class _Folders:
         for folder, found in named.items():
             if len(found) > 1:
                 raise DataError(
-                    f"{self._path(folder)} speaks of {' and '.join(sorted(found))} at once: "
+                    f"{self._path(folder)} mentions {' and '.join(sorted(found))} at once: "
                     f"{what_to_write({'train': [folder]})}."
                 )
         if not named:
@@ -217,7 +217,7 @@ class _Folders:
         while not self.images[folder] and len(inner := self._full(folder)) == 1:
             said = splits_in(self._name(inner[0]))
             if said - {split} and not chosen:
-                raise DataError(f"{self._path(inner[0])} speaks of two splits: {what_to_write({split: [inner[0]]})}.")
+                raise DataError(f"{self._path(inner[0])} mentions two splits: {what_to_write({split: [inner[0]]})}.")
             name = self._name(inner[0])
             again = said == {split} and (is_plain(name) or name.lower() == self._name(folder).lower())
             if not again and (chosen or not is_pictures(name)):
@@ -251,7 +251,7 @@ class _Folders:
                 said and is_class and not whole and is_plain(name)
             ):
                 raise DataError(
-                    f"{self._path(each)} looks like a split and lies where a class is expected: move it, or, where it "
+                    f"{self._path(each)} looks like a split where a class is expected: move it, or, where it "
                     f"is none, {what_to_write(self.found.splits)}."
                 )
         if pair := told_apart(full):
@@ -283,7 +283,7 @@ class _Folders:
             if split == "train" and (len(full) == 1 or 2 * stray > self.total[folder]):
                 what = f"its one folder {self._name(full[0])}/" if len(full) == 1 else "its folders, more than in them"
                 raise DataError(
-                    f"{self._path(folder)} has {stray} images beside {what}, so that these can hardly be classes: "
+                    f"{self._path(folder)} has {stray} images next to {what}, so these can hardly be classes: "
                     f"{self._unlabelled('put each image into a class folder')}."
                 )
             self.found.aside[f"{folder}/" if folder else "./"] = f"{stray} images in no class folder"

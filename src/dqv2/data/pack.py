@@ -311,4 +311,4 @@ def _check_item(name: str, label: int, image: np.ndarray, size: int, n_classes: 
     if not 0 <= label < n_classes:
         raise DataError(f"{name}: label {label} is outside 0 to {n_classes - 1}.")
     if name in seen:
-        raise DataError(f"{name}: this id comes twice, and ids must be unique.")
+        raise DataError(f"{name}: duplicate id; ids must be unique.")

@@ -91,7 +91,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
             elif Path(fetched_of(config, name)[0]).exists():
                 found.append(
                     f"datasets.{name}: {place} is gone {looked}, although it was there once: put it back, or remove "
-                    f"{fetched_of(config, name)[0]} to have it fetched anew."
+                    f"{fetched_of(config, name)[0]} to have it fetched again."
                 )
         elif block.kind == "image_folder":
             found.append(
@@ -147,7 +147,7 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
             continue
         found.append(
             f"datasets.{name}: {what}; the pack is used as it is (links of an exported coreset show what is there "
-            f"now), unless you have it made anew, with all that follows: add --forcerun {pack} to the command"
+            f"now), unless you have it made again, with all that follows: add --forcerun {pack} to the command"
         )
     return found
 

@@ -29,7 +29,7 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
         elif chosen is None:
             said = set().union(*(splits_in(part) for part in (*folders, name)))
             if len(said) > 1:
-                raise DataError(f"{root}/{file} speaks of {' and '.join(sorted(said))} at once: {what_to_write({})}.")
+                raise DataError(f"{root}/{file} mentions {' and '.join(sorted(said))} at once: {what_to_write({})}.")
             found.splits.setdefault(*said, []).append(file) if said else unnamed.append(file)
         else:
             unnamed.append(file)

@@ -64,7 +64,7 @@ def special(path: str | Path) -> str | None:
     Raises OSError where the path does not exist.
     """
     mode = Path(path).stat().st_mode
-    return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def state_of(path: str | Path) -> tuple[int, int]:

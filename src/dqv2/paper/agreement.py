@@ -36,7 +36,7 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         if arm not in theirs:
             continue
         if (twice := mine.duplicated(seeds)).any():
-            raise ValueError(f"seed {mine['seed'][twice].iloc[0]} of an arm stands there twice")
+            raise ValueError(f"seed {mine['seed'][twice].iloc[0]} of an arm appears twice")
         x, z = (rows.set_index(seeds)[y].astype("float64") for rows in (mine, theirs[arm]))
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))

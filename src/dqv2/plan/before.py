@@ -23,7 +23,7 @@ from dqv2.weights import noted, require_known, why_missing
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Raise ConfigError where these jobs, of a run that is about to begin, rest on stale results."""
-    verify = f"see all with `dqv2 verify {plan.root}`, and have them made anew: --remove, and run again"
+    verify = f"see all with `dqv2 verify {plan.root}`, and remove them with --remove, and run again"
     _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
 
 
@@ -64,7 +64,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     _refuse("images are missing:", places.missing_folders(plan.config, packed))
     _refuse("labels are missing:", _without_labels(plan, jobs))
     sizes, classes, faults = _listed(plan, packed)
-    _refuse("images cannot be taken as they lie:", faults)
+    _refuse("images cannot be used as they are:", faults)
     for name in set(trained) - set(packed):  # a pack says so itself
         sizes[name] = read_json(plan.file("pack", "splits", dataset=name))
         meta = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json"))

@@ -42,7 +42,7 @@ def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None
     if size and size > block.size:
         yield f"Tobias size {size} is finer than the {block.size} pixels of datasets.{dataset}"
     if mask and config.masks[mask].reads_objects and block.kind not in KNOWS_OBJECTS:
-        yield f"mask {mask} (source {config.masks[mask].source}) needs a set that knows its objects; {dataset} does not"
+        yield f"mask {mask} (source {config.masks[mask].source}) needs a set with known objects; {dataset} has none"
 
 
 def redraws(config: Config, run: Run) -> bool:

@@ -312,7 +312,7 @@ class Overlap(Kind):
             if selection.mask is None:
                 yield f"overlap: an overlap needs masks, and mixture {selection.mixture} has none"
             elif self.config.datasets[selection.dataset].kind not in KNOWS_OBJECTS:
-                yield f"overlap: {selection.dataset} does not know its objects"
+                yield f"overlap: {selection.dataset} has no known objects"
 
     def made_up(self) -> tuple[DataFrame, set[str]]:
         import pandas as pd

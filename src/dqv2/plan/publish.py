@@ -168,7 +168,7 @@ def published_plan(folder: str | Path) -> Plan:
     for name, expected in sums.items():
         file = Path(folder, name)
         if Path(name).is_absolute() or ".." in Path(name).parts or not name:
-            raise ConfigError(f"{folder}/{SUMS} names {name!r}, which is no file of this folder")
+            raise ConfigError(f"{folder}/{SUMS} names {name!r}, which is not a file in this folder")
         if not file.is_file():
             raise ConfigError(f"{file} is gone, which {SUMS} names: get the published run, or publish it, again")
         if (found := sha256(file)) != expected:

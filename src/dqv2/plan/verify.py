@@ -44,7 +44,7 @@ def require_root(folder: str) -> str:
     """The folder of a run's results, as paths have it; raises ConfigError for another."""
     root = Path(folder)
     if not root.is_dir() or root.parent != Path("results") or root.name == "..":
-        raise ConfigError(f"{folder} is no folder results/<run> of this folder ({Path.cwd()})")
+        raise ConfigError(f"{folder} is not a folder results/<run> in this folder ({Path.cwd()})")
     return root.as_posix()
 
 
@@ -67,7 +67,7 @@ def asked_of(root: str) -> dict[str, Any]:
     if config.run != Path(root).name:
         raise ConfigError(
             f"{file} is of the run {config.run!r}, not of {root}: it was copied there, or the folder renamed: give the "
-            f"folder its name back, or have all of it made anew (snakemake --forceall --config run={Path(root).name})"
+            f"folder its name back, or make all of it again (snakemake --forceall --config run={Path(root).name})"
         )
     return asked
 
@@ -91,7 +91,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
         if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
             outputs = _files_of(plan, str(path))
             known.update(outputs)
-            what = "it is the record of other files than those beside it"
+            what = "it is the record of other files than those next to it"
             yield Finding("damaged" if outputs else "foreign", str(path), what, outputs)
             continue
         outputs = (str(path), *kept["outputs"])
@@ -302,7 +302,7 @@ def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str
             found.append(str(error))
             continue
         if any(record.record_beside(file) != path for file in kept["outputs"]):
-            found.append(f"{path}: it is the record of other files than those beside it, as of a run that was copied")
+            found.append(f"{path}: it is the record of other files than those next to it, as of a run that was copied")
         elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
             found.append(f"{path}: {why}")
     return found

@@ -1,1 +1,1 @@
-"""What every stage needs at run time, whatever it computes."""
+"""Run-time services for all stages: devices, files, records, resuming, logging, the warm server."""

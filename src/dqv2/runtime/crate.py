@@ -34,27 +34,27 @@ KINDS |= {".jsonl": "application/jsonl"}
 
 
 def results_of(records: Sequence[dict[str, Any]]) -> list[str]:
-    """What a run made of all its sets together: figures, tables, claims, the page; nothing of a single set's."""
+    """The files that a run made from all its datasets together: figures, tables, claims, the page."""
     return sorted(file for kept in records if of_all_sets(kept) for file in kept["outputs"] if Path(file).is_file())
 
 
 def of_all_sets(kept: dict[str, Any]) -> bool:
-    """Whether a job made something of all sets together: by its record."""
+    """Whether a job, given by its record, made something from all datasets together."""
     return not next(iter(stage(kept["stage"]).writes.values())).startswith(("{dataset}", "{root}", "weights/"))
 
 
 def write_crate(
     folder: str | Path, *, run: str, label: str, project: Path, configuration: Path, records: Sequence[dict[str, Any]]
 ) -> Path:
-    """Write the crate of a finished run; the folder appears whole or not at all.
+    """Write the crate of a finished run atomically; returns the folder.
 
     Args:
-        folder: where to.
-        run: its name.
-        label: what it is, in a word or two: "demo", "the paper".
+        folder: the folder to write.
+        run: the run's name.
+        label: a short description: "demo", "the paper".
         project: the checkout, with its Snakefile.
-        configuration: the run's, all files merged.
-        records: of all its jobs.
+        configuration: the run's configuration, all files merged.
+        records: the records of all its jobs.
 
     Raises:
         ValueError: no figure, table or list of claims is finished.
@@ -125,7 +125,7 @@ def write_crate(
 
 
 def _times(records: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """When the first job began and the last one ended, ISO 8601; of records that say so."""
+    """When the first job began and the last one ended, ISO 8601; of the records that have these times."""
     ends = [(datetime.fromisoformat(kept["ended"]), kept["wall_seconds"]) for kept in records if kept.get("ended")]
     ends = ends or [(datetime.now(UTC), 0.0)]
     began = min(end - timedelta(seconds=seconds) for end, seconds in ends)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 
 class _LineFeeds:
-    """Takes rows that end in CR LF, writes them with LF."""
+    """Writes rows that end in CR LF with LF instead."""
 
     def __init__(self, file: TextIO):
         self.file = file
@@ -33,23 +33,23 @@ class _LineFeeds:
 
 
 def csv_writer(file: TextIO) -> Any:
-    """A writer of CSV whose lines end in LF, and whose fields survive line feeds and carriage returns in them.
+    """A CSV writer whose lines end in LF, and whose fields may contain line feeds and carriage returns.
 
-    Before Python 3.13 `csv` quotes a carriage return only where lines end in one.
+    Before Python 3.13, `csv` quotes carriage returns only if lines end in one.
     """
     return csv.writer(_LineFeeds(file), lineterminator="\r\n")
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed onto `path`.
+    """Yield a temporary path next to `path`; on success it is flushed to disk and renamed to `path`.
 
-    The temporary name ends in the target's own name, so writers that go by the suffix (`np.save`, matplotlib)
-    behave. When the block raises, the temporary file and any parent folder made for it are removed and an
-    older `path` stays as it was. A process killed outright leaves at most a hidden `.tmp-*` sibling.
+    The temporary name ends in the target's own name, so writers that depend on the suffix (`np.save`, matplotlib) work.
+    When the block raises, the temporary file and any parent folders made for it are removed, and an existing `path` is
+    unchanged. A killed process leaves at most a hidden `.tmp-*` file.
 
     Raises:
-        FileNotFoundError: the block ended without having written the temporary file.
+        FileNotFoundError: the block did not write the temporary file.
     """
     with _staged(path) as (target, temporary):
         yield temporary
@@ -61,11 +61,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new, empty folder beside `path`; on success it takes the place of `path`, whole.
+    """Yield a new, empty folder next to `path`; on success it replaces `path`.
 
-    A folder that stood at `path` is replaced with everything in it: first moved aside, and moved back should
-    the rename fail. What a process that was killed left of the same folder is removed. When the block raises, the
-    new folder is removed and the old one stays.
+    An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if the
+    rename fails. Leftovers of killed processes for the same folder are removed. When the block raises, the new folder
+    is removed and the old one stays.
 
     Raises:
         NotADirectoryError: `path` is an existing file.
@@ -94,7 +94,7 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def recover_dirs(parent: str | os.PathLike[str]) -> None:
-    """Put back folders in `parent` that a killed `atomic_dir` had moved aside, and clear what else it left."""
+    """Restore folders in `parent` that a killed `atomic_dir` had moved aside, and remove its other leftovers."""
     for old in Path(parent).glob(".tmp-*.old"):
         target = old.with_name("-".join(old.name.removesuffix(".old").split("-")[4:]))
         if _abandoned(old, 3600) and not target.exists():
@@ -103,10 +103,10 @@ def recover_dirs(parent: str | os.PathLike[str]) -> None:
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` as JSON, atomically: UTF-8, keys sorted, two spaces of indent, a final newline.
+    """Write `obj` as JSON, atomically: UTF-8, sorted keys, two-space indent, final newline.
 
-    Raises ValueError for a number that is NaN or infinite (JSON has neither), and says where it stands; TypeError for
-    what is no JSON type (tensors and NumPy scalars included: convert them first).
+    Raises ValueError, with its place, for a number that is NaN or infinite (JSON has neither); TypeError for types
+    without a JSON equivalent (including tensors and NumPy scalars).
     """
     if (bad := _not_finite(obj, "")) is not None:
         raise ValueError(f"{path} was not written: the value at {bad or 'the top'} is not a finite number")
@@ -116,13 +116,13 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for what is there and is no file: a pipe would block for ever, a device never end."""
+    """Raise ValueError for an existing path that is not a regular file: reading a pipe or device might never end."""
     if Path(path).exists() and not Path(path).is_file():
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds. Raises ValueError for what is no JSON, or no regular file, and OSError."""
+    """The content of a JSON file; raises ValueError for invalid JSON or a path that is not a regular file, and OSError."""
     require_regular(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def load_json(path: str | os.PathLike[str]) -> Any:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds; None where it is gone or damaged: for those who can do without it."""
+    """The content of a JSON file; None where it is missing or damaged."""
     try:
         return load_json(path)
     except (OSError, ValueError):
@@ -145,8 +145,8 @@ def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
 
 
 def save_weights(path: str | os.PathLike[str], about: dict[str, Any], model: Any) -> None:
-    """Write `about` and the model's `state`, atomically; by `torch.save` without the file's own name: same weights,
-    same bytes."""
+    """Write `about` and the model's `state` atomically with `torch.save`, independent of the file's name: the same
+    weights give the same bytes."""
     import torch
 
     buffer = io.BytesIO()
@@ -165,25 +165,25 @@ def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:
 
 @contextmanager
 def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield (target, temporary sibling); afterwards flush the parent, or on failure remove what was made."""
-    target = Path(path).resolve()  # a symbolic link stays one: what it points to is replaced
+    """Yield (target, temporary sibling); afterwards flush the parent, or on failure remove what was created."""
+    target = Path(path).resolve()  # a symbolic link is kept: its target is replaced
     made = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not the tempfile module: its files are private (0600), and outputs follow the user's umask.
+    # Not the tempfile module: its files are private (0600), while outputs should follow the user's umask.
     temporary = target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
     try:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
         remove(temporary, ignore_errors=True)
-        with suppress(OSError):  # another process has put something into it meanwhile: it stays
+        with suppress(OSError):  # another process has written to it meanwhile: keep it
             for parent in made:
                 parent.rmdir()
         raise
 
 
 def remove(path: Path, *, ignore_errors: bool = False) -> None:
-    """Remove a file or a whole folder, if it is there; of a link the link alone."""
+    """Remove a file or a whole folder if it exists; of a symbolic link only the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=ignore_errors)
     else:
@@ -199,7 +199,7 @@ def _fsync(path: Path) -> None:
 
 
 def _not_finite(obj: Any, where: str) -> str | None:
-    """Return the place of the first float that is NaN or infinite, or None."""
+    """The place of the first float that is NaN or infinite, or None."""
     if isinstance(obj, float):
         return None if math.isfinite(obj) else where
     if isinstance(obj, dict):
@@ -212,8 +212,8 @@ def _not_finite(obj: Any, where: str) -> str | None:
 
 
 def _written(path: Path) -> float:
-    """When anything of a file or folder was written last; a folder says nothing of a file that grows in it."""
-    times = [time.time()]  # of what is gone meanwhile
+    """The last modification time of a file, or of anything in a folder (whose own time does not change with a file)."""
+    times = [time.time()]  # if it has vanished meanwhile
     with suppress(FileNotFoundError):
         times = [each.stat().st_mtime for each in (path, *path.rglob("*"))]
     return max(times)
@@ -221,9 +221,9 @@ def _written(path: Path) -> float:
 
 @cache
 def _machine() -> str:
-    """Stands for this machine as it is running now: where a process's number means that process."""
+    """Identifies this machine since its last boot, within which a process ID identifies a process."""
     known = [platform.node()]
-    with suppress(OSError):  # of Linux
+    with suppress(OSError):  # on Linux
         known += [
             Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"),
             str(Path("/proc/self/ns/pid").readlink()),
@@ -232,7 +232,7 @@ def _machine() -> str:
 
 
 def _abandoned(path: Path, older_than: float) -> bool:
-    """Whether nobody writes to a temporary any more."""
+    """Whether no process writes to a temporary any more."""
     machine, number = [*path.name.split("-"), "", ""][1:3]
     if machine == _machine() and number.isdigit():
         return not psutil.pid_exists(int(number))
@@ -240,10 +240,10 @@ def _abandoned(path: Path, older_than: float) -> bool:
 
 
 def clear_temporaries(*folders: str | os.PathLike[str], older_than: float) -> int:
-    """Remove what processes that were killed outright left below `folders`; how many.
+    """Remove the leftovers of killed processes below `folders`; returns their number.
 
-    Of another machine's processes nobody here knows whether they live: theirs are removed when nothing was written to
-    them for `older_than` seconds.
+    Whether processes of other machines are alive is unknown: their temporaries are removed when they have not been
+    written to for `older_than` seconds.
     """
     stale = [path for folder in folders for path in Path(folder).rglob(".tmp-*") if _abandoned(path, older_than)]
     for path in stale:

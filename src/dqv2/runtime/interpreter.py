@@ -1,5 +1,4 @@
-"""What Snakemake makes of the paths of the clone and of the interpreter that jobs are started with. Imports nothing
-heavy."""
+"""Workarounds for how Snakemake handles the paths of the clone and of the jobs' interpreter. Imports nothing heavy."""
 
 import os
 import shlex
@@ -7,17 +6,17 @@ from pathlib import Path
 
 
 def require_no_braces(clone: str | Path) -> None:
-    """Raise ValueError where Snakemake would take a part of the clone's path for a wildcard."""
+    """Raise ValueError where the clone's path has braces, which Snakemake takes for a wildcard."""
     if set("{}") & set(str(clone)):
         raise ValueError(f"Snakemake takes what is in braces in {clone} for a wildcard: move the clone, or rename it.")
 
 
 def unquoted(executable: str, folder: str | Path = ".") -> str:
-    """A path of the interpreter that a shell takes as it is, without quotes, seen from the working folder.
+    """A path of the interpreter, possibly relative to the working folder, that needs no quoting in a shell.
 
-    Snakemake 9.27 writes the interpreter of a `script:` into a command line without quotes (its issue 2645), so that
-    every job fails where a space, a quote or a $ is in the path. The path from the working folder, such as
-    .venv/bin/python, has none of them where they are in the clone's own path.
+    Snakemake 9.27 writes the interpreter of a `script:` into a command line without quotes (its issue 2645), so every
+    job fails if the path has a space, a quote or a $. If these are in the clone's own path, the path relative to the
+    working folder, such as .venv/bin/python, has none of them.
 
     Raises ValueError where there is no such path.
     """

@@ -1,4 +1,4 @@
-"""A job at work: what a stage is given, and what is done around its work: log, device, resume state, record, and one
+"""Running a job: what a stage is given, and what happens around its work: log, device, resume state, record, and one
 clear sentence when it fails."""
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Job:
     Attributes:
         input, output: files by name.
         options: what the result depends on, as the stage declares it, and the stage's version.
-        wildcards: what the paths carry, as text.
-        threads: CPU cores.
-        resources: what it asked of the machine.
-        log: its log.
-        config: the whole configuration, for what is not a part of the options on purpose (an address).
-        seconds: of the stage's own work; without a word of the stage's all of it.
+        wildcards: the axes in its paths, as text.
+        threads: number of CPU cores.
+        resources: the rule's resources.
+        log: the log file.
+        config: the whole configuration, for what is deliberately not among the options (such as URLs).
+        seconds: of the stage's own work; None: all of the job's time counts.
     """
 
     def __init__(self, request: dict[str, Any]):
@@ -66,35 +66,35 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The job in words: its stage and wildcards."""
+        """The job's stage and wildcards, for messages."""
         return " ".join([self.stage.name, *filter(None, vars(self.wildcards).values())])
 
     @property
     def seed(self) -> int:
-        """The seed that its paths carry."""
+        """The seed in its paths."""
         return int(self.wildcards.seed)
 
     def generator(self, *purpose: object) -> torch.Generator:
-        """A generator of the seed's own, for one purpose."""
+        """A CPU generator determined by the job's seed and a purpose."""
         from dqv2.runtime.seeding import generator
 
         return generator(self.seed, *purpose)
 
     @cached_property
     def device(self) -> torch.device:
-        """Where it runs a network."""
+        """The device for its network."""
         from dqv2.runtime.device import use_device
 
         return use_device(self.threads)
 
     def load(self, name: str, read: Callable[[str], Found]) -> Found | None:
-        """What `read` makes of an input that a job has or has not; None where it has not."""
+        """`read` applied to an optional input; None where the job does not have it."""
         files = self.inputs[name]
         return read(*files) if files else None
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """The stage's own work, whose seconds count as what the stage costs; a GPU is waited for."""
+        """Time the stage's own work within the context: these seconds are its cost. Waits for a GPU at the end."""
         began = time.perf_counter()
         yield
         if self.stage.model and self.device.type == "cuda":
@@ -105,12 +105,12 @@ class Job:
 
     @cached_property
     def checksums(self) -> dict[str, list[dict[str, Any]]]:
-        """Name -> the checksum of each input, once it was compared with the record of the job that made it."""
+        """Name -> checksums of the inputs, after comparing them with the records of the jobs that made them."""
         return record.checksums_of(self.inputs)
 
     @cached_property
     def resume(self) -> Resume:
-        """What this very job reached before: kept beside the outputs, not among them.
+        """The resume state of this very job, which is kept apart from its outputs:
 
         results/demo/digits/train/.../model.pt -> results/demo/resume/digits/train/...
         """
@@ -135,7 +135,7 @@ class Job:
         return Resume(Path(*parts[:cut], "resume", *parts[cut:-1]), depends_on)
 
     def facts(self, wall_seconds: float) -> dict[str, Any]:
-        """What its record says of it, when it has done its work."""
+        """The content of its record, once it has done its work."""
         own = wall_seconds if self.seconds is None else self.seconds
         found = {
             "stage": self.stage.name,
@@ -162,11 +162,11 @@ class Job:
 
 
 def run_job(request: dict[str, Any]) -> int:
-    """Do a job on the devices that its rule asks for (resource `gpu`), and say with which exit code its process ends.
+    """Run a job on the devices that its rule asks for (resource `gpu`); returns the exit code of its process.
 
     When it fails, the traceback goes to the log and one sentence to the terminal, and the code is 1. When it is asked
-    to stop, it is 128 + the signal's number, as the shell has it: what was reached is kept, and the job goes on from
-    there when it is started again.
+    to stop, the code is 128 + the signal's number, as in a shell: its progress is saved, and the job resumes from there
+    when it is started again.
     """
     began = time.perf_counter()
     job = Job(request)
@@ -178,7 +178,7 @@ def run_job(request: dict[str, Any]) -> int:
             _work(job, began)
     except Stopped as stopped:
         logger.info("stopped", exc_info=True)
-        print(f"\n{job.stage.name} was {stopped}; started again it goes on from what it kept\n", file=sys.stderr)
+        print(f"\n{job.stage.name} was {stopped}; started again, it resumes from what it saved\n", file=sys.stderr)
         return 128 + stopped.signum
     except Exception as error:
         logger.info("failed", exc_info=True)
@@ -191,7 +191,7 @@ def run_job(request: dict[str, Any]) -> int:
 def _work(job: Job, began: float) -> None:
     _limit_threads(job.threads)
     files = [Path(file) for file in job.outputs.values()]
-    job.checksums  # noqa: B018  (before anything is read: what is damaged is refused)
+    job.checksums  # noqa: B018  (refuses damaged inputs before anything is read)
     if job.stage.resumes and job.resume.restore(*files):
         say(f"{job.name}: was finished before")
         return
@@ -203,7 +203,7 @@ def _work(job: Job, began: float) -> None:
 
 
 def _limit_threads(threads: int) -> None:
-    """Of every library that computes: Snakemake's variables are read as a library is loaded, which may be before."""
+    """Limit the threads of libraries; those loaded before may not have seen Snakemake's environment variables."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
@@ -212,7 +212,7 @@ def _limit_threads(threads: int) -> None:
 
 @contextmanager
 def _devices(job: Job) -> Iterator[None]:
-    """Hold the job's devices; what it got, when and for how long stands in its log."""
+    """Hold the job's devices within the context; logs which, and when."""
     wanted, shared = (int(job.resources.get(name, default)) for name, default in (("gpu", 0), ("jobs_per_gpu", 1)))
     with lease.take(wanted, jobs_per_device=shared, job=job.name, waiting=say) as held:
         if held.devices:

@@ -1,8 +1,8 @@
-"""A device for each job of a machine, and never two jobs on one.
+"""Leasing a device to each job on a machine, never the same to two jobs.
 
-Snakemake's `--resources gpu=4` counts jobs; it does not say which of four devices is whose. Here a job takes one: a
-kernel lock on a file that stands for the device, in a folder of this machine. The kernel gives the lock back when the
-process ends, however it ends. Nothing here starts CUDA; a lease must be taken before anything else does.
+Snakemake's `--resources gpu=4` counts jobs; it does not assign devices to them. Here a job takes one: a kernel lock on
+a file that represents the device, in a local folder. The kernel releases the lock when the process ends, however it
+ends. Nothing here initialises CUDA; a lease must be taken before anything else does.
 """
 
 import csv
@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Device:
-    """A device: as CUDA_VISIBLE_DEVICES writes it, as only one name can mean it, and the product's name."""
+    """A device: its entry in CUDA_VISIBLE_DEVICES, a unique key (the UUID), and the product's name."""
 
     id: str
     key: str
@@ -38,7 +38,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Lease:
-    """What a job was given. `devices` is empty on a machine without a GPU, and where the job asked for none."""
+    """The devices of a job; empty on a machine without a GPU, and where the job asked for none."""
 
     devices: tuple[Device, ...]
     slots: tuple[int, ...] = ()
@@ -56,8 +56,8 @@ class Lease:
 def pool() -> list[Device]:
     """The devices that this process may use: those of CUDA_VISIBLE_DEVICES, else those that the driver lists.
 
-    Numbers in CUDA_VISIBLE_DEVICES are understood in the order of the bus, as the driver's tools print them; `take`
-    sets CUDA_DEVICE_ORDER accordingly.
+    Numbers in CUDA_VISIBLE_DEVICES are interpreted in PCI bus order, as in the driver's tools; `take` sets
+    CUDA_DEVICE_ORDER accordingly.
     """
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     listed = _listed_by_the_driver() if wanted is None or shown() else []
@@ -77,14 +77,13 @@ def pool() -> list[Device]:
 
 
 def shown() -> str:
-    """The devices that CUDA_VISIBLE_DEVICES shows to this process, as it writes them; empty where none is."""
+    """The value of CUDA_VISIBLE_DEVICES; empty where it is unset or shows no device."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     return "" if visible.startswith("-") else visible
 
 
 def _listed_by_the_driver() -> list[Device]:
-    """What `nvidia-smi` lists, in the order of the bus; nothing where there is no driver, or it does not answer, which
-    is said."""
+    """The devices that `nvidia-smi` lists, in bus order; none without a driver, or, with a warning, where it fails."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"]
@@ -98,7 +97,7 @@ def _listed_by_the_driver() -> list[Device]:
 
 
 def folder() -> Path:
-    """Where the locks lie: the machine's temporary storage, a folder a user; PermissionError if it is another's."""
+    """The folder of the locks, one per user in local temporary storage; raises PermissionError if it is another's."""
     path = Path(tempfile.gettempdir()) / f"dqv2-devices-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():
@@ -110,13 +109,13 @@ def folder() -> Path:
 def take(
     count: int, *, jobs_per_device: int = 1, job: str = "", waiting: Callable[[str], None] | None = None
 ) -> Iterator[Lease]:
-    """Hold `count` devices, each for this job alone (or for `jobs_per_device` jobs), and make CUDA see only them.
+    """Hold `count` devices, each for this job alone (or `jobs_per_device` jobs), and make only them visible to CUDA.
 
-    Under SLURM the scheduler's choice is taken as it is; only where an allocation holds more devices than one job asks
-    for (a whole node, shared out by Snakemake) are they leased. Where there is no device at all, the lease is empty.
+    Under SLURM the scheduler's choice is used as is, except where an allocation has more devices than the job asks for
+    (a whole node, divided by Snakemake): then they are leased. Without any device the lease is empty.
 
-    count: 0 takes none and hides all. job: who is asking, for those who wait behind it. waiting: is told in one line,
-    once, what is waited for. Raises ValueError where more devices are asked for than there are.
+    count: 0 takes none and hides all. job: the job's name, for messages to jobs that wait for it. waiting: called once
+    with a line that says what is waited for. Raises ValueError where `count` exceeds the number of devices.
     """
     if count == 0:
         with _environment(CUDA_VISIBLE_DEVICES=""):
@@ -158,7 +157,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _door(job: str, waiting: Callable[[str], None] | None) -> Any:
-    """One job at a time chooses, so that one that needs several devices is not overtaken for ever."""
+    """Let one job at a time choose, so that one that needs several devices is not overtaken forever."""
     lock = _lock("door")
     try:
         return lock.acquire(timeout=1)
@@ -176,7 +175,7 @@ def _wait_for(
     job: str,
     waiting: Callable[[str], None] | None,
 ) -> list[tuple[Device, int]]:
-    """Lock a slot on each of `count` devices; locks are kept by `held`."""
+    """Lock a slot on each of `count` devices; `held` releases the locks."""
     taken: list[tuple[Device, int]] = []
     said = False
     while True:
@@ -215,7 +214,7 @@ def _who_holds(devices: list[Device], jobs_per_device: int) -> str:
 
 
 def _file_name(device: Device, slot: int) -> str:
-    # Two allocations on one node may both call their own device 0
+    # Two allocations on one node may each have a device 0
     allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if "SLURM_JOB_ID" in os.environ else ""
     return allocation + "".join(c if c.isalnum() or c in "-_" else "_" for c in device.key) + f".{slot}"
 

@@ -1,4 +1,4 @@
-"""A job's log: everything to its file, the line that a person follows to the terminal as well."""
+"""A job's log: everything goes to its file, the important lines to the terminal as well."""
 
 import logging
 import sys
@@ -8,18 +8,18 @@ logger = logging.getLogger("dqv2")
 
 
 class LogFile(logging.FileHandler):
-    """A log that ends with one sentence where it cannot be written, in place of a traceback for each message."""
+    """A log file that ends with one warning if it cannot be written, instead of a traceback for each message."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The disk is full, say."""
+        """Stop logging to the file, for example when the disk is full."""
         logger.removeHandler(self)
         logger.warning("%s ends here: it cannot be written (%s)", self.baseFilename, sys.exc_info()[1])
 
 
 def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
-    """Write this job's log to `path`, and what a person follows to the terminal.
+    """Write this job's log to `path`, and to the terminal what is of level WARNING or above, or logged with `say`.
 
-    That is each message of level WARNING or above, or marked `say`. With `mode` "a" a log is gone on with.
+    mode: "w" overwrites the file, "a" appends to it.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     logger.handlers.clear()
@@ -27,7 +27,7 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     logger.propagate = False
     if mode == "w":
         Path(path).write_text("", encoding="utf-8")
-    file = LogFile(path, mode="a", encoding="utf-8")  # several processes write to it, each at its end
+    file = LogFile(path, mode="a", encoding="utf-8")  # several processes append to it
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))
@@ -38,10 +38,10 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
 
 
 def log_file() -> str | None:
-    """Where this job's log goes, or None where it has none."""
+    """The path of this job's log file, or None."""
     return next((h.baseFilename for h in logger.handlers if isinstance(h, logging.FileHandler)), None)
 
 
 def say(message: str) -> None:
-    """One line that a person watching the terminal wants to see."""
+    """Log a line to the file and the terminal."""
     logger.info(message, extra={"say": True})

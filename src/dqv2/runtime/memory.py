@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use. Imports nothing of a network."""
+"""The cores and the memory that this process may use. Does not import torch."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-# Version of control groups -> limit, use, and what of the use is cache that gives way
+# Version of control groups -> the files with the limit and the usage, and the key of reclaimable cache in memory.stat
 FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
@@ -14,23 +14,22 @@ FILES = {
 
 
 def cores() -> int:
-    """How many cores the system, or a cluster's job, gives this process; at least 1."""
+    """The number of cores available to this process, for example in a cluster's job; at least 1."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def free_memory(groups: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup") -> int:
-    """Bytes that are free: those of the machine, or fewer where a control group (a container's, a job's) sets a limit.
+    """Free memory in bytes: the machine's, or less where a control group (of a container or job) sets a limit.
 
-    groups: the file that says which control groups this process is in; there is none but on Linux. root: where these
-    lie.
+    groups: the file that lists this process's control groups, on Linux. root: where control groups are mounted.
     """
     return min([psutil.virtual_memory().available, *_rooms(Path(groups), Path(root))])
 
 
 def _rooms(groups: Path, root: Path) -> Iterator[int]:
-    """What each group of this process, and each group above it, has left; groups without a limit say nothing."""
+    """Yield the memory left in each control group of this process and its ancestors that has a limit."""
     if not groups.exists():
         return
     for line in groups.read_text(encoding="utf-8").splitlines():

@@ -1,5 +1,4 @@
-"""What a job leaves of itself: `record.json`, with what it depended on, the checksums of what it read and wrote, and
-what it cost. Whoever wants to know any of it later reads it here."""
+"""A job's `record.json`: what it depended on, the checksums of what it read and wrote, and its cost."""
 
 from __future__ import annotations
 
@@ -24,15 +23,15 @@ from dqv2.runtime.files import load_json, require_regular, write_json
 from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
-NEEDED = {"stage", "options", "wildcards", "inputs", "outputs"}  # by those who read a record
-# Of a job, where others tell what they were made from
+NEEDED = {"stage", "options", "wildcards", "inputs", "outputs"}  # keys without which a record is invalid
+# Keys that are passed on where results describe what they were made from
 SAID = ("stage", "wildcards", "options", "inputs", "device", "cpu", "versions", "commit", "ended")
 
 
 def checksum(path: str | Path) -> str:
-    """XXH3 (128 bits) of a file, or of a folder's files and their names: against damage, not against forgery.
+    """XXH3 (128 bits) of a file, or of a folder's files and their names; detects damage, not forgery.
 
-    Raises ValueError for what is neither: a pipe would block for ever, a device never end.
+    Raises ValueError for an existing path that is neither, such as a pipe.
     """
     if Path(path).is_dir():
         return _of_folder(checksums_in(path))
@@ -42,7 +41,7 @@ def checksum(path: str | Path) -> str:
 
 
 def checksums_in(folder: str | Path) -> dict[str, str]:
-    """The checksum of each file of a folder, by its path in it."""
+    """The checksum of each file in a folder, by relative path."""
     folder = Path(folder)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): checksum(file) for file in files}
@@ -56,20 +55,20 @@ def _of_folder(files: dict[str, str]) -> str:
 
 
 def _of_record(facts: dict[str, Any]) -> str:
-    """The checksum that a record carries: of all else in it."""
+    """The checksum that a record contains, of everything else in it."""
     rest = {key: value for key, value in facts.items() if key != "checksum"}
     return xxhash.xxh3_128(json.dumps(rest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def write(path: str | Path, facts: dict[str, Any]) -> None:
-    """Write a record, with a checksum of its own."""
-    facts = json.loads(json.dumps(facts))  # as it will be read
+    """Write a record, adding its own checksum."""
+    facts = json.loads(json.dumps(facts))  # as it will be read back
     write_json(path, facts | {"checksum": _of_record(facts)})
 
 
 @cache
 def record_beside(path: str) -> Path | None:
-    """Where the record is of the job that made a file of a run's; None for what no job makes."""
+    """The path of the record of the job that makes a file; None for a file that no job makes."""
     top, *parts = Path(path).parts or ("",)
     if top == "paper_figures":
         run, parts = ("paper", parts) if len(parts) == 1 else (parts[0], parts[1:])
@@ -82,11 +81,11 @@ def record_beside(path: str) -> Path | None:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """A record.
+    """Read a record.
 
     Raises:
-        ValueError: it cannot be read, or is not as it was written; the message names it.
-        PermissionError: nobody may look.
+        ValueError: it is missing, invalid, or has changed since it was written; the message names it.
+        PermissionError: it must not be read.
     """
     try:
         found = load_json(path)
@@ -102,10 +101,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def checksums_of(files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Name -> for each file its path, its checksum, and the digest of the record of the job that made it.
+    """Name -> for each file its path, its checksum, and the checksum of the record of the job that made it.
 
-    What a job made is compared with what its record says; of a pack the arrays are left out, which are compared image
-    by image as they are read. Only of files that no job makes is a checksum taken as it comes.
+    Files made by jobs are compared with their records; of a pack not the arrays, which are checked image by image when
+    read. For files that no job makes, the checksum is simply computed.
 
     Raises:
         ValueError: a file is not the one that its job wrote; the message says what to remove.
@@ -119,9 +118,9 @@ def _known(file: str) -> dict[str, Any]:
     beside = record_beside(file)
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
-    if beside == Path(file):  # what it says of itself is all that is known of it
+    if beside == Path(file):  # a record vouches for itself
         if any(record_beside(each) != beside for each in read(file)["outputs"]):
-            raise ValueError(f"{file} is the record of other files than those beside it. {remedy(str(beside.parent))}")
+            raise ValueError(f"{file} is the record of other files than those next to it. {remedy(str(beside.parent))}")
         return {"file": file, "checksum": checksum(file)}
     if not beside.exists():
         raise ValueError(f"{file} has no record ({beside}), so nobody knows what it is. {remedy(file)}")
@@ -134,16 +133,16 @@ def _known(file: str) -> dict[str, Any]:
 
 
 def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
-    """The checksum of a file by the record of its job, once the file was compared with it.
+    """Compare a file with the record of its job; returns the recorded checksum.
 
-    kept: the record. whole: compare the arrays of a folder too.
+    kept: the record. whole: also compare the arrays in a folder.
 
     Raises:
-        ValueError: the record is of other files, or the file is not as it was written.
+        ValueError: the record is of other files, or the file has changed since it was written.
     """
     if file not in kept["outputs"]:
         axes = " ".join(filter(None, kept.get("wildcards", {}).values()))
-        raise ValueError(f"{file} is not what the record beside it is of ({kept['stage']} {axes}). {remedy(file)}")
+        raise ValueError(f"{file} is not what the record next to it describes ({kept['stage']} {axes}). {remedy(file)}")
     expected, parts = kept["outputs"][file], kept.get("files", {}).get(file)
     if parts is None:
         _require(file, expected, remedy(file))
@@ -156,22 +155,22 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
 
 
 def _require(file: str, expected: str | None, what_to_do: str) -> None:
-    """Raise ValueError where a file is not there, is no file or folder, or has another checksum than is expected."""
+    """Raise ValueError where a path is missing, is neither a file nor a folder, or has another checksum."""
     if not Path(file).exists():
         raise ValueError(f"{file} is gone. {what_to_do}")
     if not Path(file).is_dir() and not Path(file).is_file():
-        raise ValueError(f"{file} is damaged: it is no regular file. {what_to_do}")
+        raise ValueError(f"{file} is damaged: it is not a regular file. {what_to_do}")
     if expected and (found := checksum(file)) != expected:
         raise ValueError(f"{file} is damaged: its checksum was {expected} and is {found}. {what_to_do}")
 
 
 def remedy(file: str) -> str:
-    """What to do with a file that is not what its job wrote."""
-    return f"Remove it (rm -r {shlex.quote(file)}) and run again: its job makes it anew."
+    """The advice for a file that is not what its job wrote."""
+    return f"Remove it (rm -r {shlex.quote(file)}) and run again: its job makes it again."
 
 
 def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
-    """The jobs behind files, by their records, each after those that it read; of each what `SAID` names."""
+    """The jobs behind files, by their records, each after those whose outputs it read; with the keys of `SAID`."""
     found: dict[Path, dict[str, Any]] = {}
 
     def visit(file: str) -> None:
@@ -190,7 +189,7 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def written(outputs: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of its job's outputs but for itself: the checksum of each, and of each file of a folder."""
+    """A record's entries for its job's other outputs: the checksum of each, and of each file in a folder."""
     files = [file for name, file in outputs.items() if name != "record"]
     folders = {file: checksums_in(file) for file in files if Path(file).is_dir()}
     found = {file: _of_folder(folders[file]) if file in folders else checksum(file) for file in files}
@@ -198,9 +197,9 @@ def written(outputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def used() -> dict[str, float]:
-    """What this process and those that it started took: CPU seconds, and the largest memory of one in MB."""
+    """Resource usage of this process and its children: CPU seconds, and the peak memory of a single one in MB."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return {
         "cpu_seconds": round(sum(each.ru_utime + each.ru_stime for each in usage), 4),
         "memory_mb": round(max(each.ru_maxrss for each in usage) * unit / 1e6, 1),
@@ -208,7 +207,7 @@ def used() -> dict[str, float]:
 
 
 def summary(jobs: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-    """What jobs were done with, as `behind` gives them: each kind of fact with all that was the case, sorted."""
+    """What jobs, as from `behind` or records, were run with: for each fact all its values, sorted."""
     found: dict[str, set[str]] = {name: set() for name in ("commit", "seed", "device", "cpu", *LIBRARIES, "python")}
     for job in jobs:
         facts = {name: job.get(name) for name in ("commit", "device", "cpu")} | (job.get("versions") or {})
@@ -219,17 +218,17 @@ def summary(jobs: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
 
 @cache
 def cpu() -> str:
-    """The processor's name, as Linux and macOS have it; elsewhere its architecture."""
+    """The processor's name on Linux and macOS, elsewhere its architecture."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> set[str]:
-    """The processor's features, as Linux names them: "avx2", "avx512_bf16"; none elsewhere."""
+    """The processor's features by Linux's names, such as "avx2" or "avx512_bf16"; empty on other systems."""
     return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
 
 
 def _cpuinfo(name: str) -> str:
-    """What Linux says of the first processor under this name; empty elsewhere."""
+    """Linux's entry of this name for the first processor; empty on other systems."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(name):
@@ -239,20 +238,20 @@ def _cpuinfo(name: str) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and the libraries that results may depend on."""
+    """The versions of Python and of the libraries that results may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def note_commit() -> None:
-    """Ask git once for all jobs that this process starts."""
+    """Store the commit in the environment, so that jobs started by this process need not ask git."""
     os.environ["DQV2_COMMIT"] = commit() or ""
 
 
 @cache
 def commit() -> str | None:
-    """The commit of the library's sources, with "+" where they were changed since; None outside a checkout.
+    """The commit of the library's sources, with "+" if they have uncommitted changes; None outside a checkout.
 
-    Asked once a run: jobs find it in their environment.
+    Determined once per run: jobs find it in their environment (`note_commit`).
     """
     if "DQV2_COMMIT" in os.environ:
         return os.environ["DQV2_COMMIT"] or None

@@ -1,6 +1,6 @@
-"""From a script of Snakemake's to its stage: in a child of the run's warm server, else in this process.
+"""From a Snakemake script to its stage: in a child of the run's warm server, else in this process.
 
-Imports nothing heavy: where the server does the work, this is all that a job's own process does.
+Imports nothing heavy: if the server does the work, this is all that a job's own process does.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run(snakemake: Any, script: str) -> None:
-    """Run the stage of the script's name on the job, and end the process with its exit code."""
+    """Run the stage named like the script on the job, and end the process with its exit code."""
     request = request_of(snakemake, script)
-    # Snakemake's own numbers may be others, and libraries that compute read them as they are loaded
+    # Snakemake's numbers may differ, and numerical libraries read these variables when loaded
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
     sys.exit(do(request) if code is None else code)
 
 
 def do(request: dict[str, Any]) -> int:
-    """Do a job in this process; its exit code.
+    """Run a job in this process; returns its exit code.
 
-    What stands in the way of it before it has a log, as libraries that find no memory or a log that cannot be made, is
-    said in a sentence too.
+    Errors before it has a log (a library that cannot be loaded, a log that cannot be created) are also reported in one
+    sentence.
     """
     try:
         from dqv2.runtime.job import run_job
@@ -42,7 +42,7 @@ def do(request: dict[str, Any]) -> int:
 
 
 def request_of(snakemake: Any, script: str) -> dict[str, Any]:
-    """What a job is, in builtins. The rule may have another name, where a workflow uses this one as its module."""
+    """A job as builtins. The rule's name is not used, as it differs where another workflow imports this as a module."""
     return {
         "stage": Path(script).stem,
         "input": _files(snakemake.input),
@@ -57,8 +57,8 @@ def request_of(snakemake: Any, script: str) -> dict[str, Any]:
 
 
 def _threads(snakemake: Any) -> int:
-    """Weights that a CPU makes depend on how many threads make them. So a rule that runs a network, which is one that
-    asks for GPUs, computes with the configuration's number, whatever --cores and --set-threads make of its cores."""
+    """The number of threads. Weights computed on a CPU depend on it, so a rule that runs a network (one that asks for
+    GPUs) uses the configuration's number, whatever --cores and --set-threads are."""
     runs_a_network = "gpu" in dict(snakemake.resources.items())
     return int(snakemake.config.get("threads", snakemake.threads)) if runs_a_network else snakemake.threads
 

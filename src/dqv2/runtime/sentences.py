@@ -1,4 +1,4 @@
-"""What went wrong, for a person: one sentence that says where, of errors that do not say it themselves."""
+"""Errors as one sentence for the user, with the place and the remedy where the error itself lacks them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ NO_MEMORY = ("failed to map segment", "can't start new thread", "resource tempor
 
 
 def counted(n: int, what: str) -> str:
-    """How many of it, in words: "1 image", "3,000 images"."""
+    """A number with a noun in the right form: "1 image", "3,000 images"."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
-    """The error as a person is told.
+    """The error as a sentence for the user.
 
     Args:
-        error: any.
-        places: files and folders that were to be written. The system does not say which disk is full.
+        error: any exception.
+        places: files and folders that were being written, as the system does not say which disk is full.
     """
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return f"in {error.filename or _fullest(places)} {LARGE}"
     full = isinstance(error, OSError) and error.errno in FULL
-    # PyTorch and NumPy say of a full disk that less was written, Python of too little memory many things
+    # On a full disk, PyTorch and NumPy report short writes; Python has many messages for too little memory
     if (full and error.filename is None) or any(sign in text for sign in NOT_WRITTEN):
         return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
     if full:
@@ -55,7 +55,7 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
 
 
 def require_writable(folder: str) -> None:
-    """Raise ValueError where files cannot be made in a folder that need not be there yet; says what is in the way."""
+    """Raise ValueError, with the reason, where files cannot be created in a folder, which need not exist yet."""
     there = next(each for each in (Path(folder), *Path(folder).absolute().parents) if each.exists())
     if not there.is_dir():
         raise ValueError(f"{folder}/ cannot be made: {there} is a file. Move it away, or choose another run.")
@@ -70,7 +70,7 @@ def require_writable(folder: str) -> None:
 
 
 def _fullest(places: Iterable[str]) -> str:
-    """The folder with the least room, of those that are there."""
+    """The existing folder with the least free space among these places."""
     paths = [Path(place).absolute() for place in places]
     folders = [next(each for each in (path, *path.parents) if each.is_dir()) for path in paths]
     return str(min(folders, key=lambda folder: shutil.disk_usage(folder).free, default=Path.cwd()))

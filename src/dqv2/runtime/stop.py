@@ -1,4 +1,4 @@
-"""Asked to stop (SIGTERM of a scheduler that preempts, Ctrl-C): a checkpoint first, then the end."""
+"""Stopping on request (SIGTERM from a preempting scheduler, Ctrl-C): first a checkpoint, then the end."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """The process was asked to stop. No `Exception`, so that nothing takes it for a failure that it can handle."""
+    """The process was asked to stop. Not an `Exception`, so that no handler of failures catches it."""
 
     def __init__(self, signum: int):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -26,13 +26,13 @@ _state = _State()
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     first, _state.asked = _state.asked is None, signum
-    if first and not _state.deferred:  # a second signal, as of a terminal and a scheduler, cuts off nothing
+    if first and not _state.deferred:  # a second signal (from terminal and scheduler, say) interrupts nothing
         raise Stopped(signum)
 
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within, SIGTERM and SIGINT raise `Stopped`: at once, or where `deferred` says when the code asks for it."""
+    """Within the context SIGTERM and SIGINT raise `Stopped`: at once, or under `deferred` when the code is ready."""
     before = {number: signal.signal(number, _handle) for number in SIGNALS}
     try:
         yield
@@ -44,9 +44,9 @@ def stop_signals() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, a signal is only noted: the code looks at `asked` where it can leave whole state behind.
+    """Within the context a signal is only recorded: the code checks `asked` where its state is consistent.
 
-    Raises Stopped on leaving, where a signal came after the last look.
+    Raises Stopped at the end where a signal came after the last check.
     """
     _state.deferred += 1
     try:

@@ -177,7 +177,7 @@ def coreset_files(
         is_file = original and row["path"] and not PART.fullmatch(row["path"])
         path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
         if not is_file and not path.is_file():
-            what = "an original that is no file of its own" if original else f"a {row['kind']} image"
+            what = "an original that is not a file of its own" if original else f"a {row['kind']} image"
             faults.append(
                 f"{row['id']} is {what}, which only an export with images has: set export.images"
                 + ("" if original else ", or ask for originals_only=True")

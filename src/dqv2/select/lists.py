@@ -30,7 +30,7 @@ def read_list(path: str | Path) -> dict[str, list[str]]:
     try:
         table = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)][1:]
     except csv.Error as error:
-        raise DataError(f"{path} is no whole CSV ({error}): {REMEDY}.") from error
+        raise DataError(f"{path} is not a complete CSV ({error}): {REMEDY}.") from error
     if other := [row for row in table if len(row) < len(names) or any(row[len(names) :])]:
         raise DataError(
             f"{path}: {counted(len(other), 'line')} with too few or too many columns, such as "

@@ -49,8 +49,8 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
         raise DataError(f"{path} names no image.")
     if generated := sum(kind != "original" for kind in columns.get("kind", [])):
         raise DataError(
-            f"{path}: {generated} of {len(ids)} images are no originals, and their pixels cannot be made from ids: use "
-            "the folder of images that was published with them as a dataset of kind image_folder."
+            f"{path}: {generated} of {len(ids)} images are not originals, and their pixels cannot be made from ids: "
+            "use the folder of images that was published with them as a dataset of kind image_folder."
         )
     if len(set(ids)) < len(ids):
         raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")

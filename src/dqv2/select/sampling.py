@@ -163,7 +163,7 @@ def keep_count(keep: float | int, n: int) -> int:
     if not (math.isfinite(keep) and 0 < keep <= 1):
         raise ValueError(f"keep = {keep} is a ratio and must lie in (0, 1]; for a count of items give an int")
     if n < 1:
-        raise ValueError("there are no items to keep any of")
+        raise ValueError("there are no items to keep")
     return max(1, round(float(keep) * n))
 
 

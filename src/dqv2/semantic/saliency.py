@@ -237,7 +237,7 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
         if patches.shape[1] == grid[0] * grid[1]:
             return patches.transpose(1, 2).unflatten(2, grid)
     got = f"shape {list(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
-    raise TypeError(f"the last features of {name} are no map [N, C, h, w] but of {got}")
+    raise TypeError(f"the last features of {name} are not a map [N, C, h, w] but of {got}")
 
 
 def require_places(features: Tensor, name: str, size: int) -> None:

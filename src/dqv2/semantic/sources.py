@@ -34,7 +34,7 @@ def mask_saliency(source: str, **given: Any) -> Tensor:
     if reads == "saliency" and inputs.network is None:
         raise ValueError(f"the mask source {source} needs a network's saliency maps")
     if reads == "objects" and inputs.objects is None:
-        raise ValueError(f"the mask source {source} needs a set that knows its objects, as the embedded one does")
+        raise ValueError(f"the mask source {source} needs a set with known objects, such as the embedded one")
     for name in ("network", "objects"):
         if (maps := getattr(inputs, name)) is not None and len(maps) != inputs.n:
             raise ValueError(f"there are {inputs.n} images, and {name} holds maps of {len(maps)}")

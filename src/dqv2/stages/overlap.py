@@ -38,7 +38,7 @@ class Overlap(Stage):
         for row in job.options["rows"]:
             pack, columns = packs[row["pack"]], row["columns"]
             if pack.objects is None:
-                raise ValueError(f"{row['pack']} knows no objects: an overlap needs a set with boxes or true masks")
+                raise ValueError(f"{row['pack']} has no known objects: an overlap needs a set with boxes or true masks")
             draws = generator(columns["seed"], "overlap", "others")
             found = mean_overlap(Recipe.load(row["recipe"]).masks, pack.objects, generator=draws)
             took = seconds_behind(row["records"])

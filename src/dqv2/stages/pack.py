@@ -76,7 +76,7 @@ class Pack(Stage):
         kinds = {
             "left_out": "were left out",
             "duplicates": "are copies of others",
-            "ignored": "are no images by name",
+            "ignored": "are not images by name",
             "aside": "or folders were left aside",
             "mended": "have damaged metadata, their pixels are kept",
         }

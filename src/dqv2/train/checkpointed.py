@@ -83,7 +83,7 @@ class CheckpointedLoop:
             self.step, self.epoch, self.losses = state["step"], state["epoch"], state["losses"]
             self._order, before = state["order"], state["seconds"]
             self._epoch_losses = [loss.to(device) for loss in state["epoch_losses"]]
-            logger.info("goes on from the checkpoint at step %d of %d (after epoch %d)", self.step, total, self.epoch)
+            logger.info("resumes from the checkpoint at step %d of %d (after epoch %d)", self.step, total, self.epoch)
         self._kept = time.monotonic()
         self._began = self._kept - before
 
@@ -118,7 +118,7 @@ class CheckpointedLoop:
         if signum := self.agree(stop.asked()):
             if self.resume:
                 self._keep(drawn)
-                logger.info("keeps a checkpoint at step %d of %d", self.step, self.total)
+                logger.info("saved a checkpoint at step %d of %d", self.step, self.total)
             raise stop.Stopped(signum)
         if self.resume and self.step < self.total and time.monotonic() - self._kept >= self.every:
             self._keep(drawn)

@@ -86,7 +86,7 @@ def _state_of(path: Path) -> State:
         inner = [value for value in kept.values() if _is_state(value)] if isinstance(kept, dict) else []
         kept = inner[0] if len(inner) == 1 else kept  # model_state_dict, net and the like
     if not _is_state(kept):
-        raise WeightsError(f"{path} holds a {type(kept).__name__} that is no state_dict (layers by name).")
+        raise WeightsError(f"{path} holds a {type(kept).__name__} that is not a state_dict (weights by name).")
     state = clean_state_dict(kept)
     whole = all(name.startswith("model.") for name in state)  # Lightning's prefix
     return {name.removeprefix("model."): value for name, value in state.items()} if whole else state

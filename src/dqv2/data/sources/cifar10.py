@@ -40,7 +40,7 @@ def load(root: Path, *, kind: str, checksums: Mapping[str, str] | None = None) -
     except RuntimeError as error:
         raise DataError(
             f"{root} lacks batches of CIFAR-10, or they are not the published ones (their MD5 differs): remove the "
-            "folder, and it is made anew from the archive."
+            "folder, and it is made again from the archive."
         ) from error
     classes = list(parts["train"].classes)
     splits = {

@@ -13,7 +13,7 @@ def load(root: Path, *, kind: str) -> ImageSet:
         for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
     )
     if not images.keys() == labels.keys() == trained.keys() == boxes.keys():
-        raise DataError(f"{root}: images.txt and the lists beside it do not name the same images.")
+        raise DataError(f"{root}: images.txt and the lists next to it do not name the same images.")
     numbers = sorted(names, key=int)
     place = {number: i for i, number in enumerate(numbers)}
     found = ImageSet(root, [names[number] for number in numbers], {"train": [], "test": []})

@@ -63,7 +63,7 @@ def load(root: Path, *, kind: str) -> ImageSet:
     elif (root / TRAIN).is_file():
         found.splits["train"] = _train_of_archive(root / TRAIN, wanted)
     else:
-        raise DataError(f"{root} holds neither train/WNID/* nor {TRAIN}: it is no copy of ImageNet.")
+        raise DataError(f"{root} holds neither train/WNID/* nor {TRAIN}: it is not a copy of ImageNet.")
     found.classes = list(dict.fromkeys(s.class_name for s in found.splits["train"]))
     if (root / "val").is_dir():
         found.splits["test"] = scan_classes(found, root / "val", found.classes)
@@ -114,7 +114,7 @@ def _val_wnids(root: Path) -> list[str]:
 
     if not (root / imagenet.META_FILE).is_file():
         if not (root / DEVKIT).is_file():
-            raise DataError(f"{root} has {VAL} but not {DEVKIT}, which says what its images show: put it beside.")
+            raise DataError(f"{root} has {VAL} but not {DEVKIT}, which says what its images show: put it there.")
         with TemporaryDirectory() as made:  # parsing writes meta.bin, and the set's folder is the user's own
             Path(made, DEVKIT).symlink_to((root / DEVKIT).absolute())
             try:

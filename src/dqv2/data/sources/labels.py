@@ -36,7 +36,7 @@ class Labels:
         for other in sorted(set(kinds) - {NUMBER, TEXT, LOGICAL}):
             shown = next(value for value in self.values if self.known(value) and _kind(value) == other)
             raise DataError(
-                f"{self.file}: {kinds[other]} of {len(self.values)} labels are no class but {other}, the first is "
+                f"{self.file}: {kinds[other]} of {len(self.values)} labels are not classes but {other}, the first is "
                 f"{_short(shown)}: name a column of class names or numbers with label:."
             )
         if len(kinds) > 1:
@@ -72,8 +72,8 @@ def read_labels(
         names = [name for of_shard in of_split for name in of_shard]
         if unknown := [name for name in names if name not in place]:
             raise DataError(
-                f"{root}: {len(unknown)} labels of {split} are no class of train, the first is {unknown[0]!r}: remove "
-                f"these rows, or leave {split} aside by the key splits."
+                f"{root}: {len(unknown)} labels of {split} are not classes of train, the first is {unknown[0]!r}: "
+                f"remove these rows, or leave {split} aside by the key splits."
             )
     if long := next((name for name in classes if len(name.encode()) > LONGEST), None):
         raise DataError(

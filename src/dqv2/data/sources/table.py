@@ -273,7 +273,7 @@ def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
     if "://" in path:
         return f"the cell holds an address, {path[:80]}: fetch the images first"
     if "\0" in path or len(path) > 4096:
-        return "the cell holds text that is no path of an image"
+        return "the cell holds text that is not a path of an image"
     places = [place / path for place in dict.fromkeys((folder, root))]
     try:
         return next((place for place in places if place.exists()), places[0])

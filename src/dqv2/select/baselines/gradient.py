@@ -183,8 +183,8 @@ def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
         factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
     except np.linalg.LinAlgError as error:
         raise ValueError(
-            f"lam = {lam:g} is lost beside squared gradients of up to {among.diagonal().max():.3g}: raise it, or scale "
-            "the features down"
+            f"lam = {lam:g} is negligible next to squared gradients of up to {among.diagonal().max():.3g}: raise it, "
+            "or scale the features down"
         ) from error
     rhs = scipy.linalg.solve_triangular(factor, products.means()[chosen], lower=True)
     return scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
@@ -211,9 +211,7 @@ def _pursue(
     """`count` items in the order of choice and, if `weigh`, their non-negative weights, else None."""
     squares, target, n = products.squares(), products.means(), len(products)
     if not np.isfinite(squares).all():
-        raise ValueError(
-            "the features are too long for their squares to be numbers: scale them down, and lam with them"
-        )
+        raise ValueError("the features are too large: their squares overflow; scale them down, and lam with them")
     # Rows of the chosen are kept where there are many, or where the features are factored, as weighted sums over
     # factors cost more than the rows. Else one pass over the features per step suffices, however many are chosen.
     keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
