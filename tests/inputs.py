@@ -169,10 +169,10 @@ FOLDERS = {
     ),
     "splits in the names of images": Input(
         ["cat/train_1.png", "cat/test_1.png", "dog/Train2.png", "dog/val-3.png"],
-        refused=r"names of all images speak of a split, such as cat/test_1\.png: move .* for each of test and train",
+        refused=r"names of all images mention a split, such as cat/test_1\.png: move .* for each of test and train",
     ),
     "splits in the names of images without labels": Input(
-        ["train_1.png", "test_1.png"], options={"unlabelled": True}, refused="names of all images speak of a split"
+        ["train_1.png", "test_1.png"], options={"unlabelled": True}, refused="names of all images mention a split"
     ),
     "a training folder among classes": Input(
         [*pets(""), "trainset/1.png"], refused=r"set/trainset looks like a split and .*set/cat like a class"

@@ -114,7 +114,7 @@ def test_a_file_that_changed_after_it_was_looked_at(tmp_path):
     with pytest.raises(WeightsError, match="has changed since"):
         noted(tmp_path / "note.json")
     (tmp_path / "w.pth").unlink()
-    with pytest.raises(WeightsError, match="is not there any more"):
+    with pytest.raises(WeightsError, match="is gone: remove"):
         noted(tmp_path / "note.json")
     for text in ("", '{"pa', "[]", '{"path": "x"}'):
         (tmp_path / "note.json").write_text(text)

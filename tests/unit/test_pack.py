@@ -91,7 +91,7 @@ def test_fewer_images_than_announced_are_the_left_out_ones(tmp_path):
         ({"n": 7, "pixels": images(6)}, "of 7 samples announced 6 came, 0 are left out"),
         (
             {"items": [("x", 0, None, images(1)[0]), ("x", 1, None, images(1)[0])], "n": 2},
-            "x: this id comes twice",
+            "x: duplicate id",
         ),
         ({"classes": ["a", "b"]}, "label 2 is outside 0 to 1"),
         ({"pixels": images(6, 4)}, r"must be uint8\[3, 5, 5\], is uint8\[3, 4, 4\]"),

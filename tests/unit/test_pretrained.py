@@ -270,7 +270,7 @@ def by_numbers(path, state):
         ("w.pth", with_first(lambda weight: (weight * 50).to(torch.int8)), "conv_stem.weight is of type int8: save"),
         ("w.pth", with_first(lambda weight: weight.to(torch.complex64)), "conv_stem.weight is of type complex64"),
         ("w.pth", with_first(lambda weight: (weight * 1e6).half()), "conv_stem.weight holds values that are no finite"),
-        ("w.safetensors", cut, "is cut off, or no file"),
+        ("w.safetensors", cut, "is truncated, or not a file"),
         ("w.safetensors", text, "is a page or a pointer, not weights"),
         ("w.pth", text, "is a page or a pointer, not weights"),
         ("w.pth", empty, "is empty: delete it"),

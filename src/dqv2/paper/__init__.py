@@ -1,1 +1,1 @@
-"""From the runs' metrics to the paper's figures and tables: collect, summarise, draw, write."""
+"""From the runs' metrics to the paper's figures and tables: collecting, summarising, drawing, writing."""

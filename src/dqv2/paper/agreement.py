@@ -1,4 +1,4 @@
-"""A new run beside a published one: whether they differ by more than their seeds do."""
+"""Comparing a new run with a published one: do they differ by more than their seeds do?"""
 
 import numpy as np
 import pandas as pd
@@ -7,21 +7,21 @@ from dqv2.paper.compare import holm, means
 from dqv2.paper.stats import AXES
 
 ALPHA = 0.05
-SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # of an arm's axes, in a line
+SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # axes printed for an arm
 
 
 def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accuracy") -> pd.DataFrame:
     """Compare each arm of an experiment's tidy table with the same arm of the published one.
 
-    Returns one row an arm that both have: its columns of ``AXES`` and ``seeds`` and ``seeds_published`` (how many),
+    Returns one row per arm that both have: its columns of ``AXES``, ``seeds`` and ``seeds_published`` (counts),
     ``mean`` and ``mean_published``, ``effect`` (ours minus published, in y's unit) with its 95 % interval ``low`` and
-    ``high`` by Welch's t (another machine's training is another draw, even of the same seed), ``p`` (two-sided),
-    ``p_holm`` (corrected for the arms), ``equal`` (seeds whose values are the same to the last digit) and ``agrees``:
-    p_holm is not below 0.05. An arm of one seed has no p and agrees.
+    ``high`` by Welch's t (a training on another machine is an independent draw, even with the same seed), ``p``
+    (two-sided), ``p_holm`` (corrected for the number of arms), ``equal`` (seeds with identical values) and ``agrees``
+    (p_holm is not below 0.05). An arm with one seed has no p, and agrees.
 
     Raises:
-        KeyError: ours lacks a column, which the error names.
-        ValueError: an arm has a seed twice, or a value is missing or no number.
+        KeyError: ours lacks a column; the error names it.
+        ValueError: an arm has a seed twice, or a value is missing or not a number.
     """
     for name in ("seed", y):
         if name not in ours:
@@ -51,7 +51,7 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
 
 
 def missing_arms(ours: pd.DataFrame, published: pd.DataFrame) -> int:
-    """How many arms of the published table the other has not."""
+    """The number of arms of the published table that `ours` does not have."""
     by = _axes(ours, published)
     return len(set(_arms(published, by)) - set(_arms(ours, by)))
 
@@ -67,7 +67,7 @@ def _arms(frame: pd.DataFrame, by: list[str]) -> dict[tuple, pd.DataFrame]:
 
 
 def told(table: pd.DataFrame) -> list[str]:
-    """The comparison in lines, an arm each: "DQ_V2 · keep_ratio 0.1: 71.2 (n = 5), published 71.0 (n = 5), ..."."""
+    """The comparison as text, one line per arm: "agrees  DQ_V2 · 0.1: 71.2 (n = 5), published 71.0 (n = 5), ..."."""
     lines = []
     for row in table.to_dict("records"):
         shown = [str(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]

@@ -29,8 +29,8 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
 
 
 def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
-    """The paper's values of an arm: the entries all of whose columns hold one value throughout the arm's rows,
-    theirs; with ``sd``, the root of a variance where the paper gives that."""
+    """The paper's values for an arm: the entries whose columns equal those of all the arm's rows; where the paper gives
+    a variance, with its root as ``sd``."""
     here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
     for entry in spec.get("reported") or []:
         if all(here.get(name) == value for name, value in entry.items() if name not in ABOUT):
@@ -52,7 +52,7 @@ def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> li
 
 
 def printed(value: Any, spec: Spec, column: str = "") -> str:
-    """A value as the reader sees it: its name in ``names``, a share as %, a number without a needless .0."""
+    """A value as printed: its name in ``names``, a share as %, a whole number without decimals."""
     names = {str(key): str(name) for key, name in spec.get("names", {}).items()}
     number = isinstance(value, int | float | np.number)
     text = f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
@@ -72,7 +72,7 @@ def require_apart(frame: pd.DataFrame, column: str, spec: Spec) -> None:
 
 
 def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
-    """Apply ``where`` and take the references out: (rows to draw, [(label, rows of a reference)]).
+    """Apply ``where`` and split off the references: (rows to draw, [(label, rows of a reference)]).
 
     With ``partial`` in the spec, a reference that matches nothing is left out.
 
@@ -103,7 +103,7 @@ def select(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, list[tuple[st
 
 
 def looks_of(names: list[Any], column: str | None, frame: pd.DataFrame) -> dict[Any, style.Look]:
-    """Methods look the same in every figure; the values of another axis get their looks by position."""
+    """The look of each name: methods look the same in every figure, values of other axes by position."""
     if column not in ("label", "method"):
         return {name: style.SEQUENCE[i % len(style.SEQUENCE)] for i, name in enumerate(names)}
     texts = [str(name) for name in names]

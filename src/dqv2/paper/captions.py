@@ -1,4 +1,4 @@
-"""Captions for Snakemake's report: what is shown, of which data, how many seeds, which scale and device."""
+"""Captions for Snakemake's report: what is shown, on which data, with how many seeds, at which scale and device."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def write_caption(file: Path, about: str, note: str, label: str | None) -> None:
 
 
 def escape(text: str) -> str:
-    """``text`` as reStructuredText prints it literally, on one line."""
+    """Escape ``text`` so that reStructuredText prints it literally, on one line."""
     text = re.sub(r"([\\*`|_\[\]<>:])", r"\\\1", text.replace("\n", " "))
-    # An escaped space prints as nothing, and what begins with it is no list, comment or line of a title
+    # An escaped space prints nothing, and keeps the line from being a list, comment or title underline
     return text if re.match(r"[^\W_]{5}|[^\W_]+[^\w.)]", text) else rf"\ {text}"

@@ -1,4 +1,4 @@
-"""A verdict for each of the paper's claims, from the tidy tables. The rules stand in docs/claims.md."""
+"""A verdict for each of the paper's claims, from the tidy tables. docs/claims.md states the rules."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dqv2.paper.replication import ALPHA, Asked, against_paper
 from dqv2.paper.replication import COLUMNS as PAPER
 from dqv2.paper.stats import require_columns
 
-COSTS = ("selection_seconds", "early_seconds", "memory", "device_memory")  # measured: another run has others
-FAMILY = 10  # the paper's claims: what is corrected for, whatever was run
+COSTS = ("selection_seconds", "early_seconds", "memory", "device_memory")  # measured: they differ in each run
+FAMILY = 10  # the number of the paper's claims, which p is corrected for, whatever was run
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
 UNITS = {"test_accuracy": "points", "iou": "IoU", "own_minus_others": "IoU", "megabytes": "MB"}
 UNITS |= {"selection_seconds": "s", "memory": "MB", "device_memory": "MB", "tflop": "10¹² operations"}
@@ -77,15 +77,17 @@ def judge(
         claims: as ``read_claims`` gives them.
         tables: experiment -> its tidy table: a row a run, with ``dataset``, ``seed``, the columns that the tests name
             and their ``y``. One that is missing was not run; an empty one has no finished run yet.
-        scale: what the results are of, such as "demo"; stands in every row.
-        reported: experiment -> what the paper reports of its arms, as ``reported_values`` gives it.
-        family: how many claims there are in all, for which p is corrected.
+        scale: the scale of the results, such as "demo"; repeated in every row.
+        reported: experiment -> the paper's values for its arms, as from ``reported_values``.
+        family: the total number of claims, which p is corrected for.
 
     Returns:
-        One row a comparison: ``claim``, ``part`` (number of the test), what it says and compares, effect, interval, p
-        of the claimed direction and of its opposite, both also corrected for the claims (Holm), the test beside,
-        ``verdict`` and ``why``, and the paper's values with power (see ``against_paper``); ``paper_data`` says whether
-        the dataset is one that the claim is about; ``claim_verdict`` is the claim's.
+        One row per comparison: ``claim``, ``part`` (number of the test), what it states and compares, effect, interval,
+        p of the claimed direction and of its opposite, both also Holm-corrected for the claims, the secondary test,
+        ``verdict`` and ``why``, and the paper's values with power (see ``against_paper``); ``paper_data`` tells whether
+        the claim is about this dataset; ``claim_verdict`` is the verdict on the claim.
+
+    Raises ValueError where an arm has several runs of a seed, or a table lacks a column.
     """
     rows = [
         {"claim": claim.claim, "part": part, "says": test.says, **row}
@@ -110,16 +112,16 @@ COLUMNS += PAPER
 
 
 def _corrected(rows: pd.DataFrame, name: str, family: int) -> list[float]:
-    """Each comparison's p, or p_opposite, in the place of its own claim's among the claims', corrected by Holm for all
-    of the family.
+    """Each comparison's p, or p_opposite, Holm-corrected for all claims of the family, with the comparison's p in place
+    of that of its own claim.
 
-    A claim's own p is the largest of its comparisons', as it holds only if all of them do (the intersection-union
-    test; Berger 1982), and 1 where one of them was not made: a claim's comparisons count as one. One comparison is
-    enough to contradict a claim, so of the opposite they count one by one: Holm within the claim first, and the
-    claim's p is its smallest.
+    A claim's p is the largest among its comparisons, as it holds only if all of them do (the intersection-union test;
+    Berger 1982), and missing, which counts as 1, where one of them was not made. One comparison suffices to contradict
+    a claim, so for the opposite they count one by one: Holm's correction within the claim first, and the claim's p is
+    the smallest.
 
-    Seconds and memory are others in each run, and what is said of accuracies must not change with them. So to other
-    comparisons those of costs count as not found (p = 1), which rejects no more than Holm's method does.
+    Seconds and memory differ in each run, and the verdicts on accuracies must not change with them. So for other
+    comparisons those on costs count as not significant (p = 1), which never rejects more than Holm's method does.
     """
     claim, costs = rows["claim"], rows["y"].isin(COSTS)
 
@@ -273,7 +275,7 @@ def _of_claim(verdicts: pd.Series) -> str:
 
 
 def summary(claims: Sequence[dict[str, Any]], rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """One entry a claim: number, statement, place, verdict, how many of its comparisons came out how, its rows."""
+    """One entry per claim: number, statement, place, verdict, counts of its comparisons' verdicts, and its rows."""
     out = []
     for claim in claims:
         mine = rows[rows["claim"] == claim["claim"]]

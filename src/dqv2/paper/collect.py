@@ -19,19 +19,19 @@ WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
 
 
 def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.DataFrame:
-    """Join what the plan says of each run with what its metrics measured and what the stages behind it took.
+    """Join the planned columns of each run with its metrics and the seconds of the stages behind it.
 
     Args:
-        rows: of each run ``columns`` (the planned ones, among them ``dataset``, ``keep_ratio`` and ``seed``),
-            ``metrics`` (its ``metrics.json``: an object with ``test_accuracy``, top-1 in %, and any further scalars;
-            nested values are left out, and where both name a column the plan's stays) and ``records``: [stage, account,
-            record] of each job behind it. They become `<stage>_seconds`, `early_seconds` (account "early": trainings
-            before the selection) and `selection_seconds` (those, and account "selection").
-        partial: leave missing runs out instead of refusing.
+        rows: for each run ``columns`` (the planned ones, including ``dataset``, ``keep_ratio`` and ``seed``),
+            ``metrics`` (the path of its ``metrics.json``: an object with ``test_accuracy``, top-1 in %, and further
+            scalars; nested values are left out, and where both have a column the plan's is used) and ``records``:
+            [stage, account, record] of each job behind it. They give `<stage>_seconds`, `early_seconds` (account
+            "early": trainings before the selection) and `selection_seconds` (those, and account "selection").
+        partial: leave out missing runs instead of raising.
 
     Returns:
-        One row a run in the plan's order: the plan's columns, then the measured ones and ``metrics``, the file. Whole
-        numbers are ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
+        One row per run in the plan's order: the planned columns, then the measured ones and ``metrics``, the file.
+        Integers are ``Int64``, so that a missing Tobias size stays missing and 4 stays 4.
 
     Raises:
         FileNotFoundError: files are missing and ``partial`` is not set.
@@ -72,9 +72,9 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def seconds_behind(behind: Sequence[Sequence[str]], *, partial: bool = False) -> dict[str, Any]:
-    """Seconds by stage, their sums, and the devices; nothing where no stage is known, or a partial table lacks one.
+    """Seconds by stage, their sums, and the devices; empty without stages, or where a partial table lacks a record.
 
-    behind: as `collect` takes them. Raises FileNotFoundError where a record is missing and ``partial`` is not set.
+    behind: ``records`` as for `collect`. Raises FileNotFoundError where a record is missing and ``partial`` is not set.
     """
     missing = sorted(file for _, _, file in behind if not Path(file).is_file())
     if missing and not partial:
@@ -100,7 +100,7 @@ TEXTS = ("device", "metrics", "precision", "run", "selection", "torch", "weights
 
 
 def made_up(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The table that `collect` will make of these runs, with every measurement 1 or a word: to check what is drawn."""
+    """The table that `collect` will make from these runs, with made-up measurements, for checking specs."""
     measured = dict.fromkeys(NUMBERS, 1.0) | dict.fromkeys(TEXTS, "made up")
     found = []
     for row in rows:
@@ -115,9 +115,9 @@ VARIANTS |= {"tobias": "Tobias"}
 
 
 def storage_frame(runs: Sequence[dict[str, Any]], sizes: Sequence[dict[str, tuple[int, int]]]) -> pd.DataFrame:
-    """One row a coreset and variant of its images: `megabytes` (10⁶ bytes) and `bytes_per_image`.
+    """One row per coreset and variant of its images: `megabytes` (10⁶ bytes) and `bytes_per_image`.
 
-    runs: the planned columns of each coreset. sizes: for each the variant -> (bytes in all, images).
+    runs: the planned columns of each coreset. sizes: for each, variant -> (total bytes, number of images).
     """
     rows = []
     for run, variants in zip(runs, sizes, strict=True):
@@ -135,26 +135,26 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
-    """Write ``frame`` as UTF-8 CSV: same frame, same bytes; missing is empty; never half-written."""
+    """Write ``frame`` as UTF-8 CSV, atomically: the same frame gives the same bytes; missing values are empty."""
     with atomic_path(file) as draft:
         frame.to_csv(draft, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def write_text(text: str, file: Path) -> None:
-    """Write ``text`` as UTF-8 with the same ends of lines on every system; never half-written."""
+    """Write ``text`` as UTF-8 with LF line endings, atomically."""
     with atomic_path(file) as draft:
         draft.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """Read what `write_csv` wrote with the same types: only an empty cell is missing, a method named "None" is none."""
+    """Read what `write_csv` wrote, with the same types: only an empty cell is missing, not a method named "None"."""
     header = pd.read_csv(file, nrows=0).columns
     words = {name: "string" for name in header if name in WORDS}
     return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))
 
 
 def device_note(note: str, frame: pd.DataFrame, planned: int) -> str:
-    """What the plan knows (``note``), with what only the runs do: the devices, and how many of the rows are missing."""
+    """``note``, extended by what only the runs tell: the devices, and how many of the planned rows are missing."""
     devices = sorted(frame["device"].dropna().unique()) if "device" in frame else []
     missing = planned - len(frame)
     parts = [note, *devices] + ([f"PARTIAL: {missing} of {planned} runs are missing"] if missing else [])

@@ -1,9 +1,9 @@
-"""Two arms compared: effect, interval and p, as every claim is tested.
+"""Comparing two arms: effect, interval and p, as used for every claim.
 
 Arms that share seeds are paired by seed: means by Student's t on the differences (Student 1908), variances by the test
 of Pitman (1939) and Morgan (1939). Others are independent samples: Welch's t (1947), the F test of two variances
-(Fisher 1924). All take the values of an arm to be normal. p-values are one-sided, one for each direction, as a claim
-names one; Holm (1979) corrects for their number.
+(Fisher 1924). All assume normal values within an arm. p-values are one-sided, one for each direction, as a claim states
+a direction; Holm's method (1979) corrects for their number.
 """
 
 import warnings
@@ -22,7 +22,7 @@ Side = Literal["greater", "less"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against another, in the unit of the values unless said."""
+    """The comparison of two arms, in the unit of the values unless stated otherwise."""
 
     n: int  # values of each arm that the test uses
     n_against: int
@@ -39,12 +39,12 @@ class Comparison:
     n_paired: int = 0  # seeds that both arms have and the test pairs; 0 where it does not
     spread: float = MISSING  # of means: standard deviation of the pairs' differences, or sqrt(s² + s²) without pairs
     correlation: float = MISSING  # of the pairs (Pearson's); missing where there are none
-    beside: str = ""  # another test of the same, which decides nothing
+    beside: str = ""  # a secondary test of the same, which does not affect the verdict
     beside_low: float = MISSING
     beside_high: float = MISSING
     beside_p: float = MISSING  # of means as `p_higher`; of variances both are one two-sided p
     beside_p_lower: float = MISSING  # of means as `p_lower`
-    lacks: str = ""  # why there is no p, in words; empty where there is one
+    lacks: str = ""  # the reason for having no p, in words; empty if there is one
 
 
 # The tests themselves: on arrays whose last axis is the seeds, so that a benchmark draws thousands of samples at once.
@@ -99,13 +99,13 @@ def slopes(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 def means(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
-    """Compare the means of two arms: paired by seed where two seeds at least are shared, else by Welch's t.
+    """Compare the means of two arms: paired by seed where at least two seeds are shared, else by Welch's t.
 
-    of, against: the values of each arm, by seed (the index). margin: in the unit of the values; above 0, `p_higher` is
-    for ``of`` not being lower by as much or more.
+    of, against: the values of each arm, indexed by seed. margin: in the unit of the values; above 0, `p_higher` is that
+    of a non-inferiority test: ``of`` is not lower by the margin or more.
 
-    Pairs leave out the seeds that one arm lacks; Welch's t stands beside them and uses all. Where nothing varies there
-    is no test.
+    Pairs leave out seeds that one arm lacks; Welch's t, as the secondary test, uses all. Without any variation there is
+    no test. Raises ValueError for values that are missing or not finite.
     """
     a, b = _values(of), _values(against)
     both = of.index.intersection(against.index)
@@ -139,7 +139,7 @@ def _welch(a: np.ndarray, b: np.ndarray, margin: float) -> Comparison:
 
 
 def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comparison:
-    """Compare the variances of two arms: by Pitman and Morgan's test where three seeds at least are shared, else by F.
+    """Compare the variances of two arms: by Pitman and Morgan's test where at least three seeds are shared, else by F.
 
     Args:
         of, against: the values of each arm, by seed (the index), three or more each.
@@ -148,9 +148,9 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
             them, twice the smaller p. Each is the same test, of one arm's values scaled by the margin's root, and so
             exact for normal values and no more robust.
 
-    The interval is of the same kind as the test (Morgan 1939 for pairs). Both rest on normal values, and neither test
-    is robust against others: Brown and Forsythe's (1974; Levene's with medians, two-sided, of independent arms), which
-    is, stands beside them. An arm that does not vary at all is no normal sample: there is no test.
+    The interval corresponds to the test (Morgan 1939 for pairs). Both assume normal values and are not robust against
+    deviations; the secondary test is Brown and Forsythe's (1974; Levene's with medians, two-sided, for independent
+    arms), which is robust. An arm that does not vary at all is not a normal sample: there is no test.
     """
     both = of.index.intersection(against.index)
     paired = len(both) >= 3
@@ -186,10 +186,10 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
 
 
 def counts(of: pd.Series, against: pd.Series) -> Comparison:
-    """Compare numbers that are counted and not measured, as operations are: no seed changes them, and there is no test.
+    """Compare counted rather than measured numbers, such as operations: seeds do not change them, so there is no test.
 
-    of, against: the numbers of each arm, by seed; two or more each, as everywhere. The effect is the difference of the
-    means; p is 0 for a direction that all of one arm's numbers have against all of the other's, else 1.
+    of, against: the numbers of each arm, indexed by seed; two or more each, as elsewhere. The effect is the difference
+    of the means; p is 0 for a direction that holds for all numbers of one arm against all of the other's, else 1.
     """
     a, b = _values(of), _values(against)
     found = Comparison(len(a), len(b), _mean(a), _mean(b), _mean(a) - _mean(b), test="counted, no test")
@@ -224,8 +224,8 @@ def trend(of: Mapping[float, pd.Series], against: Mapping[float, pd.Series] | No
 def holm(p: Sequence[float], family: int = 0) -> np.ndarray:
     """Correct p-values for the number of hypotheses, as Holm (1979) does: float64[N].
 
-    p: a missing one stays missing and counts as 1, as do those of the family that are not here. family: how many
-    hypotheses there are in all; at least as many as are given are counted.
+    p: missing values stay missing and count as 1, as do the hypotheses of the family that are not given. family: the
+    total number of hypotheses, at least len(p).
     """
     p = np.asarray(p, dtype="float64")
     known = np.flatnonzero(~np.isnan(p))

@@ -1,4 +1,4 @@
-"""From the configuration to the unique runs, and the jobs behind them. Imports no torch and no pandas."""
+"""From the configuration to the unique runs and the jobs behind them. Imports neither torch nor pandas."""
 
 from dqv2.plan.plan import Plan
 from dqv2.plan.runs import Row, Run, Selection

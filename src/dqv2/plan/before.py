@@ -1,4 +1,4 @@
-"""What is said before the first job, not after hours: faults of folders, weights, networks and drawings."""
+"""Checks before the first job, so that faults do not show only after hours: folders, weights, networks, drawings."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from dqv2.weights import noted, require_known, why_missing
 
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
-    """Raise ConfigError where these jobs, of a run that is about to begin, rest on stale results."""
+    """Raise ConfigError where these jobs, which are about to run, depend on stale results."""
     verify = f"see all with `dqv2 verify {plan.root}`, and remove them with --remove, and run again"
     _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
 
 
 def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
-    """Give what these jobs read the present time where its own is still to come, as a clock that ran ahead leaves it.
+    """Set modification times in the future, left by a clock that ran ahead, to now, for the files that these jobs read.
 
-    Snakemake refuses what is older than what it was made of. No byte rests on a time: checksums say what has changed.
+    Snakemake refuses files older than their inputs. No result depends on times: checksums tell what has changed.
 
     Returns:
-        The run's files that have another time now.
+        The run's files whose time was set.
 
     Raises:
-        ConfigError: a person's own file is of a time to come.
+        ConfigError: a user's own file has a time in the future.
     """
     now, found, own = time.time(), [], []
     for file in sorted({file for job in jobs for files in plan.reads(job).values() for file in as_list(files)}):
@@ -53,11 +53,11 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
-    """Look at the disk and build what is needed for these jobs, those of a run that is about to begin.
+    """Check files, networks and drawings for these jobs, which are about to run.
 
     Raises:
-        ConfigError: what a job will read is missing, or is no set of images, a network cannot be built, or a drawing
-            cannot be made of its table; the message says where it was looked for and what to do.
+        ConfigError: an input is missing or is not a valid set of images, a network cannot be built, or a figure or
+            table cannot be made; the message says where and what to do.
     """
     jobs = list(jobs)
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
@@ -87,8 +87,8 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
 
 
 def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, int]], dict[str, list[str]], list[str]]:
-    """The images of each split, and the classes, of people's own sets that will be packed, and a sentence for each that
-    is refused.
+    """For users' own sets that will be packed: the number of images of each split, the classes, and a sentence for each
+    set that is refused.
 
     Names and labels are read as packing reads them; no image is opened.
     """
@@ -107,7 +107,7 @@ def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, in
 
 
 def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list[str]]) -> list[str]:
-    """One sentence for each set of a single class that is to be trained on: by its files, its pack or its key."""
+    """One sentence for each set with a single class that would be trained on: by its files, its pack or its key."""
     found = []
     for name in trained:
         chosen = getattr(plan.config.datasets[name], "classes", None)
@@ -122,7 +122,7 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
 
 
 def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
-    """One sentence for each selector that divides a set, of those listed, into more bins than it has images."""
+    """One sentence for each selector that would divide one of the listed sets into more bins than it has images."""
     found = {}
     for job in jobs:
         if job.stage.name == "bin" and (count := (sizes.get(job.w.dataset) or {}).get("train")):
@@ -133,7 +133,7 @@ def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mappin
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
-    """Build the networks of jobs, and send images through them."""
+    """Build the networks of the jobs and run them on images; raises ValueError where one fails."""
     built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
     mapped: dict[str, str] = {}
     for job in jobs:
@@ -149,7 +149,7 @@ def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
 
 
 def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
-    """One sentence for each dataset without labels that jobs would train on, or whose gradients they want."""
+    """One sentence for each dataset without labels that jobs would train on, or compute gradients for."""
     found = {}
     for job in jobs:
         name = getattr(job.w, "dataset", None)
@@ -169,12 +169,12 @@ def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
 
 
 def _may_fail(options: dict[str, Any]) -> bool:
-    """Whether a network could be asked for that cannot be; our own fail where a stride of 8 leaves a single point."""
+    """Whether a network may be impossible to build or run; our own fail where a stride of 8 leaves a single point."""
     return options["model"] not in SMALL or (options["input_size"] or options["image_size"]) <= 8
 
 
 def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
-    """One sentence for each network whose published weights jobs want, and that are not there and cannot be fetched."""
+    """One sentence for each network whose published weights jobs need, are missing and cannot be fetched."""
     found = []
     for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
         block = getattr(plan.config, kind)[name]
@@ -185,7 +185,7 @@ def _missing_weights(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
 
 
 def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
-    """One sentence for each file of weights that is not what it must be, and for each that timm's hub has not."""
+    """One sentence for each weights file that is invalid, and for each that timm's hub does not have."""
     found, looked_at = [], [(job.w.block, job.w.network) for job in jobs if job.stage.name == "weights"]
     for kind, name in sorted({each for job in jobs for each in job.stage.published(plan, job.w)}):
         block, note = getattr(plan.config, kind)[name], plan.file("weights", "json", block=kind, network=name)
@@ -203,21 +203,21 @@ def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
 
 
 def changed_folders(plan: Plan) -> list[str]:
-    """One sentence for each of a person's own folders that got or lost files after it was packed."""
+    """One sentence for each folder of a dataset whose files have changed since it was packed."""
     packs = {}
     for name in plan.datasets:
         file = plan.file("pack", "options", dataset=name)
-        # A pack with other options is made anew anyhow
+        # A pack with other options is made again anyway
         if read_json(file) == plan.options(plan.job_making(file)):
             packs[name] = file
     return places.changed_folders(plan.config, packs)
 
 
 def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:
-    """One sentence for each drawing, ("figure" or "table", experiment), that cannot be made of the table as it will be.
+    """One sentence for each drawing, ("figure" or "table", experiment), that cannot be made from its future table.
 
-    The figures' and tables' own checks say so, of a table with made-up measurements. Where a drawing picks or arranges
-    rows by a measurement, only the names of its columns are checked. A partial drawing waits for nothing.
+    The checks are those of figures and tables, on a table with made-up measurements. If a drawing selects or arranges
+    rows by a measurement, only its column names are checked. Partial drawings are not checked.
     """
     if plan.config.partial or not drawings:
         return []
@@ -241,7 +241,7 @@ def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[
 
 
 def _columns_of(spec: dict[str, Any]) -> list[str]:
-    """The columns by which a drawing picks and arranges rows."""
+    """The columns by which a drawing selects and arranges rows."""
     axes = [spec.get(key) for key in ("x", "hue", "panel", "row", "column")]
     picked = [*spec.get("where", {}), *(key for entry in spec.get("reference", []) for key in entry if key != "label")]
     return [name for name in (*axes, *picked) if name]

@@ -1,4 +1,4 @@
-"""What an experiment may ask for: faults that only a look at several blocks together shows."""
+"""Checks of experiments: faults that show only when several blocks are combined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
     Args:
         config: the configuration.
         rows: experiment -> its runs.
-        faults_of: experiment -> what the kinds of its results say, each with the key that it is about.
+        faults_of: experiment -> the faults found by the kinds of its results, each beginning with its key.
     """
     asking: dict[str, dict[str, None]] = {}
     for name in rows:
@@ -37,7 +37,7 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
 
 
 def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None) -> Iterator[str]:
-    """What stands in the way of Tobias images of a dataset by a mask, at a size; either may be None."""
+    """The reasons why a dataset cannot have Tobias images with a mask, at a size; either may be None."""
     block = config.datasets[dataset]
     if size and size > block.size:
         yield f"Tobias size {size} is finer than the {block.size} pixels of datasets.{dataset}"
@@ -123,7 +123,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
 
 
 def _doubled(rows: list[Row]) -> Iterator[str]:
-    """Trainings that would count twice among the seeds of an arm."""
+    """Trainings that would be counted twice among the seeds of an arm."""
     seen: dict[tuple[Run, str], str | None] = {}
     for run, title, method in rows:
         if (run, title) in seen:
@@ -133,7 +133,7 @@ def _doubled(rows: list[Row]) -> Iterator[str]:
 
 
 def _taken(config: Config) -> list[str]:
-    """The datasets that are called like a folder of the results."""
+    """The datasets that have the name of a folder of the results."""
     patterns = [pattern for each in all_stages().values() for pattern in each.writes.values()]
     first = {"resume"} | {pattern.partition("/")[0] for pattern in patterns}
     return sorted(first & set(config.datasets))

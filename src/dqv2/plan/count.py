@@ -1,4 +1,4 @@
-"""The jobs behind experiments: how many there are, and how many there were if nothing was shared."""
+"""The jobs behind experiments: how many there are, and how many there would be if nothing were shared."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Reads = dict[PlannedJob, list[PlannedJob]]
 
 
 def chains(plan: Plan, experiment: str) -> Iterator[Reads]:
-    """For each run (or coreset) of an experiment the jobs behind it, each with those that it reads.
+    """For each run (or coreset) of an experiment the jobs behind it, each with the jobs whose outputs it reads.
 
-    What brings a set or a list onto the disk is left out, as are drawing and collecting.
+    Fetching of datasets and lists is left out, as are drawing and collecting.
     """
     for files in dict.fromkeys(tuple(files) for files in plan.wanted(experiment)):
         found = plan.jobs(files)
@@ -26,8 +26,8 @@ def chains(plan: Plan, experiment: str) -> Iterator[Reads]:
 
 
 def jobs_behind(plan: Plan) -> tuple[Reads, dict[str, set[PlannedJob]]]:
-    """Every job behind the plan's experiments once, in an order in which they can run, with those that it reads; and
-    those behind each experiment."""
+    """Every job behind the plan's experiments once, in an order in which they can run, with the jobs whose outputs it
+    reads; and the jobs behind each experiment."""
     reads: Reads = {}
     needs: dict[str, set[PlannedJob]] = {}
     for experiment in plan.rows:
@@ -39,5 +39,5 @@ def jobs_behind(plan: Plan) -> tuple[Reads, dict[str, set[PlannedJob]]]:
 
 
 def jobs_apart(plan: Plan) -> Counter[PlannedJob]:
-    """How often each job would run if no experiment and no run shared it."""
+    """How often each job would run if no experiments and no runs shared it."""
     return Counter(job for experiment in plan.rows for chain in chains(plan, experiment) for job in chain)

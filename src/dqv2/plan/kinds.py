@@ -1,5 +1,5 @@
-"""The kinds of results that an experiment can have: of each what it is made of, its rows, what can be wrong with it and
-what its caption says. An experiment may have several, such as pictures and a table of runs."""
+"""The kinds of results that an experiment can have: for each the files it is made from, its rows, its possible faults
+and its caption. An experiment may have several, such as pictures and a table of runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Kind:
     """A kind of result of one experiment.
 
     Attributes:
-        name: as the stages call it.
-        table: the stage that writes the tidy table behind it, if one does.
+        name: the name that stages use.
+        table: the stage that writes the tidy table behind it, if any.
     """
 
     name: ClassVar[str]
@@ -36,32 +36,32 @@ class Kind:
 
     @staticmethod
     def of(block: Experiment) -> bool:
-        """Whether an experiment has it."""
+        """Whether an experiment has this kind of result."""
         raise NotImplementedError
 
     def wanted(self) -> list[list[str]]:
-        """The files that it is made from, those of one run (or coreset) together."""
+        """The files that it is made from, grouped by run (or coreset)."""
         return []
 
     def records_behind(self, file: str) -> list[list[str]]:
-        """Of the jobs that a file rests on and that a coreset's cost counts: stage, account, and the record."""
+        """[stage, account, record] of the jobs behind a file that count in the cost of a coreset."""
         behind = [job for job in self.plan.jobs([file]) if job.stage.account]
         return [[job.stage.name, job.stage.account, self.plan.file_of(job, "record")] for job in behind]
 
     def planned(self) -> int:
-        """How many rows its table has when it is whole."""
+        """The number of rows of its complete table."""
         return len(self.rows)
 
     def faults(self) -> Iterator[str]:
-        """What stands in the way of it, besides what is wrong with single runs, each with the key first."""
+        """The reasons why it cannot be made, other than faults of single runs, each beginning with its key."""
         yield from ()
 
     def made_up(self) -> tuple[DataFrame, set[str]]:
-        """Its table with made-up measurements, and which of the columns are measurements."""
+        """Its table with made-up measurements, and the columns that are measurements."""
         raise NotImplementedError
 
     def note(self) -> str:
-        """What a caption says of the data, the seeds and the keep ratio; the runs themselves add the device."""
+        """The caption's note on data, seeds and keep ratio; the device is added from the finished runs."""
         seeds = len({run.seed for run, *_ in self.rows})
         keeps = sorted({self.plan.asked_ratio(run) for run, *_ in self.rows})
         parts = sorted({self.config.datasets[run.selection.dataset].title for run, *_ in self.rows})
@@ -101,7 +101,7 @@ class TobiasPictures(Kind):
         return [run for run in same if run.seed == first.seed and run.selection.mask]
 
     def titles(self) -> list[str]:
-        """What to print over each recipe's images."""
+        """The titles above the images of each recipe."""
         shown = list(dict.fromkeys((run.selection.mask, run.selection.tobias_size) for run in self._runs()))
         titles = [f"{size} × {size}" for _, size in shown]
         if len({mask for mask, _ in shown}) > 1:
@@ -128,12 +128,12 @@ class TobiasPictures(Kind):
 
 
 class Redrawn(Kind):
-    """What needs coresets whose pixels an autoencoder redraws."""
+    """Results that need coresets whose pixels an autoencoder redraws."""
 
     key: ClassVar[str]
 
     def runs(self) -> list[Run]:
-        """The runs of which that holds, one a coreset."""
+        """The runs with redrawn pixels, one per coreset."""
         found = [run for run, *_ in self.rows if redraws(self.config, run)]
         return list({self.plan.file("pixels", "pixels", self.plan.axes(run)): run for run in found}.values())
 
@@ -154,7 +154,7 @@ class Redrawn(Kind):
 
 
 class PixelPictures(Redrawn):
-    """The original, without its least important patches, and with them drawn anew."""
+    """The original, the image without its least important patches, and its reconstruction."""
 
     name, key = "pixel_pictures", "pictures.steps"
 
@@ -221,7 +221,7 @@ class Diagram(Kind):
 
 
 class Storage(Redrawn):
-    """What the images of each redrawn coreset take as encoded files."""
+    """The encoded size of the images of each redrawn coreset."""
 
     name, key, table = "storage", "storage", "storage"
 
@@ -243,7 +243,7 @@ class Storage(Redrawn):
         return len(self.runs()) * 4  # original, dropped, reconstructed, Tobias
 
     def columns(self) -> list[dict[str, Any]]:
-        """What is known of each redrawn coreset before its images are encoded."""
+        """The known columns of each redrawn coreset, before its images are encoded."""
         return [
             {
                 "experiment": self.experiment,
@@ -270,7 +270,7 @@ class Storage(Redrawn):
 
 
 class Cell(NamedTuple):
-    """A mask, a size and a seed: what is known of them, and the files."""
+    """A mask, a size and a seed, with the known columns and the files."""
 
     columns: dict[str, Any]
     pack: str
@@ -279,7 +279,7 @@ class Cell(NamedTuple):
 
 
 class Overlap(Kind):
-    """Masks against the objects that a set knows."""
+    """Overlap of masks with a set's known objects."""
 
     name = table = "overlap"
 
@@ -335,8 +335,8 @@ class Runs(Kind):
 
     @cached_property
     def rows_with_files(self) -> list[dict[str, Any]]:
-        """For each run what is known of it before it ran, its metrics, and the records of the stages behind it: (stage,
-        what its seconds count as, file)."""
+        """For each run the columns known before it runs, its metrics file, and [stage, account, record] of the jobs
+        behind it."""
         found = [(self.plan.columns(self.experiment, row), self.plan.metrics_of(row.run)) for row in self.rows]
         return [{"columns": c, "metrics": m, "records": self.records_behind(m)} for c, m in found]
 
@@ -378,12 +378,12 @@ class Coresets(Kind):
                 )
 
 
-# The first that an experiment has says what its section of the page says of it
+# The first kind that an experiment has provides the note of its section on the page
 KINDS: tuple[type[Kind], ...] = (TobiasPictures, PixelPictures, Diagram, Storage, Overlap, Runs, Coresets)
 
 
 def exports(plan: Walk, names: list[str]) -> list[str]:
-    """The folders of the coresets of these experiments; ids alone where an experiment has no block export."""
+    """The exported folders of the coresets of these experiments; with ids alone where there is no block `export`."""
     found = []
     for name in names:
         block = plan.config.experiments[name].export

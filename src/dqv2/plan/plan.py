@@ -1,4 +1,4 @@
-"""A configuration's experiments, the jobs behind them, and what is asked for. Imports no torch and no pandas."""
+"""A configuration's experiments, the jobs behind them, and the files to make. Imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Plan(Walk):
     # -- experiments --------------------------------------------------------------------------------------------------
 
     def kind(self, experiment: str, name: str) -> Kind | None:
-        """A kind of result of an experiment, or None where it has none of it."""
+        """An experiment's result of this kind, or None."""
         return next((kind for kind in self._kinds.get(experiment, []) if kind.name == name), None)
 
     def wanted(self, experiment: str) -> list[list[str]]:
-        """The files that an experiment is made from, those of one run (or coreset) together."""
+        """The files that an experiment is made from, grouped by run (or coreset)."""
         return [files for kind in self._kinds[experiment] for files in kind.wanted()]
 
     def tabled(self, experiment: str) -> str | None:
@@ -50,32 +50,32 @@ class Plan(Walk):
         return {name: self.table(name) for name in self.rows if self.tabled(name)}
 
     def planned(self, experiment: str) -> int:
-        """How many rows an experiment's table has when it is whole."""
+        """The number of rows of an experiment's complete table."""
         return next((k.planned() for k in self._kinds[experiment] if k.table), len(self.rows[experiment]))
 
     def planned_table(self, experiment: str) -> tuple[Any, set[str]]:
-        """An experiment's table as it will be, and which of its columns are measurements, which are made up."""
+        """An experiment's table with made-up measurements, and the columns that are measurements."""
         return next(kind for kind in self._kinds[experiment] if kind.table).made_up()
 
     def note(self, experiment: str) -> str:
-        """What the page says of an experiment's data, seeds and keep ratio."""
+        """The page's note on an experiment's data, seeds and keep ratio."""
         return self._kinds[experiment][0].note()
 
     def caption(self, experiment: str) -> dict[str, Any]:
-        """What is printed beside what is drawn of an experiment's table."""
+        """What is printed with a figure or table of an experiment: about, label, note, planned number of rows."""
         note = next(kind for kind in self._kinds[experiment] if kind.table).note()
         about = self.config.experiments[experiment].about
         return {"about": about, "label": self.config.label, "note": note, "planned": self.planned(experiment)}
 
     def spec(self, kind: str, experiment: str) -> dict[str, Any]:
-        """What is drawn ("figure") or printed ("table") of an experiment, and the paper's values beside it."""
+        """The spec of an experiment's "figure" or "table", with the paper's values as `reported`."""
         from dqv2.paper.reported import reported_values
 
         block = getattr(self.config.experiments[experiment], kind)
         return block.spec(partial=self.config.partial) | {"reported": reported_values(experiment)}
 
     def run_note(self) -> str:
-        """What stands over the results of several experiments: the data, the seeds, the scale."""
+        """The heading of results of several experiments: scale, data, seeds."""
         titles = dict.fromkeys(self.config.datasets[run.selection.dataset].title for run in self.runs)
         seeds = sorted({run.seed for run in self.runs})
         scale = self.config.label or f"run {self.config.run}"
@@ -84,9 +84,9 @@ class Plan(Walk):
     # -- what is asked for --------------------------------------------------------------------------------------------
 
     def targets(self, names: Iterable[str] | None = None) -> list[str]:
-        """The files of these experiments; by default of every active one, with what is made of all of them together.
+        """The files to make for these experiments; by default for all active ones, with those made from all together.
 
-        In a partial report those of which something is there.
+        In a partial report only for experiments with some finished results.
         """
         whole = names is None
         asked = self.rows if names is None else names
@@ -102,22 +102,22 @@ class Plan(Walk):
         return found + exports(self, [name for name in names if self.kind(name, "coresets")])
 
     def exports(self) -> list[str]:
-        """The folder of every coreset, to give away."""
+        """The exported folder of every coreset."""
         return exports(self, list(self.rows))
 
     # -- a partial report (`partial: true`) starts nothing: it shows what there is ------------------------------------
 
     def present(self, files: Iterable[str]) -> list[str]:
-        """All files, or in a partial report those that there are."""
+        """All files, or in a partial report those that exist."""
         return [file for file in dict.fromkeys(files) if not self.config.partial or Path(file).exists()]
 
     def readable(self, tables: dict[str, str]) -> dict[str, str]:
-        """The tables, by name, that a report reads: all, or in a partial one those of which something is there."""
+        """The tables, by name, that a report reads: all, or in a partial report those with some finished results."""
         return {name: file for name, file in tables.items() if not self.config.partial or self.is_there(name, file)}
 
     def is_there(self, name: str, table: str | None = None) -> bool:
-        """Whether a run of an experiment has finished or, where it shows none, all is there that it is made of: so
-        nothing is selected or trained for it. Of what is no experiment, whether its table is made."""
+        """Whether an experiment can be shown without selecting or training: one of its runs has finished or, if it
+        shows no runs, all its inputs exist. For a name that is not an experiment, whether its table exists."""
         experiment = name.removesuffix("_jobs")
         if experiment not in self.rows:
             return table is not None and Path(table).exists()

@@ -1,8 +1,8 @@
-"""What of a run is published: a folder of small files, from which all figures and tables can be drawn again.
+"""Publishing a run: a folder of small files, from which all figures and tables can be redrawn.
 
 published/cifar10/
     config.json           the configuration, all files merged
-    experiments/*.csv     the tidy tables: a row a run
+    experiments/*.csv     the tidy tables: a row per run
     claims.csv, claims.md the paper's claims, tested
     figures/*             figures and tables as the run drew them
     coresets/**.csv.gz    the ids of every coreset, as `sample` wrote them
@@ -36,11 +36,11 @@ CAPTIONS = "captions/"  # for Snakemake's report
 
 
 class Drawn(NamedTuple):
-    """A job that can be done from what is published alone.
+    """A job that needs nothing but published files.
 
     Attributes:
         job: the job.
-        inputs, outputs: as the stage names them -> the files, or lists of them.
+        inputs, outputs: the stage's names -> the files, or lists of them.
     """
 
     job: PlannedJob
@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
     outputs: dict[str, str]
 
     def draw(self, plan: Plan) -> None:
-        """Do it, without Snakemake."""
+        """Run the job without Snakemake."""
         given = {"input": SimpleNamespace(**self.inputs), "output": SimpleNamespace(**self.outputs)}
         given |= {"inputs": self.inputs, "outputs": self.outputs, "wildcards": self.job.w}
         self.job.stage.run(SimpleNamespace(**given, options=plan.options(self.job)))
@@ -57,8 +57,10 @@ class Drawn(NamedTuple):
 def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The configuration of a run and the records of its jobs, without those of stale results.
 
+    refused: kinds of findings of `verify` that are errors.
+
     Raises:
-        ConfigError: the configuration is gone, or `verify` finds a result to be what is refused.
+        ConfigError: the configuration is missing, there is a finding of a refused kind, or a result is gone.
     """
     asked = asked_of(root)
     found = list(verify(root, Plan(load_config(asked))))
@@ -75,15 +77,15 @@ def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[d
 
 
 def publish(root: str, folder: str | Path) -> Path:
-    """Write what is published of the run `root` into `folder`, which appears whole or not at all.
+    """Write the published files of the run `root` to `folder`, atomically; returns it.
 
-    Of the experiments, those that are finished, whether the last run asked for them or an earlier one, and of the jobs,
-    those that they rest on: not what a run left of other seeds. What is made of all experiments together is made anew
-    where the run made it of others. Pictures that show the set's own images are left out, as they are not ours to
-    publish, and so is the list of a coreset that is the whole set.
+    Included are the finished experiments, whether the last run asked for them or an earlier one, and the jobs behind
+    them; not results of other seeds. Files made from all experiments together are redrawn where the run made them from
+    other experiments. Pictures that show the dataset's own images are left out, as they are not ours to publish, and so
+    is the list of a coreset that is the whole set.
 
     Raises:
-        ConfigError: the configuration is gone, a result is damaged, or no table of runs is finished.
+        ConfigError: the configuration is missing, a result is damaged, or no table of runs is finished.
     """
     asked, records = sound(root, refused=("damaged",))
     plan = _finished(root, asked | {"partial": False}, records)
@@ -116,7 +118,7 @@ def publish(root: str, folder: str | Path) -> Path:
 
 
 def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
-    """The plan of the experiments all of whose jobs have been done as it says: those asked for last come first."""
+    """The plan of the experiments whose jobs are all done and not stale; those of the last command come first."""
     plan = Plan(load_config(asked | {"targets": begun(root, asked)}))
     done = {
         file for kept in records if not (why_orphaned(plan, kept) or why_stale(plan, kept)) for file in kept["outputs"]
@@ -133,13 +135,13 @@ def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -
 
 
 def begun(root: str, asked: dict[str, Any]) -> list[str]:
-    """The experiments that a run was asked for last, by its configuration, and those that it has tables of."""
+    """The experiments among the targets of a run's last command, and those that it has tables of."""
     tables = sorted(file.stem for file in Path(root, "experiments").glob("*.csv"))
     return list(dict.fromkeys([*as_list(asked["targets"]), *(name for name in tables if name in asked["experiments"])]))
 
 
 def _portable(kept: dict[str, Any]) -> dict[str, Any]:
-    """A record without the folders of this machine: of an input that lies elsewhere, its name."""
+    """A record without this machine's folders: absolute paths of inputs are reduced to their names."""
 
     def named(each: dict[str, Any]) -> dict[str, Any]:
         file = Path(each["file"])
@@ -149,13 +151,13 @@ def _portable(kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Compressed where the name says so: same content, same bytes."""
+    """Write a file, compressed if its name ends in .gz; the same content gives the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
 
 
 def published_plan(folder: str | Path) -> Plan:
-    """The plan of a published run. Raises ConfigError where there is none, or a file is not what was published."""
+    """The plan of a published run; raises ConfigError where there is none, or a file has changed or is missing."""
     try:
         require_regular(Path(folder, SUMS))
         lines = Path(folder, SUMS).read_text(encoding="utf-8").splitlines()
@@ -188,10 +190,10 @@ def published_records(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def drawable(folder: str | Path, plan: Plan, out: str | Path, *, figures: str = "") -> Iterator[Drawn]:
-    """The jobs of a published run that read nothing but what is published, or what such a job made before.
+    """The jobs of a published run that read only published files, or outputs of such jobs before them.
 
-    out: where what they make goes, in the place of results/<run>/. figures: the folder in it in the place of
-    paper_figures/<run>/, with a slash at the end.
+    out: the folder for their outputs, instead of results/<run>/. figures: the folder in it that replaces
+    paper_figures/<run>/, with a trailing slash.
     """
     made: dict[str, str] = {}
 

@@ -42,9 +42,9 @@ schedule and the keep ratios of that experiment alone."""
 
 
 def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
-    """The page's text, of these published runs.
+    """The text of the page on these published runs.
 
-    folders: published/<run>. page: where it will lie, for its links.
+    folders: published/<run>. page: the file that it will be written to, for its links.
     """
     runs = {folder: _Run(folder) for folder in folders}
     parts = [HEAD, *_in_short([run for run in runs.values() if run.judged])]
@@ -108,7 +108,7 @@ def _sections(run: _Run, page: Path) -> Iterator[str]:
 
 
 def _made(records: Sequence[dict[str, Any]]) -> str:
-    """What the run was made with, in a sentence or two."""
+    """What the run was made with, as a sentence or two."""
     made, hours = made_with(records), sum(kept.get("cpu_seconds") or 0.0 for kept in records) / 3600
     trainings = sum(kept["stage"] == "train" for kept in records)
     where = ", ".join(made["device"]) + (f" ({', '.join(made['cpu'])})" if made["cpu"] else "")

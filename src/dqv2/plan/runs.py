@@ -1,4 +1,4 @@
-"""Experiments to runs: each run once, however many experiments share it."""
+"""From experiments to runs: each run once, however many experiments share it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 100_000  # trainings of an experiment
 
 @dataclass(frozen=True)
 class Selection:
-    """What a coreset is drawn from and how; the keep ratio and the seed apart."""
+    """What a coreset is drawn from and how, without the keep ratio and the seed."""
 
     dataset: str
     mixture: str
@@ -28,7 +28,7 @@ class Selection:
 
     @property
     def path(self) -> str:
-        """The part of a path that says which selection it is."""
+        """The part of a path that identifies the selection."""
         parts = [self.mixture]
         if self.mask:
             parts += [f"mask-{self.mask}", f"tobias-{self.tobias_size}"]
@@ -42,11 +42,11 @@ class Run:
     """One training."""
 
     selection: Selection
-    keep_ratio: float  # of the images
-    pixels: str | None  # None: nothing is done to the pixels
+    keep_ratio: float  # share of the images
+    pixels: str | None  # None: no pixel step
     trainer: str
     seed: int
-    drawn: int | None = None  # the seed of the coreset, where it is another
+    drawn: int | None = None  # the seed of the coreset, if it is another one
 
 
 class Row(NamedTuple):
@@ -61,7 +61,7 @@ def rows_of(config: Config, name: str) -> list[Row]:
     """The runs of an experiment in the order of its block.
 
     Raises:
-        ConfigError: they are more than anybody could want.
+        ConfigError: there are more than `MOST`.
     """
     experiment = config.experiments[name]
     if experiment.selection_seeds:
@@ -85,8 +85,8 @@ def _points(experiment: Experiment, arm: Arm) -> int:
 
 
 def largest_keeps(config: Config) -> dict[Selection, float]:
-    """The largest share of the images that any experiment keeps of a selection, whether it is among the targets or not:
-    so that what is asked for today changes nothing that is ranked."""
+    """The largest share of the images that any experiment keeps from each selection, whether or not it is a target, so
+    that the targets of a command do not change how many images are ranked."""
     found: dict[Selection, float] = {}
     for name in config.experiments:
         for _, _, selection, keep, *_ in _cells_of(config, name):
@@ -141,7 +141,7 @@ def _selection(config: Config, axes: dict[str, Any]) -> Selection:
 
 
 def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
-    """A name to print for each cell: its arm's or its method's title, and what tells arms of one method apart."""
+    """A printed name for each cell: its arm's or method's title, with what distinguishes arms of one method."""
     titles = {}
     for cell in cells:
         method, title, selection, _, pixels, _ = cell
@@ -157,5 +157,5 @@ def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
 
 
 def title_of(blocks: dict[str, Any], name: str | None) -> str | None:
-    """What to print for a block's name."""
+    """The printed name of a block: its title, or else its name."""
     return (blocks[name].title or name) if name else None

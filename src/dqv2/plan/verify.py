@@ -1,4 +1,4 @@
-"""Whether results are what their jobs wrote, and what the configuration asks for: by their records, not Snakemake's."""
+"""Checking results by their records, not Snakemake's: are they what their jobs wrote, and match the configuration?"""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dqv2.runtime.files import remove as remove_path
 from dqv2.stages import all_stages
 
 Made = Callable[[Path], dict[str, str]]
-NOT_RESULTS = ("resume",)  # below results/<run>/: what trainings keep for themselves
+NOT_RESULTS = ("resume",)  # below results/<run>/: the state of trainings
 
 
 class Finding(NamedTuple):
     """What is wrong with a file.
 
     Attributes:
-        kind: damaged (not what its job wrote), stale (made with other options, or from something else than what is
-            there now), foreign (no job's), gone (Snakemake makes it anew where something needs it), orphaned (sound,
-            but of a job that the configuration does not have).
+        kind: damaged (not what its job wrote), stale (made with other options, or from other inputs than are there
+            now), foreign (not written by any job), gone (Snakemake makes it again where something needs it), orphaned
+            (sound, but of a job that the configuration does not have).
         file: the file.
         what: what is wrong, in a sentence.
         outputs: all files of its job; empty where no job is known.
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 
 def require_root(folder: str) -> str:
-    """The folder of a run's results, as paths have it; raises ConfigError for another."""
+    """The folder of a run's results, normalised; raises ConfigError for anything else than results/<run>."""
     root = Path(folder)
     if not root.is_dir() or root.parent != Path("results") or root.name == "..":
         raise ConfigError(f"{folder} is not a folder results/<run> in this folder ({Path.cwd()})")
@@ -49,10 +49,10 @@ def require_root(folder: str) -> str:
 
 
 def asked_of(root: str) -> dict[str, Any]:
-    """The values of the configuration of a run's last command, as it left them in its results.
+    """The configuration of a run's last command, as stored with its results.
 
     Raises:
-        ConfigError: it is gone, damaged, of another version, or of another run; names the file.
+        ConfigError: it is missing, damaged, of another version, or of another run; the message names the file.
     """
     file = f"{root}/config.json"
     asked = read_json(file)
@@ -73,9 +73,9 @@ def asked_of(root: str) -> dict[str, Any]:
 
 
 def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
-    """Look at all results of a run: recompute every checksum, and follow the records.
+    """Check all results of a run: recompute every checksum, and follow the records.
 
-    root: results/<run>. plan: what results are compared with; without one nothing is orphaned or stale for its options.
+    root: results/<run>. plan: what results are compared with; without it nothing is orphaned or stale for its options.
     """
     records = sorted(records_below(root))
     known = {*map(str, records), f"{root}/config.json"}
@@ -115,8 +115,8 @@ def records_below(root: str) -> Iterator[Path]:
 
 
 def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """The folders of a run, links to others among them, each with the names of its files; but for folders that are
-    known, and what a killed process left."""
+    """The folders of a run, following links, each with the names of its files; without known folders and leftovers of
+    killed processes."""
     seen = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=_unreadable):
         if (real := os.path.realpath(folder)) in seen:  # by another link
@@ -130,30 +130,30 @@ def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _unreadable(error: OSError) -> None:
-    """Raise for a folder that may not be read, of which nobody knows what it holds; it may be gone meanwhile."""
+    """Raise for a folder without read permission, as its content is unknown; one that has vanished is ignored."""
     if isinstance(error, PermissionError):
         raise error
 
 
 def _files_below(root: str, known: set[str]) -> Iterator[str]:
-    """The files of a run that are not known; Snakemake puts a note of a time into a folder that is an output."""
+    """The files of a run that are not known, except the timestamps that Snakemake puts into output folders."""
     for folder, names in _folders(root, known):
         own = (name for name in names if not name.startswith((".tmp-", ".snakemake_timestamp")))
         yield from (f"{folder}/{name}" for name in own if f"{folder}/{name}" not in known)
 
 
 def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
-    """All files of the job whose record it is by its place; nothing where there is no such job."""
+    """All files of the job whose record has this path; empty where the plan has no such job."""
     job = plan.job_making(record_file) if plan else None
     return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
 
 
 def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> list[str]:
-    """Remove what is damaged or stale with all else of its job, and what was made from it; returns what was there.
+    """Remove what is damaged or stale, all other files of its job, and what was made from it; returns these.
 
-    So the next run makes it anew: Snakemake makes nothing that is missing between two files that are there. What was
-    made from it and the plan does not have stays. What others were made from goes last, so that a removal that is cut
-    off leaves what tells of the rest.
+    So the next run makes all of it again: Snakemake does not make a missing file between two existing ones. Dependent
+    results that the plan does not have stay. Inputs are removed after what was made from them, so that an interrupted
+    removal leaves the information about the rest.
     """
     bad = {file for each in findings if each.kind in ("damaged", "stale") for file in each.outputs}
     jobs = []
@@ -174,9 +174,9 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
 
 
 def _readers_first(files: set[str], jobs: list[tuple[set[str], set[str]]]) -> list[str]:
-    """Files in an order in which none comes before what was made from it; of each job the record last.
+    """Files ordered so that each comes after what was made from it; the record is the last of each job.
 
-    jobs: what each reads, and its files.
+    jobs: the inputs and the files of each job.
     """
     found: list[str] = []
     left = [(inputs, own) for inputs, own in jobs if own & files]
@@ -213,7 +213,7 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
 
 
 def _strange(folder: Path, known: dict[str, str]) -> Iterator[str]:
-    """What lies in a folder that is an output beside what its job wrote there."""
+    """The paths in an output folder that its job did not write."""
     for path in folder.rglob("*") if known else ():
         inside = path.relative_to(folder).as_posix()
         own = inside in known or path.name.startswith(".snakemake_timestamp")
@@ -222,7 +222,7 @@ def _strange(folder: Path, known: dict[str, str]) -> Iterator[str]:
 
 
 def _made(beside: Path) -> dict[str, str]:
-    """The checksums of a job's outputs, by its record; nothing where it cannot be read, which is reported by itself."""
+    """The checksums of a job's outputs, by its record; empty where it cannot be read, which is reported separately."""
     try:
         return record.read(beside)["outputs"]
     except ValueError:
@@ -230,7 +230,7 @@ def _made(beside: Path) -> dict[str, str]:
 
 
 def _other_input(each: dict[str, Any], made: Made) -> str | None:
-    """Whether an input has another content now, by its own record."""
+    """Why an input differs from the one that was read, by its own record; None where it does not."""
     beside = record.record_beside(each["file"])
     if beside is None or not beside.exists() or not Path(each["file"]).exists():
         return None
@@ -242,7 +242,7 @@ def _other_input(each: dict[str, Any], made: Made) -> str | None:
 
 
 def why_orphaned(plan: Plan, kept: dict[str, Any]) -> str | None:
-    """What a job's files are of that the plan does not have; None where it has all of it."""
+    """Why a job is not in the plan, in words; None where it is."""
     job = plan.job_making(next(iter(kept["outputs"]), ""))
     if job is None:
         return "the configuration has no such job"
@@ -250,7 +250,7 @@ def why_orphaned(plan: Plan, kept: dict[str, Any]) -> str | None:
 
 
 def why_stale(plan: Plan, kept: dict[str, Any]) -> str | None:
-    """What a job was done with that the configuration says otherwise, or None. It is one that the plan has."""
+    """Which options of a job, one that the plan has, differ from the configuration, in words; None where none do."""
     now = json.loads(json.dumps(plan.options(plan.job_making(next(iter(kept["outputs"]))))))
     was = kept["options"]
     changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
@@ -259,9 +259,9 @@ def why_stale(plan: Plan, kept: dict[str, Any]) -> str | None:
 
 
 def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
-    """A sentence for each result that these jobs rest on, that is not theirs to make, and that is stale.
+    """A sentence for each stale result that these jobs depend on and do not make themselves.
 
-    Such as an older backup that was put back: its record is sound, and Snakemake takes what is newer for good.
+    An example is an older backup that was restored: its record is sound, and Snakemake accepts anything newer.
     """
     waiting, made = set(jobs), cache(_made)
     for job in plan.jobs(file for each in waiting for files in plan.reads(each).values() for file in as_list(files)):
@@ -286,9 +286,9 @@ def _short(value: Any) -> str:
 
 
 def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str]:
-    """Results that are stale while Snakemake, which has no notes of them, will take them for good: path and why.
+    """Stale results that Snakemake would accept, as it has no metadata of them: path and reason.
 
-    notes: where Snakemake keeps what it knows of each output, in a file whose name is the output's in base64.
+    notes: Snakemake's metadata folder, with a file per output, named after it in base64.
     """
     found = []
     for folder, names in _folders(plan.root, set()):

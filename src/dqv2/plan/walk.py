@@ -1,4 +1,4 @@
-"""From any file to the jobs that make it: one walk over what the stages declare."""
+"""From any file to the jobs that make it, by what the stages declare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Axes = Wildcards | dict[str, Any]
 
 
 class PlannedJob(NamedTuple):
-    """A job that a plan has: a stage and the wildcards of its files."""
+    """A job of a plan: a stage and the wildcards of its files."""
 
     stage: Stage
     wildcards: tuple[tuple[str, str], ...]
@@ -30,7 +30,7 @@ class PlannedJob(NamedTuple):
 
     @property
     def is_step(self) -> bool:
-        """Whether it is a step of a method: images are there or not, a backbone says where its weights are from."""
+        """Whether it is a step of a method, so neither fetching a set nor checking a backbone's weights."""
         return self.stage.name != "fetch" and (self.stage.name, self.w.__dict__.get("block")) != (
             "weights",
             "backbones",
@@ -53,19 +53,20 @@ class Walk:
     # -- files and the jobs that make them ----------------------------------------------------------------------------
 
     def pattern(self, stage_name: str, output: str) -> str:
-        """The pattern of an output, as Snakemake has it: with the folders of this run, and the axes in braces."""
+        """The pattern of an output for Snakemake: with this run's folders, and the axes as wildcards in braces."""
         pattern = stage(stage_name).writes[output]
         if pattern.startswith("{figures}"):
             return pattern.replace("{figures}", self.figures)
         return pattern if pattern.startswith("{root}") else f"{self.root}/{pattern}"
 
     def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
-        """The path of an output: its axes from `w`, those of `other` in their place."""
+        """The path of an output, with its axes from `w`, overridden by `other`."""
         values = vars(w) if isinstance(w, Wildcards) else w or {}
         return self.pattern(stage_name, output).format_map(values | other)
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
-        """An output that depends on a backbone (of `w`, or another): one for all seeds where seeds change nothing."""
+        """The path of an output that depends on a backbone (that of `w`, or `backbone`); the same for all seeds where
+        the backbone is fixed."""
         values = vars(w) if isinstance(w, Wildcards) else w
         values = values | ({"backbone": backbone} if backbone else {})
         seed = {"seed": 0} if self.config.backbones[values["backbone"]].fixed else {}
@@ -100,11 +101,11 @@ class Walk:
         return self._read[job]
 
     def options(self, job: PlannedJob) -> dict[str, Any]:
-        """What a job's result depends on besides what it reads: its rule's params."""
+        """What a job's result depends on besides its inputs: its rule's params."""
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
 
     def unknown(self, job: PlannedJob) -> str | None:
-        """What a job's paths name that this plan has not, in a sentence; None where it has all of it."""
+        """What a job's paths name that this plan does not have, in a sentence; None where it has all of it."""
         config, w = self.config, vars(job.w)
         known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
         if w.get("block") in ("autoencoders", "backbones"):
@@ -118,7 +119,7 @@ class Walk:
         return None
 
     def jobs(self, files: Iterable[str]) -> dict[PlannedJob, list[PlannedJob]]:
-        """Every job that files need, each with the jobs that it reads, in an order in which they can run."""
+        """Every job that files need, with the jobs whose outputs it reads, in an order in which they can run."""
         found: dict[PlannedJob, list[PlannedJob]] = {}
 
         def visit(file: str) -> PlannedJob | None:
@@ -140,17 +141,17 @@ class Walk:
 
     @cached_property
     def largest_keeps(self) -> dict[Selection, float]:
-        """Of each selection the largest keep ratio, as paths have it, of any experiment's coresets from it."""
+        """Selection -> the largest keep ratio of any experiment's coresets from it, rounded as in paths."""
         return {each: float(paths.ratio(keep)) for each, keep in largest_keeps(self.config).items()}
 
     def recipes(self, selection: Selection, w: Axes) -> list[str]:
-        """The recipe of a selection's Tobias images, or nothing."""
+        """The recipe of a selection's Tobias images, or an empty list."""
         if not selection.mask:
             return []
         return [self.file("augment", "recipe", w, mask=selection.mask, size=selection.tobias_size)]
 
     def passes(self, selection: Selection, w: Axes) -> dict[str, list[str]]:
-        """What a selection's selector reads of features and logits: of the originals, then of the Tobias images."""
+        """The features and logits that a selection's selector reads: of the originals, then of the Tobias images."""
         selector, mixture = self.config.selectors[selection.selector], self.config.mixtures[selection.mixture]
         axes = (vars(w) if isinstance(w, Wildcards) else w) | {
             "mask": selection.mask,
@@ -176,17 +177,17 @@ class Walk:
         return self.recipes(run.selection, self.axes(run))[0]
 
     def hyperparameters(self, block: Training, *others: str) -> dict[str, Any]:
-        """A training's keys; of those that say how it runs, the ones that are not at their default."""
+        """The options of a training; keys that only say how it runs are left out at their default."""
         found = block.model_dump(exclude={"title", "stem", "url", *others})
         often = (*Training.model_fields, *PRETRAINED, "schedule", "start")
         default = {key: field.default for key, field in type(block).model_fields.items() if key in often}
-        if found.get("weights"):  # where the file lies changes nothing
+        if found.get("weights"):  # the location of the file changes nothing
             name = Path(found["weights"]).name  # of a file that is called like one of timm's, with its place unsaid
             found["weights"] = name if name == found["weights"] or not hub_name(name) else f"./{name}"
         return {key: value for key, value in found.items() if key not in default or value != default[key]}
 
     def network_options(self, dataset: str, network: Trainable, *, augment: bool = True) -> dict[str, Any]:
-        """What a network for a dataset's images depends on."""
+        """The options that a network for a dataset's images depends on."""
         block = self.config.datasets[dataset]
         options: dict[str, Any] = {"image_size": block.size, "stem": network.stem_for(block.stem)}
         if block.mean and not getattr(network, "weights", None):  # published weights bring their own
@@ -194,7 +195,7 @@ class Walk:
         return options | ({"augment": block.augment.model_dump()} if augment else {})
 
     def title(self, kind: str, name: str) -> str:
-        """What to print for a block of the configuration."""
+        """The printed name of a block of the configuration."""
         return title_of(getattr(self.config, kind), name) or ""
 
     @staticmethod
@@ -212,13 +213,13 @@ class Walk:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Every training of the plan, once; a diagram shows runs and makes none."""
+        """Every training of the plan, once; a diagram shows runs without making them."""
         made = [rows for name, rows in self.rows.items() if not self.config.experiments[name].diagram]
         return list(dict.fromkeys(run for rows in made for run, *_ in rows))
 
     @property
     def datasets(self) -> list[str]:
-        """The sets that the plan needs, if only for a diagram."""
+        """The datasets that the plan needs, even if only for a diagram."""
         return sorted({run.selection.dataset for rows in self.rows.values() for run, *_ in rows})
 
     @staticmethod
@@ -236,11 +237,11 @@ class Walk:
         }
 
     def metrics_of(self, run: Run) -> str:
-        """The file that a run leaves."""
+        """The metrics file of a run."""
         return self.file("evaluate", "metrics", self.axes(run))
 
     def columns(self, experiment: str, row: Row) -> dict[str, Any]:
-        """What is known of a run before it ran: the columns that collect joins to its metrics."""
+        """The columns of a run that are known before it runs, which collect joins to its metrics."""
         config, (run, title, method) = self.config, row
         s = run.selection
         mixture = config.mixtures[s.mixture]
@@ -272,12 +273,12 @@ class Walk:
         }
 
     def asked_ratio(self, run: Run) -> float:
-        """The keep ratio that was asked for: of images, or of pixels where the run's pixel step counts these."""
+        """The requested keep ratio: of images, or of pixels if the run's pixel step counts pixels."""
         share = self.config.pixels[run.pixels].share_of_images(1.0) if run.pixels else 1.0
         return float(f"{run.keep_ratio / share:.9g}")
 
     def drawn_by(self, run: Run) -> str:
-        """Which autoencoder redraws the run's pixels, for captions; empty where none does."""
+        """The autoencoder that redraws the run's pixels, for captions; empty without one."""
         name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
         return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
 

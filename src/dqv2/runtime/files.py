@@ -122,7 +122,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:
-    """The content of a JSON file; raises ValueError for invalid JSON or a path that is not a regular file, and OSError."""
+    """The content of a JSON file; raises ValueError for invalid JSON, or a path that is no file, and OSError."""
     require_regular(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The stages, a module each. Every list of them is made from what they declare."""
+"""The stages, one module each. Every list of them is derived from what they declare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Stage", "Wildcards", "all_stages", "record_of", "stage"]
 
 @cache
 def all_stages() -> dict[str, Stage]:
-    """Name -> stage: every module of this package but `base` declares one."""
+    """Name -> stage; every module of this package except `base` declares one."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
         if module.name != "base":
@@ -40,8 +40,8 @@ def _by_last_part() -> dict[str, list[tuple[Stage, str]]]:
 
 
 def makers(path: str) -> list[tuple[Stage, str, dict[str, str]]]:
-    """The stages that a path is of, by its pattern: (stage, name of the output, wildcards). More than one where several
-    stages make files of the same pattern."""
+    """The stages with an output pattern that matches a path: (stage, name of the output, wildcards). More than one
+    where several stages make files of the same pattern."""
     last, known = path.rpartition("/")[2], _by_last_part()
     return [
         (each, name, axes)

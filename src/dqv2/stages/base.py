@@ -1,11 +1,11 @@
-"""What a stage declares of itself. Its module is the only place that says any of it: see docs/stage.md."""
+"""The declaration of a stage. A stage's module is the only place that defines it: see docs/stage.md."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
-# What stages are given, by name alone: they are imported by those that these are defined in
+# The types of what stages are given, as names only: importing their modules would be circular
 Plan = Any  # dqv2.plan.Plan
 Reckoning = Any  # dqv2.cost.work.Reckoning
 Work = Any  # dqv2.cost.work.Work
@@ -13,31 +13,31 @@ Job = Any  # dqv2.runtime.job.Job
 
 Files = str | list[str]
 
-# What a stage that draws one figure of an experiment writes
+# The outputs of a stage that draws one figure of an experiment
 DRAWN = {"pdf": "{figures}/{experiment}.pdf", "png": "{figures}/{experiment}.png"}
 DRAWN |= {"record": "figures/{experiment}/record.json"}
 
 
 class Wildcards(SimpleNamespace):
-    """What a job's paths carry, all of it text: dataset, seed, keep, ..."""
+    """The axes in a job's paths, all as text: dataset, seed, keep, ..."""
 
 
 class Stage:
-    """One step from images to figures: a rule of the same name runs it, a job for each value of its wildcards.
+    """One step from images to figures: run by a rule of the same name, with a job for each value of its wildcards.
 
     Attributes:
-        title: in words, as figure 1 and the table of stages print it.
-        version: raised when the stage's results change (`dqv2 stages raise`); a part of its params.
-        writes: name -> pattern of an output; below `results/<run>/`, but for those that begin with {figures} or {root}.
-            "record" is added: what the job depended on and cost, beside its first output.
-        model: whether it runs a network, so that a job asks for a GPU.
-        account: what its seconds count as in the cost of a coreset: "early" is a training before anything is selected,
-            "" nothing (every method needs it alike, or it is no work of the method's).
-        resumes: whether a job keeps what it reached apart from its outputs, and finds it again.
-        cores: of a job; None are as many as the key `threads` of the configuration says.
-        holds: what its bytes are in the account of the disk.
-        shows: the outputs that are asked for when its experiment, or the run, is.
-        shows_images: whether images of the set can be seen in them, so that they are not ours to publish.
+        title: printed in figure 1 and in messages.
+        version: incremented when the stage's results change (`dqv2 stages raise`); part of its params.
+        writes: name -> pattern of an output, below `results/<run>/` unless it begins with {figures} or {root}. "record"
+            is added next to the first output: what the job depended on, and its cost.
+        model: whether it runs a network, so that its jobs ask for a GPU.
+        account: how its seconds count in the cost of a coreset: "early" is a training before the selection, "" not at
+            all (all methods need it equally, or it is not part of a method).
+        resumes: whether a job saves its progress outside its outputs, and resumes from there.
+        cores: CPU cores of a job; None: the configuration's `threads`.
+        holds: the category of its files in the estimate of disk space.
+        shows: the outputs that are targets when its experiment, or the run, is requested.
+        shows_images: whether these show images of the dataset, which are not ours to publish.
     """
 
     name: ClassVar[str]
@@ -63,37 +63,36 @@ class Stage:
             del cls.writes["record"]
 
     def makes(self, plan: Plan, w: Wildcards) -> bool:
-        """Whether it is this stage that makes files of its patterns, where others have the same."""
+        """Whether this stage makes the files with these wildcards, where other stages have the same patterns."""
         return True
 
     def reads(self, plan: Plan, w: Wildcards) -> dict[str, Files]:
-        """Name -> the file that a job reads, or a list of any number of them."""
+        """Name -> the file that a job reads, or a list of files, possibly empty."""
         return {}
 
     def options(self, plan: Plan, w: Wildcards) -> dict[str, Any]:
-        """What the result depends on besides what it reads and its seed: builtins, and only that; its rule's params."""
+        """What the result depends on besides inputs and seed, and nothing else, as builtins: its rule's params."""
         return {}
 
     def detail(self, plan: Plan, w: Wildcards) -> str:
-        """What the configuration says of a job, in a line: figure 1 prints it."""
+        """One line on how a job is configured, printed in figure 1."""
         return ""
 
     def work(self, reckoning: Reckoning, w: Wildcards) -> Work:
-        """What a job has to do, for the estimate of its cost."""
+        """The work of a job, for the estimate of its cost."""
         return reckoning.work()
 
     def builds(self, plan: Plan, w: Wildcards) -> dict[str, dict[str, Any]]:
-        """The network that a job builds, where one could be asked for that cannot be: key of the configuration ->
-        options."""
+        """The networks that a job builds, to be tried before the run: place in the configuration -> options."""
         return {}
 
     def published(self, plan: Plan, w: Wildcards) -> list[tuple[str, str]]:
-        """The published weights that a job wants, each as (block of the configuration, name)."""
+        """The published weights that a job needs, each as (block of the configuration, name)."""
         return []
 
     def maps(self, plan: Plan, w: Wildcards) -> dict[str, str]:
-        """The files of networks whose last feature map a job's result rests on, if only by way of what it reads ->
-        what it is used for: "masks", or "importance" of patches."""
+        """The files of networks whose last feature map a job's result depends on, directly or through its inputs -> its
+        use: "masks", or "importance" of patches."""
         return {}
 
     def run(self, job: Job) -> None:
