@@ -77,7 +77,7 @@ FOLDERS = {
         {"train": 6},
         aside=["train/cat/._0.png", "train/cat/.DS_Store", "train/cat/Thumbs.db"],
     ),
-    "images beside classes": Input([*pets("train"), "train/x.png"], {"train": 6}, aside=["train/"]),
+    "images next to classes": Input([*pets("train"), "train/x.png"], {"train": 6}, aside=["train/"]),
     "masks beside their images": Input(
         [*pets(""), "cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png", "dog/lone_mask.png"],
         {"train": 7},
@@ -152,7 +152,7 @@ FOLDERS = {
         pets("art", "clipart"),
         refused=r"set/art and .*set/clipart both hold cat/ and dog/: .*train: \[art\], test: \[clipart\]",
     ),
-    "images beside anything": Input(
+    "images next to anything": Input(
         ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"
     ),
     "originals and their ground truth": Input(
@@ -178,11 +178,11 @@ FOLDERS = {
         [*pets(""), "trainset/1.png"], refused=r"set/trainset looks like a split and .*set/cat like a class"
     ),
     "no class folders": Input(["1.png"], refused=r"no class folders in .*set: .*set unlabelled: true"),
-    "images beside one folder": Input(
-        ["1.png", "deep/2.png"], refused=r"set has 1 images beside its one folder deep/.*set unlabelled: true"
+    "images next to one folder": Input(
+        ["1.png", "deep/2.png"], refused=r"set has 1 images next to its one folder deep/.*set unlabelled: true"
     ),
-    "more images beside the folders than in them": Input(
-        ["1.png", "2.png", "3.png", "thumbs/2.png", "old/3.png"], refused="set has 3 images beside its folders, more"
+    "more images next to the folders than in them": Input(
+        ["1.png", "2.png", "3.png", "thumbs/2.png", "old/3.png"], refused="set has 3 images next to its folders, more"
     ),
     "images in one folder": Input(["images/1.png"], refused=r"images/, which does not .*unlabelled: true"),
     "no class folders in train": Input(
@@ -222,10 +222,10 @@ FOLDERS = {
         ["blood test", "x-ray"],
     ),
     "a split within a class": Input(
-        ["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], refused="set/cat/test looks like a split and lies"
+        ["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], refused="set/cat/test looks like a split where"
     ),
     "a class that looks like a split": Input(
-        [*pets("train"), "train/test/1.png"], refused="train/test looks like a split and lies where a class"
+        [*pets("train"), "train/test/1.png"], refused="train/test looks like a split where a class"
     ),
     "an unknown class in test": Input(
         [*pets("train"), *pets("test", names=["ox"])],

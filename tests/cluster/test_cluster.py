@@ -85,7 +85,7 @@ def run(slurm, docs, tmp_path_factory):
             with standing_still(process):
                 wait_for(lambda: is_told(process), 100)
             began = time.time()
-        seconds = wait_for(lambda: "keeps a checkpoint" in log.read_text() and time.time() - began, 30)
+        seconds = wait_for(lambda: "saved a checkpoint" in log.read_text() and time.time() - began, 30)
         wait_for(lambda: "gave back device" in log.read_text(), 30)
         logs[selection] = log.read_text()
         events.append(SimpleNamespace(selection=selection, job=job, seconds=seconds))

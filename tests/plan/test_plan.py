@@ -294,7 +294,7 @@ def test_weights_without_a_file_and_an_address_are_named(demo, change, tmp_path,
     check_jobs(fetched, [redrawn])
     (tmp_path / "mae.pth").write_bytes(b"x")
     check_jobs(plan, [redrawn])
-    with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights: .*mae\.pth is cut off"):
+    with pytest.raises(ConfigError, match=r"autoencoders\.self_mini\.weights: .*mae\.pth is truncated"):
         check_jobs(plan, [job_of("weights", block="autoencoders", network="self_mini")])
 
 

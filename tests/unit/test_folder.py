@@ -177,7 +177,11 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems all
     ("damage", "options", "message"),
     [
         (shutil.rmtree, {}, r"There is no folder /.*/set: expected are train/CLASS/\*, test/CLASS/\*"),
-        (lambda r: (shutil.rmtree(r), r.touch()), {}, r"set is a file, no folder \(.* unpack archives\): expected are"),
+        (
+            lambda r: (shutil.rmtree(r), r.touch()),
+            {},
+            r"set is a file, not a folder \(.* unpack archives\): expected are",
+        ),
         (no_classes, {}, r"no class folders in .*set/train: expected"),
         (no_folders, {}, r"no class folders in .*set: expected"),
         (lambda r: (r / "train/ant").mkdir(), {}, r"class folder .*train/ant has no images"),

@@ -189,7 +189,7 @@ def test_a_truncated_file_is_refused(published, tmp_path, keep):
     whole = published[0].read_bytes()
     path = tmp_path / "cut.pth"
     path.write_bytes(whole[: int(keep * len(whole))])
-    with pytest.raises(WeightsError, match="cut off" if keep else "is empty") as caught:
+    with pytest.raises(WeightsError, match="truncated" if keep else "is empty") as caught:
         load_autoencoder(path)
     assert "\n" not in str(caught.value)
 

@@ -264,12 +264,16 @@ def by_numbers(path, state):
     ("name", "damage", "message"),
     [
         ("w.pth", without_classes, "has no last layer classifier.weight"),
-        ("w.pth", by_numbers, "holds a dict that is no state_dict"),
+        ("w.pth", by_numbers, "holds a dict that is not a state_dict"),
         ("w.pth", with_first(lambda weight: weight.to_sparse()), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: weight.to("meta")), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: (weight * 50).to(torch.int8)), "conv_stem.weight is of type int8: save"),
         ("w.pth", with_first(lambda weight: weight.to(torch.complex64)), "conv_stem.weight is of type complex64"),
-        ("w.pth", with_first(lambda weight: (weight * 1e6).half()), "conv_stem.weight holds values that are no finite"),
+        (
+            "w.pth",
+            with_first(lambda weight: (weight * 1e6).half()),
+            "conv_stem.weight holds values that are not finite",
+        ),
         ("w.safetensors", cut, "is truncated, or not a file"),
         ("w.safetensors", text, "is a page or a pointer, not weights"),
         ("w.pth", text, "is a page or a pointer, not weights"),

@@ -139,11 +139,16 @@ def test_what_runs_and_cannot_be_trained_is_refused_where_it_is_to_be_trained(mo
             "backbones",
             "early.args",
             {"in_chans": 1},
-            r"in_chans is no argument .*images have three",
+            r"in_chans cannot be set here .*images have three",
         ),
-        ("backbones", "early.args", {"pretrained": True}, r"pretrained is no argument .*weights of a backbone says so"),
-        ("backbones", "early.args", {"num_classes": 9}, "num_classes is no argument .*the dataset says how many"),
-        ("backbones", "early.args", {"features_only": True}, "features_only is no argument .*last layer is needed"),
+        (
+            "backbones",
+            "early.args",
+            {"pretrained": True},
+            r"pretrained cannot be set here .*weights of a backbone says so",
+        ),
+        ("backbones", "early.args", {"num_classes": 9}, "num_classes cannot be set here .*the dataset says how many"),
+        ("backbones", "early.args", {"features_only": True}, "features_only cannot be set here .*last layer is needed"),
     ],
 )
 def test_arguments_that_are_not_the_configurations_are_refused_by_key(demo, change, block, path, value, message):

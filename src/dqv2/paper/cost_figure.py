@@ -16,14 +16,14 @@ from dqv2.paper.marks import dot, paint_arms
 def draw_costs(
     jobs: pd.DataFrame, runs: pd.DataFrame, titles: Mapping[str, str], note: str, label: str | None
 ) -> Figure:
-    """Draw one row a dataset: seconds a stage, peak host memory a stage, accuracy (%) against selection and training
-    seconds.
+    """Draw one row per dataset: seconds per stage, peak host memory per stage, and accuracy (%) against the seconds of
+    selection and training.
 
-    jobs: as ``job_costs`` makes it. runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and
-    ``test_accuracy``. titles: stage -> what figure 1 calls it. note, label: as in ``figures``.
+    jobs: as from ``job_costs``. runs: the experiment's tidy table with ``selection_seconds``, ``train_seconds`` and
+    ``test_accuracy``. titles: stage -> its title in figure 1. note, label: as in ``figures``.
 
-    Seconds and memory are on logarithmic axes, a mark a method: the mean over its seeds of what all jobs of the stage
-    take together. Each seed is a small one in the last panel. Without a run the figure says that none has finished.
+    Seconds and memory have logarithmic axes, with a mark per method: the mean over its seeds, for all jobs of the stage
+    together. In the last panel each seed is a small mark. Without runs the figure says that none has finished.
     """
     if runs.empty:
         return layout.nothing_yet(label=label, note=note)
@@ -53,7 +53,7 @@ def draw_costs(
 
 
 def _stages(jobs: pd.DataFrame) -> list[str]:
-    """The stages as they run, those of the selection first, then all of it, then training."""
+    """The stages in the order in which they run: those of the selection, their total, then training."""
     selects = jobs[jobs["selects"].astype(bool)].groupby(["dataset", "method"], sort=False)["stage"]
     order = layout.common_order(stages.unique() for _, stages in selects)
     return list(dict.fromkeys([*order, WHOLE, *jobs["stage"]]))

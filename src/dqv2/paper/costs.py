@@ -1,4 +1,4 @@
-"""What coresets and trainings cost: seconds and peak memory by the records of their jobs, operations as counted."""
+"""The cost of coresets and trainings: seconds and peak memory from the records of their jobs, counted operations."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ COLUMNS = [*ARM, "stage", "selects", "seconds", "wall", "memory", "device_memory
 def job_costs(
     rows: Sequence[dict[str, Any]], flop: Mapping[str, float] | None = None, *, partial: bool = False
 ) -> pd.DataFrame:
-    """The cost of every job that each method's coreset, and training, needs.
+    """The cost of every job that the coreset and the training of each method need.
 
-    A job that several methods share stands at each of them: it is what the method costs alone. rows: as in ``collect``.
-    flop: record -> 10¹² floating-point operations of its job's networks, where they are known. partial: leave out runs
-    of which a record is missing.
+    A job shared by several methods is listed for each of them, as the cost is that of a method alone. rows: as for
+    ``collect``. flop: record -> 10¹² floating-point operations of its job's networks, where known. partial: leave out
+    runs with a missing record.
 
     Returns:
-        One row a run and job: ``seconds`` (of its own work), ``wall`` (of its process, start-up left out), ``memory``
-        (MB, its peak), ``device_memory`` (MB, missing on a CPU), ``tflop`` (10¹² operations of its networks, missing
-        where not known), ``selects`` (whether it is a part of the selection); and for every run a row of stage "whole
-        selection": the sum of the seconds and operations and the largest memory over those.
+        One row per run and job: ``seconds`` (of its own work), ``wall`` (of its process, without start-up), ``memory``
+        (peak, MB), ``device_memory`` (peak, MB, missing on a CPU), ``tflop`` (10¹² operations of its networks, missing
+        where unknown), ``selects`` (whether it is part of the selection); and for every run a row with the stage "whole
+        selection": the sums of seconds and operations, and the largest memory, over those.
     """
     found = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Pipelines side by side, from the stages that really make their runs: one column a method, one row a stage."""
+"""Pipelines side by side, from the stages that make their runs: one column per method, one row per stage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +18,14 @@ MIDDLE = {"ha": "center", "va": "center"}
 def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None) -> Figure:
     """Draw each method's stages from top to bottom, equal stages in equal rows.
 
-    lanes: one a method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key``
+    lanes: one per method: ``title``, ``method`` and ``stages`` in an order in which they can run, each with ``key``
     (equal in two lanes where both have the same kind of stage), ``title``, ``detail`` and ``reads`` (keys of the lane's
     stages). note, label: as in ``figures``.
 
-    A stage that not every lane has is tinted in its method's colour. An arrow from the row above is straight, any
-    other passes at the side; the images, which every stage reads, have one arrow only.
+    A stage that not all lanes have is tinted in its method's colour. An arrow from the row above is straight, others
+    pass at the side; the images, which every stage reads, have only one arrow.
 
-    Raises ValueError where there is no lane, or a stage reads one that stands nowhere above it.
+    Raises ValueError where there are no lanes, or a stage reads one that is not above it.
     """
     if not lanes:
         raise ValueError("no pipeline to draw")
@@ -51,7 +51,7 @@ def draw_pipelines(lanes: Sequence[dict[str, Any]], note: str, label: str | None
 
 
 def _rows(lanes: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys of all lanes in one order that is right for each: every stage below those that it reads."""
+    """The keys of all lanes in a common order: every stage below those that it reads."""
     rows = layout.common_order([stage["key"] for stage in lane["stages"]] for lane in lanes)
     for lane in lanes:
         keys = {stage["key"] for stage in lane["stages"]}

@@ -1,14 +1,14 @@
 """The paper's figures, each of a kind of ``dqv2.paper.kinds``, from a tidy table (see ``collect``) and a spec.
 
-A spec has the keys of ``dqv2.config.experiments.Figure`` that were set, and beside them:
+A spec has the keys of ``dqv2.config.experiments.Figure`` that were set, and in addition:
 
     label       a badge at the top right ("demo")
-    hue_order   values of ``hue`` in the order wanted (else as they appear; numbers ascending)
-    percent     columns whose shares print as %
-    reported    the paper's values: [{column: value, ..., mean, sd or variance}], hollow, beside the arm whose rows hold
-                these values in these columns
-    of          what the spread is over ("n = 5 seeds"), else counted
-    partial     runs may be missing: a reference without one is left out, a figure without one says so
+    hue_order   values of ``hue`` in the desired order (else as they appear; numbers ascending)
+    percent     columns whose shares are printed as %
+    reported    the paper's values: [{column: value, ..., mean, sd or variance}], drawn hollow next to the arm whose
+                rows have these values in these columns
+    of          what the spread is over ("n = 5 seeds"), else the number of seeds
+    partial     runs may be missing: a reference without runs is left out, a figure without runs says so
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
 
 
 def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
-    """Draw ``frame`` as ``spec["kind"]`` says, with ``note`` at the foot.
+    """Draw the tidy table ``frame`` as a figure of ``spec["kind"]``, with ``note`` at the bottom.
 
     Raises ValueError where the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
     """
@@ -64,11 +64,11 @@ Arranged = tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]], list[Any], list[A
 
 
 def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
-    """Check a spec against a table and say what goes where; draws nothing.
+    """Check a spec against a table and arrange its rows, without drawing.
 
     Raises:
         NothingYet: nothing is left to draw, and the spec has ``partial``.
-        ValueError: a column, value or reference that the table has not, or a mean that would mix different arms.
+        ValueError: the table lacks a column, value or reference, or a mean would mix different arms.
     """
     kind = FIGURES[spec["kind"]]
     spec = {"x": kind.x, **spec}
@@ -133,7 +133,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
 
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:
-    """The note, and what points, whiskers, bars and bands are; how many seeds there are is said here alone."""
+    """The note, with an explanation of points, whiskers, bars and bands, and the number of seeds."""
     by = list({spec[name] for name in ("panel", "hue", "x")} - {None})
     seeds = frame.groupby(by, observed=True).size()
     of = spec.get("of", f"n = {span(seeds)} seeds")
@@ -146,8 +146,8 @@ def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> 
 
 
 def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) -> tuple[pd.Series, pd.Series]:
-    """For each row the middle of its arm's column along x, and its seed's place in it, in order, -1 to 1, so that
-    equal values do not hide each other."""
+    """For each row the centre of its arm's column along x, and its seed's position in it, from -1 to 1, in order, so
+    that equal values do not hide each other."""
     at = frame[spec["x"]].map(xs.index).astype("float64")
     if spec["hue"]:
         at += (frame[spec["hue"]].map(hues.index).astype("float64") - (len(hues) - 1) / 2) * step
@@ -157,13 +157,14 @@ def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) 
 
 
 def _stretches(frame: pd.DataFrame, xs: list, of: pd.Series, x: str) -> pd.Series:
-    """For each row which stretch of its line it is in: no line passes over a place along x where it has no value."""
+    """For each row the segment of its line: lines are interrupted at values of x where they have no value."""
     at = frame[x].map(xs.index).astype("int64")
     return at - at.groupby(of, sort=False).rank("dense").astype("int64")
 
 
 def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
-    """A column of seeds for each hue of each x, its mean ± sd beside them, and the value above it."""
+    """Paint a column of seeds for each hue and x, with mean ± sd next to it and the value above; returns the legend's
+    handles."""
     y, step, by = spec["y"], 0.84 / len(hues), spec["hue"] or spec["x"]
     looks = looks_of(hues if spec["hue"] else xs, by, frame)
     at, apart = _places(frame, xs, hues, spec, step)
@@ -177,11 +178,12 @@ def paint_columns(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spe
 
 
 def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec) -> list:
-    """The means along x with ± sd, a line for each hue, and every seed beside them, a column for each hue."""
+    """Paint a line of means ± sd along x for each hue, and a column of seeds next to each mean; returns the legend's
+    handles."""
     y, step, hue = spec["y"], min(0.1, 0.34 / len(hues)), spec["hue"]
     looks = looks_of(hues, hue, frame) if hue else {"": style.KNOWN["dq_v2"]}
     of = frame[hue] if hue else pd.Series("", frame.index)
-    # A line that is moved aside would lie elsewhere over the axis: only what belongs to single runs is
+    # Only the marks of single runs are moved aside: a moved line would be at wrong values of x
     at, _ = _places(frame, xs, hues, spec, 0.0)
     _, apart = beside = _places(frame, xs, hues, spec, step)
     aside = beside[0] - at + 0.5 * (len(hues) - 1) * step
@@ -193,7 +195,7 @@ def paint_lines(ax: Axes, frame: pd.DataFrame, xs: list, hues: list, spec: Spec)
 
 
 def _values(ax: Axes, arms: pd.DataFrame, decimals: int | None) -> None:
-    """The mean ± sd above each arm's highest mark, and n where it differs."""
+    """Print mean ± sd above each arm's highest mark, and n where it differs between arms."""
     look = {"fontsize": style.SMALL, "gid": "value", "linespacing": 1.0, "path_effects": HALO}
     look |= {"textcoords": "offset points", "ha": "center", "va": "bottom"}
     for arm in arms.itertuples():
@@ -213,7 +215,7 @@ def _references(ax: Axes, references: list, y: str) -> list:
 
 
 def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: pd.Series) -> list:
-    """Draw what the paper reports for each arm of these rows, hollow; ``at`` says where along x."""
+    """Draw the paper's values for each arm of these rows, hollow, at ``at`` along x."""
     handles = []
     look = {"fmt": "D", "color": style.GREY, "mfc": "white", "mew": 0.9, "ms": 4.5, "elinewidth": 0.8, "capsize": 2}
     for x, arm in rows.groupby(at):
@@ -226,7 +228,7 @@ def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: pd.Series) -> list:
 
 
 def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
-    """Refuse a reported value that several arms of the figure would show."""
+    """Raise ValueError for a reported value that matches several arms of the figure."""
     for entry in spec.get("reported") or []:
         if entry.get("mean") is None or not set(entry) - set(ABOUT) <= set(frame.columns):
             continue

@@ -1,6 +1,6 @@
 """The kinds of figures: which functions arrange and paint each. Imports neither pandas nor matplotlib.
 
-The choices of the configuration and `dqv2.paper.figures` come from `FIGURES`. docs/extend.md says how a kind is added.
+The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See docs/extend.md to add a kind.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ class FigureKind:
     """A kind of figure made from a table; functions are `module:function`, imported when they are used."""
 
     name: str  # the `kind` of the configuration's figures
-    x: str  # the column along x where the spec names none
+    x: str  # the column along x if the spec names none
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
     what: str  # what it shows, one line
-    marks: str  # what its points, lines, whiskers, bars or bands are, said at its foot; of {of}, "n = 5 seeds"
-    columns: bool = False  # whether each hue takes a column of its own, so that several need the page's full width
-    arrange: str | None = None  # (frame, spec) -> (frame, spec), with what else it fills in where the spec says nothing
+    marks: str  # what its points, lines, whiskers, bars or bands are, for the note; {of} is filled with "n = 5 seeds"
+    columns: bool = False  # whether each hue has its own column, so that several need the page's full width
+    arrange: str | None = None  # (frame, spec) -> (frame, spec), which fills in keys that the spec does not have
 
 
 SEEDS, MIXING = "dqv2.paper.seeds:split", "dqv2.paper.figures:mixing"

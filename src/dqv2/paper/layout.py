@@ -1,4 +1,4 @@
-"""What stands around the axes, measured so that nothing overlaps: title, badge, legend, note, labels."""
+"""The layout around the axes, measured so that nothing overlaps: title, badge, legend, note, labels."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -31,10 +31,10 @@ def text_height(text: str, size: float) -> float:
 
 
 def wrap(figure: Figure, text: str, size: float, width: float) -> str | None:
-    """Break ``text`` between words into as few lines of at most ``width`` inches as will do, about as long as each
-    other; None if a word is wider."""
+    """Break ``text`` between words into the fewest lines of at most ``width`` inches, of about equal length; None if a
+    word is wider."""
     fits = None
-    most = int(width * 72 / size / 0.2) + 1  # no letter that lines have many of is narrower than a fifth of its size
+    most = int(width * 72 / size / 0.2) + 1  # characters are at least a fifth of their size wide on average
     for characters in range(min(max(len(text), 1), most), 0, -1):
         lines = textwrap.wrap(text, characters, break_long_words=False, break_on_hyphens=False)
         if fits is not None and len(lines) > fits.count("\n") + 1:
@@ -45,7 +45,7 @@ def wrap(figure: Figure, text: str, size: float, width: float) -> str | None:
 
 
 def wrap_note(figure: Figure, note: str, width: float) -> str:
-    """Break a note at its " · ", or between words where one of its parts is too long for a line."""
+    """Break a note at its " · ", or between words if one of its parts is too long for a line."""
     solid = " · ".join(part.replace(" ", "\u00a0") for part in note.split(" · "))
     shown = wrap(figure, solid, SMALL, width) or wrap(figure, note, SMALL, width) or note
     return shown.replace("\u00a0", " ").replace(" ·\n", "\n").replace("\n· ", "\n")
@@ -85,7 +85,7 @@ def surround(
 
 
 def common_order(lists: Iterable[Sequence[str]]) -> list[str]:
-    """All values of the lists once: each list's in its order, a new one right behind the one before it there."""
+    """Merge lists into one order without duplicates: a new value comes right after its predecessor in its list."""
     order: list[str] = []
     for values in lists:
         place = 0
@@ -97,7 +97,7 @@ def common_order(lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def nothing_yet(*, label: str | None, note: str, title: str | None = None) -> Figure:
-    """What a partial report shows of an experiment before its first run has finished: that, in words."""
+    """The figure of an experiment without finished runs, in a partial report: a line of text that says so."""
     with context():
         figure = new_figure(COLUMN, 1.6)
         ax = figure.subplots()
@@ -109,7 +109,7 @@ def nothing_yet(*, label: str | None, note: str, title: str | None = None) -> Fi
 
 
 def freeze(figure: Figure) -> None:
-    """Lay the figure out; what is measured from now on stays where it is."""
+    """Run the layout engine and switch it off, so that later measurements stay valid."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 

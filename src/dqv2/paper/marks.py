@@ -1,4 +1,4 @@
-"""The marks that figures share, drawn by seaborn: each seed a point, its arm's mean with whiskers or a band."""
+"""The marks shared by all figures, drawn by seaborn: a point per seed, and the arm's mean with whiskers or a band."""
 
 from typing import Any
 
@@ -23,14 +23,14 @@ def paint_arms(
     unbroken: pd.Series | None = None,
     **more: Any,
 ) -> None:
-    """Draw each value of ``y``, of a seed each, as a point, and the means with ± 1 standard deviation (ddof 1).
+    """Draw each value of ``y`` (one per seed) as a point, and the means with ± 1 standard deviation (ddof 1).
 
     Args:
-        of: whose each value is, a key of ``looks``.
-        seeds: where each value's point stands along x: told, not jittered, so it is the same each time.
-        means: where the mean stands that a value belongs to; equal numbers make one mean.
-        unbroken: a number for each value: a line joins means of equal numbers alone; None: all of one ``of``.
-        more: what seaborn's line plot takes beside; ``BAND``, or by default ``WHISKERS``.
+        of: the arm of each value, a key of ``looks``.
+        seeds: position of each value's point along x; given, not jittered, so that it is reproducible.
+        means: position of the mean that a value belongs to; equal numbers form one mean.
+        unbroken: a number for each value; a line joins only means with equal numbers. None: all of one ``of``.
+        more: further keyword arguments of seaborn's line plot: ``BAND``, or by default ``WHISKERS``.
     """
     import seaborn as sns  # here, as the plan imports this module
 

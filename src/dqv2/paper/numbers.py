@@ -1,4 +1,4 @@
-"""numbers.tex: one LaTeX macro a number, and the numbers of the paper's text with ours beside them."""
+"""numbers.tex: one LaTeX macro per number; and the numbers in the paper's text compared with ours."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -41,9 +41,8 @@ def macro_name(*parts: Any) -> str:
 def numbers_of(experiment: str, frame: pd.DataFrame) -> list[Number]:
     """Mean, sd, variance, n and half-width of the 95 % interval of each arm of an experiment, and its coreset size.
 
-    An arm is named by its dataset and by those axes that tell the experiment's arms apart, the fewest that do. Where
-    coresets and trainings have seeds of their own, runs share one of them and their spread is none of independent runs:
-    then mean and n alone.
+    An arm is named by its dataset and the fewest axes that distinguish the experiment's arms. Where coresets and
+    trainings have separate seeds, runs share one of them and are not independent: then only mean and n are given.
     """
     axes = arm_axes(frame)
     crossed = "selection_seed" in frame and (frame["selection_seed"] != frame["seed"]).any()
@@ -64,7 +63,7 @@ def numbers_of(experiment: str, frame: pd.DataFrame) -> list[Number]:
 
 
 def arm_axes(frame: pd.DataFrame) -> list[str]:
-    """The dataset and the fewest of the axes, from the last on given up, that tell all arms of a table apart."""
+    """The dataset and the fewest axes that distinguish all arms of a table; later axes are dropped first."""
     axes = [name for name in ARM if name in frame and (name == "dataset" or frame[name].nunique(dropna=False) > 1)]
     count = len(frame[axes].drop_duplicates())
     for name in reversed(axes[1:]):
@@ -75,11 +74,11 @@ def arm_axes(frame: pd.DataFrame) -> list[str]:
 
 
 def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The gains that the paper's text states, ours beside them.
+    """The gains that the paper's text states, with ours.
 
-    Returns one row an entry: ``name``, ``place``, ``experiment``, ``reported`` (points), ``ours`` (the gain averaged
-    over its datasets, or over those that stand in for them), ``datasets`` (which), ``paper_data`` (whether all are the
-    paper's). Where there is nothing to compute from, ours is missing.
+    Returns one row per entry: ``name``, ``place``, ``experiment``, ``reported`` (points), ``ours`` (the gain averaged
+    over its datasets, or over those that stand in for them; missing where runs are missing), ``datasets`` (which),
+    ``paper_data`` (whether all are the paper's).
     """
     rows = []
     for entry in entries:
@@ -107,7 +106,7 @@ def all_numbers(
     claims: Sequence[dict[str, Any]],
     verdicts: pd.DataFrame,
 ) -> list[Number]:
-    """Every number: of each experiment's arms, of the text, the verdicts, and what the paper reports.
+    """All numbers: of each experiment's arms, of the text, of the verdicts, and those that the paper reports.
 
     Raises ValueError where two different numbers would have the same macro.
     """
@@ -138,7 +137,7 @@ def all_numbers(
 
 
 def numbers_tex(numbers: Sequence[Number], note: str) -> str:
-    r"""The file: \newcommand lines with what each is in a comment. \input it in the preamble; use \dqvFigFourA...{}."""
+    r"""The file's text: \newcommand lines, each with a comment. \input it in the preamble; use \dqvFigFourA...{}."""
     lines = [f"% {note}".replace("\n", " "), "% \\input this file before \\begin{document}; one macro a number."]
     for one in numbers:
         value = tex_escape(one.value).replace(r"\textless{}", "$<$")

@@ -1,4 +1,4 @@
-"""One static page of everything for people: figures, tables, claims, runs; no server, no script."""
+"""One static HTML page with everything: figures, tables, claims, runs; no server, no script."""
 
 import base64
 import os
@@ -38,10 +38,10 @@ def build_page(
     text: pd.DataFrame,
     made: Mapping[str, Any],
 ) -> str:
-    """The page's HTML. Pictures are inside it, all else is linked relative to ``page``, where it will be written.
+    """The page's HTML. Pictures are embedded, all other files are linked relative to ``page``.
 
     Args:
-        page: the file that will hold it.
+        page: the file that it will be written to.
         head: ``run``, ``label`` (or None), ``note``, ``files`` ({what: path}).
         experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown
             table to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the
@@ -82,7 +82,7 @@ def build_page(
 
 
 def _said(value: Any) -> Any:
-    """What is printed of a value: nothing where it is missing, as an empty cell of a CSV is."""
+    """A value as printed: empty if it is missing."""
     return "" if value is None or value is pd.NA or value is pd.NaT or value != value else value
 
 
@@ -119,7 +119,7 @@ def _arm_name(rows: pd.DataFrame, keys: Sequence[str], frame: pd.DataFrame) -> s
     labels = frame["label"].nunique() if "label" in frame else 1
     for name in keys[1:]:
         value = rows[name].iloc[0]
-        # A label of its own says already what tells the arm apart
+        # A distinct label already identifies the arm
         said = name == "label" or (labels > 1 and frame.groupby("label")[name].nunique(dropna=False).max() == 1)
         if not said and not pd.isna(value):
             parts.append(f"{NAMES.get(name, name.replace('_', ' '))} {printed(value, {})}")

@@ -13,10 +13,10 @@ GUTTER, ROW_TITLE, TALLEST = 0.03, 0.17, 8.5  # inches
 
 
 def picture_grid(columns: Mapping[str, Any], note: str, label: str | None, row_titles: Sequence[str] = ()) -> Figure:
-    """Draw ``columns`` (title -> uint8[N, 3, H, W], arrays or tensors) next to each other, one row an image.
+    """Draw ``columns`` (title -> uint8[N, 3, H, W], arrays or tensors) next to each other, one row per image.
 
-    H and W may differ between columns; every picture is drawn as large as the others, without smoothing.
-    ``note`` stands at the foot, ``label`` (or None) in a badge at the top right, ``row_titles`` (N, or none) left.
+    H and W may differ between columns; all pictures are drawn at the same size, without smoothing. ``note`` is printed
+    at the bottom, ``label`` (or None) in a badge at the top right, ``row_titles`` (N, or none) on the left.
 
     Raises ValueError for no column, columns of different N, another shape or dtype.
     """
@@ -57,7 +57,7 @@ def picture_grid(columns: Mapping[str, Any], note: str, label: str | None, row_t
 
 
 def one_a_class(labels: np.ndarray, count: int, *, generator: torch.Generator) -> np.ndarray:
-    """Rows of at most `count` images, drawn at random, of different classes: int64[k]. labels: int64[N]."""
+    """The rows of at most `count` random images of different classes: int64[k]. labels: int64[N]."""
     order = torch.randperm(len(labels), generator=generator).numpy()
     _, first = np.unique(labels[order], return_index=True)
     return order[np.sort(first)][:count]

@@ -1,4 +1,4 @@
-"""How likely a comparison is to find an effect that is there, and how many seeds it takes.
+"""The power of a comparison to find an existing effect, and the number of seeds that it takes.
 
 For normal values, as the tests take them: the noncentral t distribution for means, the F distribution for variances of
 independent arms, and for Pitman and Morgan's test the distribution of a correlation in a bivariate normal sample.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
-TARGET = 0.8  # the power that seeds are counted for
+TARGET = 0.8  # the power that `seeds_for` aims at
 MOST = 100_000  # seeds; an effect that takes more counts as out of reach
 NODES = 200  # of the quadrature over a chi-squared variable
 
@@ -54,9 +54,9 @@ def power_of_variances(ratio: float, n: int, level: float, *, correlation: float
 
 
 def seeds_for(power: Callable[[int], float], *, least: int = 3) -> float:
-    """The smallest number of seeds whose power is `TARGET`; infinite where `MOST` do not reach it.
+    """The smallest number of seeds, at least `least`, with power `TARGET`; infinite where about `MOST` do not reach it.
 
-    ``power``: of so many seeds; it must not fall as they grow.
+    ``power``: from a number of seeds to the power; must be non-decreasing.
     """
     high = least
     while power(high) < TARGET:

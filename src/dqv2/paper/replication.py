@@ -1,4 +1,4 @@
-"""What the paper reports of a comparison, whether ours agrees with it, and the power to find it."""
+"""The paper's values for a comparison, whether ours agree with them, and the power to find the reported effect."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,12 @@ MISSING = float("nan")
 
 
 class Asked(NamedTuple):
-    """What a comparison asks."""
+    """What a comparison tests."""
 
     statistic: str  # "mean" or "variance"
-    direction: str  # claimed, "higher", "lower", "not lower" or "comparable" (whose power is not reckoned)
+    direction: str  # claimed: "higher", "lower", "not lower" or "comparable" (whose power is not computed)
     margin: float  # of "not lower", in the values' unit, else 0
-    first: float  # the level of Holm's first step, which the smallest p of the claims has to pass
+    first: float  # the level of Holm's first step, for the smallest p of the claims
 
 
 def value_of(entries: Sequence[Mapping[str, Any]], side: Mapping[str, Any], name: str) -> float:
@@ -36,9 +36,10 @@ def against_paper(
     of: Mapping[str, Any],
     against: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The paper's values beside a comparison, as columns; all are missing where it reports no effect.
+    """The paper's values for a comparison, as columns; all are missing where it reports no effect.
 
-    got: ours. entries: what the paper reports of the experiment's arms. of, against: the columns that name each side's.
+    got: our comparison. entries: the paper's values for the experiment's arms. of, against: columns that name each
+    side's arm.
 
     Returns:
         ``reported``, ``reported_against`` and ``reported_effect`` (difference of the means, ratio of the variances);

@@ -1,4 +1,4 @@
-"""What the paper reports and claims, from the data files beside it. No pandas: the plan reads them too."""
+"""The paper's values and claims, from the YAML files in this folder. No pandas, as the plan reads them too."""
 
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,14 @@ def _read(name: str) -> Any:
 
 
 def reported_values(experiment: str) -> list[dict[str, Any]]:
-    """What the paper reports of an experiment's arms: the columns that name an arm, then ``mean`` (top-1, %),
-    ``variance`` or ``plus_minus`` (after "±", which the paper does not explain), ``place``, and ``source`` where the
-    paper copies the value of another."""
+    """The paper's values for an experiment's arms: the columns that name an arm, then ``mean`` (top-1, %), ``variance``
+    or ``plus_minus`` (after "±", which the paper does not explain), ``place``, and ``source`` where the paper copies
+    the value from another one."""
     return list(_read("reported.yaml").get(experiment, []))
 
 
 def reported_experiments() -> list[str]:
-    """The experiments of whose arms the paper reports values."""
+    """The experiments for which the paper reports values."""
     return [name for name in _read("reported.yaml") if name != "text"]
 
 
@@ -38,5 +38,5 @@ def read_claims() -> list[dict[str, Any]]:
 
 
 def read_questions() -> list[dict[str, Any]]:
-    """What is asked beyond the paper's claims, in the same form."""
+    """Questions beyond the paper's claims, in the same form."""
     return list(_read("questions.yaml"))

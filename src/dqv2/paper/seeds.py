@@ -19,7 +19,7 @@ COLOURS = {"draw of the coreset": "#0072B2", "training": "#E69F00", "both togeth
 
 
 def components(values: pd.DataFrame) -> tuple[float, ...]:
-    """The variances, by part, of a table with a row a coreset and a column a training; in the square of its unit.
+    """The variance components of a table with a row per coreset and a column per training, in its unit squared.
 
     Raises ValueError where there are fewer than two rows or columns, or a cell is missing.
     """
@@ -39,7 +39,10 @@ def components(values: pd.DataFrame) -> tuple[float, ...]:
 
 
 def split(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, Spec]:
-    """Each method's standard deviation by part, in points: one row a part, in the column ``sd``."""
+    """Each method's standard deviation by part, in points: one row per part, in the column ``sd``.
+
+    Raises NothingYet where a partial table is incomplete for all methods, ValueError where runs are missing or doubled.
+    """
     if frame.empty:
         return frame, spec
     y, panel = spec.get("y", "test_accuracy"), spec.get("panel")

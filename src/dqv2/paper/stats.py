@@ -1,4 +1,4 @@
-"""Statistics over seeds: what every figure and table prints."""
+"""Statistics over seeds, as printed in all figures and tables."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ Numbers = float | np.ndarray
 def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFrame:
     """Summarise ``y`` over the rows (seeds) of each group of ``by``.
 
-    Returns one row a group in order of first appearance: the columns of ``by``, then ``n`` (rows), ``mean``,
+    Returns one row per group in order of first appearance: the columns of ``by``, then ``n`` (rows), ``mean``,
     ``sd`` (ddof 1), ``variance`` (its square), ``ci95`` (half-width of Student's 95 % interval of the mean),
     ``min`` and ``max``, all in the unit of ``y``. Spread needs two seeds: sd, variance and ci95 of a
     single one are missing. An empty ``by`` makes one group of everything.
@@ -38,7 +38,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
 
 
 def plus_minus(mean: float, sd: float, decimals: int | None = None) -> str:
-    """Mean ± sd as printed, nothing where the mean is missing; unless told, with `decimals_of` the sd."""
+    """Mean ± sd as printed, empty where the mean is missing; by default with `decimals_of` the sd."""
     places = decimals_of(sd) if decimals is None else decimals
     return "" if np.isnan(mean) else f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
 
@@ -58,17 +58,14 @@ def span(counts: pd.Series) -> str:
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a frame that lacks one of ``columns``, naming what it has."""
+    """Raise ValueError where a frame lacks one of ``columns``; the message lists those it has."""
     missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
     if missing:
         raise ValueError(f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}")
 
 
 def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
-    """Refuse to average over anything but seeds.
-
-    Raises ValueError where a group of ``by`` holds the same seed twice, so its mean would mix different arms.
-    """
+    """Raise ValueError where a group of ``by`` has the same seed twice, so that its mean would mix different arms."""
     by = list(dict.fromkeys(by))
     require_columns(frame, [*by, "seed"])
     twice = frame[frame.duplicated([*by, "seed"], keep=False)]
@@ -99,9 +96,9 @@ def predicted(n: int, mean: float, sd: float, *, paired: bool = True) -> tuple[f
 
 
 def binomial_error(accuracy: Numbers, images: Numbers) -> Numbers:
-    """Standard error in points that an accuracy (in %) has from the number of test images: the binomial's.
+    """Binomial standard error, in points, of an accuracy (in %) measured on a number of test images.
 
-    It is of the accuracy of one network on other test images of the same kind; the spread of the seeds, on the same
-    ones, has none of it.
+    It is that of one network's accuracy on other test images of the same kind; the spread of the seeds, on the same
+    images, does not include it.
     """
     return (accuracy * (100 - accuracy) / images) ** 0.5

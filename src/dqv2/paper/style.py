@@ -1,4 +1,4 @@
-"""How every figure of the paper looks: one rc context, one colour and marker a method, one way to save."""
+"""The style of all figures: one rc context, one colour and marker per method, one way to save."""
 
 import re
 import zlib
@@ -93,9 +93,9 @@ def _key(name: str) -> str:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """The look of each name: of a known method the same in every figure.
+    """The look of each name; known methods look the same in every figure.
 
-    Another name gets one from its checksum; where two such names would share a colour, the later moves on.
+    Other names get a look by their checksum; if two of them would share a colour, the later one takes the next.
     """
     out, taken = {}, {}
     for name in dict.fromkeys(names):
@@ -126,7 +126,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, pdf: Path, png: Path, *, dpi: int = DPI) -> None:
-    """Write the figure as PDF and PNG (``dpi`` dots an inch): same figure, same bytes; never half-written."""
+    """Write the figure as PDF and PNG (``dpi`` dots per inch), atomically; the same figure gives the same bytes."""
     for file, kind, metadata in (
         (pdf, "pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
         (png, "png", {"Software": None}),

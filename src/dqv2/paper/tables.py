@@ -33,14 +33,14 @@ LATEX |= {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$", "–": "--", "\u0
 
 
 def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """The numbers of a table, one line a cell of it.
+    """The numbers of a table, one line per cell.
 
     Returns the row's and the column's value, ``mean``, ``sd``, ``variance``, ``n``, ``ci95`` (in y's unit),
     ``coreset_size`` (images; missing where unknown or unequal), ``best`` (bool, the best mean of its column as
     printed), ``test_set_error`` (see ``binomial_error``; where the number of test images is known) and, where the spec
     has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ± without
-    saying of what), ``reported_source`` where it copies another paper's, ``predicted_low`` and ``predicted_high``
-    (Student's 95 % prediction interval of ours for the mean of five new seeds, in which the reported one should lie).
+    explaining it), ``reported_source`` where it copies another paper's value, ``predicted_low`` and ``predicted_high``
+    (Student's 95 % prediction interval of ours for the mean of five new seeds, which should contain the reported one).
 
     For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
@@ -88,8 +88,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
 
 def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], name: str, spec: Spec) -> pd.DataFrame:
-    """The leads of all rows over the one printed as ``name``, column by column; missing for itself, and where it has no
-    runs."""
+    """The leads of all rows over the one printed as ``name``, column by column; missing for that row itself, and where
+    it has no runs."""
     arms = list(table[by].itertuples(index=False, name=None))
     rows = [printed(arm[0], spec, by[0]) for arm in arms]
     if name not in rows:
@@ -146,7 +146,7 @@ def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
 
 
 def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
-    """Whether a mean is its column's best, or prints like it at the coarser of the two cells' decimals."""
+    """Whether a mean is the best of its column, or rounds to it at the coarser of the two cells' decimals."""
     best = pd.Series(False, index=table.index)
     places = table["sd"].map(lambda sd: spec.get("decimals", decimals_of(sd)))
     for _, column in table["mean"].groupby(table[spec["column"]] if spec["column"] else np.zeros(len(table))):
@@ -221,14 +221,14 @@ def _markdown(head: list[str], body: list, foot: list[str] | None, paper: int, c
 
 
 def md_escape(text: str) -> str:
-    """``text`` as a cell of a Markdown table prints it literally, on one line."""
+    """Escape ``text`` for a cell of a Markdown table, on one line."""
     for mark in "\\|*_`<":
         text = text.replace(mark, f"\\{mark}")
     return text.replace("\n", " ")
 
 
 def tex_escape(text: str) -> str:
-    """``text`` as LaTeX prints it literally: special characters escaped, ±, · and × in mathematics."""
+    """Escape ``text`` for LaTeX: special characters escaped, ±, · and × in math mode."""
     return text.translate(str.maketrans(LATEX))
 
 

@@ -1,4 +1,4 @@
-"""Numbers and verdicts as people read them: in claims.md, in numbers.tex and on the page."""
+"""Numbers and verdicts as text, for claims.md, numbers.tex and the page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +48,7 @@ PAPER_RULES = (
 
 
 def number(value: float, places: int = 2) -> str:
-    """A number with ``places`` decimals, a large or small one with three digits; "" if missing."""
+    """A number with ``places`` decimals, a large or small one with three significant digits; "" if missing."""
     if value is None or not np.isfinite(value):
         return ""
     if value != 0 and not 0.005 <= abs(value) < 10_000:
@@ -73,7 +73,7 @@ def p_text(value: float) -> str:
 
 
 def comparison_text(row: dict[str, Any]) -> str:
-    """What is compared: "DQ_V2 against DQ, keep_ratio 0.1"; of a trend also over what."""
+    """What is compared: "DQ_V2 against DQ, keep_ratio 0.1"; for a trend also along which axis."""
     text = row["of"] + (f" against {row['against']}" if row["against"] else "")
     text += f" over {row['unit'].split()[-1]}" if row["statistic"] == "trend" else ""
     return text + (f", {row['at']}" if row["at"] else "")
@@ -87,7 +87,7 @@ def data_text(row: dict[str, Any]) -> str:
 
 
 def told(row: dict[str, Any]) -> dict[str, str]:
-    """A comparison as people read it, in the order of `CLAIMED`."""
+    """A comparison as text, with the keys of `CLAIMED`."""
     row = row | {name: "" for name in TEXTS if not isinstance(row[name], str)}
     opposite = f" (opposite: {p_text(row['p_opposite_holm'])})" if row["verdict"] == CONTRADICTED else ""
     counts = f"{row['n_paired']:.0f} seeds" if row["n_paired"] > 0 else f"{row['n']:.0f} / {row['n_against']:.0f}"
@@ -108,7 +108,7 @@ TEXTS = ("of", "against", "at", "beside", "unit", "minus", "replicated", "spread
 
 
 def told_paper(row: dict[str, Any]) -> dict[str, str]:
-    """The paper's effect beside a comparison, with power, in the order of `PAPER`."""
+    """The paper's effect for a comparison, with power, as text with the keys of `PAPER`."""
     ratio = row["statistic"] == "variance"
     unit, known = row["unit"], np.isfinite(row["power_spread"])
     effect = f"× {number(row['reported_effect'])}" if ratio else f"{row['reported_effect']:+.2f} {unit}"
