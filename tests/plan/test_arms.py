@@ -87,7 +87,7 @@ def test_what_a_pre_trained_network_cannot_do_is_refused(paper, change, path, va
     [
         ({"model": "resnet18", "stem": "standard"}, "a single point for images of 32 px"),
         ({"model": "swin_tiny_patch4_window7_224", "input_size": 224}, "channels last"),
-        ({"model": "mixer_s32_224", "input_size": 224}, "no map"),
+        ({"model": "mixer_s32_224", "input_size": 224}, "not a map"),
         ({"model": "hiera_tiny_224", "input_size": 64}, "gives no masks: the last features of .* are not a map"),
         ({"model": "densenet121", "input_size": 24}, r"backbones\.early on datasets\.digits"),
     ],
