@@ -105,7 +105,7 @@ def test_models_without_a_map_are_refused(images):
         forward_pass(Pooled(), images)
     vector = Tiny()
     vector.forward_features = lambda x: x.mean((2, 3))
-    with pytest.raises(TypeError, match="no map"):
+    with pytest.raises(TypeError, match="not a map"):
         saliency(vector, images)
     with pytest.raises(ValueError, match="at least 1"):
         saliency(Tiny(), images[:0])
