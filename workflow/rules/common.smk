@@ -117,12 +117,12 @@ if workflow.is_main_process:  # here, as `onstart` is left out where nothing is 
         logger.warning(said)
     if stale:
         logger.warning(
-            f"{counted(len(stale), 'stale result')} below {PLAN.root}, and Snakemake takes all for good, as it has no notes of "
-            f"them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To see them all: dqv2 "
-            f"verify {PLAN.root}; to have them made anew: dqv2 verify {PLAN.root} --remove, and run again"
+            f"{counted(len(stale), 'stale result')} below {PLAN.root}, which Snakemake takes to be up to date, as it has no "
+            f"metadata of them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To list all: "
+            f"dqv2 verify {PLAN.root}; to make them again: dqv2 verify {PLAN.root} --remove, then run again"
         )
 
-    # Of jobs: names of files and all text are UTF-8 to them in any locale
+    # Jobs read and write file names and text as UTF-8 in any locale
     os.environ.setdefault("PYTHONUTF8", "1")
 else:  # a cluster's job may find the variables of the machine that sent it
     os.environ.pop("DQV2_WARM", None)
