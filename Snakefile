@@ -4,7 +4,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-# Of this file, not of one that uses it as a module
+# The folder of this file, not of one that uses it as a module
 HERE = workflow.current_basedir.get_path_or_uri(secret_free=True)
 
 

@@ -1,4 +1,5 @@
-# The plan, and what the other rule files ask of it. A stage says in src/dqv2/stages/ what it reads, writes and depends on.
+# The plan, and the functions through which the other rule files use it. src/dqv2/stages/ declares what stages read, write
+# and depend on.
 import inspect
 import os
 import sys
@@ -21,7 +22,7 @@ from dqv2.stages import Wildcards, all_stages, stage
 
 
 def give_up(error):
-    """Say what is wrong and end. To an error that is raised here Snakemake adds lines of this file."""
+    """Say what is wrong and exit. If the error were raised, Snakemake would add lines of this file to it."""
     logger.error(str(error))
     sys.exit(1)
 
@@ -47,24 +48,23 @@ for place in (PLAN.root, PLAN.logs, PLAN.figures):
             "another folder by the key `run` of its configuration, or take --directory."
         )
 
-WARM = warm.Server()  # until the first job none
+WARM = warm.Server()  # not started until the first job
 
 
 def before_the_first_job():
-    """What takes a look at the disk or a large import, and the server that this run's jobs are forked from: not in a dry
-    run."""
+    """Checks that need the disk or a large import, and the server that forks this run's jobs: not in a dry run."""
     global WARM
-    if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core for ever
+    if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core forever
         give_up(f"--cores {workflow.cores} runs nothing: give 1 or more, or all.")
-    # Snakemake has no public way to the jobs at hand
+    # Snakemake has no public way to get the jobs to be run
     needed = [
         planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()
     ]
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
-        write_json(PLAN.configuration, config)  # first, as `dqv2 verify` compares with it what is stale
-        # Snakemake may be told to take for good what has other options
+        write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
+        # Not if Snakemake was told to accept results made with other options
         if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
             require_fresh(PLAN, needed)
         check_jobs(PLAN, needed)
@@ -75,7 +75,7 @@ def before_the_first_job():
             )
     except ValueError as error:
         give_up(error)
-    except (OSError, MemoryError, ImportError, RuntimeError) as error:  # a library that finds no memory, say
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:  # for example, a library that runs out of memory
         give_up(sentence(error, [PLAN.root]))
     if workflow.touch and (stale := unnoticed(PLAN, notes=os.devnull)):
         logger.warning(
@@ -90,21 +90,21 @@ def before_the_first_job():
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
     note_commit()
-    # A cluster's jobs share a start-up by Snakemake's groups
+    # On a cluster, jobs share start-up through Snakemake's groups
     if workflow.local_exec and not workflow.touch and len(needed) > 2:
         WARM = warm.start(["dqv2.runtime.warmed"], "dqv2.runtime.script:do")
 
 
 def lift_the_limit_of_jobs_a_second():
-    """Snakemake 9.27 keeps its default limit, 100 jobs a second, by timers: each job that ends leaves one more that wakes
-    the scheduler once a second while jobs wait, until it takes half a core. Another limit is somebody's wish and stays.
+    """Snakemake 9.27 enforces its default limit, 100 jobs a second, with timers: each job that ends leaves one more, which
+    wakes the scheduler once a second while jobs wait, until it uses half a core. A limit set by the user stays.
     """
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
-if workflow.is_main_process:  # here, as `onstart` is left out where nothing is to be done
+if workflow.is_main_process:  # here, because `onstart` is skipped if there is nothing to do
     if not Path(dqv2.__file__).is_relative_to(HERE):
         logger.warning(
             f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
@@ -124,7 +124,7 @@ if workflow.is_main_process:  # here, as `onstart` is left out where nothing is 
 
     # Jobs read and write file names and text as UTF-8 in any locale
     os.environ.setdefault("PYTHONUTF8", "1")
-else:  # a cluster's job may find the variables of the machine that sent it
+else:  # a cluster job may inherit environment variables from the submitting machine
     os.environ.pop("DQV2_WARM", None)
 
 
@@ -133,12 +133,12 @@ wildcard_constraints:
 
 
 def planned(name, wildcards):
-    """A job of Snakemake's as the plan has it."""
+    """The plan's job for a Snakemake job."""
     return PlannedJob(stage(name), tuple(sorted(wildcards.items())))
 
 
 def signed(function):
-    """The function with its signature at hand: Snakemake asks for it at every job, and working it out takes a tenth of a
+    """The function with its signature cached: Snakemake asks for it at every job, and computing it takes a tenth of a
     dry run."""
     function.__signature__ = inspect.signature(function)
     return function
@@ -147,8 +147,8 @@ def signed(function):
 def reads(name, file):
     """What a stage reads under this name: a function of a job's wildcards.
 
-    For a path that names what the configuration does not have, it returns a sentence, which Snakemake prints as the
-    missing file; an exception it would print as a traceback."""
+    For a path that names something missing from the configuration, it returns a sentence, which Snakemake prints as the
+    missing file; it would print an exception as a traceback."""
 
     def found(wildcards):
         job = planned(name, wildcards)
@@ -157,7 +157,7 @@ def reads(name, file):
     return signed(found)
 
 
-writes = PLAN.pattern  # of what a stage writes under a name
+writes = PLAN.pattern  # the pattern of what a stage writes under a name
 
 
 def options(name):
@@ -176,10 +176,10 @@ def cores(name):
 
 
 def grows(amount):
-    """As much again at each attempt: a job that ended for want of memory or time is tried with more."""
+    """The amount times the attempt: a job that ran out of memory or time is tried again with more."""
     return signed(lambda wildcards, attempt: amount * attempt)
 
 
 def experiments_of(name):
-    """The active experiments of which a stage makes its files, as a wildcard constraint; none matches nothing."""
+    """The active experiments for which a stage makes files, as a wildcard constraint; without any it matches nothing."""
     return "|".join(each for each in PLAN.rows if stage(name).makes(PLAN, Wildcards(experiment=each))) or "(?!)"

@@ -1,4 +1,4 @@
-# Coresets to give away, and coresets that others gave away.
+# Coresets to share, and coresets that others published.
 
 
 localrules:

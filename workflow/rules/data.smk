@@ -1,11 +1,11 @@
-# Published sets onto the disk, and images to packs: uint8, memory-mapped, with a manifest of sample ids.
+# Download published datasets, and pack images: uint8, memory-mapped, with a manifest of sample ids.
 
 
 localrules:
     fetch,
 
 
-# Compute nodes have no internet: fetching is for the machine where snakemake was started.
+# Compute nodes may have no internet, so fetching runs on the machine where snakemake was started.
 rule fetch:
     output:
         fetched=writes("fetch", "fetched"),

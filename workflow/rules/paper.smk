@@ -1,5 +1,5 @@
-# Metrics to tables and figures. Figures read only the tables, so that restyling retrains nothing. Which experiment has
-# which of them stands in the configuration: several rules make files of one pattern, each of other experiments.
+# Metrics to tables and figures. Figures read only the tables, so that restyling retrains nothing. The configuration says
+# which experiment has which: several rules make files of the same pattern, each for different experiments.
 
 
 localrules:
@@ -34,7 +34,7 @@ rule collect:
         "../scripts/collect.py"
 
 
-# The same table, of masks and known objects: no training is needed.
+# The same table, for masks and known objects: no training is needed.
 rule overlap:
     input:
         train=reads("overlap", "train"),

@@ -1,4 +1,4 @@
-# DQ's pixel step on a coreset: an autoencoder, pre-trained here or published, redraws what matters least.
+# DQ's pixel step on a coreset: an autoencoder, pre-trained here or published, redraws the least important patches.
 
 
 localrules:
@@ -26,7 +26,7 @@ rule autoencoder:
         "../scripts/autoencoder.py"
 
 
-# Published weights are fetched where they are not there, and looked at before any job that needs them.
+# Published weights are fetched if missing, and checked before any job that needs them.
 rule weights:
     input:
         file=reads("weights", "file"),

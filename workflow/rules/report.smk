@@ -1,4 +1,4 @@
-# What is made of several experiments together, from their tables: claims, numbers, the page.
+# What is made from the tables of several experiments together: claims, numbers, the page.
 
 
 localrules:

@@ -1,5 +1,5 @@
-# The coreset to weights, and the weights to an accuracy. Training is given the training split and nothing else; the
-# held-out splits go to the evaluation of the last weights.
+# From a coreset to weights, and from weights to an accuracy. Training gets only the training split; only the evaluation
+# of the last weights gets the held-out splits.
 
 
 rule train:
