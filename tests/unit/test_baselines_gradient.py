@@ -204,7 +204,7 @@ def test_features_too_long_for_their_squares_are_named():
     huge = torch.rand(9, 3, dtype=torch.float64) * 1e160
     with pytest.raises(ValueError, match="scale them down"):
         gradmatch_order(huge)
-    with pytest.raises(ValueError, match=r"lam = 1 is lost .* raise it, or scale"):
+    with pytest.raises(ValueError, match=r"lam = 1 is negligible .* raise it, or scale"):
         gradmatch_weights(
             torch.randn(20, 4, generator=torch.Generator().manual_seed(0)).double() * 1e8, None, torch.arange(10)
         )
