@@ -6,15 +6,15 @@ from pathlib import Path
 
 from tests.faults.tries import BAD, GOOD
 
-HEAD = """# What faults end in
+HEAD = """# How faults end
 
 Made by `make test-faults` from {tries}, in a random order with drawings at the end, on
 {commit}: {bad}.
 `make test` makes a few of each kind.
 
-A try does one thing that nobody meant to a run, does what a person does then (run again; what the
-message says; `dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault,
-but for seconds and memory, which are other ones in each run, and what is drawn from them. Outcomes:
+A try injects one fault into a run, then does what a user would do (run again, follow the message,
+`dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault. Only seconds,
+memory and what is plotted from them may differ. Outcomes:
 
 {outcomes}
 
@@ -22,15 +22,16 @@ but for seconds and memory, which are other ones in each run, and what is drawn 
 
 {faults}
 
-Files are those of one job of each stage (all but `fetch`, `fetch_coreset` and `redrawn`), each output and each file of
-a folder, while another job reads them: damaged
-in place (a bit flipped, the last 512 bytes zeroed, cut in half, emptied, a byte added), a row of a table dropped,
-doubled or swapped with the next, gone, the file of another seed in its place with and without that one's record, a
-backup of a run with other keys put back (the file, or all files of the job with the record), the time of the file a day
-ahead or 400 days behind. Trainings: what each keeps to go on from (`results/<run>/resume/`), its checkpoint, and a pack
-whose pixels were overwritten and that is made anew. Processes: Snakemake, a job or the warm server gets a signal at a
-random moment; and what the machine does to a run: a full or read-only disk, a limit of memory, another
-locale, other cores, lost notes of Snakemake's.
+- Files: each output, and each file of a folder, of one job per stage (all but `fetch`, `fetch_coreset` and `redrawn`),
+  damaged before another job reads it: a bit flipped, the last 512 bytes zeroed, cut in half, emptied, a byte added; a
+  row of a table dropped, doubled or swapped with the next; removed; replaced by another seed's file, with or without
+  its record; replaced from a backup of a run with other keys (the file, or all files of the job with the record); its
+  modification time set a day ahead or 400 days back.
+- Trainings: the state to resume from (`results/<run>/resume/`), the checkpoint, and a pack whose pixels were
+  overwritten and which is made again.
+- Processes: Snakemake, a job or the warm server gets a signal at a random moment.
+- The machine: a full or read-only disk, a memory limit, another locale, another number of cores, Snakemake's
+  metadata lost.
 
 {untried}## Stages
 
@@ -38,17 +39,17 @@ locale, other cores, lost notes of Snakemake's.
 
 ## Where it ends
 
-- Faults of files run the jobs that read them in the harness's process, as a run of Snakemake's does (the look before
-  the first job, then each job whose outputs are missing); faults of processes go through Snakemake itself, on one
-  training and all behind it.
-- One fault at a time, on a small set and the CPU of one machine. Faults of a GPU, of the network while something is
-  fetched, and of a cluster's scheduler are not among them, nor is memory that flips a bit between two comparisons.
-- A person's own images are not compared with anything after they were packed, nor are sources (`src/`).
-- Checksums are against damage, not against forgery: who writes a file and its record anew is believed.
-- A file that nothing reads again (a figure, the page) is looked at by `dqv2 verify` alone.
+- For faults of files, the harness runs the jobs that read them in its own process, as Snakemake would (the checks
+  before the first job, then each job whose outputs are missing). Faults of processes go through Snakemake itself, on
+  one training and all that it depends on.
+- One fault at a time, on a small dataset and one machine's CPU. Faults of a GPU, of the network during a download and
+  of a cluster's scheduler are not covered, nor is memory that flips a bit between two comparisons.
+- Users' own images are not compared with anything once they are packed, nor are sources (`src/`).
+- Checksums detect damage, not forgery: a file rewritten together with its record is believed.
+- A file that nothing reads again (a figure, the page) is checked by `dqv2 verify` alone.
 
-To repeat it: `make test-faults`. It goes on where it was stopped, keeps outcomes below `build/faults/`, by a checksum
-of the sources, and takes from half an hour to two hours on two cores. A part of it:
+To repeat it: `make test-faults`. It resumes where it was stopped, keeps outcomes in `build/faults/` by a checksum of
+the sources, and takes half an hour to two hours on two cores. A part of it:
 `python -m tests.faults --only "flipped | bin"`.
 """
 
