@@ -201,7 +201,7 @@ def test_published_weights_are_fetched_by_one_rule_and_jobs_ask_no_hub(project, 
     said = damaged.stdout + damaged.stderr
     assert damaged.returncode
     assert "backbones.pretrained.weights" in said
-    assert "has changed since it was looked at" in said
+    assert "has changed since it was checked" in said
     assert "Traceback" not in said
 
 
