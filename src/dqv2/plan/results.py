@@ -46,10 +46,10 @@ def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) 
 
     folders: published/<run>. page: the file that it will be written to, for its links.
     """
-    runs = {folder: _Run(folder) for folder in folders}
-    parts = [HEAD, *_in_short([run for run in runs.values() if run.judged])]
-    parts += ["\n".join(_sections(run, page)) for run in runs.values()]
-    if not folders:
+    runs = [_Run(folder) for folder in folders]
+    parts = [HEAD, *_in_short([run for run in runs if run.judged])]
+    parts += ["\n".join(_sections(run, page)) for run in runs]
+    if not runs:
         parts.append("No run is published yet.\n")
     return "\n".join(parts)
 
@@ -78,13 +78,12 @@ def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
     yield "## In short\n"
     yield IN_SHORT
     lines = ["| Question | " + " | ".join(md_escape(run.title) for run in runs) + " |", "|:--" * (len(runs) + 1) + "|"]
-    for question in read_questions():
-        cells = []
-        for run in runs:
-            claim = next(claim for claim in run.judged if claim["claim"] == question["claim"])
+    for claims in zip(*(run.judged for run in runs), strict=True):  # one question in each run
+        cells = [md_escape(claims[0]["statement"])]
+        for claim in claims:
             tested = [told(row)["effect_text"] for row in claim["rows"] if row["verdict"] != NOT_TESTED]
             cells.append(f"**{claim['verdict']}**, {md_escape(tested[0])}" if tested else claim["verdict"])
-        lines.append("| " + " | ".join([md_escape(question["statement"]), *cells]) + " |")
+        lines.append(f"| {' | '.join(cells)} |")
     yield "\n".join([*lines, ""])
 
 
