@@ -7,6 +7,7 @@ other load on the machine meets all three:
 
   ours    fit on the images as they come out of a pack: crop and flip anew for each image
   limit   the same network, optimiser and batch size on one fixed batch that lies on the device: no data work at all
+  graph   on a GPU, the same with the gradient recorded as a CUDA graph, as ours is: no launches of kernels either
   timm    its train.py on the same images as PNG files in an ImageFolder: random resized crop and flip, nothing else of
           its augmentation, the same network, batch size, precision and device, channels_last, --workers for reading
 
@@ -46,7 +47,9 @@ from dqv2.data.digits import make_digits
 from dqv2.data.image import read_image
 from dqv2.inputs import normalise
 from dqv2.runtime.device import use_device
+from dqv2.train.batch import Target
 from dqv2.train.fit import fit
+from dqv2.train.graphed import GraphedGradient
 from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
@@ -106,8 +109,8 @@ class Bench:
         images = len(self.images) * self.args.epochs
         return images / seconds, images / (cpu_seconds() - began)
 
-    def limit(self) -> tuple[float, float]:
-        """Images a second of the network and its optimiser alone, and a CPU second."""
+    def limit(self, *, graph: bool = False) -> tuple[float, float]:
+        """Images a second of the network and its optimiser alone, kernel by kernel or as a graph; and a CPU second."""
         model = self.model().to(self.device, memory_format=torch.channels_last).train()
         how = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True, "fused": True}
         optimiser = torch.optim.SGD(model.parameters(), **how)
@@ -115,12 +118,20 @@ class Bench:
         labels = self.labels[: self.args.batch].to(self.device)
         half = self.precision == "bfloat16"
 
+        def gradient(images: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+            with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+                logits = model(images)
+                loss = F.cross_entropy(logits, target.labels)
+            loss.backward()
+            return loss.detach(), logits.detach()
+
+        target = Target(labels, None)
+        compute = GraphedGradient(gradient, model, batch, target) if graph else gradient
+
         def run(steps: int) -> None:
             for _ in range(steps):
-                with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
-                    loss = F.cross_entropy(model(batch), labels)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                compute(batch, target)
                 optimiser.step()
 
         run(5)
@@ -158,12 +169,17 @@ class Bench:
         return found
 
 
-Found = dict[str, list[tuple[float, float]]]  # "ours", "limit", "timm": images a second and a CPU second of each repeat
+Found = dict[str, list[tuple[float, float]]]  # of each name: images a second and a CPU second of each repeat
+
+
+def names(device: torch.device) -> list[str]:
+    """What is measured on a device."""
+    return ["ours", "limit", *(["graph"] if device.type == "cuda" else []), "timm"]
 
 
 def measure(benches: list[Bench], root: Path | None) -> tuple[list[Found], float]:
     """The repeats of each bench, in turn, and the most memory of `ours` on a GPU (GiB)."""
-    found: list[Found] = [{"ours": [], "limit": [], "timm": []} for _ in benches]
+    found: list[Found] = [{name: [] for name in names(bench.device)} for bench in benches]
     cuda, memory = benches[0].device.type == "cuda", 0.0
     for _ in range(benches[0].args.repeats):
         for bench, values in zip(benches, found, strict=True):
@@ -172,6 +188,8 @@ def measure(benches: list[Bench], root: Path | None) -> tuple[list[Found], float
             values["ours"].append(bench.ours())
             memory = max(memory, torch.cuda.max_memory_allocated() / 2**30) if cuda else 0.0
             values["limit"].append(bench.limit())
+            if cuda:
+                values["graph"].append(bench.limit(graph=True))
             if root and timm.is_model(bench.name):  # the networks of CIFAR-10's papers are ours
                 values["timm"].append(bench.timm(root))
     return found, memory
@@ -187,7 +205,7 @@ def row(bench: Bench, title: str, found: Found, memory: float) -> list[object]:
     cells = [title, bench.name, bench.precision, len(bench.images)]
     for which in (0, 1) if bench.device.type == "cpu" else (0,):
         cells += [spread([entry[which] for entry in entries]) if entries else "" for entries in found.values()]
-        cells += [ratio(found["ours"], found[name], which) for name in ("limit", "timm")]
+        cells += [ratio(found["ours"], found[name], which) for name in found if name != "ours"]
     if bench.device.type == "cuda":
         rate = statistics.median(entry[0] for entry in found["ours"])
         flops = count(Net(bench.name, bench.size), bench.classes).train * rate
@@ -229,14 +247,10 @@ def main() -> None:
     use_device(args.threads)
     sets = {} if args.no_digits else {"digits": digits(args.size, args.number)}
     sets |= {"/".join(path.parts[-2:]): folder(path, args.size, args.number) for path in args.folder}
-    ratios = ["ours", "limit", "timm", "ours / limit", "ours / timm"]
-    header = [
-        "images",
-        "network",
-        "precision",
-        "n",
-        *(f"{name}{', images/s' if i < 3 else ''}" for i, name in enumerate(ratios)),
-    ]
+    measured = names(torch.device(args.device))
+    ratios = [*measured, *(f"ours / {name}" for name in measured[1:])]
+    header = ["images", "network", "precision", "n"]
+    header += [f"{name}, images/s" if name in measured else name for name in ratios]
     header += ["memory", "share of peak"] if args.device == "cuda" else [f"{name}, a CPU second" for name in ratios]
     rows, pairs = [], []
     for title, (images, labels) in sets.items():
@@ -260,7 +274,7 @@ def main() -> None:
     print(f"{args.workers} workers for timm\n\n{table(header, rows)}")
     if pairs:
         second, first = args.precision[1], args.precision[0]
-        header = ["images", "network", *(f"{name}, {second} / {first}" for name in ("ours", "limit", "timm"))]
+        header = ["images", "network", *(f"{name}, {second} / {first}" for name in measured)]
         print(f"\n{table([*header, f'ours in {second} / timm in {first}'], pairs)}")
 
 

@@ -225,8 +225,8 @@ def test_weights_are_factors_of_each_images_loss(data):
     weights = torch.tensor([0.0, 2.0, 1.0, 1.5, 0.5])
     each = [torch.nn.functional.cross_entropy(logits[i : i + 1], own[i : i + 1]) for i in range(5)]
     wanted = sum(float(w) * float(loss) for w, loss in zip(weights, each, strict=True)) / 5
-    assert float(mean_loss(logits, Target(own, None, 1.0, weights), 0.0)) == pytest.approx(wanted)
-    part = Target(own, None, 1.0, weights).part(slice(1, 3))
+    assert float(mean_loss(logits, Target(own, None, weights=weights), 0.0)) == pytest.approx(wanted)
+    part = Target(own, None, weights=weights).part(slice(1, 3))
     assert part.weights.tolist() == [2.0, 1.0]
     common = {"seed": 1, "purpose": "t", "device": CPU}
     plain, ones, without = (model() for _ in range(3))

@@ -22,13 +22,14 @@ class Target(NamedTuple):
 
     labels: Tensor  # int64[B]
     others: Tensor | None  # int64[B], the labels of the images that each is mixed with
-    share: float  # weight of its own label, in [0, 1]
+    # Weights of its own label and the other, in [0, 1]; on a GPU they may be tensors, float32[]
+    shares: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 0.0)
     weights: Tensor | None = None  # float[B], factors of each image's loss; None: all equal
 
     def part(self, where: slice) -> Target:
         """The targets of a part of the batch."""
         others, weights = (None if each is None else each[where] for each in (self.others, self.weights))
-        return Target(self.labels[where], others, self.share, weights)
+        return Target(self.labels[where], others, self.shares, weights)
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,19 @@ class Batches:
         seen = drawn.augmentation.take(drawn.seen)(normalise(seen))
         seen = seen.contiguous(memory_format=torch.channels_last)
         weights = None if self.weights is None else send(self.weights[rows[own]], images.device)
-        target = Target(send(self.labels[rows[own]], images.device), None, 1.0, weights)
+        target = Target(send(self.labels[rows[own]], images.device), None, weights=weights)
         batch = _at(seen, drawn.seen, own)
         if mix is not None:
             partner = mix.partner[own]
             batch = mix(batch, _at(seen, drawn.seen, partner))
-            target = Target(target.labels, send(self.labels[rows[partner]], images.device), mix.share)
+            target = _mixed(target, send(self.labels[rows[partner]], images.device), mix.share)
         elif self.mixed is not None:
-            target = Target(target.labels, send(self.mixed[0][rows[own]], images.device), self.mixed[1])
+            target = _mixed(target, send(self.mixed[0][rows[own]], images.device), self.mixed[1])
         return Batch(rows, batch, target, drawn.draws)
+
+
+def _mixed(target: Target, others: Tensor, share: float) -> Target:
+    return Target(target.labels, others, (share, 1 - share))
 
 
 def _at(images: Tensor, held: Tensor, places: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from dqv2.runtime.logging import logger
 from dqv2.train.batch import Batch, Target
+from dqv2.train.graphed import GraphedGradient
 from dqv2.train.group import Group
 from dqv2.train.hyperparameters import Hyperparameters
 
@@ -43,6 +44,8 @@ class Stepper:
         self.model, self.optimiser, self.hyperparameters, self.group = model, optimiser, hyperparameters, group
         self.dtype = next(model.parameters()).dtype
         self.part = hyperparameters.batch_size
+        # One network on one GPU; what torch.compile makes launches few kernels itself
+        self.graphs, self.graph = not (group or hyperparameters.compile), None
         self.changes = not_kept(model)
         # Buffers that a forward pass changes, and that must be restored after a failed attempt
         policy = hyperparameters.on_out_of_memory
@@ -107,16 +110,39 @@ class Stepper:
         count = math.ceil(n / self.part)
         if self.changes:
             count = max(1, min(count, n // 2))  # batch normalisation cannot learn from one image
+        if count == 1:
+            graphed = self._graphed(images, batch.target)
+            return graphed(images, batch.target) if graphed else self._mean_gradient(images, batch.target)
         losses, outputs = [], []
         edges = [round(k * n / count) for k in range(count + 1)]
         for where in map(slice, edges, edges[1:]):
-            logits = self._forward(images[where])
-            loss = mean_loss(logits, batch.target.part(where), self.hyperparameters.label_smoothing)
-            loss = loss * ((where.stop - where.start) / n)
-            loss.backward()
-            losses.append(loss.detach())
-            outputs.append(logits.detach())
+            share = (where.stop - where.start) / n
+            loss, logits = self._mean_gradient(images[where], batch.target.part(where), share)
+            losses.append(loss)
+            outputs.append(logits)
         return torch.stack(losses).sum(), torch.cat(outputs)
+
+    def _mean_gradient(self, images: Tensor, target: Target, share: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Add the gradient of the images' mean loss, times `share`; returns that loss, and the logits."""
+        logits = self._forward(images)
+        loss = mean_loss(logits, target, self.hyperparameters.label_smoothing) * share
+        loss.backward()
+        return loss.detach(), logits.detach()
+
+    def _graphed(self, images: Tensor, target: Target) -> GraphedGradient | None:
+        """The gradient as a CUDA graph, for whole batches on a GPU; None where it is computed kernel by kernel."""
+        if not self.graphs or images.device.type != "cuda" or len(images) != self.hyperparameters.batch_size:
+            return None
+        if self.graph is None:
+            try:
+                self.graph = GraphedGradient(self._mean_gradient, self.model, images, target)
+            except RuntimeError as error:  # also where there is no memory for it
+                self.graphs = False
+                logger.info("the gradient is computed kernel by kernel, not as a CUDA graph: %s", error)
+            if not self.graphs:  # outside the except block, as the error keeps the tensors of the attempt alive
+                self.optimiser.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+        return self.graph
 
     def _forward(self, images: Tensor) -> Tensor:
         # Without images, SyncBatchNorm would send sums in autocast's dtype, while the others send float32
@@ -173,13 +199,13 @@ def not_kept(model: nn.Module) -> str:
 
 
 def mean_loss(logits: Tensor, target: Target, smoothing: float) -> Tensor:
-    """Mean cross-entropy of logits, float[B, C]. For mixed images: `share` times that of their own labels plus the rest
-    times that of the others'. For weighted images: the mean of each loss times its weight (not divided by the weights'
-    sum, so that an image counts the same in every batch)."""
-    labels, others, share, weights = target
+    """Mean cross-entropy of logits, float[B, C]. For mixed images: the first share times that of their own labels plus
+    the second times that of the others'. For weighted images: the mean of each loss times its weight (not divided by
+    the weights' sum, so that an image counts the same in every batch)."""
+    labels, others, shares, weights = target
     if weights is not None:
         return (weights * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")).mean()
     own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
     if others is None:
         return own
-    return share * own + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
+    return shares[0] * own + shares[1] * F.cross_entropy(logits, others, label_smoothing=smoothing)
