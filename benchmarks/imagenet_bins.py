@@ -41,12 +41,9 @@ def held(classes, device):
     """Rows of four classes in memory, which stand for all."""
     kept = [make(c) for c in range(min(4, classes))]
 
-    def rows(index):
-        parts = []
-        for c in (index[::IMAGES] // IMAGES).tolist() if len(index) >= IMAGES else [int(index[0]) // IMAGES]:
-            parts.append([values[: min(IMAGES, len(index))] for values in kept[c % len(kept)]])
-        own = index // IMAGES % len(kept)
-        return gradients(*(torch.cat(values) for values in zip(*parts, strict=True)), own, device)
+    def rows(index):  # of one class
+        c = int(index[0]) // IMAGES % len(kept)
+        return gradients(*(values[: len(index)] for values in kept[c]), torch.full_like(index, c), device)
 
     return rows
 
@@ -121,6 +118,12 @@ def run(args, rows):
     a_class, gram = min(seconds) / args.classes, min(products)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(machine(args.device))
+    own = {
+        f"s for {CLASSES} on cores of its own": f"{min(cores) / args.classes * CLASSES / torch.get_num_threads():.0f}"
+    }
+    own = (
+        own if args.device.type == "cpu" else {"device memory, GiB": f"{torch.cuda.max_memory_reserved() / 2**30:.2f}"}
+    )
     row = {
         "classes done": args.classes,
         "features": "memory-mapped" if args.mapped else "held",
@@ -130,7 +133,7 @@ def run(args, rows):
         "Gram products alone, s a class": f"{gram:.3f}",
         "ratio": f"{a_class / gram:.2f}",
         "core seconds a class": f"{min(cores) / args.classes:.3f}",
-        f"s for {CLASSES} on cores of its own": f"{min(cores) / args.classes * CLASSES / torch.get_num_threads():.0f}",
+        **own,
         "memory added, GiB": f"{memory / 2**30:.2f}",
         "process's peak, GiB": f"{peak / 2**30:.2f}",
         "same bins as published (one class)": "yes" if same else "NO",

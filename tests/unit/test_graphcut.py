@@ -262,10 +262,10 @@ def test_steps_beyond_a_budget_change_nothing(monkeypatch):
     features, labels, n_bins, lam = classes_of(3)
     classes = [torch.nonzero(labels == c).flatten() for c in labels.unique()]
     budgets = [sizes[:-1] for sizes in bin_sizes([len(c) for c in classes], n_bins)]
-    expected = batched.batched_ranks(features, classes, budgets, lam)
+    expected = batched.Groups(features, lam, 1).ranks(classes, budgets)
     exactly = batched._repeated
     monkeypatch.setattr(batched, "_repeated", lambda step, device: lambda times: exactly(step, device)(times + 5))
-    for a, b in zip(expected, batched.batched_ranks(features, classes, budgets, lam), strict=True):
+    for a, b in zip(expected, batched.Groups(features, lam, 1).ranks(classes, budgets), strict=True):
         assert a.tolist() == b.tolist()
 
 

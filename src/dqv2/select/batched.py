@@ -5,6 +5,7 @@ runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -16,23 +17,40 @@ from dqv2.select.similarity import Features, take, unit_factors
 _GRAPH_STEPS = 16
 
 
-def batched_ranks(
-    features: Features, classes: Sequence[Tensor], budgets: Sequence[Sequence[int]], lam: float
-) -> list[Tensor]:
-    """`greedy_ranks` of each class, in the order of `classes`: int64[n] each, on the device of the features.
+class Groups:
+    """Ranks groups of classes, one after another; what a group needs on the device is used again by the next one of the
+    same shape.
 
-    classes: item indices of each class. Memory for all of them is held at once: their Gram matrices, padded to the
-    largest class, and their features in float64 (`group_bytes`).
+    threads: classes whose features are read at once.
     """
-    sizes = [len(members) for members in classes]
-    gram, width = _gram(features, classes)
-    slack = torch.tensor([tolerance(n, width, lam) for n in sizes], dtype=torch.float64)
-    rank = _steps(gram, sizes, budgets, slack, lam)
-    return [row[:n] for row, n in zip(rank, sizes, strict=True)]
+
+    def __init__(self, features: Features, lam: float, threads: int):
+        self.features, self.lam, self.threads = features, lam, threads
+        self.steps: _Steps | None = None
+
+    def ranks(self, classes: Sequence[Tensor], budgets: Sequence[Sequence[int]]) -> list[Tensor]:
+        """`greedy_ranks` of each class, in the order of `classes`: int64[n] each, on the device of the features.
+
+        classes: item indices of each class. Memory for all of them is held at once: their Gram matrices, padded to the
+        largest class, and their features in float64 (`group_bytes`).
+        """
+        sizes = [len(members) for members in classes]
+        with ThreadPoolExecutor(self.threads, "graphcut", torch.set_num_threads, (1,)) as pool:
+            factors = list(pool.map(lambda members: list(unit_factors(take(self.features, members))), classes))
+        width, device = sum(factor.shape[1] for factor in factors[0]), factors[0][0].device
+        shape = len(classes), max(sizes)
+        if self.steps is None or self.steps.shape != shape:
+            self.steps = None  # frees its memory first
+            self.steps = _Steps(*shape, device)
+        for k in range(len(factors[0])):
+            _multiply_gram(self.steps.gram, [own[k] for own in factors], first=k == 0)
+        slack = torch.tensor([tolerance(n, width, self.lam) for n in sizes], dtype=torch.float64)
+        rank = self.steps(sizes, budgets, slack, self.lam)
+        return [row[:n].clone() for row, n in zip(rank, sizes, strict=True)]
 
 
 def group_bytes(sizes: Sequence[int], widths: Sequence[int]) -> int:
-    """Peak memory of `batched_ranks` in bytes, for classes of these sizes and factors of these numbers of columns."""
+    """Peak memory of `Groups.ranks` in bytes, for classes of these sizes and factors of these numbers of columns."""
     longest = max(sizes)
     padded = len(sizes) * longest * 8
     # Per factor: its columns, once padded and once or twice unpadded; and at most two Gram matrices at a time.
@@ -54,61 +72,69 @@ def groups(sizes: Sequence[int], widths: Sequence[int], max_bytes: int) -> Itera
         yield group
 
 
-def _gram(features: Features, classes: Sequence[Tensor]) -> tuple[Tensor, int]:
-    """Cosines within each class, float64[B, L, L], zero beyond a class's end; and the columns of all factors."""
-    sizes = [len(members) for members in classes]
-    factors = list(unit_factors(take(features, torch.cat(list(classes)))))
-    device = factors[0].device
-    width, gram = sum(factor.shape[1] for factor in factors), None
-    # Where each row goes among [B·L] padded ones.
-    place = torch.cat([torch.arange(n) + b * max(sizes) for b, n in enumerate(sizes)]).to(device)
-    while factors:
-        rows = factors.pop(0)
-        padded = rows.new_zeros(len(sizes) * max(sizes), rows.shape[1]).index_copy_(0, place, rows)
-        del rows
-        padded = padded.view(len(sizes), max(sizes), -1)
-        product = torch.bmm(padded, padded.mT)
-        del padded
-        gram = product if gram is None else gram.mul_(product)
-    return gram, width
+def _multiply_gram(gram: Tensor, factors: Sequence[Tensor], *, first: bool) -> None:
+    """Multiply `gram`, float64[B, L, L], by the dot products of each class's rows, float64[n, d]; `first`: overwrite
+    it. Entries beyond a class's end are zero."""
+    padded = gram.new_zeros(len(gram), gram.shape[1], factors[0].shape[1])
+    for rows, factor in zip(padded, factors, strict=True):
+        rows[: len(factor)] = factor
+    if first:
+        torch.bmm(padded, padded.mT, out=gram)
+    else:
+        gram.mul_(torch.bmm(padded, padded.mT))
 
 
-def _steps(gram: Tensor, sizes: Sequence[int], budgets: Sequence[Sequence[int]], slack: Tensor, lam: float) -> Tensor:
-    """Place of each item in its class's order of choice, int64[B, L]; sum(budgets) where it is not chosen."""
-    device, (count, longest, _) = gram.device, gram.shape
-    flat = gram.view(count * longest, longest)
-    never = torch.tensor([sum(b) for b in budgets]).to(device)[:, None]
-    position = torch.arange(longest, device=device)
-    own = torch.arange(count, device=device) * longest
-    rank = never.repeat(1, longest)
-    free = position < torch.tensor(sizes).to(device)[:, None]
-    sums = gram.sum(1)
-    slack, base, taken = slack.to(device)[:, None], torch.full_like(sums, -torch.inf), torch.zeros_like(sums)
-    done, goal = torch.zeros_like(own), torch.zeros_like(own)
+class _Steps:
+    """The greedy steps of B classes of up to L items at once; `gram`, float64[B, L, L], is theirs to be filled."""
 
-    def step() -> None:
-        gain = base - taken
-        near = gain >= gain.amax(1, keepdim=True) - slack
+    def __init__(self, count: int, longest: int, device: torch.device):
+        self.shape = count, longest
+        self.gram = torch.zeros(count, longest, longest, dtype=torch.float64, device=device)
+        self.position = torch.arange(longest, device=device)
+        self.own = torch.arange(count, device=device) * longest
+        self.slack = torch.zeros(count, 1, dtype=torch.float64, device=device)
+        self.base, self.taken = (torch.zeros(count, longest, dtype=torch.float64, device=device) for _ in range(2))
+        self.rank = torch.zeros(count, longest, dtype=torch.int64, device=device)
+        self.done, self.goal = torch.zeros_like(self.own), torch.zeros_like(self.own)
+        self.run = _repeated(self._step, device)
+
+    def __call__(self, sizes: Sequence[int], budgets: Sequence[Sequence[int]], slack: Tensor, lam: float) -> Tensor:
+        """Place of each item in its class's order of choice, int64[B, L]; sum(budgets) where it is not chosen.
+
+        The result is overwritten by the next call.
+        """
+        device = self.gram.device
+        never = torch.tensor([sum(b) for b in budgets]).to(device)[:, None]
+        free = self.position < torch.tensor(sizes).to(device)[:, None]
+        sums = self.gram.sum(1)
+        self.slack.copy_(slack[:, None])
+        self.rank.copy_(never.expand_as(self.rank))
+        for state in (self.taken, self.done, self.goal):
+            state.zero_()
+        for part in zip(*budgets, strict=True):
+            if max(part) == 0:
+                continue
+            self.goal.add_(torch.tensor(part).to(device))
+            self.base.copy_(torch.where(free, sums * (lam / 2), -torch.inf))
+            self.run(max(part))
+            free &= self.rank == never
+            sums.sub_(self.taken)
+            self.taken.zero_()
+        return self.rank
+
+    def _step(self) -> None:
+        count, longest = self.shape
+        gain = self.base - self.taken
+        near = gain >= gain.amax(1, keepdim=True) - self.slack
         # The lowest index explicitly: which of several equal values argmax returns is unspecified on CUDA.
-        i = position.expand(count, -1).masked_fill(~near, longest).amin(1)
-        active = done < goal
-        hit = (position == i[:, None]) & active[:, None]
-        taken.add_(flat.index_select(0, own + i) * active[:, None])
-        base.masked_fill_(hit, -torch.inf)
-        rank.copy_(torch.where(hit, done[:, None], rank))
-        done.add_(active)
-
-    run = _repeated(step, device)
-    for part in zip(*budgets, strict=True):
-        if max(part) == 0:
-            continue
-        goal.add_(torch.tensor(part).to(device))
-        base.copy_(torch.where(free, sums * (lam / 2), -torch.inf))
-        run(max(part))
-        free &= rank == never
-        sums.sub_(taken)
-        taken.zero_()
-    return rank
+        i = self.position.expand(count, -1).masked_fill(~near, longest).amin(1)
+        active = self.done < self.goal
+        hit = (self.position == i[:, None]) & active[:, None]
+        flat = self.gram.view(count * longest, longest)
+        self.taken.add_(flat.index_select(0, self.own + i) * active[:, None])
+        self.base.masked_fill_(hit, -torch.inf)
+        self.rank.copy_(torch.where(hit, self.done[:, None], self.rank))
+        self.done.add_(active)
 
 
 def _repeated(step: Callable[[], None], device: torch.device) -> Callable[[int], None]:

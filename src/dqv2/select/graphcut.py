@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dqv2.arguments import as_tensor, check_positive, kind_of
-from dqv2.select.batched import batched_ranks, group_bytes, groups
+from dqv2.select.batched import Groups, group_bytes, groups
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
 from dqv2.select.similarity import (
@@ -131,7 +131,7 @@ def _ranks(
     sizes = [len(members) for members in classes]
     rest, turn = list(range(len(classes))), Lock()
     if _batches(device_of(features)):
-        rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes)
+        rest = _ranks_in_groups(rank, features, classes, budgets, lam, max_bytes, threads)
     # Classes run in parallel in threads, one core each, as BLAS releases the GIL (processes would compute just as much
     # and take seconds to start): as many as have matrices that fit into max_bytes; spare cores are shared among them.
     largest = max((sizes[c] for c in rest), default=1)
@@ -169,13 +169,15 @@ def _ranks_in_groups(
     budgets: Sequence[Sequence[int]],
     lam: float,
     max_bytes: int,
+    threads: int,
 ) -> list[int]:
     """Write the ranks of the classes that fit into max_bytes, group by group; return the other classes."""
     widths = [factor.shape[1] for factor in factors_of(take(features, classes[0][:1]))]
     small = [c for c, members in enumerate(classes) if group_bytes([len(members)], widths) <= max_bytes]
+    ranked = Groups(features, lam, threads)
     for group in groups([len(classes[c]) for c in small], widths, max_bytes):
         members = [classes[small[k]] for k in group]
-        found = batched_ranks(features, members, [budgets[small[k]] for k in group], lam)
+        found = ranked.ranks(members, [budgets[small[k]] for k in group])
         rank[torch.cat(members)] = torch.cat(found).cpu()
     return sorted(set(range(len(classes))) - set(small))
 

@@ -53,8 +53,7 @@ class FeatureRows:
 
     count: int  # N, the number of items
     # From indices, int64[k], to the features of these items, [k, ...]. It is called with the indices of one class in
-    # ascending order (on a GPU with those of a group of classes), and from several threads at once where classes are
-    # processed in parallel
+    # ascending order, and from several threads at once
     rows: Callable[[Tensor], Tensor | GradientFeatures]
     device: torch.device = _CPU  # the device of what `rows` returns, of the computation, and of the results
 
