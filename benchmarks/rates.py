@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -71,6 +72,14 @@ def until(seconds: float, step: float, least: int = 2) -> int:
     return max(least, round(seconds / max(step, 1e-6)))
 
 
+def steps_a_second(train: Callable[[int], float], device: torch.device, seconds: float) -> float:
+    """Of a training, from the seconds that so many steps take; without what it does once (on a GPU half a second)."""
+    train(2)
+    few, some = train(2), 22 if device.type == "cuda" else 4
+    steps = until(seconds, max((train(some) - few) / (some - 2), 5e-4))
+    return steps / (train(steps + 2) - few)
+
+
 def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -> dict:
     """Images a second of a network in training and, unless it is compiled, forward; `net` says the precision."""
     block, draws = about["block"], torch.Generator().manual_seed(0)
@@ -87,9 +96,7 @@ def network_rates(net: Net, about: dict, device: torch.device, seconds: float) -
         hyperparameters = Hyperparameters.of(block.model_dump() | own)
         return work(lambda: fit(model, images, labels, hyperparameters, seed=0, purpose="rates", device=device), device)
 
-    train(2)
-    steps = until(seconds, train(2) / 2)
-    trained = steps * batch / train(steps)
+    trained = batch * steps_a_second(train, device, seconds)
     if net.compile:
         return {"train": trained}
 

@@ -93,6 +93,7 @@ def test_every_network_trains_to_the_same_weights_twice(device, name, size, stem
 
 KINDS = {
     "plain": {},
+    "compiled": {"compile": True},
     "bfloat16": {"precision": "bfloat16"},
     "mixed": {"mix": "both", "augment": {"crop": "resized", "pad": 0, "flip": True}},
     "smoothed": {"label_smoothing": 0.1, "optimiser": "adamw", "learning_rate": 1e-3},
@@ -103,7 +104,9 @@ KINDS = {
 def test_a_recorded_gradient_is_the_one_computed_kernel_by_kernel(device, kind, monkeypatch):
     data, how, more = easy_set(), hyperparameters(**KINDS.get(kind, {})), {}
     if kind == "fresh":
-        more["fresh"] = FreshTobias(torch.rand(30, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.5, 0.5)
+        masks = torch.zeros(30, 4, 4, dtype=torch.bool)
+        masks[:, 1:3] = True
+        more["fresh"] = FreshTobias(masks, 0.5)
     if kind == "weighted":
         more["weights"] = torch.linspace(0.5, 1.5, 30)
     if kind == "mixed before":
@@ -121,6 +124,15 @@ def test_a_recorded_gradient_is_the_one_computed_kernel_by_kernel(device, kind, 
     eager, again = trained(made(), data, device, how, **more)
     same(eager, graphed)
     assert history.losses == again.losses
+
+
+def test_memory_does_not_grow_with_the_number_of_trainings(device):
+    found = []
+    for _ in range(6):
+        trained(network(), easy_set(), device, hyperparameters())
+        torch.cuda.empty_cache()
+        found.append(torch.cuda.memory_reserved())
+    assert found[-1] == found[2]
 
 
 def test_a_network_that_waits_for_the_gpu_is_trained_without_recording(device, caplog, monkeypatch):
@@ -161,10 +173,10 @@ def test_images_that_are_read_batch_by_batch_give_the_same_weights(device, tmp_p
 
 @pytest.fixture
 def little_memory(device):
-    """2 GB for this process."""
+    """2 GB more for this process than it has now."""
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(2e9 / whole)
+    torch.cuda.set_per_process_memory_fraction((2e9 + torch.cuda.memory_reserved()) / whole)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
     torch.cuda.empty_cache()
@@ -193,7 +205,8 @@ def test_a_pass_is_that_of_the_cpu(device, name, size, stem):
     found = forward_pass(model.to(device), images, batch_size=6)
     again = forward_pass(model, images, batch_size=6)
     for one, two, three in zip(expected, found, again, strict=True):
-        assert float((one - two).norm()) <= 2e-3 * float(one.norm())  # convolutions in TF32, as PyTorch has it
+        # Convolutions in TF32, as PyTorch has it; a random ViT's normalised channels sum to zero but for rounding
+        assert float((one - two).norm()) <= 2e-3 * float(one.norm()) + 1e-5 * one.numel() ** 0.5
         assert torch.equal(two, three)
 
 

@@ -197,3 +197,10 @@ def test_a_carriage_return_in_the_names_of_a_file_and_a_class(tmp_path):
     pool = mix(2, originals=1, tobias=0, generator=torch.Generator())
     write_pool(tmp_path / "coreset.csv", pool, pack)
     assert read_pool(tmp_path / "coreset.csv", pack).rows.tolist() == [0, 1]
+
+
+def test_a_full_gpu_is_a_sentence_with_its_remedies():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has 80 GiB")
+    said = sentence(error)
+    assert said.startswith("the GPU's memory does not suffice (CUDA out of memory): run fewer jobs")
+    assert "jobs_per_gpu" in said

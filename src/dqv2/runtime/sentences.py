@@ -49,6 +49,11 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
             f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "
             "(ulimit -v, ulimit -u, the memory of a container or of a cluster's job), or run fewer jobs at once"
         )
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
+        return (
+            f"the GPU's memory does not suffice ({text.partition('. ')[0]}): run fewer jobs on it at once "
+            "(jobs_per_gpu), end other programs that use it, or lower batch_size of the trainer or backbone"
+        )
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:
         return f"{type(error).__name__}: {text}" if text else f"it ended with {type(error).__name__}"
     return text

@@ -8,6 +8,7 @@ same, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class GraphedGradient:
     def _warm_up(self, gradient: Gradient, buffers: list[Tensor]) -> None:
         """On a stream of its own, as recording requires; afterwards running statistics are as before."""
         before = [buffer.clone() for buffer in buffers]
-        side = torch.cuda.Stream()
+        side = _side(self.images.device)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UPS):
@@ -74,6 +75,12 @@ class GraphedGradient:
     def _clear(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
+
+
+@cache
+def _side(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all warm-ups: matrix products keep 64 MiB for each stream that they have run on."""
+    return torch.cuda.Stream(device)
 
 
 def _parts(target: Target, device: torch.device) -> dict[str, Tensor]:

@@ -44,8 +44,7 @@ class Stepper:
         self.model, self.optimiser, self.hyperparameters, self.group = model, optimiser, hyperparameters, group
         self.dtype = next(model.parameters()).dtype
         self.part = hyperparameters.batch_size
-        # One network on one GPU; what torch.compile makes launches few kernels itself
-        self.graphs, self.graph = not (group or hyperparameters.compile), None
+        self.graphs, self.graph = not group, None
         self.changes = not_kept(model)
         # Buffers that a forward pass changes, and that must be restored after a failed attempt
         policy = hyperparameters.on_out_of_memory
