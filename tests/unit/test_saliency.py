@@ -6,6 +6,7 @@ from torch import nn
 from dqv2 import forward_pass, normalise, saliency, write_pass
 from dqv2.data.lazy import LazyImages
 from dqv2.semantic.recipe import make_recipe
+from dqv2.train.models import Network, build_model
 
 
 class Tiny(nn.Module):
@@ -186,3 +187,21 @@ def test_composed_images_are_read_by_the_slice(images):
     assert asked == [3]
     for a, b in zip(forward_pass(model := Tiny(), lazy, batch_size=3), forward_pass(model, composed), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_map_of_nothing_but_rounding_is_warned_of(monkeypatch, caplog):
+    """A ViT ends in a layer normalisation, whose channels sum to zero until its weights are trained."""
+    monkeypatch.setattr("dqv2.semantic.saliency.logger.propagate", True)
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    args = {"img_size": 32, "patch_size": 8, "depth": 1}
+    vit = build_model(Network("vit_tiny_patch16_224", 3, 32, args=args), seed=0, purpose="t")
+    for look in (saliency, forward_pass):
+        caplog.clear()
+        look(vit, images)
+        assert "sum to zero but for rounding" in caplog.text
+    with torch.no_grad():
+        vit.norm.weight += 0.01 * torch.rand(192, generator=torch.Generator().manual_seed(0))
+    caplog.clear()
+    saliency(vit, images)
+    saliency(build_model(Network("resnet8", 3, 32), seed=0, purpose="t"), images)
+    assert not caplog.text

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dqv2.arguments import check_positive
 from dqv2.inputs import normalise
 from dqv2.runtime.files import atomic_path
+from dqv2.runtime.logging import logger
 
 # uint8 or float[N, 3, H, W]: a tensor, an array, or an object with a length and shape that is read by slices
 Images = Tensor | np.ndarray | Any
@@ -45,6 +46,8 @@ def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tens
         for _, batch in batches(model, images, batch_size):
             found = to_map(_laid_out(model, batch))
             require_places(found, type(model).__name__, batch.shape[-1])
+            if not maps:
+                _warn_of_noise(found, type(model).__name__)
             maps.append(found.float().sum(1).to(device))
     return torch.cat(maps).clone()
 
@@ -98,7 +101,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
             "give it these two methods"
         )
 
-    def run(batch: Tensor) -> dict[str, Tensor]:
+    def run(batch: Tensor, first: bool) -> dict[str, Tensor]:
         batch = _laid_out(model, batch)
         with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             features = model.forward_features(batch)
@@ -108,6 +111,8 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
                 maps = as_map(model, features)
             except TypeError:  # not every network has a feature map
                 maps = torch.empty(len(features), 1, 0, 0)
+            if first and maps.numel():
+                _warn_of_noise(maps, type(model).__name__)
             outputs = {"embedding": embedding, "logits": logits, "saliency": maps.float().sum(1)}
         return {name: values.float().to("cpu", non_blocking=True) for name, values in outputs.items()}
 
@@ -115,7 +120,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
     with evaluating(model):
         for start, batch in batches(model, images, batch_size):
             try:
-                outputs = run(batch)
+                outputs = run(batch, start == 0)
             except torch.cuda.OutOfMemoryError as error:
                 raise RuntimeError(
                     f"the device's memory does not suffice for a forward pass of {len(batch)} images of "
@@ -238,6 +243,18 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
             return patches.transpose(1, 2).unflatten(2, grid)
     got = f"shape {list(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
     raise TypeError(f"the last features of {name} are not a map [N, C, h, w] but of {got}")
+
+
+def _warn_of_noise(features: Tensor, name: str) -> None:
+    """Warn where the channels of a map, [N, C, h, w], sum to zero but for rounding, as after a layer normalisation whose
+    weights are all equal, so that masks made of the sums would be random."""
+    features = features.float()
+    if float(features.sum(1).abs().max()) <= 1e-6 * float(features.abs().sum(1).max()):
+        logger.warning(
+            "the channels of the last feature map of %s sum to zero but for rounding (its last layer normalises them, and "
+            "is not trained yet): masks from it would be random. Train it for some epochs, or take another network",
+            name,
+        )
 
 
 def require_places(features: Tensor, name: str, size: int) -> None:
