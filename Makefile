@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help setup setup-demo setup-dev demo paper figures test-cluster browser test test-fast test-faults lint format lock clean
+.PHONY: help setup setup-demo setup-dev demo paper figures test-cluster test-gpu browser test test-fast test-faults lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -75,6 +75,9 @@ test: lint  ## lint, unit and plan tests, the whole DAG on a tiny set
 test-cluster: setup-dev  ## the pipeline through a SLURM started here (root and Debian's packages; else left out)
 	@$(UV) -r envs/requirements-slurm.txt
 	$(BIN)/pytest -m cluster -rs tests/cluster
+
+test-gpu: setup-dev  ## what only a GPU can show: bins, weights, recorded steps, too little memory, NCCL (else left out)
+	$(BIN)/pytest -m gpu -rs tests/gpu
 
 test-faults: setup-dev  ## every fault of files, trainings and processes, and docs/reliability.md (half an hour to two; goes on where it was stopped)
 	$(BIN)/python -m tests.faults

@@ -280,7 +280,7 @@ def test_sizes(demo, paper, change, tmp_path):
 
 
 def test_a_device_nobody_knows_and_a_file_that_is_none_of_rates(rates, tmp_path):
-    with pytest.raises(ConfigError, match="--device tpu: there are no rates for it; there are cpu, h100, slow"):
+    with pytest.raises(ConfigError, match="--device tpu: there are no rates for it; there are cpu, h100, h200, slow"):
         rates.device("tpu")
     for text in (
         "hello",
@@ -309,7 +309,7 @@ def test_the_command(capsys, monkeypatch):
     assert run("--device", "abacus") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--device abacus: there are no rates for it; there are cpu, h100" in error
+    assert "--device abacus: there are no rates for it; there are cpu, h100, h200" in error
     assert run("--images", "own") == 1
     assert "say it as DATASET=NUMBER" in capsys.readouterr().err
     assert run("--images", "digit=5") == 1

@@ -246,13 +246,15 @@ def as_map(model: nn.Module, features: Tensor) -> Tensor:
 
 
 def _warn_of_noise(features: Tensor, name: str) -> None:
-    """Warn where the channels of a map, [N, C, h, w], sum to zero but for rounding, as after a layer normalisation whose
-    weights are all equal, so that masks made of the sums would be random."""
+    """Warn where the channels of a map, [N, C, h, w], sum to zero but for rounding, so that masks would be random.
+
+    So they do after a layer normalisation whose weights are all equal.
+    """
     features = features.float()
     if float(features.sum(1).abs().max()) <= 1e-6 * float(features.abs().sum(1).max()):
         logger.warning(
-            "the channels of the last feature map of %s sum to zero but for rounding (its last layer normalises them, and "
-            "is not trained yet): masks from it would be random. Train it for some epochs, or take another network",
+            "the channels of the last feature map of %s sum to zero but for rounding (as after a layer normalisation "
+            "that is not trained yet): masks from it would be random. Train it for some epochs or take another network",
             name,
         )
 
