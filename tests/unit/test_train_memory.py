@@ -8,6 +8,7 @@ from torch import nn
 
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
+from dqv2.train import step
 from dqv2.train.fit import fit
 from tests.unit.trainings import CPU, Cut, Stop, easy_set, hyperparameters, model
 
@@ -108,3 +109,53 @@ def test_an_optimiser_that_does_not_fit_is_no_reason_to_make_smaller_parts(data,
     monkeypatch.setattr(torch.optim.SGD, "step", full)
     with pytest.raises(RuntimeError, match=r"optimiser's state: lower batch_size .now 8."):
         fit(model(), *data, hyperparameters(), seed=0, purpose="t", device=CPU)
+
+
+class Recorded:
+    """In the place of a CUDA graph: takes memory, and computes."""
+
+    alive = 0
+
+    def __init__(self, gradient, model, images, target):
+        if self.full:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        self.gradient = gradient
+        Recorded.alive += 1
+
+    def __call__(self, images, target):
+        return self.gradient(images, target)
+
+    def __del__(self):
+        Recorded.alive -= not self.full
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, caplog, full):
+    """A network with batch normalisation, which would be refused if it did not fit without a graph."""
+
+    class Beside(Small):
+        def forward(self, x):
+            found = super().forward(x)
+            if Recorded.alive and len(x) < 8:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return found
+
+    class Stepper(step.Stepper):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.graphs = True
+            self.buffers = list(self.model.buffers())
+            self.before = [torch.empty_like(buffer) for buffer in self.buffers]
+
+    _, weights = trained(Small(between=nn.BatchNorm2d(8)), data)
+    monkeypatch.setattr("dqv2.train.fit.Stepper", Stepper)
+    monkeypatch.setattr(step, "GraphedGradient", Recorded)
+    monkeypatch.setattr(Recorded, "full", full, raising=False)
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level(logging.INFO, logger="dqv2"):
+        network = Beside(between=nn.BatchNorm2d(8))
+        _, again = trained(network, data)
+    for name, value in weights.items():
+        assert torch.equal(again[name], value), name
+    assert Recorded.alive == 0
+    assert caplog.text.count("kernel by kernel, not as a CUDA graph") == 1

@@ -42,14 +42,15 @@ class Stepper:
         group: Group | None = None,
     ):
         self.model, self.optimiser, self.hyperparameters, self.group = model, optimiser, hyperparameters, group
-        self.dtype = next(model.parameters()).dtype
-        self.part = hyperparameters.batch_size
-        self.graphs, self.graph = not group, None
+        first = next(model.parameters())
+        self.dtype, self.part = first.dtype, hyperparameters.batch_size
         self.changes = not_kept(model)
+        # Whether whole batches are to be recorded; their number so far; and what recorded them
+        self.graphs, self.whole, self.graph = not group and first.device.type == "cuda", 0, None
         # Buffers that a forward pass changes, and that must be restored after a failed attempt
         policy = hyperparameters.on_out_of_memory
         again = not group and (policy == "approximate" or (policy == "exact" and not self.changes))
-        self.buffers = list(model.buffers()) if again else []
+        self.buffers = list(model.buffers()) if again or self.graphs else []
         self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -64,8 +65,11 @@ class Stepper:
                 loss, logits = self._gradient(batch)
                 break
             except torch.cuda.OutOfMemoryError as error:
-                smaller = self._smaller(batch, error)
+                smaller = None if self.graph else self._smaller(batch, error)
             # Outside the except block, as the error keeps the tensors of the attempt alive
+            if smaller is None:
+                self._give_up_graph("another batch does not fit beside it")
+                continue
             self._take_back()
             self.part = smaller
             logger.info(
@@ -129,19 +133,28 @@ class Stepper:
         return loss.detach(), logits.detach()
 
     def _graphed(self, images: Tensor, target: Target) -> GraphedGradient | None:
-        """The gradient as a CUDA graph, for whole batches on a GPU; None where it is computed kernel by kernel."""
-        if not self.graphs or images.device.type != "cuda" or len(images) != self.hyperparameters.batch_size:
+        """The gradient as a CUDA graph, for whole batches on a GPU; None where it is computed kernel by kernel.
+
+        So is the first whole batch: whatever a graph needs is then known to come on top of a training that fits.
+        """
+        if not self.graphs or len(images) != self.hyperparameters.batch_size:
             return None
-        if self.graph is None:
+        self.whole += 1
+        if self.graph is None and self.whole > 1:
+            why = ""
             try:
                 self.graph = GraphedGradient(self._mean_gradient, self.model, images, target)
             except RuntimeError as error:  # also where there is no memory for it
-                self.graphs = False
-                logger.info("the gradient is computed kernel by kernel, not as a CUDA graph: %s", error)
-            if not self.graphs:  # outside the except block, as the error keeps the tensors of the attempt alive
-                self.optimiser.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
+                why = str(error) or type(error).__name__
+            if why:  # outside the except block, as above
+                self._give_up_graph(why)
         return self.graph
+
+    def _give_up_graph(self, why: str) -> None:
+        """Compute all later gradients kernel by kernel, from the state before the step."""
+        self.graphs, self.graph = False, None
+        self._take_back()
+        logger.info("the gradient is computed kernel by kernel, not as a CUDA graph: %s", why)
 
     def _forward(self, images: Tensor) -> Tensor:
         # Without images, SyncBatchNorm would send sums in autocast's dtype, while the others send float32
