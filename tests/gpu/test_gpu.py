@@ -119,9 +119,7 @@ def test_a_recorded_gradient_is_the_one_computed_kernel_by_kernel(device, kind, 
         step.GraphedGradient, "__call__", lambda self, *batch: recorded.append(1) or original(self, *batch)
     )
     graphed, history = trained(made(), data, device, how, **more)
-    assert len(recorded) == 3 * 4 - 1, (
-        "three whole batches of four epochs but the first; not the last, of 6"
-    )
+    assert len(recorded) == 3 * 4 - 1, "three whole batches of four epochs but the first; not the last, of 6"
     monkeypatch.setattr(step.Stepper, "_graphed", lambda *_: None)
     eager, again = trained(made(), data, device, how, **more)
     same(eager, graphed)
