@@ -3,7 +3,7 @@
     python benchmarks/training.py --timm-script path/to/pytorch-image-models/train.py --folder path/to/cifar10/train
 
 For the embedded digits and for each --folder (CLASS/*, as torchvision's ImageFolder), in one run and in turn, so that
-other load on the machine meets all three:
+other load on the machine meets all of them:
 
   ours    fit on the images as they come out of a pack: crop and flip anew for each image
   limit   the same network, optimiser and batch size on one fixed batch that lies on the device: no data work at all

@@ -205,3 +205,20 @@ def test_a_map_of_nothing_but_rounding_is_warned_of(monkeypatch, caplog):
     saliency(vit, images)
     saliency(build_model(Network("resnet8", 3, 32), seed=0, purpose="t"), images)
     assert not caplog.text
+
+
+def test_no_warning_where_no_mask_is_wanted_or_a_map_is_empty(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr("dqv2.semantic.saliency.logger.propagate", True)
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    args = {"img_size": 32, "patch_size": 8, "depth": 1}
+    vit = build_model(Network("vit_tiny_patch16_224", 3, 32, args=args), seed=0, purpose="t")
+    write_pass(vit, images, {"embedding": tmp_path / "embedding.npy"})
+    tiny = Tiny()
+    with torch.no_grad():
+        tiny.body[1].weight.zero_()
+    saliency(tiny, images)
+    assert not caplog.text
+    for precision in (torch.bfloat16, torch.float16):
+        caplog.clear()
+        saliency(vit.to(precision), images)
+        assert "sum to zero but for rounding" in caplog.text

@@ -199,8 +199,13 @@ def test_a_carriage_return_in_the_names_of_a_file_and_a_class(tmp_path):
     assert read_pool(tmp_path / "coreset.csv", pack).rows.tolist() == [0, 1]
 
 
+CUDA = "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call"
+
+
 def test_a_full_gpu_is_a_sentence_with_its_remedies():
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has 80 GiB")
-    said = sentence(error)
-    assert said.startswith("the GPU's memory does not suffice (CUDA out of memory): run fewer jobs")
-    assert "jobs_per_gpu" in said
+    torchs = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has 80 GiB")
+    for error, what in ((torchs, "CUDA out of memory"), (RuntimeError(CUDA), "CUDA error: out of memory")):
+        said = sentence(error)
+        assert said.startswith(f"the GPU's memory does not suffice ({what}): run fewer jobs")
+        assert "jobs_per_gpu" in said
+        assert "\n" not in said

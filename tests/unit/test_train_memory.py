@@ -143,7 +143,7 @@ def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, ca
     class Stepper(step.Stepper):
         def __init__(self, *args):
             super().__init__(*args)
-            self.graphs = True
+            self.may_record = True
             self.buffers = list(self.model.buffers())
             self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 

@@ -35,7 +35,10 @@ def use_device(threads: int, *, index: int = 0) -> torch.device:
     if device.type == "cuda":
         if index:
             torch.cuda.set_device(device)
-        if fault := _fault(device):
+        fault = _fault(device)
+        if "out of memory" in fault:
+            raise RuntimeError(fault)  # other programs have it; `sentence` says what to do
+        if fault:
             raise RuntimeError(
                 f"GPU {shown()} is there, but PyTorch {torch.__version__} cannot compute on it ({fault}): install a "
                 "PyTorch that is built for it and its driver, or set CUDA_VISIBLE_DEVICES= to run on the CPU"

@@ -49,9 +49,11 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
             f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "
             "(ulimit -v, ulimit -u, the memory of a container or of a cluster's job), or run fewer jobs at once"
         )
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
+    # torch's, which is not imported for this, or CUDA's own
+    if type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in text:
+        what = text.splitlines()[0].partition(". ")[0]
         return (
-            f"the GPU's memory does not suffice ({text.partition('. ')[0]}): run fewer jobs on it at once "
+            f"the GPU's memory does not suffice ({what}): run fewer jobs on it at once "
             "(jobs_per_gpu), end other programs that use it, or lower batch_size of the trainer or backbone"
         )
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dqv2.select.greedy import tolerance
-from dqv2.select.similarity import Features, take, unit_factors
+from dqv2.select.similarity import Features, device_of, take, unit_factors
 
 # Steps in one CUDA graph: one launch instead of about ten kernels a step. Steps beyond a budget change nothing.
 _GRAPH_STEPS = 16
@@ -35,13 +35,20 @@ class Groups:
         largest class, and their features in float64 (`group_bytes`).
         """
         sizes = [len(members) for members in classes]
-        with ThreadPoolExecutor(self.threads, "graphcut", torch.set_num_threads, (1,)) as pool:
-            factors = list(pool.map(lambda members: list(unit_factors(take(self.features, members))), classes))
-        width, device = sum(factor.shape[1] for factor in factors[0]), factors[0][0].device
         shape = len(classes), max(sizes)
-        if self.steps is None or self.steps.shape != shape:
-            self.steps = None  # frees its memory first
-            self.steps = _Steps(*shape, device)
+        if self.steps and self.steps.shape != shape:
+            self.steps = None  # a GPU frees its memory before more is read
+        device = device_of(self.features)
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+        def read(members: Tensor) -> list[Tensor]:
+            with torch.no_grad(), torch.cuda.stream(stream):  # both belong to a thread
+                return list(unit_factors(take(self.features, members)))
+
+        with ThreadPoolExecutor(self.threads, "graphcut", torch.set_num_threads, (1,)) as pool:
+            factors = list(pool.map(read, classes))
+        width = sum(factor.shape[1] for factor in factors[0])
+        self.steps = self.steps or _Steps(*shape, device)
         for k in range(len(factors[0])):
             _multiply_gram(self.steps.gram, [own[k] for own in factors], first=k == 0)
         slack = torch.tensor([tolerance(n, width, self.lam) for n in sizes], dtype=torch.float64)

@@ -61,7 +61,7 @@ def forward_pass(model: nn.Module, images: Images, *, batch_size: int = 256, bf1
     into the device's memory.
     """
     found: dict[str, Tensor] = {}
-    for start, outputs in _passes(model, images, batch_size, bf16):
+    for start, outputs in _passes(model, images, batch_size, bf16, masks=True):
         for name, values in outputs.items():
             if start == 0:
                 found[name] = torch.empty(len(images), *values.shape[1:])
@@ -83,7 +83,7 @@ def write_pass(
         opened = {
             name: stack.enter_context(stack.enter_context(atomic_path(path)).open("wb")) for name, path in files.items()
         }
-        for start, outputs in _passes(model, images, batch_size, bf16):
+        for start, outputs in _passes(model, images, batch_size, bf16, masks="saliency" in files):
             for name, file in opened.items():
                 values = np.ascontiguousarray(outputs[name].numpy())
                 if start == 0:
@@ -93,8 +93,11 @@ def write_pass(
                 file.write(values.data)
 
 
-def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """(index of the first image, fields of `ForwardPass` for a batch), batch after batch."""
+def _passes(
+    model: nn.Module, images: Images, batch_size: int, bf16: bool, *, masks: bool
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """(index of the first image, fields of `ForwardPass` for a batch), batch after batch. masks: whether they are
+    wanted."""
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(
             f"{type(model).__name__} has no forward_features and forward_head; build the model with timm, or "
@@ -111,7 +114,7 @@ def _passes(model: nn.Module, images: Images, batch_size: int, bf16: bool) -> It
                 maps = as_map(model, features)
             except TypeError:  # not every network has a feature map
                 maps = torch.empty(len(features), 1, 0, 0)
-            if first and maps.numel():
+            if first and masks and maps.numel():
                 _warn_of_noise(maps, type(model).__name__)
             outputs = {"embedding": embedding, "logits": logits, "saliency": maps.float().sum(1)}
         return {name: values.float().to("cpu", non_blocking=True) for name, values in outputs.items()}
@@ -250,8 +253,8 @@ def _warn_of_noise(features: Tensor, name: str) -> None:
 
     So they do after a layer normalisation whose weights are all equal.
     """
-    features = features.float()
-    if float(features.sum(1).abs().max()) <= 1e-6 * float(features.abs().sum(1).max()):
+    rounding, features = 8 * torch.finfo(features.dtype).eps, features.float()
+    if 0 < float(features.abs().sum(1).max()) * rounding >= float(features.sum(1).abs().max()):
         logger.warning(
             "the channels of the last feature map of %s sum to zero but for rounding (as after a layer normalisation "
             "that is not trained yet): masks from it would be random. Train it for some epochs or take another network",

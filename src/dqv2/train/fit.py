@@ -143,6 +143,7 @@ def fit(
                     watch(loop.epoch, batch.rows, group.gather(right, len(batch.rows)) if group else right)
                 schedule.step()
                 loop.stepped(loss, batch.draws)
+    optimiser.zero_grad(set_to_none=True)  # gradients lie in the graph's memory
     return History(loop.losses, loop.seconds, make_step.part, hyperparameters.precision)
 
 

@@ -26,7 +26,8 @@ class GraphedGradient:
     """`gradient`, recorded for batches of one size with the same kinds of targets.
 
     Args:
-        gradient: of the model; must not wait for the device.
+        gradient: of the model; must not wait for the device. What it does in Python (counting its calls, say) is done
+            while it is recorded, and not again.
         model: in train mode, on a GPU.
         images, target: a batch, as an example. The model's buffers are as before afterwards, its gradients None.
 
@@ -44,7 +45,12 @@ class GraphedGradient:
         with torch.cuda.device(images.device), torch.random.fork_rng([images.device]):
             self._warm_up(gradient, list(model.buffers()))
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            # The stream is set again here, as torch leaves its own in place where recording fails; and other threads,
+            # which read the next batch, may allocate memory meanwhile
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(self.graph, capture_error_mode="thread_local"),
+            ):
                 self.loss, self.logits = gradient(self.images, self.target)
         self.gradients = [parameter.grad for parameter in self.parameters]
         self._clear()
@@ -64,13 +70,15 @@ class GraphedGradient:
         before = [buffer.clone() for buffer in buffers]
         side = _side(self.images.device)
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                gradient(self.images, self.target)
-                self._clear()
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UPS):
+                    gradient(self.images, self.target)
+                    self._clear()
+        finally:  # also where there is no memory for it
+            torch.cuda.current_stream().wait_stream(side)
             if buffers:
                 torch._foreach_copy_(buffers, before)
-        torch.cuda.current_stream().wait_stream(side)
 
     def _clear(self) -> None:
         for parameter in self.parameters:

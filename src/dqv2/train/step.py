@@ -45,12 +45,12 @@ class Stepper:
         first = next(model.parameters())
         self.dtype, self.part = first.dtype, hyperparameters.batch_size
         self.changes = not_kept(model)
-        # Whether whole batches are to be recorded; their number so far; and what recorded them
-        self.graphs, self.whole, self.graph = not group and first.device.type == "cuda", 0, None
+        # Whether a whole batch may be recorded as a CUDA graph; their number so far; and the graph
+        self.may_record, self.whole, self.graph = not group and first.device.type == "cuda", 0, None
         # Buffers that a forward pass changes, and that must be restored after a failed attempt
         policy = hyperparameters.on_out_of_memory
         again = not group and (policy == "approximate" or (policy == "exact" and not self.changes))
-        self.buffers = list(model.buffers()) if again or self.graphs else []
+        self.buffers = list(model.buffers()) if again or self.may_record else []
         self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ class Stepper:
 
         So is the first whole batch: whatever a graph needs is then known to come on top of a training that fits.
         """
-        if not self.graphs or len(images) != self.hyperparameters.batch_size:
+        if not self.may_record or len(images) != self.hyperparameters.batch_size:
             return None
         self.whole += 1
         if self.graph is None and self.whole > 1:
@@ -152,7 +152,7 @@ class Stepper:
 
     def _give_up_graph(self, why: str) -> None:
         """Compute all later gradients kernel by kernel, from the state before the step."""
-        self.graphs, self.graph = False, None
+        self.may_record, self.graph = False, None
         self._take_back()
         logger.info("the gradient is computed kernel by kernel, not as a CUDA graph: %s", why)
 
