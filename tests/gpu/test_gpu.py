@@ -3,6 +3,8 @@
 Left out on a machine without one. By hand, on one that has it: make test-gpu
 """
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from dqv2.select.similarity import GradientFeatures
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train import step
 from dqv2.train.backgrounds import FreshTobias
+from dqv2.train.feed import Feed
 from dqv2.train.fit import fit
 from dqv2.train.models import Network, build_model
 from dqv2.train.parallel import fit_on_several
@@ -149,6 +152,7 @@ def test_a_network_that_waits_for_the_gpu_is_trained_without_recording(device, c
     monkeypatch.setattr(step.logger, "propagate", True)
     with caplog.at_level("INFO", logger="dqv2"):
         _, history = trained(Waits(), easy_set(), device, hyperparameters())
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert "kernel by kernel, not as a CUDA graph" in caplog.text
     assert history.losses[-1] < history.losses[0]
 
@@ -167,6 +171,13 @@ def test_images_that_are_read_batch_by_batch_give_the_same_weights(device, tmp_p
     np.save(tmp_path / "images.npy", images.numpy())
     kept, _ = trained(network(), (images, labels), device, hyperparameters(mix="both"))
     monkeypatch.setattr("dqv2.train.feed.fits_memory", lambda *_: False)
+    read_at_once = Feed._read
+
+    def read_slowly(self, rows):
+        time.sleep(0.05)  # so that the next batch is read, and its memory pinned, while this one's gradient is recorded
+        return read_at_once(self, rows)
+
+    monkeypatch.setattr(Feed, "_read", read_slowly)
     read = np.load(tmp_path / "images.npy", mmap_mode="r")
     same(kept, trained(network(), (read, labels), device, hyperparameters(mix="both"))[0])
 
