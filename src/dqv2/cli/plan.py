@@ -26,7 +26,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("plan", help=about, description=__doc__)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
-    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, or one from --rates")
+    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, h200, or one from --rates")
     parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
     about = "number of CPU cores (default: this machine's)"
     parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help=about)
