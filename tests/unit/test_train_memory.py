@@ -158,4 +158,5 @@ def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, ca
     for name, value in weights.items():
         assert torch.equal(again[name], value), name
     assert Recorded.alive == 0
-    assert caplog.text.count("kernel by kernel, not as a CUDA graph") == 1
+    # Other tests may have left a second handler, which sees the same record
+    assert len({id(each) for each in caplog.records if "kernel by kernel, not as" in each.getMessage()}) == 1
