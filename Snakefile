@@ -37,3 +37,4 @@ rule all:
     default_target: True
     input:
         PLAN.targets(),
+        PLAN.records_of(PLAN.targets()),

@@ -1,5 +1,6 @@
 """How a script of Snakemake's describes its job."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,7 @@ def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
     for name in script.THREADS:
         monkeypatch.setenv(name, "7")
     monkeypatch.setattr(script.warm, "run", lambda request: 0)
+    monkeypatch.setattr(script.os, "_exit", sys.exit)
     with pytest.raises(SystemExit):
         script.run(snakemake(1, gpu=1), "train.py")
     assert {script.os.environ[name] for name in script.THREADS} == {"2"}

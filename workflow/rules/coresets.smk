@@ -8,6 +8,7 @@ localrules:
 rule coresets:
     input:
         PLAN.exports(),
+        PLAN.records_of(PLAN.exports()),
 
 
 rule export:

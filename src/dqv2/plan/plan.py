@@ -105,6 +105,11 @@ class Plan(Walk):
         """The exported folder of every coreset."""
         return exports(self, list(self.rows))
 
+    def records_of(self, files: Iterable[str]) -> list[str]:
+        """The records of the jobs that make these files. Requested beside them, a lost one is made again."""
+        jobs = dict.fromkeys(job for file in files if (job := self.job_making(file)))
+        return [self.file_of(job, "record") for job in jobs]
+
     # -- a partial report (`partial: true`) starts nothing: it shows what there is ------------------------------------
 
     def present(self, files: Iterable[str]) -> list[str]:

@@ -21,7 +21,9 @@ def run(snakemake: Any, script: str) -> None:
     # Snakemake's numbers may differ, and numerical libraries read these variables when loaded
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
-    sys.exit(do(request) if code is None else code)
+    if code is not None:
+        os._exit(code)  # nothing was printed here, and taking Snakemake's modules apart takes longer than handing over
+    sys.exit(do(request))
 
 
 def do(request: dict[str, Any]) -> int:
