@@ -52,10 +52,10 @@ class Augmentation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Apply to float[N, 3, H, W]; returns the same shape."""
+        if self.centre is not None:
+            return _resized_crop(images, self.centre, self.half, self.mirrored)
         if self.offsets is not None:
             images = _shift(images, self.pad, send(self.offsets, images.device))
-        elif self.centre is not None:
-            images = _resized_crop(images, self.centre, self.half)
         if self.mirrored is not None:
             mirrored = send(self.mirrored, images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
@@ -130,7 +130,8 @@ def _boxes(n: int, size: tuple[int, int], generator: torch.Generator) -> tuple[T
     return centre, half
 
 
-def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
+def _resized_crop(images: Tensor, centre: Tensor, half: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Each image's own box, bilinearly resized. The order of sampling mirrors it: no passes over the batch."""
     if not len(images):  # a process's part of a small last batch
         return images
     n, _, height, width = images.shape
@@ -138,6 +139,8 @@ def _resized_crop(images: Tensor, centre: Tensor, half: Tensor) -> Tensor:
     # The boxes are axis-aligned, so a row of pixels has one y and a column one x
     x = whole[0, :, 0] * half[:, :1] + centre[:, :1]
     y = whole[:, 0, 1] * half[:, 1:] + centre[:, 1:]
+    if mirrored is not None:
+        x = torch.where(mirrored[:, None], x.flip(1), x)
     x, y = send(x, images.device)[:, None, :], send(y, images.device)[:, :, None]
     grid = torch.stack([x.expand(n, height, width), y.expand(n, height, width)], 3).to(images.dtype)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

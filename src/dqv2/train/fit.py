@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dqv2.runtime import stop
 from dqv2.runtime.device import fast_precision
 from dqv2.runtime.resume import Resume
-from dqv2.runtime.seeding import derive_seed, generator, seeded
+from dqv2.runtime.seeding import generator, reseed, seeded
 from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.batch import Batches
 from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop, Stateful
@@ -136,7 +136,7 @@ def fit(
         for rows in loop.epochs():
             for batch in batches(rows, draws):
                 # Dropout draws from the global generator; seeded at each step, it is not needed in a checkpoint
-                torch.manual_seed(derive_seed(seed, purpose, "network", loop.step, rank))
+                reseed(seed, purpose, "network", loop.step, rank, on_gpu=device.type == "cuda")
                 loss, logits = make_step(batch)
                 if watch is not None:
                     right = logits.argmax(1) == batch.target.labels
