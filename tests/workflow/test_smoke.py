@@ -64,6 +64,22 @@ def test_every_job_left_a_record_and_a_log(smoke):
         assert (smoke.folder / log).exists()
 
 
+def test_a_lost_record_is_a_job_to_be_done_whatever_its_stage_shows(smoke):
+    """Also where nothing reads it: a figure without inputs, say, whose record went with results/."""
+    plan = Plan(load_config(merged("smoke.yaml")))
+    shown = {job.stage.name: job for job in plan.jobs(plan.targets()) if job.stage.shows}
+    assert {"diagram", "pictures", "figure", "table", "claims", "page"} <= set(shown)
+    records = [smoke.folder / plan.file_of(job, "record") for job in shown.values()]
+    for record in records:
+        record.rename(record.with_suffix(".away"))
+    try:
+        assert set(smoke.waiting()) >= set(shown)
+    finally:
+        for record in records:
+            record.with_suffix(".away").rename(record)
+    assert smoke.waiting() == {}
+
+
 def test_a_table_has_the_columns_that_were_foreseen(smoke):
     """Which is what figures and tables are checked on before the first job."""
     plan = Plan(load_config(merged("smoke.yaml")))
