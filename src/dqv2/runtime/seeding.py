@@ -24,16 +24,16 @@ def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> I
 
     These are the generators of the CPU (weight initialisation) and of `device` if it is a GPU (dropout).
     """
-    on_gpu = device is not None and device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        reseed(seed, *purpose, on_gpu=on_gpu)
+    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
+        reseed(seed, *purpose, device=device)
         yield
 
 
-def reseed(seed: int, *purpose: object, on_gpu: bool) -> None:
-    """Seed torch's global generators: the CPU's, and the GPUs' if `on_gpu`.
+def reseed(seed: int, *purpose: object, device: torch.device | None = None) -> None:
+    """Seed torch's global generators: the CPU's, and the others if `device` is another.
 
-    Where no GPU is in use, `torch.manual_seed` formats a traceback for each kind of GPU it knows, at every call: too
-    long for one call per training step.
+    On the CPU, `torch.manual_seed` formats a traceback for each kind of GPU that is not in use, at every call: too long
+    for one call per training step.
     """
-    (torch.manual_seed if on_gpu else torch.default_generator.manual_seed)(derive_seed(seed, *purpose))
+    on_cpu = device is None or device.type == "cpu"
+    (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(derive_seed(seed, *purpose))

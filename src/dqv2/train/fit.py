@@ -136,7 +136,7 @@ def fit(
         for rows in loop.epochs():
             for batch in batches(rows, draws):
                 # Dropout draws from the global generator; seeded at each step, it is not needed in a checkpoint
-                reseed(seed, purpose, "network", loop.step, rank, on_gpu=device.type == "cuda")
+                reseed(seed, purpose, "network", loop.step, rank, device=device)
                 loss, logits = make_step(batch)
                 if watch is not None:
                     right = logits.argmax(1) == batch.target.labels
