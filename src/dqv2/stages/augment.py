@@ -1,10 +1,10 @@
-"""Masks and donors of every training image: the recipe from which its Tobias image is composed."""
+"""Draw a mask and a donor for every training image: the recipe from which its Tobias image is composed."""
 
 from dqv2.stages.base import Stage
 
 
 class Augment(Stage):
-    """Which cells of which donor replace an image's background; the pixels are composed when they are needed."""
+    """The recipe of each Tobias image: its mask, its donor, and the donor's cells that replace its background."""
 
     title = "Tobias images"
     version = 2

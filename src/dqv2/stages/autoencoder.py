@@ -1,10 +1,10 @@
-"""Pre-train a masked autoencoder on the training images, where no published weights are used."""
+"""Pre-train a masked autoencoder on the training images, for use without published weights."""
 
 from dqv2.stages.base import Stage
 
 
 class Autoencoder(Stage):
-    """What redraws dropped patches in DQ's pixel step, pre-trained on the set itself; one for all seeds."""
+    """A masked autoencoder (MAE) for DQ's pixel step, pre-trained on the dataset itself; one for all seeds."""
 
     title = "autoencoder"
     version = 2

@@ -1,10 +1,10 @@
-"""Mix originals and Tobias images into the pool, and divide it into bins."""
+"""Mix originals and Tobias images into a pool, and divide it into bins."""
 
 from dqv2.stages.base import Stage
 
 
 class Bin(Stage):
-    """The pool, mixed and divided: id, kind, class, bin, rank of every image."""
+    """The pool of originals and Tobias images, divided into bins: id, kind, class, bin and rank of each image."""
 
     title = "bins"
     version = 2

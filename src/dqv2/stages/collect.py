@@ -1,10 +1,10 @@
-"""One tidy row a run: what the plan knows of it, what its metrics say and what its stages' records say it cost."""
+"""One tidy row per run: what the plan says about it, its metrics, and its cost from the records of its stages."""
 
 from dqv2.stages.base import Stage
 
 
 class Collect(Stage):
-    """The table of runs that an experiment's figure and table are drawn from."""
+    """The table of runs from which an experiment's figure and table are drawn."""
 
     title = "table of runs"
     version = 4

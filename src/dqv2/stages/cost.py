@@ -1,10 +1,10 @@
-"""What each stage of an experiment's methods costs, and accuracy against all of it."""
+"""The cost of each stage of an experiment's methods, and accuracy against total cost."""
 
 from dqv2.stages.base import DRAWN, Stage
 
 
 class Cost(Stage):
-    """Seconds and memory by the records of the stages behind each run."""
+    """Seconds and memory of the stages behind each run, from their records."""
 
     title = "cost of the methods"
     version = 5

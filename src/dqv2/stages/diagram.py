@@ -4,7 +4,7 @@ from dqv2.stages.base import DRAWN, Stage
 
 
 class Diagram(Stage):
-    """Figure 1: nothing is trained for it."""
+    """Figure 1: the pipelines as a diagram, without any training."""
 
     title = "diagram"
     version = 3

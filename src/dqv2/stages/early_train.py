@@ -7,7 +7,7 @@ from dqv2.weights import PRETRAINED
 
 
 class EarlyTrain(Stage):
-    """The network of masks and features: a few epochs on the full set, random weights, or weights from elsewhere."""
+    """The network for masks and features: trained for a few epochs on the full set, random, or pre-trained."""
 
     title = "network"
     version = 4

@@ -1,4 +1,4 @@
-"""Evaluate trained weights, once, on the held-out splits; no other stage is given these."""
+"""Evaluate a training's final weights, once, on the held-out splits. No other stage is given these."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from dqv2.stages.base import Stage
 
 
 class Evaluate(Stage):
-    """Accuracy of the last weights."""
+    """Accuracy of a training's final weights on the held-out splits."""
 
     title = "evaluation"
     version = 3

@@ -1,11 +1,11 @@
-"""Coresets as folders to give away: ids with checksums, where they come from, images if asked."""
+"""Export coresets as folders: ids with checksums, provenance, and images if requested."""
 
 from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
 
 class Export(Stage):
-    """A coreset for any training code."""
+    """A coreset as a folder that any training code can read."""
 
     title = "exported coreset"
     version = 5

@@ -1,10 +1,10 @@
-"""Embedding of every Tobias image, composed batch by batch and never written out."""
+"""Embed every Tobias image, composed batch by batch and never written to disk."""
 
 from dqv2.stages.base import Stage
 
 
 class Features(Stage):
-    """What `saliency` makes of the originals, of every Tobias image; without maps."""
+    """Embeddings and logits of the Tobias images, as `saliency` computes them for the originals."""
 
     title = "features of the Tobias images"
     version = 3

@@ -1,11 +1,13 @@
-"""A published set onto the disk: used as it lies, else from its archive, else from its site."""
+"""Put a published dataset on the disk: used as it is, extracted from its archive, or downloaded from its site."""
 
 from dqv2.stages.base import Stage
 
 
 class Fetch(Stage):
-    """Local, as compute nodes have no internet. The output is a note that the set is there: the archive and the folder
-    are nobody's output, so that Snakemake never removes them."""
+    """A note that a published dataset is on the disk. Its rule is local, as compute nodes often have no internet.
+
+    The archive and the folder are nobody's output, so Snakemake never removes them.
+    """
 
     title = "published set"
     writes = {"fetched": "{root}/.{archive}.fetched", "record": ""}

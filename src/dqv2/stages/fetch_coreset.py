@@ -1,10 +1,10 @@
-"""A published list of ids, checked; local, as compute nodes have no internet."""
+"""Fetch a published list of ids and check it."""
 
 from dqv2.stages.base import Stage
 
 
 class FetchCoreset(Stage):
-    """A published coreset in the place of bins."""
+    """A published list of coreset ids, used instead of bins. Local, as compute nodes often have no internet."""
 
     title = "published coreset"
     writes = {"ids": "published/{selector}.csv", "record": "published/{selector}/record.json"}

@@ -4,7 +4,7 @@ from dqv2.stages.base import DRAWN, Stage
 
 
 class Figure(Stage):
-    """Drawn from the table alone, so that restyling retrains nothing."""
+    """An experiment's figure, drawn from its table alone, so that a change of style retrains nothing."""
 
     title = "figure"
     version = 6

@@ -1,10 +1,10 @@
-"""One LaTeX macro a number, and the numbers of the paper's text beside ours."""
+"""One LaTeX macro per number, and the numbers in the paper's text beside ours."""
 
 from dqv2.stages.base import Stage
 
 
 class Numbers(Stage):
-    """Every number of the run, for a text."""
+    """Every number of the run as a LaTeX macro."""
 
     title = "numbers"
     version = 2

@@ -1,11 +1,11 @@
-"""How much of the known objects the masks cover, and what they took: one tidy row a mask, size and seed. No training is
-needed for it."""
+"""How much of the known objects the masks cover, and what the masks cost: one tidy row per mask, size and seed.
+Nothing is trained for it."""
 
 from dqv2.stages.base import Stage
 
 
 class Overlap(Stage):
-    """IoU of masks and known objects, in the place of a table of runs."""
+    """IoU of masks and known objects, instead of a table of runs."""
 
     title = "overlap of masks and objects"
     version = 3

@@ -6,7 +6,7 @@ from dqv2.stages.base import Stage, Wildcards
 
 
 class Page(Stage):
-    """Everything of a run on one page, each number with the runs behind it."""
+    """All figures, tables and claims of a run on one page, each number with the runs behind it."""
 
     title = "page"
     version = 4

@@ -4,7 +4,7 @@ from dqv2.stages.base import DRAWN, Stage
 
 
 class Pictures(Stage):
-    """A few training images and their Tobias images."""
+    """A few training images and their Tobias images at each size."""
 
     title = "pictures of Tobias images"
     shows = ("pdf", "png")

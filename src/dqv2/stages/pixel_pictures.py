@@ -1,4 +1,4 @@
-"""Example images of the pixel step: the original, without its least important patches, and with them drawn anew."""
+"""Example images of the pixel step: the original, without its least important patches, and with these reconstructed."""
 
 from dqv2.stages.base import DRAWN, Stage
 

@@ -1,4 +1,4 @@
-"""DQ's pixel step on a coreset: what matters least is dropped and drawn anew, or CutMix in its place."""
+"""DQ's pixel step on a coreset: the least important patches are dropped and reconstructed, or CutMix is applied."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Pixels(Stage):
         }
 
     def drawn_by(self, plan, w):
-        """The network that tells the important patches, and the autoencoder that draws the others."""
+        """The network that rates patches by importance, and the autoencoder that reconstructs the dropped ones."""
         block = plan.config.pixels[w.pixels]
         autoencoder = []
         if name := block.autoencoder:
@@ -55,7 +55,7 @@ class Pixels(Stage):
 
     @staticmethod
     def networks(reckoning, w, block, images):
-        """What redraws so many images; Grad-CAM++ goes back to the last feature map alone, which is next to nothing."""
+        """The passes over the images. Grad-CAM++'s backward pass ends at the last feature map and is not counted."""
         important = reckoning.net_of_pass(w.dataset, reckoning.config.backbones[block.backbone])
         autoencoder = reckoning.autoencoder(w.dataset, block.autoencoder)
         return [(important, "forward", images), (autoencoder, "forward", images)]

@@ -1,4 +1,4 @@
-"""Features of every training image as a pixel step would leave it, composed batch by batch and never written out."""
+"""Embed every training image as a pixel step would leave it, composed batch by batch and never written to disk."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from dqv2.stages.pixels import Pixels
 
 
 class Redrawn(Pixels):
-    """What `saliency` makes of the originals, of each as the pixel step redraws it; without maps."""
+    """Embeddings and logits of the training images after the pixel step, as `saliency` computes those of originals."""
 
     title = "features of the redrawn images"
     version = 1

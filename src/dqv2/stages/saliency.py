@@ -4,7 +4,7 @@ from dqv2.stages.base import Stage
 
 
 class Saliency(Stage):
-    """Maps for masks and features for bins, from one pass over the originals."""
+    """Saliency maps for masks and embeddings for bins, from one pass over the originals."""
 
     title = "saliency and features"
     version = 3

@@ -1,10 +1,10 @@
-"""The coreset: drawn from the bins, exactly the images that the keep ratio asks for, or a published list of ids."""
+"""Draw the coreset from the bins, exactly as many images as the keep ratio asks for, or read a published list."""
 
 from dqv2.stages.base import Stage
 
 
 class Sample(Stage):
-    """The coreset as ids."""
+    """The coreset as a list of ids."""
 
     title = "coreset"
     version = 3

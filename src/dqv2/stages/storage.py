@@ -1,10 +1,10 @@
-"""What a coreset's images take as encoded files: as they are, dropped, drawn anew, and as Tobias images."""
+"""The size of a coreset's images as encoded files: original, with patches dropped, reconstructed, and Tobias images."""
 
 from dqv2.stages.base import Stage
 
 
 class Storage(Stage):
-    """Bytes of encoded images, in the place of a table of runs."""
+    """Bytes of encoded images, instead of a table of runs."""
 
     title = "storage of images"
     shows = ("csv",)

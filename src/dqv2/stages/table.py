@@ -4,7 +4,7 @@ from dqv2.stages.base import Stage
 
 
 class Table(Stage):
-    """Printed from the table of runs alone."""
+    """An experiment's table, made from its table of runs alone."""
 
     title = "table"
     version = 3

@@ -1,10 +1,10 @@
-"""Train on a coreset. Nothing but the training split is given; `evaluate` sees the others."""
+"""Train a network on a coreset. It is given the training split alone; `evaluate` reads the others."""
 
 from dqv2.stages.base import Stage
 
 
 class Train(Stage):
-    """The last weights, and what is known of the training."""
+    """The final weights of a training, and a summary of it."""
 
     title = "training"
     version = 3

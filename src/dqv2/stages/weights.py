@@ -1,4 +1,4 @@
-"""Published weights: fetched where they are not there, and looked at before anything needs them."""
+"""Fetch published weights if they are missing, and check them before any job needs them."""
 
 from dqv2.stages.base import Stage
 
@@ -6,7 +6,11 @@ KINDS = ("autoencoders", "backbones")
 
 
 class Weights(Stage):
-    """Local, as compute nodes have no internet. The file is nobody's output, so that Snakemake never removes it."""
+    """A note that published weights are there and can be loaded.
+
+    Its rule is local, as compute nodes often have no internet. The file is nobody's output, so Snakemake never
+    removes it.
+    """
 
     title = "published weights"
     version = 2
@@ -53,7 +57,7 @@ class Weights(Stage):
 
     @staticmethod
     def look(block, kind, path):
-        """Load the weights of a block of the configuration; what is known of them. Raises WeightsError."""
+        """Load a configuration block's weights and return what is known about them. Raises WeightsError."""
         from dqv2.weights import WeightsError, checksum_of
 
         found = checksum_of(path)
