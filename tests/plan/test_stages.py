@@ -141,7 +141,7 @@ def edit(path, old, new):
 
 def test_comments_and_docstrings_are_no_change_and_code_is(copy, changed):
     module = copy / "src/dqv2/stages/sample.py"
-    edit(module, '"""The coreset as ids."""', '# a comment\n    """Newly worded: ids."""\n')
+    edit(module, '"""The coreset as a list of ids."""', '# a comment\n    """Newly worded: ids."""\n')
     assert changed(copy) == []
     edit(module, "max(1,", "max(2,")
     assert changed(copy) == ["sample"]
