@@ -108,7 +108,7 @@ class Plan(Walk):
     def records_of(self, files: Iterable[str]) -> list[str]:
         """The records of the jobs that make these files. Requested beside them, a lost one is made again."""
         jobs = dict.fromkeys(job for file in files if (job := self.job_making(file)))
-        return [self.file_of(job, "record") for job in jobs]
+        return [self.file_of(job, "record") for job in jobs if "record" in job.stage.writes]
 
     # -- a partial report (`partial: true`) starts nothing: it shows what there is ------------------------------------
 

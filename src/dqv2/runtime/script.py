@@ -22,7 +22,7 @@ def run(snakemake: Any, script: str) -> None:
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
     if code is not None:
-        os._exit(code)  # nothing was printed here, and taking Snakemake's modules apart takes longer than handing over
+        os._exit(code)  # no output waits to be flushed, and taking Snakemake's modules apart takes 5 to 20 ms
     sys.exit(do(request))
 
 
