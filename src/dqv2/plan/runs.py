@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dqv2.config import Axes, Config, ConfigError, Experiment
 from dqv2.config.experiments import Arm
 
-AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "pixels", "trainer")
+AXES = tuple(Axes.model_fields)
 MOST = 100_000  # trainings of an experiment
 
 
