@@ -5,6 +5,8 @@ The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See doc
 
 from dataclasses import dataclass
 
+from dqv2.declared import by_name
+
 
 @dataclass(frozen=True)
 class FigureKind:
@@ -24,10 +26,9 @@ PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.fig
 COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over {of}"
 LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
 BARS = "bars: the standard deviation that each adds, of {of}"
-KINDS = (
+FIGURES = by_name(
     FigureKind("methods", "label", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
     FigureKind("line", "tobias_size", PAINT_LINES, "a line along a number", LINES),
     FigureKind("seeds", "label", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS, arrange=SEEDS),
     FigureKind("mixing", "tobias", PAINT_LINES, "shares of Tobias images and originals", LINES, arrange=MIXING),
 )
-FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}
