@@ -277,7 +277,6 @@ def test_a_csv_draws_the_same_as_the_table_it_was_written_from(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "spec", "message"),
     [
-        (table(), {"kind": "pie"}, "no figure of kind 'pie'; there are "),
         (table(), {"kind": "methods", "order": ["DQ"]}, "not in the order"),
         (table(), {"kind": "methods", "where": {"label": "nobody"}}, "no row to draw"),
         (table(), {"kind": "line"}, "no column 'tobias_size'"),
