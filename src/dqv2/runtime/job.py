@@ -20,6 +20,7 @@ from dqv2.runtime import lease, record
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.sentences import sentence
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.runtime.warm import THREADS
 from dqv2.stages import stage as stage_of
 
 if TYPE_CHECKING:
@@ -204,8 +205,7 @@ def _work(job: Job, began: float) -> None:
 
 def _limit_threads(threads: int) -> None:
     """Limit the threads of libraries; those loaded before may not have seen Snakemake's environment variables."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
+    os.environ |= dict.fromkeys(THREADS, str(threads))
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 
