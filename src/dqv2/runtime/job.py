@@ -31,18 +31,12 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
-class Files(SimpleNamespace):
-    """Files by name, as attributes or items: a path, or a list of paths."""
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-
 class Job:
     """What a stage is given.
 
     Attributes:
-        input, output: files by name.
+        inputs, outputs: name -> the file, or a list of files.
+        input, output: the same, as attributes.
         options: what the result depends on, as the stage declares it, and the stage's version.
         wildcards: the axes in its paths, as text.
         threads: number of CPU cores.
@@ -55,7 +49,7 @@ class Job:
     def __init__(self, request: dict[str, Any]):
         self.stage = stage_of(request["stage"])
         self.inputs, self.outputs = request["input"], request["output"]
-        self.input, self.output = Files(**self.inputs), Files(**self.outputs)
+        self.input, self.output = SimpleNamespace(**self.inputs), SimpleNamespace(**self.outputs)
         self.options: dict[str, Any] = request["options"]
         self.wildcards = SimpleNamespace(**request["wildcards"])
         self.threads: int = request["threads"]
