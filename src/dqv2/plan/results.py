@@ -41,14 +41,11 @@ experiment: a stricter test than that of questions and claims, which are fewer a
 schedule and the keep ratios of that experiment alone."""
 
 
-def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
-    """The text of the page on these published runs.
-
-    folders: published/<run>. page: the file that it will be written to, for its links.
-    """
+def results_page(folders: Sequence[Path]) -> str:
+    """The text of the page on these published runs, published/<run>."""
     runs = [_Run(folder) for folder in folders]
     parts = [HEAD, *_in_short([run for run in runs if run.judged])]
-    parts += ["\n".join(_sections(run, page)) for run in runs]
+    parts += ["\n".join(_sections(run)) for run in runs]
     if not runs:
         parts.append("No run is published yet.\n")
     return "\n".join(parts)
@@ -87,9 +84,9 @@ def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
     yield "\n".join([*lines, ""])
 
 
-def _sections(run: _Run, page: Path) -> Iterator[str]:
+def _sections(run: _Run) -> Iterator[str]:
     folder, plan = run.folder, run.plan
-    here = Path(os.path.relpath(folder, page.parent)).as_posix()
+    here = Path(os.path.relpath(folder, "docs")).as_posix()
     yield from [f"## {run.title}", "", _made(published_records(folder)), ""]
     if run.judged:
         yield from ["### Questions", "", *_judged(run.judged)]
