@@ -63,9 +63,7 @@ def pack_set(
         raise DataError(f"{images.root}: images of this kind cannot be read one by one: set storage: packed.")
     out, workers = Path(out), workers or cores()
     _check_room(images, out, size, dataset, storage)
-    left_out: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
-    twice: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
-    mended: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
+    left_out, twice, mended = ({split: [] for split in images.splits} for _ in range(3))
     bad, copies = list(images.bad), []
     first: dict[int, str] = {}
     kept: set[int] = set()
