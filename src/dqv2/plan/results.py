@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dqv2.paper.claims import NOT_TESTED, judge, summary
-from dqv2.paper.collect import read_csv
+from dqv2.paper.collect import read_csv, read_plain
 from dqv2.paper.page import heading
 from dqv2.paper.reported import read_claims, read_questions
 from dqv2.paper.stats import plus_minus
@@ -99,7 +99,7 @@ def _sections(run: _Run) -> Iterator[str]:
         if block.figure:
             yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
     if Path(folder, "claims.csv").exists():
-        rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
+        rows = read_plain(Path(folder, "claims.csv"))
         yield from ["### The paper's claims on these runs", "", *_judged(summary(read_claims(), rows))]
 
 
