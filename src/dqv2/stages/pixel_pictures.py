@@ -7,6 +7,7 @@ class PixelPictures(Pictures):
     """A few images of a coreset before and after the pixel step."""
 
     title = "pictures of the pixel step"
+    version = 1
 
     def run(self, job):
         import torch
