@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dqv2.arguments import check_tensors
+from dqv2.arguments import check_tensors, kind_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -20,7 +20,7 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
     """
     check_tensors(images=images)
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be uint8[N, 3, H, W], got {images.dtype} of shape {list(images.shape)}")
+        raise ValueError(f"images must be uint8[N, 3, H, W], got {kind_of(images)}")
     mean, std = statistics or _statistics(images.device)
     return images.div(255).sub_(mean).div_(std)
 

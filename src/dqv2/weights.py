@@ -87,10 +87,9 @@ def fetch_weights(place: Place, *, url: str | None = None, sha256: str | None = 
 
     from dqv2.data.download import download
 
-    path = place.path
-    if path is None or why_missing(place, url):
-        raise WeightsError(f"{why_missing(place, url)}.")
-    if not path.exists():
+    if why := why_missing(place, url):
+        raise WeightsError(f"{why}.")
+    if not (path := place.path).exists():
         checksum = f"sha256:{sha256}" if sha256 else None
         if url is None:
             url, published = address_on_hub(place)

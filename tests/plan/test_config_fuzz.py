@@ -63,16 +63,20 @@ CHANGES = st.tuples(
 )
 
 
+def there(node, key):
+    """Whether a block or list has this key; one that an earlier change has made into the other may not."""
+    return key in node if isinstance(node, dict) else isinstance(node, list) and key in range(len(node))
+
+
 def changed(values, how, path, value):
     """Values with one place set, left out, made a list of twice itself, or given another key beside it."""
     *parents, last = path
     node = values
     for key in parents:
-        if not isinstance(node, dict | list) or (key not in node if isinstance(node, dict) else key >= len(node)):
+        if not there(node, key):
             return
         node = node[key]
-    there = last in node if isinstance(node, dict) else isinstance(node, list) and last < len(node)
-    if not there:
+    if not there(node, last):
         return
     if how == "drop":
         del node[last]

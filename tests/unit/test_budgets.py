@@ -107,15 +107,6 @@ def test_numpy_arrays_are_taken_and_read_class_by_class(order, tmp_path):
         order(x, labels.astype(float))
 
 
-def test_ranks_and_labels_may_be_arrays():
-    x, labels = case(0)
-    rank, of = herding_order(x, labels, budget=20), torch.from_numpy(labels)
-    want = sample_ranked(rank, of, 20).tolist()
-    assert sample_ranked(rank.numpy(), labels, 20).tolist() == want
-    full = herding_order(x, labels).double()
-    assert sample_ranked(full.numpy(), labels, 20).tolist() == sample_ranked(full, of, 20).tolist() == want
-
-
 @every_order
 def test_a_budget_that_makes_no_sense_is_refused_in_a_sentence(order):
     x, labels = case(0)

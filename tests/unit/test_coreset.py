@@ -16,7 +16,7 @@ from dqv2.runtime.seeding import generator
 from dqv2.select import coreset as c
 from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.baselines.geometry import herding_order
-from dqv2.select.candidates import Candidates, PoolRows
+from dqv2.select.candidates import Candidates
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
 from dqv2.select.selectors import divide, weigh
@@ -180,39 +180,23 @@ def test_scores_rank_the_rows_of_the_pool(pack):
     assert np.array_equal(ranked.rank.argsort(), np.argsort(-hard[pool.rows]))
 
 
-def test_an_unknown_sampler_is_refused(pack):
-    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
-    with pytest.raises(ValueError, match="no sampler 'lottery'"):
-        c.draw_places(pool, pack.labels, 5, sampler="lottery", generator=generator(1))
+BY = {
+    "graphcut": graphcut_order,
+    "graphcut_bins": graphcut_bins,
+    "adaptive_bins": graphcut_bins,
+    "herding": herding_order,
+}
 
 
 @pytest.mark.parametrize("features", ["embedding", "gradient"])
-@pytest.mark.parametrize("kind", ["graphcut", "graphcut_bins", "adaptive_bins", "herding"])
-def test_memory_mapped_features_divide_as_tensors_do_and_are_read_by_class(pack, tmp_path, kind, features, monkeypatch):
-    n = len(pack)
-    pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
-    arrays = [torch.rand(n, d, generator=generator(d)) for d in (6, len(pack.classes))]
-    mapped = []
-    for i, values in enumerate(arrays):
-        np.save(tmp_path / f"{i}.npy", values.numpy())
-        mapped.append([np.load(tmp_path / f"{i}.npy", mmap_mode="r")])
-    asked, read = [], PoolRows.__getitem__
-    monkeypatch.setattr(PoolRows, "__getitem__", lambda rows, index: asked.append(index) or read(rows, index))
-    options = {"kind": kind, "features": features, "generator": generator(3)}
-    got = divide(pool, pack, *mapped, **options)
-    sizes = [len(pool) if isinstance(index, slice) else len(index) for index in asked]
-    assert max(sizes) <= (n if kind == "herding" else np.bincount(pack.labels).max())
-    monkeypatch.undo()
-    whole, labels = [[values] for values in arrays], torch.from_numpy(pack.labels)
-    compared = Candidates(labels, *arrays).features(features)
-    if kind == "herding":
-        assert got.rank.tolist() == herding_order(compared, labels).tolist()
-    elif kind == "graphcut":
-        assert got.rank.tolist() == graphcut_order(compared, labels).tolist()
-    else:
-        assert got.bins.tolist() == graphcut_bins(compared, labels).tolist()
-    if kind == "adaptive_bins":
-        assert got.importance.tolist() == divide(pool, pack, *whole, **options).importance.tolist()
+@pytest.mark.parametrize("kind", BY)
+def test_a_kind_divides_by_the_function_of_its_name(pack, kind, features):
+    pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
+    arrays = [torch.rand(len(pack), d, generator=generator(d)) for d in (6, len(pack.classes))]
+    labels = torch.from_numpy(pack.labels)
+    got = divide(pool, pack, *([values] for values in arrays), kind=kind, features=features, generator=generator(3))
+    want = BY[kind](Candidates(labels, *arrays).features(features), labels)
+    assert (got.bins if "bins" in kind else got.rank).tolist() == want.tolist()
 
 
 @pytest.mark.parametrize("kind", ["craig", "gradmatch"])

@@ -56,9 +56,3 @@ def test_a_table_imports_neither_torch_nor_numpy_nor_pandas(module):
     code = f"import sys, {module}; print({{'torch', 'numpy', 'pandas', 'matplotlib'}} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
-
-
-def test_the_configuration_and_the_known_sets_are_read_without_torch():
-    code = "import sys, dqv2.config, dqv2.data.published; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "set()"

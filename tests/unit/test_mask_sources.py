@@ -30,8 +30,8 @@ def maps_of(source, size=8, seed=0, **more):
 
 
 @every_source
-@pytest.mark.parametrize("size", [1, 3, 8, 16])
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 20])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 1.0])
 def test_a_mask_has_exactly_its_share_of_the_cells(source, size, fraction):
     masks = foreground(maps_of(source, size), size, fraction=fraction)
     assert (masks.shape, masks.dtype) == ((N, size, size), torch.bool)
@@ -72,15 +72,6 @@ def test_what_it_needs_and_does_not_get_is_named(source):
             maps_of(source, **{name: maps})
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
-@pytest.mark.parametrize("source", [s.name for s in MASK_SOURCES.values() if s.reads == "saliency"])
-def test_saliency_that_is_not_finite_makes_no_mask(source, value):
-    network = given(source)["network"]
-    network[3, 0, 0] = value
-    with pytest.raises(ValueError, match="1 of 7 saliency maps hold NaN or infinite values"):
-        foreground(maps_of(source, network=network), 8)
-
-
 @every_source
 def test_the_configuration_wants_a_backbone_where_its_saliency_is_read(source):
     reads = MASK_SOURCES[source].reads
@@ -98,13 +89,6 @@ def test_shuffled_gives_each_image_the_map_of_another():
     assert all(theirs != own for own, theirs in enumerate(found))
     with pytest.raises(ValueError, match="at least 2 images"):
         maps_of("shuffled", n=1)
-
-
-def test_an_object_that_is_not_there_is_refused():
-    objects = given("object")["objects"]
-    objects[2] = False
-    with pytest.raises(ValueError, match="1 images have no object pixel; the first is index 2"):
-        maps_of("object", objects=objects)
 
 
 def test_the_object_comes_first():

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dqv2.config import load_config
 from dqv2.paper.claims import ClaimTest, judge, summary
+from dqv2.paper.collect import read_plain
 from dqv2.paper.reported import read_claims, reported_experiments, reported_values
 from dqv2.paper.wording import comparison_text, effect_text, told, write_claims
 from tests.unit.claimed import tables_for
@@ -251,7 +252,7 @@ def test_files_say_verdict_effect_interval_and_power(tmp_path):
     tables = HOLDS | {"fig4b": world()["fig4b"]}
     rows = judge(CLAIMS, tables, "demo", REPORTED)
     write_claims(CLAIMS, rows, "demo: digits on photographs", tmp_path / "claims.csv", tmp_path / "claims.md")
-    back = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False, na_values=[""])
+    back = read_plain(tmp_path / "claims.csv")
     assert len(back) == len(rows)
     assert {"effect", "low", "high", "p", "p_holm", "p_opposite_holm", "beside_p", "power", "seeds_80"} <= set(back)
     text = (tmp_path / "claims.md").read_text()

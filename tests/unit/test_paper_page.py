@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dqv2.paper.claims import judge
-from dqv2.paper.collect import write_csv
+from dqv2.paper.collect import read_plain, write_csv
 from dqv2.paper.figures import draw
 from dqv2.paper.numbers import text_numbers
 from dqv2.paper.page import build_page, heading
@@ -142,7 +142,7 @@ def test_what_is_missing_is_empty_on_the_page_and_not_a_word(made, tmp_path):
         frames = judge(read_claims(), tables, "demo", reported), text_numbers(reported_text(), tables)
         for name, frame in zip("ab", frames, strict=True):
             write_csv(frame, tmp_path / f"{name}.csv")
-        verdicts, text = (pd.read_csv(tmp_path / f"{n}.csv", keep_default_na=False, na_values=[""]) for n in "ab")
+        verdicts, text = (read_plain(tmp_path / f"{n}.csv") for n in "ab")
         html = re.sub(r"base64,[^\"]*", "", made[0](verdicts=verdicts, text=text))
         assert not re.findall(r"[^>]*(?<![\w-])(?:nan|NaN|None|inf|NaT)(?![\w-])[^<]*", html)
         assert "not measured" in html

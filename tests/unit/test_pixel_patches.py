@@ -93,8 +93,3 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
     assert sizes[1] == (tmp_path / f"x.{kind}").stat().st_size
     assert sizes[0] < sizes[1]
     assert Image.open(io.BytesIO((tmp_path / f"x.{kind}").read_bytes())).size == (32, 32)
-
-
-def test_an_unknown_encoding_is_refused():
-    with pytest.raises(ValueError, match="jpeg or png"):
-        encoded_bytes(some_images(1).numpy(), kind="webp")

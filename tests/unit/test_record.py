@@ -202,8 +202,8 @@ def training(here, small, monkeypatch):
     def train(job):
         ran.append(job.seed)
         for name in ("model", "training"):
-            Path(job.output[name]).parent.mkdir(parents=True, exist_ok=True)
-            Path(job.output[name]).write_text(f"{name} {len(ran)}", encoding="utf-8")
+            Path(job.outputs[name]).parent.mkdir(parents=True, exist_ok=True)
+            Path(job.outputs[name]).write_text(f"{name} {len(ran)}", encoding="utf-8")
         job.seconds = 7.0
 
     monkeypatch.setattr(stage("train"), "run", train, raising=False)

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 
-import numpy as np
 import pytest
 import torch
 
@@ -163,10 +162,6 @@ def test_too_few_images(data):
     images, labels = data
     with pytest.raises(ValueError, match="raise keep_ratio"):
         fit(model(), images[:1], labels[:1], hyperparameters(), seed=0, purpose="t", device=CPU)
-
-
-def test_accuracy_of_nothing_is_no_number():
-    assert math.isnan(accuracy(model(), np.zeros((0, 3, 8, 8), np.uint8), np.zeros(0, np.int64), device=CPU))
 
 
 def test_adamw_is_another_training(data):

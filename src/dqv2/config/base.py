@@ -121,6 +121,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 Printed = Annotated[str, Field(max_length=500)]  # printed in a figure or table, which has no room for more
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -20,6 +20,7 @@ from dqv2.config.base import (
     Rate,
     Scalar,
     Seed,
+    Sha256,
     Share,
     Statistics,
     Text,
@@ -141,7 +142,7 @@ class Backbone(Trainable):
     stem: Literal["standard", "small"] | None = None
     weights: FilePath | None = None
     url: Address | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     layers: Literal["by_name", "by_order"] = "by_name"
     head: Literal["own", "fresh"] = "own"
     mean: Statistics | None = None
@@ -239,7 +240,7 @@ class Selector(Block):
     n_strata: whole(1, 100_000) = KEYS["n_strata"]
     prune_hardest: real(ge=0, lt=1) = KEYS["prune_hardest"]
     manifest: FilePath | None = KEYS["manifest"]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = KEYS["sha256"]
+    sha256: Sha256 | None = KEYS["sha256"]
     weighted: bool = False
     pixels: Name | None = None
 
@@ -312,7 +313,7 @@ class Autoencoder(Block):
     title: Text
     weights: FilePath
     url: Address | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     size: Literal["mini", "tiny", "base", "large", "huge"] | None = None
     grid: whole(2, 1024) = 14
     epochs: Epochs = 100

@@ -59,12 +59,11 @@ def pack_set(
     with reasons), no training image of some class can be read, or the disk has too little space. Nothing is written
     then.
     """
-    _check_options(images, storage, on_bad, on_duplicate, size, workers)
+    if storage == "streamed" and not images.streams:
+        raise DataError(f"{images.root}: images of this kind cannot be read one by one: set storage: packed.")
     out, workers = Path(out), workers or cores()
     _check_room(images, out, size, dataset, storage)
-    left_out: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
-    twice: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
-    mended: dict[str, list[dict[str, str]]] = {split: [] for split in images.splits}
+    left_out, twice, mended = ({split: [] for split in images.splits} for _ in range(3))
     bad, copies = list(images.bad), []
     first: dict[int, str] = {}
     kept: set[int] = set()
@@ -124,21 +123,6 @@ def pack_set(
                 "the class out."
             )
     return {split: out / split for split in images.splits}
-
-
-def _check_options(images: ImageSet, storage: str, on_bad: str, on_duplicate: str, size: int, workers) -> None:
-    choices = {
-        "storage": ("packed", "streamed"),
-        "on_bad": ("error", "skip"),
-        "on_duplicate": ("keep", "error", "skip"),
-    }
-    for (key, known), value in zip(choices.items(), (storage, on_bad, on_duplicate), strict=True):
-        if value not in known:
-            raise DataError(f"{key} must be {' or '.join(known)}, got {value!r}.")
-    if size < 1 or (workers is not None and workers < 1):
-        raise DataError(f"size and workers must be 1 or more, got {size} and {workers}.")
-    if storage == "streamed" and not images.streams:
-        raise DataError(f"{images.root}: images of this kind cannot be read one by one: set storage: packed.")
 
 
 def _check_room(images: ImageSet, out: Path, size: int, dataset: str, storage: str) -> None:

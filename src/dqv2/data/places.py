@@ -131,11 +131,11 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
 
     Snakemake does not look into such a folder. A folder's own time shows that a file was added, removed or replaced;
     sizes and times of the files are compared with those in `files.csv`. No file is read. packs: dataset -> the last
-    file of its pack to be written; missing ones are skipped.
+    file of its pack to be written.
     """
     found = []
     for name, pack in packs.items():
-        if (folder := folder_of(config, name)) is None or not Path(pack).exists():
+        if (folder := folder_of(config, name)) is None:
             continue
         made = Path(pack).stat().st_mtime
         root = Path(folder).expanduser()

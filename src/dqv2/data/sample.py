@@ -137,11 +137,10 @@ def divide_splits(
     per_class: split -> maximal number of images of each class, drawn at random. A class keeps at least one training
     image, so a class with a single image has none in the drawn splits.
 
-    Returns train, validation and test, in this order. Raises DataError where a share or limit is out of range, or
-    leaves a class without training images.
+    Returns train, validation and test, in this order. Raises DataError where the shares leave a class without training
+    images.
     """
-    per_class = dict(per_class or {})
-    check_shares(shares, per_class)
+    per_class = per_class or {}
     whole, splits = splits["train"], dict(splits)
     missing = [split for split in ("test", "validation") if split not in splits]
     if sum(shares[split] for split in missing) >= 1:
@@ -194,16 +193,6 @@ def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
                 f"{', ...' if len(strange) > 5 else ''}: rename or remove them, add training images, or leave {split} "
                 "aside (of a set of your own by the key splits)."
             )
-
-
-def check_shares(shares: Mapping[str, float], per_class: Mapping[str, int]) -> None:
-    """Raise DataError for a share outside [0, 1), an unknown split, or a limit below 1."""
-    for split, share in shares.items():
-        if not 0 <= share < 1:
-            raise DataError(f"{split} must be a share in [0, 1), got {share}.")
-    for split, limit in per_class.items():
-        if split not in SPLITS or limit < 1:
-            raise DataError(f"per_class takes {', '.join(SPLITS)}, each 1 or more; got {split}: {limit}.")
 
 
 def _limit(samples: list[Sample], limit: int, seed: int) -> list[Sample]:

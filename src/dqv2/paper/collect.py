@@ -149,8 +149,12 @@ def write_text(text: str, file: Path) -> None:
 def read_csv(file: Path) -> pd.DataFrame:
     """Read what `write_csv` wrote, with the same types: only an empty cell is missing, not a method named "None"."""
     header = pd.read_csv(file, nrows=0).columns
-    words = {name: "string" for name in header if name in WORDS}
-    return _typed(pd.read_csv(file, dtype=words, keep_default_na=False, na_values=[""]))
+    return _typed(read_plain(file, {name: "string" for name in header if name in WORDS}))
+
+
+def read_plain(file: Path, types: dict[str, str] | None = None) -> pd.DataFrame:
+    """Read a CSV whose columns have the types that their cells show, or those given; an empty cell is missing."""
+    return pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
 
 
 def device_note(note: str, frame: pd.DataFrame, planned: int) -> str:

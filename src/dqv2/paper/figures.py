@@ -39,11 +39,8 @@ HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
 def draw(frame: pd.DataFrame, spec: Spec, note: str) -> Figure:
     """Draw the tidy table ``frame`` as a figure of ``spec["kind"]``, with ``note`` at the bottom.
 
-    Raises ValueError where the kind is unknown, a column or an arm is missing, or a mean would mix different arms.
+    Raises ValueError where a column or an arm is missing, or a mean would mix different arms.
     """
-    kind = spec.get("kind")
-    if kind not in FIGURES:
-        raise ValueError(f"no figure of kind {kind!r}; there are {', '.join(sorted(FIGURES))}")
     try:
         arranged = arrange(frame, spec)
     except NothingYet:

@@ -5,6 +5,8 @@ The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See doc
 
 from dataclasses import dataclass
 
+from dqv2.declared import by_name
+
 
 @dataclass(frozen=True)
 class FigureKind:
@@ -13,7 +15,6 @@ class FigureKind:
     name: str  # the `kind` of the configuration's figures
     x: str  # the column along x if the spec names none
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
-    what: str  # what it shows, one line
     marks: str  # what its points, lines, whiskers, bars or bands are, for the note; {of} is filled with "n = 5 seeds"
     columns: bool = False  # whether each hue has its own column, so that several need the page's full width
     arrange: str | None = None  # (frame, spec) -> (frame, spec), which fills in keys that the spec does not have
@@ -24,10 +25,9 @@ PAINT_COLUMNS, PAINT_LINES = "dqv2.paper.figures:paint_columns", "dqv2.paper.fig
 COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over {of}"
 LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
 BARS = "bars: the standard deviation that each adds, of {of}"
-KINDS = (
-    FigureKind("methods", "label", PAINT_COLUMNS, "a column a method", COLUMNS, columns=True),
-    FigureKind("line", "tobias_size", PAINT_LINES, "a line along a number", LINES),
-    FigureKind("seeds", "label", "dqv2.paper.seeds:paint", "what each of two seeds adds", BARS, arrange=SEEDS),
-    FigureKind("mixing", "tobias", PAINT_LINES, "shares of Tobias images and originals", LINES, arrange=MIXING),
+FIGURES = by_name(
+    FigureKind("methods", "label", PAINT_COLUMNS, COLUMNS, columns=True),
+    FigureKind("line", "tobias_size", PAINT_LINES, LINES),
+    FigureKind("seeds", "label", "dqv2.paper.seeds:paint", BARS, arrange=SEEDS),
+    FigureKind("mixing", "tobias", PAINT_LINES, LINES, arrange=MIXING),
 )
-FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in KINDS}

@@ -125,11 +125,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, pdf: Path, png: Path, *, dpi: int = DPI) -> None:
-    """Write the figure as PDF and PNG (``dpi`` dots per inch), atomically; the same figure gives the same bytes."""
+def save(figure: Figure, pdf: Path, png: Path) -> None:
+    """Write the figure as PDF and PNG (`DPI` dots per inch), atomically; the same figure gives the same bytes."""
     for file, kind, metadata in (
         (pdf, "pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
         (png, "png", {"Software": None}),
     ):
         with atomic_path(file) as draft, context():
-            figure.savefig(draft, format=kind, dpi=dpi, metadata=metadata)
+            figure.savefig(draft, format=kind, dpi=DPI, metadata=metadata)

@@ -4,6 +4,7 @@ A spec has the keys of ``dqv2.config.experiments.Table`` that were set, and ``la
 ``partial`` as in ``figures``: a partial table without a run has its head alone.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,6 @@ def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
         present = [name for name in ("keep_ratio", "dataset") if name in seen and name not in spec["row"]]
         several = [name for name in present if seen[name].nunique() > 1]
         spec["column"] = (several or present or [None])[0]
-    if spec["better"] not in ("higher", "lower", None):
-        raise ValueError(f"better must be 'higher', 'lower' or null, got {spec['better']!r}")
     return spec
 
 
@@ -209,15 +208,17 @@ def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:
 
 
 def _markdown(head: list[str], body: list, foot: list[str] | None, paper: int, caption: str) -> str:
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
     ours = len(head) - 1 - paper
     head = [f"{text} (paper)" if ours <= i < len(head) - 1 else text for i, text in enumerate(head)]
     rows = [[f"**{md_escape(text)}**" if bold else md_escape(text) for text, bold in cells] for cells in body]
     rows += [list(map(md_escape, foot))] if foot else []
     rule = "|:--|" + "--:|" * (len(head) - 1)
-    return "\n".join([line(list(map(md_escape, head))), rule, *map(line, rows), "", md_escape(caption), ""])
+    return "\n".join([md_row(map(md_escape, head)), rule, *map(md_row, rows), "", md_escape(caption), ""])
+
+
+def md_row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table, of cells that are escaped already."""
+    return f"| {' | '.join(cells)} |"
 
 
 def md_escape(text: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dqv2.paper.claims import CONTRADICTED, summary
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.tables import md_escape
+from dqv2.paper.tables import md_escape, md_row
 
 RULES = (
     "A comparison is supported where its test finds the claimed direction: p, one-sided and corrected by Holm for the "
@@ -170,5 +170,5 @@ def write_claims(claims: Sequence[dict[str, Any]], rows: pd.DataFrame, note: str
 
 
 def _grid(head: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:
-    lines = ["| " + " | ".join(map(md_escape, head)) + " |", "|" + ":--|" * len(head)]
-    return [*lines, *("| " + " | ".join(map(md_escape, row.values())) + " |" for row in rows), ""]
+    lines = [md_row(map(md_escape, head)), "|" + ":--|" * len(head)]
+    return [*lines, *(md_row(map(md_escape, row.values())) for row in rows), ""]

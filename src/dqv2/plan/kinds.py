@@ -212,11 +212,10 @@ class Diagram(Kind):
                 "key": keys[job],
                 "title": job.stage.title,
                 "detail": job.stage.detail(self.plan, job.w),
-                "reads": [keys[read] for read in reads],
+                "reads": [keys[read] for read in reads if read.is_step],
             }
             for job, reads in chain.items()
             if job.is_step
-            for reads in [[read for read in reads if read.is_step]]
         ]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from dqv2.paper.claims import NOT_TESTED, judge, summary
-from dqv2.paper.collect import read_csv
+from dqv2.paper.collect import read_csv, read_plain
 from dqv2.paper.page import heading
 from dqv2.paper.reported import read_claims, read_questions
 from dqv2.paper.stats import plus_minus
-from dqv2.paper.tables import md_escape, results_table
+from dqv2.paper.tables import md_escape, md_row, results_table
 from dqv2.paper.wording import CLAIMED, told
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.runtime.record import summary as made_with
@@ -41,14 +41,11 @@ experiment: a stricter test than that of questions and claims, which are fewer a
 schedule and the keep ratios of that experiment alone."""
 
 
-def results_page(folders: Sequence[Path], page: Path = Path("docs/results.md")) -> str:
-    """The text of the page on these published runs.
-
-    folders: published/<run>. page: the file that it will be written to, for its links.
-    """
+def results_page(folders: Sequence[Path]) -> str:
+    """The text of the page on these published runs, published/<run>."""
     runs = [_Run(folder) for folder in folders]
     parts = [HEAD, *_in_short([run for run in runs if run.judged])]
-    parts += ["\n".join(_sections(run, page)) for run in runs]
+    parts += ["\n".join(_sections(run)) for run in runs]
     if not runs:
         parts.append("No run is published yet.\n")
     return "\n".join(parts)
@@ -77,19 +74,19 @@ def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
         return
     yield "## In short\n"
     yield IN_SHORT
-    lines = ["| Question | " + " | ".join(md_escape(run.title) for run in runs) + " |", "|:--" * (len(runs) + 1) + "|"]
+    lines = [md_row(["Question", *(md_escape(run.title) for run in runs)]), "|:--" * (len(runs) + 1) + "|"]
     for claims in zip(*(run.judged for run in runs), strict=True):  # one question in each run
         cells = [md_escape(claims[0]["statement"])]
         for claim in claims:
             tested = [told(row)["effect_text"] for row in claim["rows"] if row["verdict"] != NOT_TESTED]
             cells.append(f"**{claim['verdict']}**, {md_escape(tested[0])}" if tested else claim["verdict"])
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(md_row(cells))
     yield "\n".join([*lines, ""])
 
 
-def _sections(run: _Run, page: Path) -> Iterator[str]:
+def _sections(run: _Run) -> Iterator[str]:
     folder, plan = run.folder, run.plan
-    here = Path(os.path.relpath(folder, page.parent)).as_posix()
+    here = Path(os.path.relpath(folder, "docs")).as_posix()
     yield from [f"## {run.title}", "", _made(published_records(folder)), ""]
     if run.judged:
         yield from ["### Questions", "", *_judged(run.judged)]
@@ -102,7 +99,7 @@ def _sections(run: _Run, page: Path) -> Iterator[str]:
         if block.figure:
             yield from [f"![{heading(name)}]({here}/figures/{name}.png)", ""]
     if Path(folder, "claims.csv").exists():
-        rows = pd.read_csv(Path(folder, "claims.csv"), keep_default_na=False, na_values=[""])
+        rows = read_plain(Path(folder, "claims.csv"))
         yield from ["### The paper's claims on these runs", "", *_judged(summary(read_claims(), rows))]
 
 
@@ -125,7 +122,7 @@ def _judged(claims: Sequence[dict[str, Any]]) -> Iterator[str]:
     columns = {
         name: CLAIMED[name] for name in ("compared", "claimed", "counts", "effect_text", "p_holm_text", "outcome")
     }
-    yield from ["| " + " | ".join(columns.values()) + " |", "|:--" * len(columns) + "|"]
+    yield from [md_row(columns.values()), "|:--" * len(columns) + "|"]
     idle = []
     for claim in claims:
         tested = [row for row in claim["rows"] if row["verdict"] != NOT_TESTED]
@@ -135,7 +132,7 @@ def _judged(claims: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"| **{md_escape(claim['statement'])}** | {md_escape(claim['counts'])} | | | | **{claim['verdict']}** |"
         for row in tested:
             cells = told(row) | {"outcome": row["verdict"]}
-            yield f"| {' | '.join(md_escape(cells[name]) for name in columns)} |"
+            yield md_row(md_escape(cells[name]) for name in columns)
     yield ""
     if idle:
         yield from ["Not tested:", ""]
@@ -162,5 +159,5 @@ def _advice(run: _Run) -> Iterator[str]:
             lead, p = row["minus Random"], row["minus Random p_holm"]
             verdict = "" if pd.isna(lead) else "not told apart" if not p < 0.05 else "better" if lead > 0 else "worse"
             cells = [f"{row['keep_ratio']:g}", md_escape(row["label"]), plus_minus(row["mean"], row["sd"]), verdict]
-            yield f"| {' | '.join(cells)} |"
+            yield md_row(cells)
         yield ""

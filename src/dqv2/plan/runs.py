@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dqv2.config import Axes, Config, ConfigError, Experiment
 from dqv2.config.experiments import Arm
 
-AXES = ("dataset", "keep_ratio", "tobias_size", "mask", "mixture", "backbone", "selector", "pixels", "trainer")
+AXES = tuple(Axes.model_fields)
 MOST = 100_000  # trainings of an experiment
 
 
@@ -57,6 +57,17 @@ class Row(NamedTuple):
     method: str | None
 
 
+class Cell(NamedTuple):
+    """A point of the product of an arm's axes; a run but for its seeds."""
+
+    method: str | None
+    title: str | None  # the arm's own
+    selection: Selection
+    keep_ratio: float
+    pixels: str | None
+    trainer: str
+
+
 def rows_of(config: Config, name: str) -> list[Row]:
     """The runs of an experiment in the order of its block.
 
@@ -71,9 +82,8 @@ def rows_of(config: Config, name: str) -> list[Row]:
     cells = _cells_of(config, name, len(seeds))
     titles = _titles(config, cells)
     return [
-        Row(Run(selection, keep, pixels, trainer, seed, None if drawn == seed else drawn), titles[cell], method)
+        Row(Run(*cell[2:], seed, None if drawn == seed else drawn), titles[cell], cell.method)
         for cell in cells
-        for (method, _, selection, keep, pixels, trainer) in [cell]
         for seed, drawn in seeds
     ]
 
@@ -89,12 +99,12 @@ def largest_keeps(config: Config) -> dict[Selection, float]:
     that the targets of a command do not change how many images are ranked."""
     found: dict[Selection, float] = {}
     for name in config.experiments:
-        for _, _, selection, keep, *_ in _cells_of(config, name):
-            found[selection] = max(keep, found.get(selection, 0.0))
+        for cell in _cells_of(config, name):
+            found[cell.selection] = max(cell.keep_ratio, found.get(cell.selection, 0.0))
     return found
 
 
-def _cells_of(config: Config, name: str, seeds: int = 1) -> list[tuple]:
+def _cells_of(config: Config, name: str, seeds: int = 1) -> list[Cell]:
     """`_cells` of all arms of an experiment, each once."""
     experiment = config.experiments[name]
     arms = experiment.arms or [experiment]
@@ -103,9 +113,7 @@ def _cells_of(config: Config, name: str, seeds: int = 1) -> list[tuple]:
     return list(dict.fromkeys(cell for arm in arms for cell in _cells(config, experiment, arm)))
 
 
-def _cells(config: Config, experiment: Experiment, arm: Arm) -> Iterator[tuple]:
-    """(method, title, selection, keep ratio, pixels, trainer) for each point of the product of an arm's axes."""
-
+def _cells(config: Config, experiment: Experiment, arm: Arm) -> Iterator[Cell]:
     def values(axis: str) -> list | None:
         return getattr(arm, axis) or getattr(experiment, axis)
 
@@ -123,7 +131,7 @@ def _cells(config: Config, experiment: Experiment, arm: Arm) -> Iterator[tuple]:
             title = arm.title or experiment.title
             pixels = None if config.pixels[axes["pixels"]].step == "none" else axes["pixels"]
             keep = config.pixels[axes["pixels"]].share_of_images(axes["keep_ratio"])
-            yield (method, title, _selection(config, axes), keep, pixels, axes["trainer"])
+            yield Cell(method, title, _selection(config, axes), keep, pixels, axes["trainer"])
 
 
 def _selection(config: Config, axes: dict[str, Any]) -> Selection:
@@ -140,19 +148,18 @@ def _selection(config: Config, axes: dict[str, Any]) -> Selection:
     )
 
 
-def _titles(config: Config, cells: list[tuple]) -> dict[tuple, str]:
-    """A printed name for each cell: its arm's or method's title, with what distinguishes arms of one method."""
+def _titles(config: Config, cells: list[Cell]) -> dict[Cell, str]:
+    """A printed name for each cell: its arm's title, or its method's with what distinguishes arms of one method."""
     titles = {}
     for cell in cells:
-        method, title, selection, _, pixels, _ = cell
-        title = title or (config.methods[method].title if method else selection.path)
-        masks = {c[2].mask for c in cells if c[0] == method and c[2].mask}
-        if len(masks) > 1 and selection.mask and not cell[1]:
-            title = f"{title}, {title_of(config.masks, selection.mask)}"
-        steps = {c[4] for c in cells if c[0] == method}
-        if len(steps) > 1 and not cell[1]:
-            title = f"{title}, {title_of(config.pixels, pixels) or 'pixels as they are'}"
-        titles[cell] = title
+        mask = cell.selection.mask
+        alike = [other for other in cells if other.method == cell.method]
+        title = config.methods[cell.method].title if cell.method else cell.selection.path
+        if mask and len({other.selection.mask for other in alike} - {None}) > 1:
+            title += f", {title_of(config.masks, mask)}"
+        if len({other.pixels for other in alike}) > 1:
+            title += f", {title_of(config.pixels, cell.pixels) or 'pixels as they are'}"
+        titles[cell] = cell.title or title
     return titles
 
 

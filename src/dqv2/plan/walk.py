@@ -31,10 +31,7 @@ class PlannedJob(NamedTuple):
     @property
     def is_step(self) -> bool:
         """Whether it is a step of a method, so neither fetching a set nor checking a backbone's weights."""
-        return self.stage.name != "fetch" and (self.stage.name, self.w.__dict__.get("block")) != (
-            "weights",
-            "backbones",
-        )
+        return self.stage.name != "fetch" and ("block", "backbones") not in self.wildcards
 
 
 class Walk:

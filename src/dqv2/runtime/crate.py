@@ -21,13 +21,8 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 BIOSCHEMAS = "https://bioschemas.org/profiles/"
-WORKFLOW = (
-    "LICENSE",
-    "workflow/rules",
-    "workflow/scripts",
-    "workflow/report",
-    "envs",
-)  # of a checkout, beside its Snakefile
+# Of a checkout, beside its Snakefile
+WORKFLOW = ("LICENSE", "workflow/rules", "workflow/scripts", "workflow/report", "envs")
 KINDS = {".csv": "text/csv", ".png": "image/png", ".pdf": "application/pdf", ".html": "text/html"}
 KINDS |= {".json": "application/json", ".md": "text/markdown", ".tex": "application/x-tex", ".rst": "text/x-rst"}
 KINDS |= {".jsonl": "application/jsonl"}

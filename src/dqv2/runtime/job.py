@@ -20,6 +20,7 @@ from dqv2.runtime import lease, record
 from dqv2.runtime.logging import log_to, logger, say
 from dqv2.runtime.sentences import sentence
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.runtime.warm import THREADS
 from dqv2.stages import stage as stage_of
 
 if TYPE_CHECKING:
@@ -30,18 +31,12 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
-class Files(SimpleNamespace):
-    """Files by name, as attributes or items: a path, or a list of paths."""
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-
 class Job:
     """What a stage is given.
 
     Attributes:
-        input, output: files by name.
+        inputs, outputs: name -> the file, or a list of files.
+        input, output: the same, as attributes.
         options: what the result depends on, as the stage declares it, and the stage's version.
         wildcards: the axes in its paths, as text.
         threads: number of CPU cores.
@@ -54,7 +49,7 @@ class Job:
     def __init__(self, request: dict[str, Any]):
         self.stage = stage_of(request["stage"])
         self.inputs, self.outputs = request["input"], request["output"]
-        self.input, self.output = Files(**self.inputs), Files(**self.outputs)
+        self.input, self.output = SimpleNamespace(**self.inputs), SimpleNamespace(**self.outputs)
         self.options: dict[str, Any] = request["options"]
         self.wildcards = SimpleNamespace(**request["wildcards"])
         self.threads: int = request["threads"]
@@ -204,8 +199,7 @@ def _work(job: Job, began: float) -> None:
 
 def _limit_threads(threads: int) -> None:
     """Limit the threads of libraries; those loaded before may not have seen Snakemake's environment variables."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
+    os.environ |= dict.fromkeys(THREADS, str(threads))
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 

@@ -255,16 +255,8 @@ def commit() -> str | None:
     """
     if "DQV2_COMMIT" in os.environ:
         return os.environ["DQV2_COMMIT"] or None
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--dirty=+",
-        "--exclude=*",
-    ]
+    command = ["git", "-C", str(Path(__file__).parent), "describe"]
+    command += ["--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook's repository
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=own)

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.runtime import warm
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from dqv2.runtime.warm import THREADS
 
 
 def run(snakemake: Any, script: str) -> None:
     """Run the stage named like the script on the job, and end the process with its exit code."""
     request = request_of(snakemake, script)
-    # Snakemake's numbers may differ, and numerical libraries read these variables when loaded
+    # Snakemake's numbers may differ
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
     code = warm.run(request)
     if code is not None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "DQV2_WARM"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read by numerical libraries when loaded
 NUMBER = struct.Struct("i")
 PASSED_ON = (
     signal.SIGTERM,
@@ -111,9 +112,8 @@ def start(preload: Sequence[str], target: str, *, grace: float = 30.0) -> Server
 
 def _environment() -> dict[str, str]:
     """The server's: it finds what this process finds, and no library starts threads, which no fork has."""
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    arrow = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | single | arrow
+    single = dict.fromkeys(THREADS, "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | single
 
 
 def _socket_in(folder: str) -> str:

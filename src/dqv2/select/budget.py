@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.arguments import as_tensor
+from dqv2.arguments import as_tensor, kind_of
 
 UNRANKED = torch.iinfo(torch.int64).max  # rank of an item beyond an order's budget; `sample_ranked` never takes it
 # None: every item. An int: a number of items in total, shared among the classes in proportion to their sizes, as
@@ -26,10 +26,7 @@ def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
     if isinstance(budget, Tensor) and budget.dim() == 1:
         found = budget.tolist()
         if budget.is_floating_point() or len(found) != len(sizes):
-            raise ValueError(
-                f"budget must be one whole number for each of {len(sizes)} classes, got {budget.dtype} of shape "
-                f"{list(budget.shape)}"
-            )
+            raise ValueError(f"budget must be one whole number for each of {len(sizes)} classes, got {kind_of(budget)}")
         if wrong := [c for c, size in enumerate(sizes) if not 0 <= found[c] <= size]:
             c = wrong[0]
             raise ValueError(f"budget of class {c} (by ascending label) is {found[c]}, and it has {sizes[c]} items")

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_tensors, device_of_draws
+from dqv2.arguments import check_tensors, device_of_draws, kind_of
 
 _CHUNK_NUMBERS = 2**20  # pixels or cells processed at a time: about 40 MB of index tensors
 
@@ -76,14 +76,12 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
     check_tensors(images=images, donor_images=donor_images, cells=cells)
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or images.shape != donor_images.shape:
         raise ValueError(
-            "images and donor_images must both be uint8[N, 3, H, W], got "
-            f"{images.dtype} of shape {list(images.shape)} and "
-            f"{donor_images.dtype} of shape {list(donor_images.shape)}"
+            f"images and donor_images must both be uint8[N, 3, H, W], got {kind_of(images)} and {kind_of(donor_images)}"
         )
     n, _, height, width = images.shape
     s = round(cells.shape[-1] ** 0.5)
     if tuple(cells.shape) != (n, s * s) or s == 0 or cells.is_floating_point():
-        raise ValueError(f"cells must be int[{n}, s·s], got {cells.dtype} of shape {list(cells.shape)}")
+        raise ValueError(f"cells must be int[{n}, s·s], got {kind_of(cells)}")
     if n and not -1 <= int(cells.min()) <= int(cells.max()) < s * s:
         raise ValueError(f"cells must lie in -1..{s * s - 1}")
     row_cell, row_source = _sources(height, s, images.device)
@@ -128,10 +126,10 @@ def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Ge
 def _check_masks(masks: Tensor, donors: Tensor) -> None:
     check_tensors(masks=masks, donors=donors)
     if masks.dtype != torch.bool or masks.dim() != 3 or masks.shape[1] != masks.shape[2]:
-        raise ValueError(f"masks must be bool[N, s, s], got {masks.dtype} of shape {list(masks.shape)}")
+        raise ValueError(f"masks must be bool[N, s, s], got {kind_of(masks)}")
     n = len(masks)
     if donors.dtype != torch.int64 or tuple(donors.shape) != (n,):
-        raise ValueError(f"donors must be int64[{n}], got {donors.dtype} of shape {list(donors.shape)}")
+        raise ValueError(f"donors must be int64[{n}], got {kind_of(donors)}")
     if n and not 0 <= int(donors.min()) <= int(donors.max()) < n:
         raise ValueError(f"donors must be indices of the {n} images, 0..{n - 1}")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dqv2.arguments import check_positive, check_tensors, device_of_draws, random_order
+from dqv2.arguments import check_positive, check_tensors, device_of_draws, kind_of, random_order
 from dqv2.semantic.compose import cell_edges
 
 _CHUNK_CELLS = 2**22
@@ -92,7 +92,7 @@ def object_saliency(objects: Tensor) -> Tensor:
     """
     check_tensors(objects=objects)
     if objects.dtype != torch.bool or objects.dim() != 3:
-        raise ValueError(f"objects must be bool[N, H, W], got {objects.dtype} of shape {list(objects.shape)}")
+        raise ValueError(f"objects must be bool[N, H, W], got {kind_of(objects)}")
     empty = ~objects.flatten(1).any(1)
     if bool(empty.any()):
         raise ValueError(
@@ -133,7 +133,7 @@ def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
 def _check_maps(saliency: Tensor) -> None:
     check_tensors(saliency=saliency)
     if not saliency.is_floating_point() or saliency.dim() != 3 or 0 in saliency.shape[1:]:
-        raise ValueError(f"saliency must be float[N, h, w], got {saliency.dtype} of shape {list(saliency.shape)}")
+        raise ValueError(f"saliency must be float[N, h, w], got {kind_of(saliency)}")
     bad = ~torch.isfinite(saliency).flatten(1).all(1)
     if bool(bad.any()):
         raise ValueError(

@@ -98,3 +98,13 @@ class Stage:
     def run(self, job: Job) -> None:
         """Do a job."""
         raise NotImplementedError
+
+
+class Tidy(Stage):
+    """A stage that makes an experiment's tidy table, from which its figure and its table are drawn."""
+
+    shows = ("csv",)
+    writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
+
+    def makes(self, plan: Plan, w: Wildcards) -> bool:
+        return plan.tabled(w.experiment) == self.name

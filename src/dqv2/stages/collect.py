@@ -1,18 +1,13 @@
 """One tidy row per run: what the plan says about it, its metrics, and its cost from the records of its stages."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import Tidy
 
 
-class Collect(Stage):
+class Collect(Tidy):
     """The table of runs from which an experiment's figure and table are drawn."""
 
     title = "table of runs"
     version = 4
-    shows = ("csv",)
-    writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
-
-    def makes(self, plan, w):
-        return plan.tabled(w.experiment) == self.name
 
     def reads(self, plan, w):
         rows = plan.kind(w.experiment, "runs").rows_with_files

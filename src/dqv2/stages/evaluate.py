@@ -52,7 +52,7 @@ class Evaluate(Stage):
         with job.clock():
             model = load_model(job.input.model, job.device)
             for split in ("validation", "test"):
-                pack = Pack.open(job.input[split])
+                pack = Pack.open(job.inputs[split])
                 sizes[split] = len(pack)
                 found = accuracy(model, pack.images, pack.labels, **how) if len(pack) else None
                 scores[f"{split}_accuracy"] = found

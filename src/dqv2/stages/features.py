@@ -40,7 +40,7 @@ class Features(Stage):
         from dqv2.train.models import load_model
 
         pack = Pack.open(job.input.train)
-        files = {name: job.output[name] for name in ("embedding", "logits")}
+        files = {name: job.outputs[name] for name in ("embedding", "logits")}
         with job.clock():
             model, recipe = load_model(job.input.model, job.device), Recipe.load(job.input.recipe)
             images = LazyImages(pack.images, lambda rows: recipe.images(pack.images, rows))

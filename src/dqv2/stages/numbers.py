@@ -35,15 +35,12 @@ class Numbers(Stage):
         }
 
     def run(self, job):
-        import pandas as pd
-
-        from dqv2.paper.collect import read_csv, write_csv, write_text
+        from dqv2.paper.collect import read_csv, read_plain, write_csv, write_text
         from dqv2.paper.numbers import all_numbers, numbers_tex, text_numbers
 
         options = job.options
         tables = {name: read_csv(file) for name, file in zip(options["names"], job.input.tables, strict=True)}
         text = text_numbers(options["text"], tables)
         write_csv(text, job.output.csv)
-        verdicts = pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""])
-        numbers = all_numbers(tables, options["reported"], text, options["claims"], verdicts)
+        numbers = all_numbers(tables, options["reported"], text, options["claims"], read_plain(job.input.claims))
         write_text(numbers_tex(numbers, options["note"]), job.output.tex)

@@ -1,19 +1,14 @@
 """How much of the known objects the masks cover, and what the masks cost: one tidy row per mask, size and seed.
 Nothing is trained for it."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import Tidy
 
 
-class Overlap(Stage):
+class Overlap(Tidy):
     """IoU of masks and known objects, instead of a table of runs."""
 
     title = "overlap of masks and objects"
     version = 3
-    shows = ("csv",)
-    writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
-
-    def makes(self, plan, w):
-        return plan.tabled(w.experiment) == self.name
 
     def reads(self, plan, w):
         cells = plan.kind(w.experiment, "overlap").cells()

@@ -72,9 +72,7 @@ class Page(Stage):
         return found
 
     def run(self, job):
-        import pandas as pd
-
-        from dqv2.paper.collect import device_note, read_csv, write_text
+        from dqv2.paper.collect import device_note, read_csv, read_plain, write_text
         from dqv2.paper.page import build_page
         from dqv2.runtime.record import behind, summary
 
@@ -89,8 +87,8 @@ class Page(Stage):
             head=job.options["head"],
             experiments=experiments,
             claims=job.options["claims"],
-            verdicts=pd.read_csv(job.input.claims, keep_default_na=False, na_values=[""]),
-            text=pd.read_csv(job.input.text, keep_default_na=False, na_values=[""]),
+            verdicts=read_plain(job.input.claims),
+            text=read_plain(job.input.text),
             made={"jobs": len(jobs), "summary": summary(jobs)},
         )
         write_text(html, job.output.html)

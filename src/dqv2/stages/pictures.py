@@ -12,14 +12,15 @@ class Pictures(Stage):
     writes = DRAWN
 
     def makes(self, plan, w):
-        return plan.kind(w.experiment, "pictures") is not None
+        return plan.kind(w.experiment, self.name) is not None
 
     def reads(self, plan, w):
-        return plan.kind(w.experiment, "pictures").files()
+        return plan.kind(w.experiment, self.name).files()
 
     def options(self, plan, w):
-        kind = plan.kind(w.experiment, "pictures")
-        facts = {"images": kind.block.pictures.images, "titles": kind.titles(), "seed": kind.shown.seed}
+        kind = plan.kind(w.experiment, self.name)
+        titles = {"titles": kind.titles()} if self.name == "pictures" else {}
+        facts = {"images": kind.block.pictures.images, "seed": kind.shown.seed} | titles
         return facts | {"label": plan.config.label, "note": kind.note()}
 
     def run(self, job):

@@ -1,26 +1,13 @@
 """Example images of the pixel step: the original, without its least important patches, and with these reconstructed."""
 
-from dqv2.stages.base import DRAWN, Stage
+from dqv2.stages.pictures import Pictures
 
 
-class PixelPictures(Stage):
+class PixelPictures(Pictures):
     """A few images of a coreset before and after the pixel step."""
 
     title = "pictures of the pixel step"
-    shows = ("pdf", "png")
-    shows_images = True
-    writes = DRAWN
-
-    def makes(self, plan, w):
-        return plan.kind(w.experiment, "pixel_pictures") is not None
-
-    def reads(self, plan, w):
-        return plan.kind(w.experiment, "pixel_pictures").files()
-
-    def options(self, plan, w):
-        kind = plan.kind(w.experiment, "pixel_pictures")
-        facts = {"images": kind.block.pictures.images, "seed": kind.shown.seed}
-        return facts | {"label": plan.config.label, "note": kind.note()}
+    version = 1
 
     def run(self, job):
         import torch

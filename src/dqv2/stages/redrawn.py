@@ -47,7 +47,7 @@ class Redrawn(Pixels):
         pack, share = Pack.open(job.input.train), job.options["share"]
         autoencoder = self.autoencoder_of(Path(*job.input.autoencoder))[0].to(job.device)
         resampled = job.options.get("visible") == "resampled"
-        files = {name: job.output[name] for name in ("embedding", "logits")}
+        files = {name: job.outputs[name] for name in ("embedding", "logits")}
         with job.clock():
             model, important = load_model(job.input.model, job.device), load_model(*job.input.importance, job.device)
 

@@ -33,6 +33,6 @@ class Saliency(Stage):
         from dqv2.train.models import load_model
 
         pack = Pack.open(job.input.train)
-        files = {name: job.output[name] for name in ("saliency", "embedding", "logits")}
+        files = {name: job.outputs[name] for name in ("saliency", "embedding", "logits")}
         with job.clock():
             write_pass(load_model(job.input.model, job.device), pack.images, files)

@@ -72,7 +72,7 @@ class Sample(Stage):
             count = max(1, round(keep * whole))
             draws = job.generator("sample")
             embeddings, logits = (
-                [np.load(file, mmap_mode="r") for file in job.input[name]] for name in ("features", "logits")
+                [np.load(file, mmap_mode="r") for file in job.inputs[name]] for name in ("features", "logits")
             )
             how = {"sampler": job.options["sampler"], "generator": draws}
             if how["sampler"] == "classes":

@@ -1,17 +1,12 @@
 """The size of a coreset's images as encoded files: original, with patches dropped, reconstructed, and Tobias images."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import Tidy
 
 
-class Storage(Stage):
+class Storage(Tidy):
     """Bytes of encoded images, instead of a table of runs."""
 
     title = "storage of images"
-    shows = ("csv",)
-    writes = {"csv": "experiments/{experiment}.csv", "record": "experiments/{experiment}/record.json"}
-
-    def makes(self, plan, w):
-        return plan.tabled(w.experiment) == self.name
 
     def reads(self, plan, w):
         return plan.kind(w.experiment, "storage").files()

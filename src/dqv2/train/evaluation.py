@@ -22,15 +22,13 @@ def accuracy(
     batch_size: int = 512,
     crop: float = 1.0,
 ) -> float:
-    """Top-1 accuracy in % of `model` in eval mode, moved to `device`; NaN without images.
+    """Top-1 accuracy in % of `model` in eval mode, moved to `device`.
 
-    images: uint8[N, 3, H, W], a tensor or anything indexed by rows; batches are read while earlier ones are processed.
-    labels: int64[N], a tensor or an array. precision: that of the training, "float32" or "bfloat16". crop: `share` of
-    `central_crop`.
+    images: uint8[N, 3, H, W], N at least 1, a tensor or anything indexed by rows; batches are read while earlier ones
+    are processed. labels: int64[N], a tensor or an array. precision: that of the training, "float32" or "bfloat16".
+    crop: `share` of `central_crop`.
     """
     n = len(images)
-    if not n:
-        return float("nan")
     model.to(device, memory_format=torch.channels_last).eval()
     labels, right = torch.as_tensor(labels), torch.zeros((), dtype=torch.int64, device=device)
     parts = torch.arange(n).split(batch_size)
