@@ -180,6 +180,12 @@ def test_scores_rank_the_rows_of_the_pool(pack):
     assert np.array_equal(ranked.rank.argsort(), np.argsort(-hard[pool.rows]))
 
 
+def test_an_unknown_sampler_is_refused(pack):
+    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
+    with pytest.raises(ValueError, match="no sampler 'lottery'"):
+        c.draw_places(pool, pack.labels, 5, sampler="lottery", generator=generator(1))
+
+
 BY = {
     "graphcut": graphcut_order,
     "graphcut_bins": graphcut_bins,

@@ -75,7 +75,7 @@ def draw_places(
 
     labels: int64[N] of the originals. sampler: a key of `dqv2.select.table.SAMPLERS`. generator: used by every sampler
     but "rank". embedding: float[M, E] of the pool, needed by "classes" alone. Raises ValueError where the pool has
-    fewer than `count` images.
+    fewer than `count` images, or the sampler is unknown.
     """
     if count > len(pool):
         asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
@@ -89,10 +89,12 @@ def draw_places(
         chosen = sample_strata(bins, count, generator=generator)
     elif sampler == "classes":
         chosen = sample_class_adaptive(bins, own, embedding, count, generator=generator)
-    else:  # "adaptive"
+    elif sampler == "adaptive":
         _, first, bins = np.unique(pool.bins, return_index=True, return_inverse=True)
         importance = torch.from_numpy(pool.importance[first])
         chosen = sample_adaptive(torch.from_numpy(bins), own, importance, count, generator=generator)
+    else:
+        raise ValueError(f"there is no sampler {sampler!r}")
     return chosen.numpy()
 
 
