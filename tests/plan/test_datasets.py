@@ -297,10 +297,10 @@ def test_keys_of_ones_own_sets(demo, change):
             "pack",
             dataset="own",
         )
-        for more in ({}, {"splits": {"train": "a"}})
+        for more in ({}, {"splits": {"train": "a"}, "white_level": 255})
     )
-    assert not {"splits", "unlabelled"} & plain.keys(), "what was packed before is not packed anew"
-    assert named["splits"] == {"train": ["a"]}
+    assert not {"splits", "unlabelled", "classes", "white_level"} & plain.keys(), "what was packed is not packed anew"
+    assert (named["splits"], named["white_level"]) == ({"train": ["a"]}, 255)
     for value, message in (({"training": ["a"]}, "training"), ({"train": []}, "splits"), ("train", "splits")):
         with pytest.raises(ConfigError, match=message):
             make(change(demo, "datasets.own", own | {"splits": value}))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dqv2.data.sample import ImageSet
 
 # The options of a dataset that say how its images are packed; the others say which images they are
-PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
+PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "white_level", "workers")
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dqv2.data.boxes import pack_box
 from dqv2.data.errors import DataError
-from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
+from dqv2.data.image import DARK, MAX_PIXELS, WHITE, Decoded, decode, square
 from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.files import atomic_dir, sha256
@@ -34,6 +34,7 @@ def pack_set(
     on_bad: str = "error",
     on_duplicate: str = "keep",
     max_pixels: int = MAX_PIXELS,
+    white_level: int = WHITE,
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Path]:
@@ -52,6 +53,7 @@ def pack_set(
         on_duplicate: the same for images whose file equals that of an earlier one, in the order train, validation,
             test; "keep" only lists them.
         max_pixels: limit on the pixels of an image file.
+        white_level: the value of 16-bit grey that is white, 1 to 65535; an image with a larger one cannot be read.
         workers: decoding threads; by default as many as this process has cores.
         progress: whether to show a progress bar.
 
@@ -68,10 +70,10 @@ def pack_set(
     first: dict[int, str] = {}
     kept: set[int] = set()
 
-    def items(split: str) -> Iterator[tuple]:
+    def items(split: str, notes: dict) -> Iterator[tuple]:
         samples = images.splits[split]
         todo = tqdm(
-            _decoded(images, samples, size, max_pixels, workers),
+            _decoded(images, samples, size, max_pixels, white_level, workers),
             desc=f"pack {dataset} {split}",
             total=len(samples),
             unit="image",
@@ -96,20 +98,25 @@ def pack_set(
                 kept.add(sample.label)
             if decoded.note:
                 mended[split].append({"name": sample.id, "reason": decoded.note})
+            if white_level == WHITE and decoded.largest and decoded.largest <= DARK:
+                notes.setdefault("dark", []).append({"name": sample.id, "largest": decoded.largest})
             box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
             origin = Origin(digest, decoded.width, decoded.height, box)
             yield sample.id, sample.label, sample.place, decoded.pixels, origin
 
-    stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None
+    levels = {} if white_level == WHITE else {"white_level": white_level}
+    limits = {"root": str(images.root.absolute()), "max_pixels": max_pixels, **levels}
+    stream = limits if storage == "streamed" else None
     with ExitStack() as stack:  # all three appear together, or none after an error
         for split, samples in images.splits.items():
             staged = stack.enter_context(atomic_dir(out / split))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
-            notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split], **images.about()}
+            notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split]}
+            notes |= images.about() | levels
             if split == "train":
                 notes |= {"ignored": images.ignored, "unlisted": images.bad}
                 notes |= {"aside": images.aside, "layout": images.layout}
-            write_pack(staged, **about, items=items(split), left_out=left_out[split], about=notes, stream=stream)
+            write_pack(staged, **about, items=items(split, notes), left_out=left_out[split], about=notes, stream=stream)
         n = sum(map(len, images.splits.values())) + len(images.bad)
         _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")
         _refuse(copies, n, images.root, on_duplicate, "come twice", "remove them, or set on_duplicate: skip")
@@ -153,13 +160,13 @@ def _refuse(found: list[dict[str, str]], n: int, root: Path, policy: str, what: 
 
 
 def _decoded(
-    images: ImageSet, samples: list[Sample], size: int, max_pixels: int, workers: int
+    images: ImageSet, samples: list[Sample], size: int, max_pixels: int, white_level: int, workers: int
 ) -> Iterator[tuple[Sample, tuple[str, Decoded] | str]]:
     """Yield each sample, in order, with its source's checksum and decoded image, or with the reason for having none."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for sample, read in images.readers(samples, max_pixels):
-            waiting.append((sample, pool.submit(_load, read, size, max_pixels)))
+            waiting.append((sample, pool.submit(_load, read, size, max_pixels, white_level)))
             if len(waiting) >= AHEAD * workers:
                 sample, job = waiting.popleft()
                 yield sample, job.result()
@@ -167,7 +174,9 @@ def _decoded(
             yield sample, job.result()
 
 
-def _load(read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: int) -> tuple[str, Decoded] | str:
+def _load(
+    read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: int, white_level: int
+) -> tuple[str, Decoded] | str:
     data = read()
     if isinstance(data, str):
         return data
@@ -175,5 +184,5 @@ def _load(read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: i
         height, width, _ = data.shape
         pixels = square(Image.fromarray(data), size, max_pixels)
         return sha256(np.ascontiguousarray(data).data), Decoded(pixels, width, height)
-    found = decode(data, size, max_pixels=max_pixels)
+    found = decode(data, size, max_pixels=max_pixels, white_level=white_level)
     return found if isinstance(found, str) else (sha256(data), found)

@@ -72,6 +72,7 @@ class Pack(Stage):
     def _report(name, split, meta):
         """Say what was left out, and where it is listed by name."""
         from dqv2.runtime.logging import logger
+        from dqv2.runtime.sentences import counted
 
         kinds = {
             "left_out": "were left out",
@@ -80,6 +81,14 @@ class Pack(Stage):
             "aside": "or folders were left aside",
             "mended": "have damaged metadata, their pixels are kept",
         }
+        if dark := meta.get("dark"):
+            most = max(entry["largest"] for entry in dark)
+            logger.warning(
+                "pack %s %s: %s of 16-bit grey %s no value above %s, of 65,535 for white, and %s nearly black (such as "
+                "%s; dark in meta.json): where another value is white, set white_level",
+                *(name, split, counted(len(dark), "image"), "hold" if len(dark) > 1 else "holds", f"{most:,}"),
+                *("are" if len(dark) > 1 else "is", dark[0]["name"]),
+            )
         for key, what in kinds.items():
             if found := meta.get(key):
                 logger.warning("pack %s %s: %d files %s (%s in meta.json)", name, split, len(found), what, key)
