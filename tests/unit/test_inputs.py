@@ -10,7 +10,7 @@ import torch
 
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
-from dqv2.data.dataset import pack_dataset
+from dqv2.data.dataset import _names, pack_dataset
 from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
 from dqv2.data.words import WORDS, splits_in, told_apart
@@ -78,8 +78,21 @@ def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
     (root / "train/cat/0.png").write_text("no image")
     with caplog.at_level("INFO", "dqv2"), pytest.raises(DataError, match=r"train/cat/0\.png"):
         pack(root, tmp_path / "out")
-    for line in ("train -> train: 2 classes, 6 images", "valid -> validation: 2 classes, 6 images"):
-        assert f"own: {line}" in caplog.messages
+    for line in ("train -> train", "valid -> validation"):
+        assert f"own: {line}: 2 classes (cat, dog), 6 images" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown"),
+    [
+        (["a"], "a"),
+        (["a", "b", "c", "d"], "a, b, c, d"),
+        (["a", "b", "c", "d", "e"], "a, b, c, ..."),
+        (["x" * 99, "dog\r\n"], f"{'x' * 37}..., 'dog\\r\\n'"),
+    ],
+)
+def test_a_few_classes_are_named_in_one_line(classes, shown):
+    assert _names(classes) == shown
 
 
 def test_a_validation_split_of_its_own_is_taken_and_nothing_of_train(tmp_path):
