@@ -83,6 +83,9 @@ FOLDERS = {
         {"train": 7},
         aside=["cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png"],
     ),
+    "masks that a person keeps": Input(
+        [*pets(""), "cat/0_mask.png", "dog/2 GT.png", "dog/masks/0.png"], {"train": 9}, options={"masks": "keep"}
+    ),
     "faces with and without masks": Input(
         pets("", names=["with_mask", "without_mask"]), {"train": 6}, ["with_mask", "without_mask"]
     ),

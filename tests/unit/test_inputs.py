@@ -82,6 +82,16 @@ def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
         assert f"own: {line}: 2 classes (cat, dog), 6 images" in caplog.messages
 
 
+def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
+    for path in (*pets(""), "cat/0 GT.png", "cat/1_mask.png", "dog/masks/0.png"):
+        save(tmp_path / "set" / path)
+    pack(tmp_path / "set", tmp_path / "out")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    end = "to keep such, set masks: keep"
+    assert f"own: 2 images were left aside as masks of other images (such as cat/0 GT.png): {end}" in warned
+    assert f"own: 1 folder was left aside as a mask of other images (such as dog/masks/): {end}" in warned
+
+
 @pytest.mark.parametrize(
     ("classes", "shown"),
     [

@@ -101,9 +101,13 @@ class Own(Images):
 
 
 class ImageFolder(Own):
-    """A folder of images as torchvision's ImageFolder reads it."""
+    """A folder of images as torchvision's ImageFolder reads it.
+
+    `masks: keep` takes files that are called masks of others for images, which are left aside otherwise.
+    """
 
     kind: Literal["image_folder"]
+    masks: Literal["aside", "keep"] = "aside"
 
 
 class Table(Own):

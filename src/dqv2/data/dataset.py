@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
 from dqv2.data.places import FILES, no_test, note_files, states_of
+from dqv2.data.sample import MASK_OF, MASKS_OF
 from dqv2.runtime.logging import logger, say
 from dqv2.runtime.sentences import counted
 
@@ -64,6 +65,11 @@ def _tell(name: str, images: "ImageSet") -> None:
         named = _names([images.classes[k] for k in sorted({s.label for s in images.splits[part["split"]]})])
         classes = f"{part['classes']:,} class{'es' * (part['classes'] != 1)}"
         say(f"{name}: {shown} -> {part['split']}: {classes} ({named}), {counted(part['images'], 'image')}")
+    for noun, reason in (("image", MASK_OF), ("folder", MASKS_OF)):
+        if masks := [entry["name"] for entry in images.aside if entry["reason"].startswith(f"{reason} ")]:
+            were = "was left aside as a mask" if len(masks) == 1 else "were left aside as masks"
+            what = f"{counted(len(masks), noun)} {were} of other images (such as {masks[0]})"
+            logger.warning("%s: %s: to keep such, set masks: keep", name, what)
     for entry in images.aside:
         logger.info("%s: %s is left aside: %s", name, entry["name"], entry["reason"])
 

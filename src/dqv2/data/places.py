@@ -20,7 +20,7 @@ MANY = 500_000  # files; checking more on network storage takes minutes at each 
 # Keys that are not among the params of a pack: those that only training reads, and the archive's location
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
 # Keys that are left out of a pack's params at their defaults: sets were packed before there were such keys
-LATER = {"splits": None, "unlabelled": False, "classes": None, "white_level": 65535}
+LATER = {"splits": None, "unlabelled": False, "classes": None, "white_level": 65535, "masks": "aside"}
 
 
 def folder_of(config: Config, dataset: str) -> str | None:

@@ -17,6 +17,7 @@ from dqv2.data.walk import special
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
 UNLABELLED = "all"  # the one class of a set without labels
+MASK_OF, MASKS_OF = "a mask of", "masks of"  # reasons for leaving aside begin thus: a file, a folder
 
 
 @dataclass(frozen=True, slots=True)
