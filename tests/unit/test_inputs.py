@@ -82,6 +82,17 @@ def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
         assert f"own: {line}: 2 classes (cat, dog), 6 images" in caplog.messages
 
 
+@pytest.mark.parametrize("options", [{}, {"unlabelled": True}, {"splits": {"train": ["train"]}}])
+def test_files_that_are_no_images_are_listed_wherever_they_are(tmp_path, options):
+    names = {"README.txt", "train/labels.csv", "train/cat/notes.txt"}
+    for path in pets("train"):
+        save(tmp_path / "set" / path)
+    for name in names:
+        (tmp_path / "set" / name).write_text("no image")
+    ignored = pack(tmp_path / "set", tmp_path / "out", **options)["train"].meta["ignored"]
+    assert sorted(ignored) == sorted(names)
+
+
 def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
     for path in (*pets(""), "cat/0 GT.png", "cat/1_mask.png", "dog/masks/0.png"):
         save(tmp_path / "set" / path)

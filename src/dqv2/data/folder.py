@@ -68,6 +68,12 @@ def list_folder(
             here = [(place, file) for place in places for file in tree.files[place]]
             samples += _samples(found, "", here, place_of.get(name, -1), name, masks=masks)
         found.note_split(split, layout.splits[split])
+    read = {place for by_class in listed.values() for places in by_class.values() for place in places}
+    held = [folder for folders in layout.splits.values() for folder in folders]
+    above_classes = [place for place in tree.files if place not in read and any(within(each, place) for each in held)]
+    found.note_ignored(
+        f"{place}/{file}".lstrip("/") for place in above_classes for file in tree.files[place] if not _is_image(file)
+    )
     check_classes(root, found.splits)
     if splits is None:
         _check_files(found)
@@ -165,7 +171,7 @@ def _samples(
         around = error.object[max(0, error.start - 40) : error.end + 10]
         where = found.root / samples[0].id.rpartition("/")[0].encode(errors="backslashreplace").decode()
         raise DataError(f"{where}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
-    found.ignored += [each.encode(errors="backslashreplace").decode() for each in ignored]
+    found.note_ignored(ignored)
     return samples
 
 

@@ -55,6 +55,10 @@ class ImageSet:
         found = ((name.encode(errors="backslashreplace").decode(), why) for name, why in reasons.items())
         self.aside += [{"name": name, "reason": why} for name, why in found]
 
+    def note_ignored(self, names: Iterable[str]) -> None:
+        """Record files that are not images by their names: paths relative to the set's folder."""
+        self.ignored += [name.encode(errors="backslashreplace").decode() for name in names]
+
     def note_split(self, split: str, origin: Sequence[str]) -> None:
         """Record what a split was read from: files or folders relative to the set's folder ("" the folder itself)."""
         names = [(name or ".").encode(errors="backslashreplace").decode() for name in origin]
