@@ -38,11 +38,11 @@ def test_grey_that_comes_out_nearly_black_is_told(tmp_path, caplog):
         {"name": "b/3.png", "largest": 4095},
     ]
     with caplog.at_level("WARNING", "dqv2"):
-        PackStage._report("own", "train", pack.meta)
-    assert caplog.messages[0] == (
-        "pack own train: 3 images of 16-bit grey hold no value above 4,095, of 65,535 for white, and are nearly black "
-        "(such as a/0.png; dark in meta.json): where another value is white, set white_level"
-    )
+        PackStage._report("own", "train", pack.meta, "out/meta.json")
+    assert caplog.messages == [
+        "pack own train: 3 images of 16-bit grey hold no value above 4,095, of 65,535 for white, and come out nearly "
+        "black, such as a/0.png: dark in out/meta.json; where another value is white, set white_level"
+    ]
 
 
 def test_nothing_is_noted_of_other_sets(tmp_path):

@@ -1,5 +1,6 @@
 """Packing a set of images: decoded once, in parallel, with memory that does not grow with the pixels."""
 
+import re
 import shutil
 import sys
 from collections import deque
@@ -19,6 +20,7 @@ from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.files import atomic_dir, sha256
 from dqv2.runtime.memory import cores
+from dqv2.runtime.sentences import counted
 
 ROW_BYTES = 300  # approximate size of a line of the manifest
 AHEAD = 4  # images per worker that are decoded ahead
@@ -67,7 +69,7 @@ def pack_set(
     _check_room(images, out, size, dataset, storage)
     left_out, twice, mended = ({split: [] for split in images.splits} for _ in range(3))
     bad, copies = list(images.bad), []
-    first: dict[int, str] = {}
+    first: dict[int, Sample] = {}
     kept: set[int] = set()
 
     def items(split: str, notes: dict) -> Iterator[tuple]:
@@ -87,11 +89,13 @@ def pack_set(
                 left_out[split].append(bad[-1])
                 continue
             digest, decoded = found
-            same = first.setdefault(int(digest[:16], 16), sample.id)
-            if same is not sample.id:
-                twice[split].append({"name": sample.id, "same_as": same})
+            same = first.setdefault(int(digest[:16], 16), sample)
+            if same is not sample:
+                labels = {} if same.label == sample.label else {"classes": [sample.class_name, same.class_name]}
+                twice[split].append({"name": sample.id, "same_as": same.id} | labels)
                 if on_duplicate != "keep":
-                    copies.append({"name": sample.id, "reason": f"the same file as {same}"})
+                    conflict = f" of another class, {same.class_name}" if labels else ""
+                    copies.append({"name": sample.id, "reason": f"the same file as {same.id}{conflict}"})
                     left_out[split].append(copies[-1])
                     continue
             if split == "train":
@@ -121,13 +125,11 @@ def pack_set(
         _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")
         _refuse(copies, n, images.root, on_duplicate, "come twice", "remove them, or set on_duplicate: skip")
         if emptied := sorted({s.class_name for s in images.splits["train"] if s.label not in kept}):
-            of_class = {sample.id for sample in images.splits["train"] if sample.class_name == emptied[0]}
-            why = next(
-                (f": {each['name']}: {each['reason']}" for each in left_out["train"] if each["name"] in of_class), ""
-            )
+            ids = {sample.id for sample in images.splits["train"] if sample.class_name == emptied[0]}
+            what = f"{images.root}: no training image of class {emptied[0]} is left"
+            what += f" (nor of {len(emptied) - 1:,} more)" if len(emptied) > 1 else ""
             raise DataError(
-                f"{images.root}: no training image of class {emptied[0]} is left{why}. Put a sound one there, or leave "
-                "the class out."
+                f"{what}{_why_none([each for each in left_out['train'] if each['name'] in ids], bad, copies, n)}"
             )
     return {split: out / split for split in images.splits}
 
@@ -157,6 +159,35 @@ def _refuse(found: list[dict[str, str]], n: int, root: Path, policy: str, what: 
             f"{len(found)} of {n} images in {root} {what} ({remedy} to leave them out):\n{shown}"
             + ("\n  ..." if len(found) > 5 else "")
         )
+
+
+def _why_none(lost: list[dict[str, str]], bad: list[dict[str, str]], copies: list[dict[str, str]], n: int) -> str:
+    """The end of the sentence that a class has no image left: why, and what to do.
+
+    lost: {"name", "reason"} of the class's images. bad, copies: of all images, n in number, those that cannot be read
+    and those that come twice.
+    """
+    leave = "or leave the class out: the key classes names those to keep."
+    if not lost:
+        return f". Put an image there, {leave}"
+    example, causes = f"{lost[0]['name']}: {lost[0]['reason']}", {_cause(entry["reason"]) for entry in lost}
+    if {entry["name"] for entry in lost} <= {entry["name"] for entry in copies}:
+        return (
+            f": all come twice, with different labels ({example}). Their files are sound: remove those with the wrong "
+            f"label, set on_duplicate: keep, {leave}"
+        )
+    if len(causes) == 1 and len(lost) > 1:
+        alike = sum(_cause(entry["reason"]) in causes for entry in bad)
+        return (
+            f": {alike:,} of {counted(n, 'image')} in all cannot be read for one and the same reason; the first of the "
+            f"class is {example}. Mend that, {leave}"
+        )
+    return f": {example}. Put a sound one there, {leave}"
+
+
+def _cause(reason: str) -> str:
+    """A reason without the paths in it, so that it is the same for all images that have it."""
+    return re.sub(r":? '[^']*'", "", reason)
 
 
 def _decoded(
