@@ -83,6 +83,9 @@ FOLDERS = {
         {"train": 7},
         aside=["cat/0_mask.png", "cat/0_mask_1.png", "dog/2-segmentation.png"],
     ),
+    "masks that a person keeps": Input(
+        [*pets(""), "cat/0_mask.png", "dog/2 GT.png", "dog/masks/0.png"], {"train": 9}, options={"masks": "keep"}
+    ),
     "faces with and without masks": Input(
         pets("", names=["with_mask", "without_mask"]), {"train": 6}, ["with_mask", "without_mask"]
     ),
@@ -133,6 +136,13 @@ FOLDERS = {
     "classes that hold the same folders, as a person says": Input(
         pets("cat", "dog", names=["day", "night"]), {"train": 12}, options={"splits": {"train": ["."]}}
     ),
+    "classes that hold a folder each": Input(
+        [*pets("cat", "dog", names=["images"]), "cat/masks/0.png"], {"train": 6}, aside=["cat/masks/"]
+    ),
+    "classes that hold one folder of the same name": Input(pets("cat", "dog", names=["left"]), {"train": 6}),
+    "classes of different folders": Input(
+        [*pets("cat", names=["tabby", "lion"]), *pets("dog", names=["wolf", "poodle"])], {"train": 12}
+    ),
     "protective gear": Input(["mask/a.png", "helmet/b.png"], {"train": 2}, ["helmet", "mask"]),
     "a mask and none": Input(["mask/0.png", "no_mask/0.png"], {"train": 2}, ["mask", "no_mask"]),
     "one split in the names of images": Input(["cat/train_1.png", "dog/train_2.png"], {"train": 2}),
@@ -151,6 +161,18 @@ FOLDERS = {
     "domains of classes": Input(
         pets("art", "clipart"),
         refused=r"set/art and .*set/clipart both hold cat/ and dog/: .*train: \[art\], test: \[clipart\]",
+    ),
+    "years, of which the last has fewer classes": Input(
+        [*pets("2021", names=["cat", "dog", "fox"]), *pets("2022"), *pets("2023", names=["cat"])],
+        refused=r"set/2021 and .*set/2022 both hold cat/ and dog/: where .* are the classes, .*test: \[2022\]",
+    ),
+    "sites that share one class": Input(
+        [*pets("siteA"), *pets("siteB", names=["dog", "fox"])],
+        refused=r"siteA and .*siteB both hold dog/: where dog/ and its like .*; where siteA/ and siteB/ are, .*\[\.\]",
+    ),
+    "sites in splits, one with a picture of its own": Input(
+        [*pets("train/siteA"), *pets("train/siteB"), *pets("train/siteC", names=["Cat"]), "train/siteA/map.png"],
+        refused=r"siteB and .*siteC both hold cat/: ",
     ),
     "images next to anything": Input(
         ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"

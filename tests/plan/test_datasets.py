@@ -11,7 +11,7 @@ import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.config.data import KINDS
-from dqv2.data.places import changed_folders, fetch_options, fetched_of, note_files, states_of
+from dqv2.data.places import LATER, changed_folders, fetch_options, fetched_of, note_files, states_of
 from dqv2.data.published import ARCHIVES
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
@@ -297,10 +297,10 @@ def test_keys_of_ones_own_sets(demo, change):
             "pack",
             dataset="own",
         )
-        for more in ({}, {"splits": {"train": "a"}})
+        for more in ({}, {"splits": {"train": "a"}, "white_level": 255, "masks": "keep"})
     )
-    assert not {"splits", "unlabelled"} & plain.keys(), "what was packed before is not packed anew"
-    assert named["splits"] == {"train": ["a"]}
+    assert not LATER.keys() & plain.keys(), "what was packed before is not packed anew"
+    assert (named["splits"], named["white_level"], named["masks"]) == ({"train": ["a"]}, 255, "keep")
     for value, message in (({"training": ["a"]}, "training"), ({"train": []}, "splits"), ("train", "splits")):
         with pytest.raises(ConfigError, match=message):
             make(change(demo, "datasets.own", own | {"splits": value}))

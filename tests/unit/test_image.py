@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dqv2.data.errors import DataError
-from dqv2.data.image import read_image
+from dqv2.data.image import read_image, rgb
 
 
 def save(path, size, **options):
@@ -61,6 +61,24 @@ def test_16_bit_grey_is_scaled(tmp_path, suffix):
     for value, expected in ((65535, 255), (257 * 100, 100), (300, 1), (0, 0)):
         grey = Image.fromarray(np.full((2, 2), value, np.uint16))
         assert one_pixel(tmp_path, grey, suffix) == [expected] * 3
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+@pytest.mark.parametrize("level", [255, 4095])
+def test_16_bit_grey_has_the_white_that_a_person_says(tmp_path, level, kind):
+    path = tmp_path / "grey.tif"
+    for value, expected in ((level, 255), (level // 2, 127), (0, 0)):
+        Image.fromarray(np.full((2, 2), value, kind)).save(path)
+        assert read_image(path, 2, white_level=level)[:, 0, 0].tolist() == [expected] * 3
+    Image.fromarray(np.full((2, 2), level + 1, kind)).save(path)
+    with pytest.raises(DataError, match=rf"it holds the grey value {level + 1:,}, over white_level {level:,}"):
+        read_image(path, 2, white_level=level)
+
+
+def test_the_default_white_gives_the_bits_of_a_division_by_257():
+    grey = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = ((grey.astype(int) + 128) // 257).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(rgb(Image.fromarray(grey)))[..., 0], expected)
 
 
 def test_pixels_of_no_known_range_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
-from dqv2.data.dataset import pack_dataset
+from dqv2.data.dataset import _names, pack_dataset
 from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
 from dqv2.data.words import WORDS, splits_in, told_apart
@@ -78,8 +78,42 @@ def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
     (root / "train/cat/0.png").write_text("no image")
     with caplog.at_level("INFO", "dqv2"), pytest.raises(DataError, match=r"train/cat/0\.png"):
         pack(root, tmp_path / "out")
-    for line in ("train -> train: 2 classes, 6 images", "valid -> validation: 2 classes, 6 images"):
-        assert f"own: {line}" in caplog.messages
+    for line in ("train -> train", "valid -> validation"):
+        assert f"own: {line}: 2 classes (cat, dog), 6 images" in caplog.messages
+
+
+@pytest.mark.parametrize("options", [{}, {"unlabelled": True}, {"splits": {"train": ["train"]}}])
+def test_files_that_are_no_images_are_listed_wherever_they_are(tmp_path, options):
+    names = {"README.txt", "train/labels.csv", "train/cat/notes.txt"}
+    for path in pets("train"):
+        save(tmp_path / "set" / path)
+    for name in names:
+        (tmp_path / "set" / name).write_text("no image")
+    ignored = pack(tmp_path / "set", tmp_path / "out", **options)["train"].meta["ignored"]
+    assert sorted(ignored) == sorted(names)
+
+
+def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
+    for path in (*pets(""), "cat/0 GT.png", "cat/1_mask.png", "dog/masks/0.png"):
+        save(tmp_path / "set" / path)
+    pack(tmp_path / "set", tmp_path / "out")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    end = "to keep such, set masks: keep"
+    assert f"own: 2 images were left aside as masks of other images (such as cat/0 GT.png): {end}" in warned
+    assert f"own: 1 folder was left aside as a mask of other images (such as dog/masks/): {end}" in warned
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown"),
+    [
+        (["a"], "a"),
+        (["a", "b", "c", "d"], "a, b, c, d"),
+        (["a", "b", "c", "d", "e"], "a, b, c, ..."),
+        (["x" * 99, "dog\r\n"], f"{'x' * 37}..., 'dog\\r\\n'"),
+    ],
+)
+def test_a_few_classes_are_named_in_one_line(classes, shown):
+    assert _names(classes) == shown
 
 
 def test_a_validation_split_of_its_own_is_taken_and_nothing_of_train(tmp_path):

@@ -85,7 +85,10 @@ def test_duplicates_by_policy(folder, tmp_path):
         packed(root, tmp_path / "out", on_duplicate="error")
     pack = packed(root, tmp_path / "out", on_duplicate="skip")
     assert not twice & set(pack.ids)
-    assert {"name": "dog/grey.png", "reason": "the same file as cat/same as grey.png"} in pack.meta["left_out"]
+    assert {
+        "name": "dog/grey.png",
+        "reason": "the same file as cat/same as grey.png of another class, cat",
+    } in pack.meta["left_out"]
 
 
 def test_a_copy_in_another_split_is_noticed(tmp_path):

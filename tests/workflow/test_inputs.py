@@ -32,7 +32,7 @@ def test_a_coreset_of_images_without_labels(project):
     assert "datasets.own.unlabelled = true, and backbone early trains on classes" in done.stdout + done.stderr
     assert not list(project.folder.glob("results/own/own/early"))
     done = project.snakemake(*coreset(project, unlabelled=True, method="dq_v2_untrained"), config=None)
-    assert "own: . -> train: 1 classes, 24 images" in done.stderr
+    assert "own: . -> train: 1 class (all), 24 images" in done.stderr
     (manifest,) = project.folder.glob("results/own/own/coreset/**/export-links-png/manifest.json")
     assert json.loads(manifest.read_text())["classes"] == ["all"]
     assert len(list(manifest.parent.glob("images/all/*"))) == 12
@@ -48,8 +48,8 @@ def test_images_replaced_in_place_are_told_at_the_next_start(project):
     assert "Training/cat/pipe.png: cannot be read (it is a named pipe)" in done.stderr
     (root / "Training/cat/pipe.png").unlink()
     done = project.snakemake(*command, config=None)
-    assert "own: Training -> train: 2 classes, 6 images" in done.stderr
-    assert "own: testing -> test: 2 classes, 6 images" in done.stderr
+    assert "own: Training -> train: 2 classes (cat, dog), 6 images" in done.stderr
+    assert "own: testing -> test: 2 classes (cat, dog), 6 images" in done.stderr
     assert "changed after packing" not in done.stderr
     with Image.open(root / "Training/cat/1.png") as image:
         turned = image.rotate(90)

@@ -91,17 +91,23 @@ class Own(Images):
     """The keys of a user's own set: `splits` maps each split to folders or tables, where their names do not tell.
 
     `unlabelled`: labels are not read and all images form one class; for selection only, nothing is trained on them.
+    `white_level`: the value of 16-bit grey that is white.
     """
 
     path: FilePath
     splits: dict[Split, Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1)]] | None = None
     unlabelled: bool = False
+    white_level: whole(1, 65535) = 65535
 
 
 class ImageFolder(Own):
-    """A folder of images as torchvision's ImageFolder reads it."""
+    """A folder of images as torchvision's ImageFolder reads it.
+
+    `masks: keep` takes files that are called masks of others for images, which are left aside otherwise.
+    """
 
     kind: Literal["image_folder"]
+    masks: Literal["aside", "keep"] = "aside"
 
 
 class Table(Own):

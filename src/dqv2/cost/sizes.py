@@ -72,7 +72,7 @@ def _counted(block: ImageFolder) -> tuple[int, dict[str, int]] | None:
     from dqv2.data.sample import choose_classes
 
     try:
-        found = list_folder(block.path, splits=block.splits, unlabelled=block.unlabelled)
+        found = list_folder(block.path, splits=block.splits, unlabelled=block.unlabelled, masks=block.masks)
         choose_classes(found, block.classes)
     except DataError:
         return None

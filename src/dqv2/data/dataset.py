@@ -1,19 +1,24 @@
 """From a dataset's block of the configuration to its packs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
 from dqv2.data.places import FILES, no_test, note_files, states_of
+from dqv2.data.sample import MASK_OF, MASKS_OF
 from dqv2.runtime.logging import logger, say
+from dqv2.runtime.sentences import counted
 
 if TYPE_CHECKING:
     from dqv2.data.sample import ImageSet
 
+MANY, LONG = 3, 40  # classes that are named, letters of a name
+
 # The options of a dataset that say how its images are packed; the others say which images they are
-PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "workers")
+PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "white_level", "workers")
 
 
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
@@ -57,9 +62,24 @@ def _tell(name: str, images: "ImageSet") -> None:
     """Log what was taken for which split, and what was left aside."""
     for part in images.layout:
         shown = ", ".join(part["from"][:3]) + (f" and {len(part['from']) - 3} more" if len(part["from"]) > 3 else "")
-        say(f"{name}: {shown} -> {part['split']}: {part['classes']:,} classes, {part['images']:,} images")
+        named = _names([images.classes[k] for k in sorted({s.label for s in images.splits[part["split"]]})])
+        classes = f"{part['classes']:,} class{'es' * (part['classes'] != 1)}"
+        say(f"{name}: {shown} -> {part['split']}: {classes} ({named}), {counted(part['images'], 'image')}")
+    for noun, reason in (("image", MASK_OF), ("folder", MASKS_OF)):
+        if masks := [entry["name"] for entry in images.aside if entry["reason"].startswith(f"{reason} ")]:
+            were = "was left aside as a mask" if len(masks) == 1 else "were left aside as masks"
+            what = f"{counted(len(masks), noun)} {were} of other images (such as {masks[0]})"
+            logger.warning("%s: %s: to keep such, set masks: keep", name, what)
     for entry in images.aside:
         logger.info("%s: %s is left aside: %s", name, entry["name"], entry["reason"])
+
+
+def _names(classes: Sequence[str]) -> str:
+    """The first few of these names, each on one line and short."""
+    first = classes if len(classes) <= MANY + 1 else classes[:MANY]
+    shown = [name if name.isprintable() else ascii(name) for name in first]
+    short = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in shown]
+    return ", ".join(short) + ", ..." * (len(short) < len(classes))
 
 
 def require_test(splits: str | Path, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dqv2.data.errors import DataError, no_folder
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, within
-from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
+from dqv2.data.sample import MASK_OF, MASKS_OF, UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, walk
 from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
 
@@ -15,7 +15,11 @@ MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:
 
 
 def list_folder(
-    path: str | Path, *, splits: Mapping[str, Sequence[str]] | None = None, unlabelled: bool = False
+    path: str | Path,
+    *,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    unlabelled: bool = False,
+    masks: str = "aside",
 ) -> ImageSet:
     """The images of a folder, and the splits that its names indicate (see `folder_layout`); no image is opened, and no
     split is drawn.
@@ -24,16 +28,18 @@ def list_folder(
     torchvision's `ImageFolder`; files with other extensions are ignored, hidden ones left aside.
 
     splits: split -> folders below `path`, where their names do not tell. unlabelled: folders are not classes; all
-    images are of the one class `UNLABELLED`. Raises DataError where the folder is missing or its layout unclear, a
-    class has no images, or another split has a class that is not in train.
+    images are of the one class `UNLABELLED`. masks: "aside", or "keep" to take images that are called masks of others,
+    and folders of such beside a class's images, for images like any other. Raises DataError where the folder is missing
+    or its layout unclear, a class has no images, or another split has a class that is not in train.
     """
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"{no_folder(root)}: {LAYOUT}.")
     tree = walk(root)
     images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
-    masks = _masks_of_classes(images, [name for names in (splits or {}).values() for name in names])
-    for folder in [each for each in images if any(within(each, held) for held in masks)]:
+    named = [name for names in (splits or {}).values() for name in names]
+    beside = _masks_of_classes(images, named) if masks == "aside" else []
+    for folder in [each for each in images if any(within(each, held) for held in beside)]:
         del images[folder], tree.files[folder]
     if not any(images.values()) and (some := next((f for f, names in tree.files.items() if names), None)) is not None:
         n, one = sum(map(len, tree.files.values())), f"{some}/{tree.files[some][0]}".lstrip("/")
@@ -44,7 +50,7 @@ def list_folder(
     layout = folder_layout(str(root), images, labelled=not unlabelled, chosen=splits)
     found = ImageSet(root, [], {})
     found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside)
-    found.note_aside({f"{folder}/": "masks of the pictures beside them" for folder in masks})
+    found.note_aside({f"{folder}/": f"{MASKS_OF} the pictures beside them" for folder in beside})
     listed = {}
     for split, folders in layout.splits.items():
         by_class: dict[str, list[str]] = {}
@@ -60,8 +66,14 @@ def list_folder(
         found.splits[split] = samples = []
         for name, places in by_class.items():
             here = [(place, file) for place in places for file in tree.files[place]]
-            samples += _samples(found, "", here, place_of.get(name, -1), name)
+            samples += _samples(found, "", here, place_of.get(name, -1), name, masks=masks)
         found.note_split(split, layout.splits[split])
+    read = {place for by_class in listed.values() for places in by_class.values() for place in places}
+    held = [folder for folders in layout.splits.values() for folder in folders]
+    above_classes = [place for place in tree.files if place not in read and any(within(each, place) for each in held)]
+    found.note_ignored(
+        f"{place}/{file}".lstrip("/") for place in above_classes for file in tree.files[place] if not _is_image(file)
+    )
     check_classes(root, found.splits)
     if splits is None:
         _check_files(found)
@@ -132,15 +144,23 @@ def scan_classes(found: ImageSet, folder: Path, classes: Iterable[str] | None = 
     return samples
 
 
-def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], label: int, name: str) -> list[Sample]:
+def _samples(
+    found: ImageSet,
+    prefix: str,
+    files: Iterable[tuple[str, str]],
+    label: int,
+    name: str,
+    *,
+    masks: str = "aside",
+) -> list[Sample]:
     """The samples of a class among (folder, file); masks are recorded as left aside, other files as ignored."""
     files, samples, ignored = list(files), [], []
     stems = {(place, _stem(file)) for place, file in files if _is_image(file)}
     for place, file in files:
         own = f"{prefix}{place}/{file}" if place else f"{prefix}{file}"
-        mask = MASK.fullmatch(_stem(file))
+        mask = MASK.fullmatch(_stem(file)) if masks == "aside" else None
         if mask and _is_image(file) and (place, mask[1]) in stems:
-            found.note_aside({own: f"a mask of {mask[1]}"})
+            found.note_aside({own: f"{MASK_OF} {mask[1]}"})
         elif _is_image(file):
             samples.append(Sample(own, label, name))
         else:
@@ -151,7 +171,7 @@ def _samples(found: ImageSet, prefix: str, files: Iterable[tuple[str, str]], lab
         around = error.object[max(0, error.start - 40) : error.end + 10]
         where = found.root / samples[0].id.rpartition("/")[0].encode(errors="backslashreplace").decode()
         raise DataError(f"{where}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
-    found.ignored += [each.encode(errors="backslashreplace").decode() for each in ignored]
+    found.note_ignored(ignored)
     return samples
 
 

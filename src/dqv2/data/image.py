@@ -29,6 +29,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> transposition, as in ImageOps.exif_transpose
 OVER = "over the limit"
+WHITE = 65535  # the value of 16-bit grey that is white, unless `white_level` says otherwise
+DARK = 4095  # white of 12-bit data; 16-bit grey that holds no more is probably scaled to another white
 BYTES_A_PIXEL = 8  # maximum of an uncompressed image in these formats: 16 bits for each of four channels
 
 
@@ -39,18 +41,20 @@ class Decoded(NamedTuple):
     width: int
     height: int
     note: str | None = None  # which damaged metadata was ignored, while the pixels are sound
+    largest: int | None = None  # the largest value of 16-bit grey; None for other images
 
 
-def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS, white_level: int = WHITE) -> np.ndarray:
     """Read an image file as RGB, uint8[3, size, size]: shorter side resized to `size`, then the central square.
 
-    The EXIF orientation is applied, transparency is composited over white, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken. The resampling is Pillow's antialiased bilinear; the geometry is that of
-    torchvision's Resize and CenterCrop. Raises DataError where the file is missing, truncated, not an image, over
-    `max_pixels`, or has floating-point pixels of unknown range; the message says which.
+    The EXIF orientation is applied, transparency is composited over white, 16-bit grey is scaled to 8 bits with
+    `white_level` as white, and of an animation the first frame is taken. The resampling is Pillow's antialiased
+    bilinear; the geometry is that of torchvision's Resize and CenterCrop. Raises DataError where the file is missing,
+    truncated, not an image, over `max_pixels`, has 16-bit grey over `white_level`, or floating-point pixels of unknown
+    range; the message says which.
     """
     data = read_bytes(path, max_pixels=max_pixels)
-    found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels)
+    found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels, white_level=white_level)
     if isinstance(found, str):
         raise DataError(f"{path}: {found}.")
     return found.pixels
@@ -69,15 +73,19 @@ def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str
         return f"cannot be decoded ({str(error).strip()})"
 
 
-def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded | str:
+def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS, white_level: int = WHITE) -> Decoded | str:
     """Decode the bytes of an image file as `read_image` does; returns a phrase with the reason where that fails."""
-    return _mended(data, max_pixels, lambda image, note: Decoded(square(image, size, max_pixels), *image.size, note))
+
+    def make(image: Image.Image, note: str | None, largest: int | None) -> Decoded:
+        return Decoded(square(image, size, max_pixels), *image.size, note, largest)
+
+    return _mended(data, max_pixels, white_level, make)
 
 
-def as_people_see_it(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image | str:
+def as_people_see_it(data: bytes, *, max_pixels: int = MAX_PIXELS, white_level: int = WHITE) -> Image.Image | str:
     """The whole image in a file's bytes, as `decode` sees it: RGB, or L where it is stored in one channel of 1 or 8
     bits; a phrase with the reason where it cannot be decoded."""
-    return _mended(data, max_pixels, lambda image, _: image, grey=True)
+    return _mended(data, max_pixels, white_level, lambda image, *_: image, grey=True)
 
 
 def seen_otherwise(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
@@ -90,21 +98,34 @@ def seen_otherwise(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
         return image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255
 
 
-def _mended(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], *, grey: bool = False) -> Any:
+def _mended(
+    data: bytes,
+    max_pixels: int,
+    white_level: int,
+    make: Callable[[Image.Image, str | None, int | None], Any],
+    *,
+    grey: bool = False,
+) -> Any:
     """Decode an image and apply `make`; where damaged metadata prevents it, decode without metadata and note that."""
     if not data:
         return "the file is empty"
     _limit_pillow(max_pixels)
-    found = _decode(data, max_pixels, make, grey)
+    found = _decode(data, max_pixels, white_level, make, grey)
     if isinstance(found, str) and (bare := without_metadata(data)):
         note = f"its metadata is left aside: {found}"
-        again = _decode(bare, max_pixels, lambda image, _: make(image, note), grey)
+        again = _decode(bare, max_pixels, white_level, lambda image, _, largest: make(image, note, largest), grey)
         if not isinstance(again, str) or again.startswith(OVER):
             return again
     return found
 
 
-def _decode(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | None], Any], grey: bool) -> Any:
+def _decode(
+    data: bytes,
+    max_pixels: int,
+    white_level: int,
+    make: Callable[[Image.Image, str | None, int | None], Any],
+    grey: bool,
+) -> Any:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.width * image.height
@@ -113,7 +134,8 @@ def _decode(data: bytes, max_pixels: int, make: Callable[[Image.Image, str | Non
             with _BUDGET.share(pixels):
                 turned, note = upright(image)
                 one = grey and turned.mode in ("1", "L") and not turned.has_transparency_data
-                return make(turned.convert("L") if one else rgb(turned), note)
+                largest = int(np.asarray(turned).max()) if turned.mode.startswith("I") else None
+                return make(turned.convert("L") if one else rgb(turned, white_level), note, largest)
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
@@ -182,10 +204,11 @@ def _limit_pillow(max_pixels: int) -> None:
         warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Convert any of Pillow's modes to RGB: transparency over white, 16-bit grey scaled to 8 bits.
+def rgb(image: Image.Image, white_level: int = WHITE) -> Image.Image:
+    """Convert any of Pillow's modes to RGB: transparency over white, 16-bit grey scaled to 8 bits with `white_level`
+    as white.
 
-    Raises ValueError for floating-point pixels, and integers beyond 16 bits.
+    Raises ValueError for floating-point pixels, integers beyond 16 bits, and 16-bit grey over `white_level`.
     """
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
@@ -193,7 +216,9 @@ def rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.int32, casting="same_kind")
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError("pixels beyond 16 bits: save it with 8 or 16 bits")
-        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+        if (largest := int(grey.max())) > white_level:
+            raise ValueError(f"it holds the grey value {largest:,}, over white_level {white_level:,}")
+        image = Image.fromarray(((grey * 255 + white_level // 2) // white_level).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         ground = Image.new("RGB", image.size, "white")

@@ -13,6 +13,7 @@ from dqv2.data.words import (
     MASKS,
     WORDS,
     as_key,
+    is_masks,
     is_pictures,
     is_plain,
     parts_of,
@@ -200,16 +201,27 @@ class _Folders:
                     )
 
     def _check_groups(self, split: str, full: Sequence[str]) -> None:
-        """Refuse folders that all have the same subfolders: either of the two levels may be the classes."""
-        shared = set.intersection(*({self._name(each) for each in self._full(one)} for one in full)) if full else set()
-        if len(full) > 1 and len(shared) > 1 and not any(self.images[each] for each in full):
-            first, second, *_ = sorted(shared)
-            raise DataError(
-                f"{self._path(full[0])} and {self._path(full[1])} both hold {first}/ and {second}/: where {first}/ and "
-                f"{second}/ are the classes, say what is in which folder in the dataset's block with "
-                f"{as_key({'train': full[:1], 'test': full[1:2]})}, or all under train; where they are none, with "
-                f"{as_key(self.found.splits)}."
-            )
+        """Refuse folders that share subfolders, as those of sites or years do: either level may be the classes.
+
+        Subfolders that are called images or masks are none; nor is a single name, as it would be the only class.
+        """
+        holding = defaultdict(list)  # name of a subfolder, in lower case -> the folders that hold it
+        for folder in full if len(full) > 1 else ():
+            for name in map(self._name, self._full(folder)) if not self.images[folder] else ():
+                if not is_pictures(name) and not is_masks(name):
+                    holding[name.lower()].append((folder, name))
+        shared = {held[0][1]: [folder for folder, _ in held] for held in holding.values() if len(held) > 1}
+        if not shared or len(holding) == 1:
+            return
+        one, other = next(iter(shared.values()))[:2]
+        names = sorted(name for name, folders in shared.items() if {one, other} <= {*folders})[:2]
+        these = " and ".join(f"{name}/" for name in names)
+        what = f"{these} are the classes" if len(names) > 1 else f"{these} and its like are the classes"
+        raise DataError(
+            f"{self._path(one)} and {self._path(other)} both hold {these}: where {what}, say what is in which folder "
+            f"in the dataset's block with {as_key({'train': [one], 'test': [other]})}, or all under train; where "
+            f"{self._name(one)}/ and {self._name(other)}/ are, with {as_key(self.found.splits)}."
+        )
 
     def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:
         """The folder that holds a split's classes, skipping folders that repeat the split's name or, unless `chosen`,

@@ -10,7 +10,8 @@ A pack is a folder:
     objects.npy   bool[N, H, W], True on the object; or
     boxes.npy     int16[N, 4], the object's x0, y0, x1, y1 in packed pixels; either only where objects are known
     meta.json     format, dataset, split, classes, n, height, width, the files' sha256, the images left out, duplicates,
-                  images whose metadata is damaged; for train also what was read as which split (layout), left aside and
+                  images whose metadata is damaged, 16-bit grey that is nearly black (dark), white_level where it is not
+                  the default; for train also what was read as which split (layout), left aside and
                   ignored; for tables also where the images are (table)
 """
 

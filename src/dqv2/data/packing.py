@@ -1,5 +1,6 @@
 """Packing a set of images: decoded once, in parallel, with memory that does not grow with the pixels."""
 
+import re
 import shutil
 import sys
 from collections import deque
@@ -14,11 +15,12 @@ from tqdm import tqdm
 
 from dqv2.data.boxes import pack_box
 from dqv2.data.errors import DataError
-from dqv2.data.image import MAX_PIXELS, Decoded, decode, square
+from dqv2.data.image import DARK, MAX_PIXELS, WHITE, Decoded, decode, square
 from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.runtime.files import atomic_dir, sha256
 from dqv2.runtime.memory import cores
+from dqv2.runtime.sentences import counted
 
 ROW_BYTES = 300  # approximate size of a line of the manifest
 AHEAD = 4  # images per worker that are decoded ahead
@@ -34,6 +36,7 @@ def pack_set(
     on_bad: str = "error",
     on_duplicate: str = "keep",
     max_pixels: int = MAX_PIXELS,
+    white_level: int = WHITE,
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Path]:
@@ -52,6 +55,7 @@ def pack_set(
         on_duplicate: the same for images whose file equals that of an earlier one, in the order train, validation,
             test; "keep" only lists them.
         max_pixels: limit on the pixels of an image file.
+        white_level: the value of 16-bit grey that is white, 1 to 65535; an image with a larger one cannot be read.
         workers: decoding threads; by default as many as this process has cores.
         progress: whether to show a progress bar.
 
@@ -65,13 +69,13 @@ def pack_set(
     _check_room(images, out, size, dataset, storage)
     left_out, twice, mended = ({split: [] for split in images.splits} for _ in range(3))
     bad, copies = list(images.bad), []
-    first: dict[int, str] = {}
+    first: dict[int, Sample] = {}
     kept: set[int] = set()
 
-    def items(split: str) -> Iterator[tuple]:
+    def items(split: str, notes: dict) -> Iterator[tuple]:
         samples = images.splits[split]
         todo = tqdm(
-            _decoded(images, samples, size, max_pixels, workers),
+            _decoded(images, samples, size, max_pixels, white_level, workers),
             desc=f"pack {dataset} {split}",
             total=len(samples),
             unit="image",
@@ -85,42 +89,47 @@ def pack_set(
                 left_out[split].append(bad[-1])
                 continue
             digest, decoded = found
-            same = first.setdefault(int(digest[:16], 16), sample.id)
-            if same is not sample.id:
-                twice[split].append({"name": sample.id, "same_as": same})
+            same = first.setdefault(int(digest[:16], 16), sample)
+            if same is not sample:
+                labels = {} if same.label == sample.label else {"classes": [sample.class_name, same.class_name]}
+                twice[split].append({"name": sample.id, "same_as": same.id} | labels)
                 if on_duplicate != "keep":
-                    copies.append({"name": sample.id, "reason": f"the same file as {same}"})
+                    conflict = f" of another class, {same.class_name}" if labels else ""
+                    copies.append({"name": sample.id, "reason": f"the same file as {same.id}{conflict}"})
                     left_out[split].append(copies[-1])
                     continue
             if split == "train":
                 kept.add(sample.label)
             if decoded.note:
                 mended[split].append({"name": sample.id, "reason": decoded.note})
+            if white_level == WHITE and decoded.largest and decoded.largest <= DARK:
+                notes.setdefault("dark", []).append({"name": sample.id, "largest": decoded.largest})
             box = None if sample.box is None else pack_box(sample.box, decoded.width, decoded.height, size)
             origin = Origin(digest, decoded.width, decoded.height, box)
             yield sample.id, sample.label, sample.place, decoded.pixels, origin
 
-    stream = {"root": str(images.root.absolute()), "max_pixels": max_pixels} if storage == "streamed" else None
+    levels = {} if white_level == WHITE else {"white_level": white_level}
+    limits = {"root": str(images.root.absolute()), "max_pixels": max_pixels, **levels}
+    stream = limits if storage == "streamed" else None
     with ExitStack() as stack:  # all three appear together, or none after an error
         for split, samples in images.splits.items():
             staged = stack.enter_context(atomic_dir(out / split))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
-            notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split], **images.about()}
+            notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split]}
+            notes |= images.about() | levels
             if split == "train":
                 notes |= {"ignored": images.ignored, "unlisted": images.bad}
                 notes |= {"aside": images.aside, "layout": images.layout}
-            write_pack(staged, **about, items=items(split), left_out=left_out[split], about=notes, stream=stream)
+            write_pack(staged, **about, items=items(split, notes), left_out=left_out[split], about=notes, stream=stream)
         n = sum(map(len, images.splits.values())) + len(images.bad)
         _refuse(bad, n, images.root, on_bad, "cannot be read", "replace or remove them, or set on_bad: skip")
         _refuse(copies, n, images.root, on_duplicate, "come twice", "remove them, or set on_duplicate: skip")
         if emptied := sorted({s.class_name for s in images.splits["train"] if s.label not in kept}):
-            of_class = {sample.id for sample in images.splits["train"] if sample.class_name == emptied[0]}
-            why = next(
-                (f": {each['name']}: {each['reason']}" for each in left_out["train"] if each["name"] in of_class), ""
-            )
+            ids = {sample.id for sample in images.splits["train"] if sample.class_name == emptied[0]}
+            what = f"{images.root}: no training image of class {emptied[0]} is left"
+            what += f" (nor of {len(emptied) - 1:,} more)" if len(emptied) > 1 else ""
             raise DataError(
-                f"{images.root}: no training image of class {emptied[0]} is left{why}. Put a sound one there, or leave "
-                "the class out."
+                f"{what}{_why_none([each for each in left_out['train'] if each['name'] in ids], bad, copies, n)}"
             )
     return {split: out / split for split in images.splits}
 
@@ -152,14 +161,43 @@ def _refuse(found: list[dict[str, str]], n: int, root: Path, policy: str, what: 
         )
 
 
+def _why_none(lost: list[dict[str, str]], bad: list[dict[str, str]], copies: list[dict[str, str]], n: int) -> str:
+    """The end of the sentence that a class has no image left: why, and what to do.
+
+    lost: {"name", "reason"} of the class's images. bad, copies: of all images, n in number, those that cannot be read
+    and those that come twice.
+    """
+    leave = "or leave the class out: the key classes names those to keep."
+    if not lost:
+        return f". Put an image there, {leave}"
+    example, causes = f"{lost[0]['name']}: {lost[0]['reason']}", {_cause(entry["reason"]) for entry in lost}
+    if {entry["name"] for entry in lost} <= {entry["name"] for entry in copies}:
+        return (
+            f": all come twice, with different labels ({example}). Their files are sound: remove those with the wrong "
+            f"label, set on_duplicate: keep, {leave}"
+        )
+    if len(causes) == 1 and len(lost) > 1:
+        alike = sum(_cause(entry["reason"]) in causes for entry in bad)
+        return (
+            f": {alike:,} of {counted(n, 'image')} in all cannot be read for one and the same reason; the first of the "
+            f"class is {example}. Mend that, {leave}"
+        )
+    return f": {example}. Put a sound one there, {leave}"
+
+
+def _cause(reason: str) -> str:
+    """A reason without the paths in it, so that it is the same for all images that have it."""
+    return re.sub(r":? '[^']*'", "", reason)
+
+
 def _decoded(
-    images: ImageSet, samples: list[Sample], size: int, max_pixels: int, workers: int
+    images: ImageSet, samples: list[Sample], size: int, max_pixels: int, white_level: int, workers: int
 ) -> Iterator[tuple[Sample, tuple[str, Decoded] | str]]:
     """Yield each sample, in order, with its source's checksum and decoded image, or with the reason for having none."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for sample, read in images.readers(samples, max_pixels):
-            waiting.append((sample, pool.submit(_load, read, size, max_pixels)))
+            waiting.append((sample, pool.submit(_load, read, size, max_pixels, white_level)))
             if len(waiting) >= AHEAD * workers:
                 sample, job = waiting.popleft()
                 yield sample, job.result()
@@ -167,7 +205,9 @@ def _decoded(
             yield sample, job.result()
 
 
-def _load(read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: int) -> tuple[str, Decoded] | str:
+def _load(
+    read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: int, white_level: int
+) -> tuple[str, Decoded] | str:
     data = read()
     if isinstance(data, str):
         return data
@@ -175,5 +215,5 @@ def _load(read: Callable[[], bytes | np.ndarray | str], size: int, max_pixels: i
         height, width, _ = data.shape
         pixels = square(Image.fromarray(data), size, max_pixels)
         return sha256(np.ascontiguousarray(data).data), Decoded(pixels, width, height)
-    found = decode(data, size, max_pixels=max_pixels)
+    found = decode(data, size, max_pixels=max_pixels, white_level=white_level)
     return found if isinstance(found, str) else (sha256(data), found)

@@ -19,6 +19,8 @@ MANY = 500_000  # files; checking more on network storage takes minutes at each 
 
 # Keys that are not among the params of a pack: those that only training reads, and the archive's location
 NOT_PACKED = {"title", "augment", "stem", "path", "root", "mirror", "checksum", "variant", "tobias_size", "mean", "std"}
+# Keys that are left out of a pack's params at their defaults: sets were packed before there were such keys
+LATER = {"splits": None, "unlabelled": False, "classes": None, "white_level": 65535, "masks": "aside"}
 
 
 def folder_of(config: Config, dataset: str) -> str | None:
@@ -34,7 +36,7 @@ def folder_of(config: Config, dataset: str) -> str | None:
 def pack_block(config: Config, dataset: str) -> dict[str, Any]:
     """The options of a dataset that its pack depends on."""
     block = config.datasets[dataset].model_dump(exclude=NOT_PACKED)
-    block = {key: value for key, value in block.items() if key not in ("splits", "unlabelled", "classes") or value}
+    block = {key: value for key, value in block.items() if key not in LATER or (value and value != LATER[key])}
     folder = folder_of(config, dataset)
     return block if folder is None else block | {"folder": folder}
 

@@ -17,6 +17,7 @@ from dqv2.data.walk import special
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
 UNLABELLED = "all"  # the one class of a set without labels
+MASK_OF, MASKS_OF = "a mask of", "masks of"  # reasons for leaving aside begin thus: a file, a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class ImageSet:
         """Record what is left aside: path relative to the set's folder -> reason."""
         found = ((name.encode(errors="backslashreplace").decode(), why) for name, why in reasons.items())
         self.aside += [{"name": name, "reason": why} for name, why in found]
+
+    def note_ignored(self, names: Iterable[str]) -> None:
+        """Record files that are not images by their names: paths relative to the set's folder."""
+        self.ignored += [name.encode(errors="backslashreplace").decode() for name in names]
 
     def note_split(self, split: str, origin: Sequence[str]) -> None:
         """Record what a split was read from: files or folders relative to the set's folder ("" the folder itself)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dqv2.data.errors import DataError
-from dqv2.data.image import MAX_PIXELS, decode
+from dqv2.data.image import MAX_PIXELS, WHITE, decode
 from dqv2.data.lazy import LazyArray
 from dqv2.data.sample import read_place
 from dqv2.runtime.files import sha256
@@ -19,9 +19,9 @@ class StreamedImages(LazyArray):
     """A lazy uint8[N, 3, H, W]; indexing reads and decodes images and compares each with its checksum.
 
     ids: N sample ids. places: the path of each below `root` (see `Sample.place`), or None where that is its id. sums:
-    the SHA-256 of each image's pixels. shape: (N, 3, H, W). root: the folder with the sources. max_pixels: the limit
-    that the images were packed with. Indexing raises DataError where an image is gone or has changed since it was
-    packed; the message names it.
+    the SHA-256 of each image's pixels. shape: (N, 3, H, W). root: the folder with the sources. max_pixels,
+    white_level: those that the images were packed with. Indexing raises DataError where an image is gone or has
+    changed since it was packed; the message names it.
     """
 
     def __init__(
@@ -33,8 +33,10 @@ class StreamedImages(LazyArray):
         *,
         root: str,
         max_pixels: int = MAX_PIXELS,
+        white_level: int = WHITE,
     ):
-        self.root, self.shape, self.max_pixels = Path(root), shape, max_pixels
+        self.root, self.shape = Path(root), shape
+        self.max_pixels, self.white_level = max_pixels, white_level
         self._names, self._places, self._sums = ids, places, np.array(sums, dtype="V32")
 
     @cached_property
@@ -54,7 +56,8 @@ class StreamedImages(LazyArray):
     def _read(self, row: int) -> np.ndarray:
         name = self._names[row]
         data = read_place(self.root, name, self._places[row], self.max_pixels)
-        found = data if isinstance(data, str) else decode(data, self.shape[-1], max_pixels=self.max_pixels)
+        limits = {"max_pixels": self.max_pixels, "white_level": self.white_level}
+        found = data if isinstance(data, str) else decode(data, self.shape[-1], **limits)
         if isinstance(found, str):
             raise DataError(
                 f"{self.root / name}: {found}. The images of a streamed set have to stay where they were when it was "

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.image import MAX_PIXELS, as_people_see_it, seen_otherwise
+from dqv2.data.image import MAX_PIXELS, WHITE, as_people_see_it, seen_otherwise
 from dqv2.data.sample import PART, read_place
 from dqv2.data.sources.table import cells
 from dqv2.runtime.files import atomic_dir, csv_writer, read_json, sha256, write_json
@@ -101,7 +101,7 @@ def export_coreset(
                 if given[k] and held:
                     held[row].rename(staged / names[k])
                 elif given[k] and as_png:
-                    _write_png(data, staged / names[k], entry)
+                    _write_png(data, staged / names[k], entry, _white_of(pack))
                 elif given[k]:
                     _give(staged / names[k], root, entry, places[k], data, link=images == "links")
             _draw(staged, names, np.flatnonzero(np.logical_not(given)), coreset, pack, recipe, redrawn, generated)
@@ -266,12 +266,12 @@ def _mended(pack: Pack) -> set[str]:
     return {entry["name"] for entry in pack.meta.get("mended", ())}
 
 
-def _write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
+def _write_png(data: bytes, target: Path, entry: dict[str, str], white_level: int) -> None:
     """Decode a file's bytes and write the whole image as a PNG, oriented by its EXIF data, with one channel if grey.
 
     entry: its row of the pack's manifest. Raises DataError where it cannot be decoded.
     """
-    image = as_people_see_it(data, max_pixels=_limit_of(entry))
+    image = as_people_see_it(data, max_pixels=_limit_of(entry), white_level=white_level)
     if isinstance(image, str):
         raise DataError(f"{entry['id']}: {image}.")
     image.save(target, "PNG")
@@ -280,6 +280,11 @@ def _write_png(data: bytes, target: Path, entry: dict[str, str]) -> None:
 def _limit_of(entry: dict[str, str]) -> int:
     """The pixel limit that applied when an image was packed, from its row of the manifest."""
     return max(MAX_PIXELS, int(entry.get("width") or 0) * int(entry.get("height") or 0))
+
+
+def _white_of(pack: Pack) -> int:
+    """The value of 16-bit grey that was white when the images were packed."""
+    return pack.meta.get("white_level", WHITE)
 
 
 def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> dict[int, Path]:
@@ -302,7 +307,7 @@ def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> d
             found[row].write_bytes(data)
         else:
             found[row] = folder / f"{row}.png"
-            _write_png(data, found[row], manifest[row])
+            _write_png(data, found[row], manifest[row], _white_of(pack))
     if lost := set(place) - {pack.ids[row] for row in found}:
         raise DataError(f"{source}: {counted(len(lost), 'image')} gone from its tables, the first is {min(lost)}.")
     return found

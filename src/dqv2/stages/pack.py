@@ -63,25 +63,58 @@ class Pack(Stage):
         name = job.wildcards.dataset
         counts = pack_dataset(name, out, **options)
         for split in counts:
-            self._report(name, split, Pack.open(out / split).meta)
+            self._report(name, split, Pack.open(out / split).meta, out / split / "meta.json")
         write_json(job.output.splits, counts)
         write_json(job.output.options, job.options)
         say(f"pack {name}: " + ", ".join(f"{n:,} {split}" for split, n in counts.items()))
 
     @staticmethod
-    def _report(name, split, meta):
-        """Say what was left out, and where it is listed by name."""
+    def _report(name, split, meta, file):
+        """Say what was left out or found odd, with an example, and where it is listed by name."""
         from dqv2.runtime.logging import logger
 
-        kinds = {
-            "left_out": "were left out",
-            "duplicates": "are copies of others",
-            "ignored": "are not images by name",
-            "aside": "or folders were left aside",
-            "mended": "have damaged metadata, their pixels are kept",
-        }
-        for key, what in kinds.items():
-            if found := meta.get(key):
-                logger.warning("pack %s %s: %d files %s (%s in meta.json)", name, split, len(found), what, key)
-                for entry in found:
-                    logger.info("%s: %s", what, entry)
+        for key, what in noted(meta).items():
+            logger.warning("pack %s %s: %s: %s in %s%s", name, split, what, key, file, ADVICE.get(key, ""))
+            for entry in meta[key]:
+                logger.info("%s: %s", key, entry)
+
+
+NOTED = {
+    "left_out": ("file was left out", "files were left out"),
+    "duplicates": ("file is a copy of another", "files are copies of others"),
+    "ignored": ("file is not an image by its name", "files are not images by their names"),
+    "aside": ("file or folder was left aside", "files or folders were left aside"),
+    "mended": ("file has damaged metadata, its pixels are kept", "files have damaged metadata, their pixels are kept"),
+    "dark": ("image of 16-bit grey holds", "images of 16-bit grey hold"),
+}
+ADVICE = {"dark": "; where another value is white, set white_level"}
+
+
+def noted(meta):
+    """Key of a pack's `meta.json` -> what its entries are, as a clause with their number and an example."""
+    found = {}
+    for key, (one, many) in NOTED.items():
+        if not (entries := meta.get(key)):
+            continue
+        if key == "ignored" and "table" in meta:  # most of them may be the images that the tables name
+            one, many = "file is not a table", "files are not tables"
+        what, example = f"{len(entries):,} {one if len(entries) == 1 else many}", entries[0]
+        if key == "dark":
+            most = max(entry["largest"] for entry in entries)
+            verb = "comes" if len(entries) == 1 else "come"
+            what += f" no value above {most:,}, of 65,535 for white, and {verb} out nearly black"
+        if conflicts := [entry for entry in entries if key == "duplicates" and "classes" in entry]:
+            what += f", {len(conflicts):,} of them in another class, so that labels conflict"
+            example = conflicts[0]
+        found[key] = f"{what}, such as {_shown(example)}"
+    return found
+
+
+def _shown(entry):
+    """An entry of `meta.json` in one line: its name and, where there is one, the reason."""
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    why = entry.get("reason") or (f"the same file as {entry['same_as']}" if "same_as" in entry else "")
+    why += "; {} here, {} there".format(*entry["classes"]) if "classes" in entry else ""
+    text = f"{entry['name']} ({why})" if why else entry["name"]
+    return text if text.isprintable() else ascii(text)

@@ -276,6 +276,9 @@ def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
         return "the cell holds text that is not a path of an image"
     places = [place / path for place in dict.fromkeys((folder, root))]
     try:
-        return next((place for place in places if place.exists()), places[0])
+        there = next((place for place in places if place.exists()), None)
+        if there is None and "\\" in path:
+            return f"the cell's path has backslashes, and there is no such file; write forward slashes: '{path[:80]}'"
+        return there or places[0]
     except OSError as error:  # text that is not a valid path
         return f"the cell holds no path of an image ({error.strerror})"
