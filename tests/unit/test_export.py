@@ -286,7 +286,13 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
         ("id,weight\nlone/only.png,0,5\n", "1 line with too few or too many columns, such as lone/only.png,0,5: quote"),
         ("id;weight\nlone/only.png;0,5\n", "begins with 'id;weight', .* with commas between the columns"),
         ("sep=;\nid;weight\nlone/only.png;0,5\n", "begins with 'sep=;'"),
-        ('Id,class\n"lone/only.png",lone\n', "begins with 'Id,class', and its first column should be id"),
+        ("Id;class\nlone/only.png;lone\n", "begins with 'Id;class', and its first column should be id"),
+        ("id,class, Class\nlone/only.png,lone,lone\n", "has 2 columns class: keep one"),
+        ("id, class\nlone/only.png, cat\n", "1 image of another class, such as lone/only.png: cat, here lone"),
+        ("id,Class\nlone/only.png,cat\n", "1 image of another class"),
+        (" ID ,kind\nlone/only.png,tobias\n", r"1 of 1 images are not originals \(kind 'tobias'\)"),
+        ("id, kind\nlone/only.png,tobias\n", "1 of 1 images are not originals"),
+        ("id,Kind\nlone/only.png,tobias\n", "1 of 1 images are not originals"),
         ('id,class\n"lone/only.png,lone\n', r"is not a complete CSV \("),
         ("id,bin\nlone/only.png,1.5\n", "every bin must be a whole number"),
         ("id,bin\nlone/only.png,inf\n", "every bin must be a whole number"),
@@ -301,6 +307,39 @@ def test_faults_of_a_published_list(folder, tmp_path, text, message):
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("image_id\nlone/only.png\n", "such as 'image_id'. Ids"),
+        ("path,label\nlone/only.png,lone\n", "such as 'lone/only.png,lone' (write lone/only.png)"),
+        ("lone/only.png,lone\n", "such as 'lone/only.png,lone' (write lone/only.png)"),
+        ("/home/me/my set/lone/only.png\n", "(write lone/only.png)"),
+        ("id\n./lone/only.png\n", "such as './lone/only.png' (write lone/only.png)"),
+        ("id\nlone\\only.png\n", "(write lone/only.png)"),
+        ("id\nlone/only.png \n", "such as 'lone/only.png ' (write lone/only.png)"),
+        ("id\nlone/other.png\n", "such as 'lone/other.png'. Ids"),
+    ],
+)
+def test_ids_that_are_none_are_refused_with_what_ids_are(folder, tmp_path, text, remedy):
+    pack = packed(folder[0], tmp_path / "out")
+    (tmp_path / "ids.csv").write_text(text)
+    with pytest.raises(DataError) as error:
+        published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+    assert "ids are not in the pack" in str(error.value)
+    assert remedy in str(error.value)
+    relative = f"Ids are paths relative to the dataset's folder, such as {pack.ids[0]}, and"
+    assert relative in str(error.value)
+    assert "column must be called id" in str(error.value)
+
+
+def test_names_of_columns_may_have_capitals_and_spaces(folder, tmp_path):
+    pack = packed(folder[0], tmp_path / "out")
+    (tmp_path / "ids.csv").write_text(' ID, Class , "Weight", note\nlone/only.png, lone, 2, ours\n')
+    read = published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+    assert [pack.ids[row] for row in read.rows] == ["lone/only.png"]
+    assert read.weight.tolist() == [1.0]
 
 
 def test_a_list_that_went_through_a_spreadsheet_is_read_with_its_weights(folder, tmp_path):
