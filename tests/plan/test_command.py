@@ -3,11 +3,12 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from dqv2.cli import main
-from tests.conftest import ROOT, make
+from tests.conftest import ROOT, make, merged
 
 
 @pytest.fixture
@@ -75,6 +76,39 @@ def test_each_kind_of_experiment_can_be_shown(plan, name):
     code, out, error = plan("show", name, "config/demo.yaml")
     assert (code, error) == (0, "")
     assert out.startswith(f"{name}: ")
+
+
+JOB_OF = re.compile(r"^    (\w+)", re.M)
+
+
+@pytest.mark.parametrize("file", [None, "config/smoke.yaml", "config/folder.yaml", "config/own_images.yaml"])
+def test_the_jobs_shown_are_those_that_snakemake_runs_for_it(plan, file):
+    """`test_dag` compares the walk from the targets with Snakemake."""
+    files = [file] if file else []
+    planned = make(merged(*(each.removeprefix("config/") for each in files)))
+    for name in planned.rows:
+        code, out, _ = plan("show", name, *files)
+        assert code == 0
+        expected = Counter(job.stage.name for job in planned.jobs(planned.targets([name])))
+        total, parts = re.search(r"^(\d+) jobs?: (.*)$", out, re.M).groups()
+        counts = {stage: int(count) for count, stage in re.findall(r"(\d+) (\w+)", parts)}
+        assert (int(total), counts) == (expected.total(), expected), name
+        assert set(JOB_OF.findall(out)) == set(expected), f"{name}: every stage of the jobs is listed, and no other"
+        assert ("trainer " in out.replace("trainer's", "")) == ("train" in expected or name == "fig1"), name
+
+
+def test_a_run_of_coresets_is_counted_with_its_exports(plan):
+    code, out, _ = plan("config/own_images.yaml")
+    assert code == 0
+    assert re.search(r"^export +1 +1$", out, re.M)
+    assert out.splitlines()[-1].split() == ["all", "8", "8"]
+    _, out, _ = plan("show", "coreset", "config/own_images.yaml")
+    arm = out.split("\n\n")[1]
+    stages = ["pack", "early_train", "saliency", "augment", "features", "bin", "sample", "export"]
+    assert JOB_OF.findall(arm) == stages
+    assert "    export   <- pack, sample, augment" in arm
+    assert "resnet50" not in out
+    assert re.search(r"one of them: snakemake --cores 1 results/own/\S+/export-links-png ", out)
 
 
 def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
