@@ -203,7 +203,11 @@ def test_an_original_that_changed_is_not_given_away(folder, tmp_path):
             path.write_bytes(path.read_bytes() + b"\0")
     pack = Pack.open(tmp_path / "out/train")
     coreset = mix(len(pack), originals=1.0, tobias=0.0, generator=torch.Generator())
-    with pytest.raises(DataError, match="is not the file that was packed"):
+    with pytest.raises(DataError, match="is not the file that was packed: pack the set again"):
+        export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(root), images="links")
+    options = tmp_path / "out/options.json"
+    options.write_text("{}")
+    with pytest.raises(DataError, match=f"have the set packed again: add --forcerun {options} to the command"):
         export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(root), images="links")
     assert not (tmp_path / "coreset").exists()
 

@@ -8,10 +8,11 @@ dqv2 verify results/demo --remove                also remove what is damaged or 
 damaged    not what its job wrote
 stale      made with other options or another version of its stage, or from other inputs than are there now
 foreign    not written by any job; also within an exported coreset or a pack
+changed    an original image that an exported coreset links to is no longer the one that was packed; --remove leaves it
 gone       missing: somebody removed it. Snakemake makes it again if another missing file needs it
 orphaned   sound, but from a job that the configuration no longer has
 
-The exit status is 1 if anything is damaged, stale or foreign.
+The exit status is 1 if anything is damaged, stale, foreign or changed.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
 from dqv2.runtime.sentences import counted
 
-ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
+ORDER = ("damaged", "stale", "foreign", "changed", "gone", "orphaned")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -60,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         bad = []
     elif bad:
         print("remove what is damaged or stale, and what was made from it, with --remove, and run again")
-    return int(bool(bad) or any(each.kind == "foreign" for each in found))
+    return int(bool(bad) or any(each.kind in ("foreign", "changed") for each in found))
 
 
 def _plan(root: str, overlays: list[str]) -> Plan | None:

@@ -92,7 +92,7 @@ def export_coreset(
                 if given[k] and held:
                     suffix = held[row].suffix
                 elif given[k]:
-                    data, suffix = _read(root, entry, places[k]), PurePosixPath(entry["id"]).suffix
+                    data, suffix = _read(root, entry, places[k], pack), PurePosixPath(entry["id"]).suffix
                     other = suffix.lower() not in TIMMS or entry["id"] in damaged
                     if as_png := other or seen_otherwise(data, max_pixels=_limit_of(entry)):
                         suffix = ".png"
@@ -230,19 +230,27 @@ def _grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1, :, :]).all())
 
 
-def _read(source: Path, entry: dict[str, str], place: str) -> bytes:
+def _again(pack: Pack) -> str:
+    """The advice for a set whose images have changed since it was packed."""
+    options = pack.folder.with_name("options.json")  # as the stage that packs leaves it
+    if not options.exists():
+        return "pack the set again"
+    return f"put it back, or have the set packed again: add --forcerun {options} to the command of the run"
+
+
+def _read(source: Path, entry: dict[str, str], place: str, pack: Pack) -> bytes:
     """The bytes of an original's file or archive member; raises DataError where they are not those that were packed."""
     if _in_archive(entry, place):
         data = read_place(source, entry["id"], place)
         if isinstance(data, str) or sha256(data) != entry.get("source_sha256"):
-            raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
+            raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: {_again(pack)}.")
         return data
     path = (source / place).absolute()
     if not path.is_file():
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
     data = path.read_bytes()
     if sha256(data) != entry["source_sha256"]:
-        raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
+        raise DataError(f"{path} is not the file that was packed: {_again(pack)}.")
     return data
 
 
@@ -295,7 +303,7 @@ def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> d
     for name, data in cells(source, pack.meta["table"], list(place)):
         row = place[name]
         if sha256(data) != manifest[row]["source_sha256"]:
-            raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
+            raise DataError(f"{source}: {name} is not the image that was packed: {_again(pack)}.")
         suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
         if suffix and name not in damaged and not seen_otherwise(data, max_pixels=_limit_of(manifest[row])):
             found[row] = folder / f"{row}{suffix}"
