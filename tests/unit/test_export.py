@@ -137,6 +137,16 @@ def test_another_list_than_an_export_s_is_refused_and_a_spreadsheet_s_is_read(fo
             coreset_files(tmp_path / "list.csv", folder[0])
 
 
+def test_an_exported_folder_stands_for_its_ids_and_what_is_not_there_is_named(folder, tmp_path):
+    target, *_ = exported(folder, tmp_path, images="links")
+    assert coreset_files(target, folder[0]) == coreset_files(target / "ids.csv", folder[0])
+    for wrong, named in ((tmp_path, tmp_path / "ids.csv"), (target / "other.csv", target / "other.csv")):
+        with pytest.raises(DataError, match=f"there is no file {named}: name the ids.csv of an exported coreset"):
+            coreset_files(wrong, folder[0])
+    with pytest.raises(DataError, match=f"do not resolve in {tmp_path}/nowhere"):
+        coreset_files(target, tmp_path / "nowhere")
+
+
 def test_classes_that_a_program_took_for_numbers_are_refused(tmp_path):
     for name in ("007", "7", "1e2"):
         (tmp_path / "set" / name).mkdir(parents=True)

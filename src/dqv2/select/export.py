@@ -150,18 +150,23 @@ def coreset_files(
     Tobias and redrawn images, and originals that are not files of their own (in tables and archives), next to
     `ids.csv`.
 
-    source: the set's folder, wherever it is now and in whatever order its files are listed. check: compare each
-    original in it with its checksum. originals_only: leave the other images out.
+    ids: the file, or the exported folder that has it. source: the set's folder, wherever it is now and in whatever
+    order its files are listed. check: compare each original in it with its checksum. originals_only: leave the other
+    images out.
 
-    Raises DataError where files are missing (as Tobias images are if the coreset was exported without images) or have
-    changed: it gives their number and the first. Also where columns are missing, or the classes are not those of the
-    `manifest.json` next to `ids.csv`.
+    Raises DataError where there is no ids.csv, or files are missing (as Tobias images are if the coreset was exported
+    without images) or have changed: it gives their number and the first. Also where columns are missing, or the classes
+    are not those of the `manifest.json` next to `ids.csv`.
     """
     found, faults = [], []
+    ids = Path(ids).expanduser()
+    ids = ids / "ids.csv" if ids.is_dir() else ids
+    if not ids.is_file():
+        raise DataError(f"there is no file {ids}: name the ids.csv of an exported coreset, or its folder.")
     columns = read_list(ids)
     if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(f"{ids} is not the ids.csv of an exported coreset: it has no column {', '.join(missing)}.")
-    told = read_json(Path(ids).with_name("manifest.json"))
+    told = read_json(ids.with_name("manifest.json"))
     exported = isinstance(told, dict) and "classes_without_images" in told
     place = {name: str(index) for index, name in enumerate(told["classes"])} if exported else {}
     for row in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
@@ -175,7 +180,7 @@ def coreset_files(
         if originals_only and not original:
             continue
         is_file = original and row["path"] and not PART.fullmatch(row["path"])
-        path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
+        path = Path(source, row["path"]).expanduser() if is_file else ids.parent / row["image"]
         if not is_file and not path.is_file():
             what = "an original that is not a file of its own" if original else f"a {row['kind']} image"
             faults.append(
