@@ -327,6 +327,8 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert not Path(BINS).exists()
     assert not Path(CORESET).exists()
     assert main(["verify", ROOT]) == 0
+    assert main(["verify", ROOT, "--config", "datasets={digits: {test: 30}}"]) == 1
+    assert "test was 20 and is 30" in capsys.readouterr().out
     assert main(["verify", ROOT, "config/other.yaml"]) == 1
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
     assert main(["verify", "results/nothing"]) == 1

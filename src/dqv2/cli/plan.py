@@ -2,6 +2,7 @@
 
 dqv2 plan                                            config.yaml, the paper
 dqv2 plan config/demo.yaml                           with overlays, as for snakemake --configfile
+dqv2 plan config/demo.yaml --config 'seeds=[0, 1]'   with values, as for snakemake --config
 dqv2 plan show fig5b config/demo.yaml                an experiment's arms, runs, paths and jobs
 dqv2 plan --cost --device h100 --gpus 4 --cores 32   hours, disk and wall time to expect
 
@@ -10,12 +11,14 @@ Without `show`, downloads and jobs that collect and draw results are not counted
 
 import argparse
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from dqv2.config import ConfigError, load_config, read_files
+from dqv2.cli.configured import add_values, base_elsewhere, values_of
+from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.plan.count import jobs_apart, jobs_behind
 from dqv2.plan.runs import Row, Run
@@ -29,6 +32,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     about = "jobs, their cost, the parts of an experiment"
     parser = commands.add_parser("plan", help=about, description=__doc__)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
+    add_values(parser)
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
     parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, h200, or one from --rates")
     parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
@@ -50,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
         if len(words) < 2:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
-    values = read_files(words)
+    values = values_of(words, args.config)
     config = load_config(values)
     if shown is not None and shown not in config.experiments:
         raise ConfigError(f"{shown!r} is not a block under experiments; there are: {', '.join(config.experiments)}")
@@ -59,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     plan = Plan(config)
     if shown:
         _show(plan, shown)
-        _show_a_job(plan, shown, _how_to_say(words, values, shown))
+        _show_a_job(plan, shown, _how_to_say(words, args.config, values, shown))
         return 0
     print(_asked(plan))
     (_cost if args.cost else _count)(plan, args)
@@ -150,10 +154,13 @@ def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
             yield f"{value}{spread} ({entry['place']}{source})"
 
 
-def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:
+def _how_to_say(overlays: list[str], entries: list[str], values: dict, experiment: str) -> str:
     """The Snakemake arguments that give the same configuration."""
-    found = f" --configfile {' '.join(overlays)}" if overlays else ""
-    return found + ("" if experiment in as_list(values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
+    base = base_elsewhere()
+    found = f" -s {shlex.quote(str(base.with_name('Snakefile')))}" if base else ""
+    found += f" --configfile {shlex.join(overlays)}" if overlays else ""
+    targets = [] if experiment in as_list(values.get("targets") or []) else [f"targets=[{experiment}]"]
+    return found + (f" --config {shlex.join([*entries, *targets])}" if entries or targets else "")
 
 
 def _show_a_job(plan: Plan, name: str, configuration: str) -> None:
