@@ -100,7 +100,8 @@ class Tries:
         yield Try("other core count", "all", "--cores 1", self._with(cores=1))
         yield Try("other core count", "all", "--cores 4", self._with(cores=4))
         yield Try("no warm start", "all", "DQV2_WARM=0", self._with(DQV2_WARM="0"))
-        for megabytes in (300, 1200, 3000):
+        # With less than 500 MB, Snakemake's own imports may fail before it reads the Snakefile
+        for megabytes in (600, 1200, 3000):
             yield Try("memory limit", "all", f"ulimit -v {megabytes} MB", self._limited(megabytes))
         for what, damage in {"cut": BYTES["cut"], "empty": BYTES["empty"], "zeroed": BYTES["zeroed"]}.items():
             for name in ("options.json", "splits.json"):

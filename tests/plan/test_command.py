@@ -3,11 +3,14 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from snakemake.cli import parse_config
 
 from dqv2.cli import main
-from tests.conftest import ROOT, make
+from dqv2.config.files import from_entries
+from tests.conftest import ROOT, make, merged
 
 
 @pytest.fixture
@@ -75,6 +78,65 @@ def test_each_kind_of_experiment_can_be_shown(plan, name):
     code, out, error = plan("show", name, "config/demo.yaml")
     assert (code, error) == (0, "")
     assert out.startswith(f"{name}: ")
+
+
+JOB_OF = re.compile(r"^    (\w+)", re.M)
+
+
+@pytest.mark.parametrize("file", [None, "config/smoke.yaml", "config/folder.yaml", "config/own_images.yaml"])
+def test_the_jobs_shown_are_those_that_snakemake_runs_for_it(plan, file):
+    """`test_dag` compares the walk from the targets with Snakemake."""
+    files = [file] if file else []
+    planned = make(merged(*(each.removeprefix("config/") for each in files)))
+    for name in planned.rows:
+        code, out, _ = plan("show", name, *files)
+        assert code == 0
+        expected = Counter(job.stage.name for job in planned.jobs(planned.targets([name])))
+        total, parts = re.search(r"^(\d+) jobs?: (.*)$", out, re.M).groups()
+        counts = {stage: int(count) for count, stage in re.findall(r"(\d+) (\w+)", parts)}
+        assert (int(total), counts) == (expected.total(), expected), name
+        assert set(JOB_OF.findall(out)) == set(expected), f"{name}: every stage of the jobs is listed, and no other"
+        assert ("trainer " in out.replace("trainer's", "")) == ("train" in expected or name == "fig1"), name
+
+
+def test_a_run_of_coresets_is_counted_with_its_exports(plan):
+    code, out, _ = plan("config/own_images.yaml")
+    assert code == 0
+    assert re.search(r"^export +1 +1$", out, re.M)
+    assert out.splitlines()[-1].split() == ["all", "8", "8"]
+    _, out, _ = plan("show", "coreset", "config/own_images.yaml")
+    arm = out.split("\n\n")[1]
+    stages = ["pack", "early_train", "saliency", "augment", "features", "bin", "sample", "export"]
+    assert JOB_OF.findall(arm) == stages
+    assert "    export   <- pack, sample, augment" in arm
+    assert "resnet50" not in out
+    assert re.search(r"one of them: snakemake --cores 1 results/own/\S+/export-links-png ", out)
+
+
+def test_values_are_read_as_those_of_snakemake(plan, tmp_path):
+    entries = ["run=own2", "seeds=[0, 1]", "threads=2", "partial=True", "label=", "x1=1e-2", "x2='a b'", "x3=a: [b"]
+    entries += ["datasets={own: {path: my images, size: 32}}", "datasets={own: {title: mine}}", "x4=1=2"]
+    assert from_entries(entries) == parse_config(entries)
+    code, out, _ = plan(
+        "show", "coreset", "config/own_images.yaml", "--config", "run=own2", "defaults={tobias_size: 4}"
+    )
+    assert code == 0
+    assert "makes results/own2/own/coreset/o100_t50/mask-early/tobias-4/" in out
+    assert "--configfile config/own_images.yaml --config run=own2 'defaults={tobias_size: 4}'" in out
+    for wrong in ("run", "=1", "1a=1"):
+        code, _, error = plan("--config", wrong)
+        assert (code, error.split(":")[0]) == (1, f"--config {wrong}")
+
+
+def test_elsewhere_the_configuration_of_the_checkout_is_used(plan, tmp_path, monkeypatch):
+    """As `snakemake -s CHECKOUT/Snakefile` uses it."""
+    monkeypatch.chdir(tmp_path)
+    code, out, said = plan("show", "coreset", str(ROOT / "config/own_images.yaml"))
+    assert code == 0
+    assert said == f"with {ROOT}/config.yaml, as there is no config.yaml here\n"
+    assert re.search(rf"^one of them: snakemake --cores 1 results/own/\S+ -s {ROOT}/Snakefile --configfile", out, re.M)
+    monkeypatch.setattr("dqv2.__file__", str(tmp_path / "lib/python3/dqv2/__init__.py"))  # a library without a checkout
+    assert plan() == (1, "", "There is no config.yaml here: call dqv2 in the project's folder.\n")
 
 
 def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):

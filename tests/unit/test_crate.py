@@ -84,7 +84,7 @@ def test_a_crate_keeps_to_its_profiles(finished):
     assert validated(Path("crate"), models.Severity.REQUIRED) == []
 
 
-def test_what_is_not_sound_or_not_finished_is_refused(finished, capsys):
+def test_what_is_not_sound_or_not_finished_is_refused(finished, small, capsys):
     def refused(words):
         assert main(["crate", "results/demo", "crate"]) == 1
         assert words in capsys.readouterr().err
@@ -102,6 +102,14 @@ def test_what_is_not_sound_or_not_finished_is_refused(finished, capsys):
     shutil.rmtree("results/demo/figures")
     Path("paper_figures/demo/fig1.png").unlink()
     refused("nothing of the run demo is finished: no figure, table or list of claims")
+    exported = "results/demo/digits/coreset/o100/random/keep-0.1/seed-0/export-ids"
+    job = small.job_making(exported)
+    kept = small.file_of(job, "record")
+    Path(exported).mkdir(parents=True)
+    Path(exported, "ids.csv").write_text("id", encoding="utf-8")
+    facts = {"stage": "export", "options": small.options(job), "wildcards": dict(job.wildcards), "inputs": {}}
+    record.write(kept, facts | record.written({"folder": exported, "record": kept}))
+    refused("the run demo made coresets alone. Archive the exported folder itself: " + exported)
     Path("crate").mkdir()
     assert main(["crate", "results/demo", "crate"]) == 1
     assert "crate is there already" in capsys.readouterr().err

@@ -137,6 +137,16 @@ def test_another_list_than_an_export_s_is_refused_and_a_spreadsheet_s_is_read(fo
             coreset_files(tmp_path / "list.csv", folder[0])
 
 
+def test_an_exported_folder_stands_for_its_ids_and_what_is_not_there_is_named(folder, tmp_path):
+    target, *_ = exported(folder, tmp_path, images="links")
+    assert coreset_files(target, folder[0]) == coreset_files(target / "ids.csv", folder[0])
+    for wrong, named in ((tmp_path, tmp_path / "ids.csv"), (target / "other.csv", target / "other.csv")):
+        with pytest.raises(DataError, match=f"there is no file {named}: name the ids.csv of an exported coreset"):
+            coreset_files(wrong, folder[0])
+    with pytest.raises(DataError, match=f"do not resolve in {tmp_path}/nowhere"):
+        coreset_files(target, tmp_path / "nowhere")
+
+
 def test_classes_that_a_program_took_for_numbers_are_refused(tmp_path):
     for name in ("007", "7", "1e2"):
         (tmp_path / "set" / name).mkdir(parents=True)
@@ -203,7 +213,11 @@ def test_an_original_that_changed_is_not_given_away(folder, tmp_path):
             path.write_bytes(path.read_bytes() + b"\0")
     pack = Pack.open(tmp_path / "out/train")
     coreset = mix(len(pack), originals=1.0, tobias=0.0, generator=torch.Generator())
-    with pytest.raises(DataError, match="is not the file that was packed"):
+    with pytest.raises(DataError, match="is not the file that was packed: pack the set again"):
+        export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(root), images="links")
+    options = tmp_path / "out/options.json"
+    options.write_text("{}")
+    with pytest.raises(DataError, match=f"have the set packed again: add --forcerun {options} to the command"):
         export_coreset(tmp_path / "coreset", coreset, pack, None, source=str(root), images="links")
     assert not (tmp_path / "coreset").exists()
 
@@ -286,7 +300,13 @@ def test_a_published_list_is_the_coreset(folder, tmp_path):
         ("id,weight\nlone/only.png,0,5\n", "1 line with too few or too many columns, such as lone/only.png,0,5: quote"),
         ("id;weight\nlone/only.png;0,5\n", "begins with 'id;weight', .* with commas between the columns"),
         ("sep=;\nid;weight\nlone/only.png;0,5\n", "begins with 'sep=;'"),
-        ('Id,class\n"lone/only.png",lone\n', "begins with 'Id,class', and its first column should be id"),
+        ("Id;class\nlone/only.png;lone\n", "begins with 'Id;class', and its first column should be id"),
+        ("id,class, Class\nlone/only.png,lone,lone\n", "has 2 columns class: keep one"),
+        ("id, class\nlone/only.png, cat\n", "1 image of another class, such as lone/only.png: cat, here lone"),
+        ("id,Class\nlone/only.png,cat\n", "1 image of another class"),
+        (" ID ,kind\nlone/only.png,tobias\n", r"1 of 1 images are not originals \(kind 'tobias'\)"),
+        ("id, kind\nlone/only.png,tobias\n", "1 of 1 images are not originals"),
+        ("id,Kind\nlone/only.png,tobias\n", "1 of 1 images are not originals"),
         ('id,class\n"lone/only.png,lone\n', r"is not a complete CSV \("),
         ("id,bin\nlone/only.png,1.5\n", "every bin must be a whole number"),
         ("id,bin\nlone/only.png,inf\n", "every bin must be a whole number"),
@@ -301,6 +321,39 @@ def test_faults_of_a_published_list(folder, tmp_path, text, message):
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("image_id\nlone/only.png\n", "such as 'image_id'. Ids"),
+        ("path,label\nlone/only.png,lone\n", "such as 'lone/only.png,lone' (write lone/only.png)"),
+        ("lone/only.png,lone\n", "such as 'lone/only.png,lone' (write lone/only.png)"),
+        ("/home/me/my set/lone/only.png\n", "(write lone/only.png)"),
+        ("id\n./lone/only.png\n", "such as './lone/only.png' (write lone/only.png)"),
+        ("id\nlone\\only.png\n", "(write lone/only.png)"),
+        ("id\nlone/only.png \n", "such as 'lone/only.png ' (write lone/only.png)"),
+        ("id\nlone/other.png\n", "such as 'lone/other.png'. Ids"),
+    ],
+)
+def test_ids_that_are_none_are_refused_with_what_ids_are(folder, tmp_path, text, remedy):
+    pack = packed(folder[0], tmp_path / "out")
+    (tmp_path / "ids.csv").write_text(text)
+    with pytest.raises(DataError) as error:
+        published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+    assert "ids are not in the pack" in str(error.value)
+    assert remedy in str(error.value)
+    relative = f"Ids are paths relative to the dataset's folder, such as {pack.ids[0]}, and"
+    assert relative in str(error.value)
+    assert "column must be called id" in str(error.value)
+
+
+def test_names_of_columns_may_have_capitals_and_spaces(folder, tmp_path):
+    pack = packed(folder[0], tmp_path / "out")
+    (tmp_path / "ids.csv").write_text(' ID, Class , "Weight", note\nlone/only.png, lone, 2, ours\n')
+    read = published_coreset(tmp_path / "ids.csv", pack, keep=1 / len(pack))
+    assert [pack.ids[row] for row in read.rows] == ["lone/only.png"]
+    assert read.weight.tolist() == [1.0]
 
 
 def test_a_list_that_went_through_a_spreadsheet_is_read_with_its_weights(folder, tmp_path):

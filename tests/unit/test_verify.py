@@ -18,6 +18,7 @@ from dqv2.plan.verify import asked_of, remove, unnoticed, verify
 from dqv2.runtime import record
 from dqv2.runtime.files import remove as remove_path
 from dqv2.runtime.job import run_job
+from dqv2.stages import stage
 from tests.conftest import make, merged
 from tests.damage import BYTES
 from tests.jobs import BINS, CORESET, request_of
@@ -159,6 +160,37 @@ def test_what_lies_in_a_folder_beside_what_its_job_wrote_is_foreign(here, small)
     assert remove(verify(ROOT, small), ROOT, small) == []
 
 
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_an_original_that_changed_behind_a_link_is_no_damage_of_the_coreset(tmp_path, monkeypatch, capsys, how):
+    monkeypatch.chdir(tmp_path)
+    axes = {"dataset": "own", "selection": "o100/random", "keep": "0.1", "step": "", "seed": "0", "form": "links-png"}
+    folder, kept = (f"results/own/{stage('export').writes[name]}".format_map(axes) for name in ("folder", "record"))
+    for name in ("a", "b"):
+        image = tmp_path / f"set/{name}.png"
+        image.parent.mkdir(exist_ok=True)
+        image.write_bytes(name.encode())
+        Path(folder, "images").mkdir(parents=True, exist_ok=True)
+        Path(folder, f"images/{name}.png").symlink_to(image)
+    Path(folder, "ids.csv").write_text("id", encoding="utf-8")
+    Path(kept).parent.mkdir(parents=True)
+    facts = {"stage": "export", "options": {}, "wildcards": axes, "inputs": {}}
+    record.write(kept, facts | record.written({"folder": folder, "record": kept}))
+    assert list(verify("results/own")) == []
+    image = tmp_path / "set/b.png"
+    image.write_bytes(b"another") if how == "changed" else image.unlink()
+    (found,) = verify("results/own")
+    assert found[:2] == ("changed", f"{folder}/images/b.png")
+    assert f"1 image to which this coreset links changed or went after packing, the first is {image}: " in found.what
+    assert "add --forcerun results/own/own/data/options.json to the command of the run" in found.what
+    assert remove([found], "results/own") == []
+    Path("config.yaml").write_text("run: other", encoding="utf-8")
+    assert main(["verify", "results/own", "--remove"]) == 1
+    assert "0 foreign, 1 changed, 0 gone" in capsys.readouterr().out
+    assert Path(folder, "ids.csv").exists()
+    Path(folder, "ids.csv").write_text("di", encoding="utf-8")
+    assert {each.kind for each in verify("results/own")} == {"changed", "damaged"}, "its own files are looked at too"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_file_whose_name_is_in_no_encoding_is_named(here, monkeypatch, encoding):
     Path(ROOT, "config.json").write_text(json.dumps(other_plan()), encoding="utf-8")
@@ -289,12 +321,14 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert main(["verify", ROOT]) == 1
     out = capsys.readouterr().out
     assert f"damaged (1):\n  {BINS}\n      {BINS} is damaged: its checksum was" in out
-    assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 gone, 0 orphaned" in out
+    assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 changed, 0 gone, 0 orphaned" in out
     assert main(["verify", ROOT, "--remove"]) == 0
     assert "removed 4 files and folders: of 1 job, and what was made from them" in capsys.readouterr().out
     assert not Path(BINS).exists()
     assert not Path(CORESET).exists()
     assert main(["verify", ROOT]) == 0
+    assert main(["verify", ROOT, "--config", "datasets={digits: {test: 30}}"]) == 1
+    assert "test was 20 and is 30" in capsys.readouterr().out
     assert main(["verify", ROOT, "config/other.yaml"]) == 1
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
     assert main(["verify", "results/nothing"]) == 1

@@ -1,6 +1,8 @@
 """What is wrong, where and what to do: in one message, before any training, with nothing left behind."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -35,6 +37,17 @@ def test_unknown_key(project):
     text = refused(project, "--config", "colour=blue", config="demo")
     assert "colour: there is no such key" in text
     assert "Traceback" not in text
+
+
+def test_too_little_memory_for_the_graph_of_jobs(project):
+    """Snakemake would fail anywhere in building it, and print errors about errors without end."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "config/smoke.yaml"]
+    limited = ["bash", "-c", f'ulimit -v {600 * 1024}; exec "$@"', "bash", *command]
+    done = subprocess.run(limited, cwd=project.folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "this process may have 600 MB of memory, and building the graph of jobs alone may need 1024 MB" in said
+    assert "Traceback" not in said
 
 
 def test_a_key_that_stands_twice_in_a_file(project):

@@ -2,10 +2,27 @@
 # and depend on.
 import inspect
 import os
+import resource
 import sys
 from pathlib import Path
 
 from snakemake.logging import logger
+
+
+def give_up(error):
+    """Say what is wrong and exit. If the error were raised, Snakemake would add lines of this file to it."""
+    logger.error(str(error))
+    sys.exit(1)
+
+
+# With less, Snakemake fails anywhere in building the graph of jobs, and Python may print that without end. So this comes
+# before the imports.
+LEAST_MEMORY = 2**30
+if 0 <= (allowed := resource.getrlimit(resource.RLIMIT_AS)[0]) < LEAST_MEMORY:  # unlimited is -1, or above
+    give_up(
+        f"this process may have {allowed >> 20} MB of memory, and building the graph of jobs alone may need {LEAST_MEMORY >> 20} MB: "
+        "raise the limit (ulimit -v, the memory of a container or of a cluster's job)"
+    )
 
 import dqv2
 from dqv2 import paths
@@ -19,13 +36,6 @@ from dqv2.runtime.interpreter import require_no_braces, unquoted
 from dqv2.runtime.record import note_commit
 from dqv2.runtime.sentences import counted, require_writable, sentence
 from dqv2.stages import Wildcards, all_stages, stage
-
-
-def give_up(error):
-    """Say what is wrong and exit. If the error were raised, Snakemake would add lines of this file to it."""
-    logger.error(str(error))
-    sys.exit(1)
-
 
 try:
     if workflow.is_main_process:

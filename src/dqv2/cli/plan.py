@@ -2,22 +2,29 @@
 
 dqv2 plan                                            config.yaml, the paper
 dqv2 plan config/demo.yaml                           with overlays, as for snakemake --configfile
+dqv2 plan config/demo.yaml --config 'seeds=[0, 1]'   with values, as for snakemake --config
 dqv2 plan show fig5b config/demo.yaml                an experiment's arms, runs, paths and jobs
 dqv2 plan --cost --device h100 --gpus 4 --cores 32   hours, disk and wall time to expect
+
+Without `show`, downloads and jobs that collect and draw results are not counted.
 """
 
 import argparse
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from dqv2.config import ConfigError, load_config, read_files
+from dqv2.cli.configured import add_values, base_elsewhere, values_of
+from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
-from dqv2.plan.count import chains, jobs_apart, jobs_behind
-from dqv2.plan.runs import Row
-from dqv2.plan.walk import as_list
+from dqv2.plan.count import jobs_apart, jobs_behind
+from dqv2.plan.runs import Row, Run
+from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.runtime.sentences import counted
+from dqv2.stages import all_stages
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -25,6 +32,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     about = "jobs, their cost, the parts of an experiment"
     parser = commands.add_parser("plan", help=about, description=__doc__)
     parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
+    add_values(parser)
     parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
     parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, h200, or one from --rates")
     parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
@@ -46,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
         if len(words) < 2:
             raise ConfigError("say which experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
-    values = read_files(words)
+    values = values_of(words, args.config)
     config = load_config(values)
     if shown is not None and shown not in config.experiments:
         raise ConfigError(f"{shown!r} is not a block under experiments; there are: {', '.join(config.experiments)}")
@@ -55,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     plan = Plan(config)
     if shown:
         _show(plan, shown)
-        _show_a_job(plan, shown, _how_to_say(words, values, shown))
+        _show_a_job(plan, shown, _how_to_say(words, args.config, values, shown))
         return 0
     print(_asked(plan))
     (_cost if args.cost else _count)(plan, args)
@@ -89,26 +97,42 @@ def _show(plan: Plan, name: str) -> None:
     print(f"makes {', '.join(plan.targets([name])) or 'nothing by itself'}")
     if table := plan.tabled(name):
         print(f"from {plan.table(name)} (rule {table})")
-    arms: dict[tuple, list] = {}
+    arms: dict[tuple, list[Run]] = {}
     for run, title, method in plan.rows[name]:
         arms.setdefault((title, method, run.selection, run.keep_ratio, run.pixels, run.trainer), []).append(run)
+    told: set[PlannedJob] = set()
     for (title, method, s, keep, pixels, trainer), runs in arms.items():
         print(f"\n{title}" + (f" (method {method})" if method else ""))
-        facts = {"dataset": s.dataset, "selection": s.path, "keep ratio": f"{keep:g}", "pixels": pixels}
-        facts |= {"trainer": trainer, "mask": s.mask}
-        facts |= {"backbone": s.backbone and _network(plan, s.backbone)}
-        importance = plan.config.pixels[pixels].backbone if pixels else None
+        asked = {run: files for run in runs if (files := plan.asked_of(name, run))}
+        chain = plan.jobs(next(iter(asked.values()), []))
+        told.update(*(plan.jobs(files) for files in asked.values()))
+        stages = {job.stage.name for job in chain} if chain else set(all_stages())  # a diagram shows all of it
+        facts = {"dataset": s.dataset, "selection": s.path, "keep ratio": f"{keep:g}" if "sample" in stages else None}
+        facts |= {"pixels": pixels if "pixels" in stages else None, "trainer": trainer if "train" in stages else None}
+        facts |= {"mask": s.mask, "backbone": s.backbone and "bin" in stages and _network(plan, s.backbone)}
+        importance = plan.config.pixels[pixels].backbone if pixels and "pixels" in stages else None
         facts |= {"importance by": importance and _network(plan, importance)}
         print("  " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
         for said in _in_the_paper(plan, name, Row(runs[0], title, method)):
             print(f"  the paper: {said}")
-        print(f"  seeds {', '.join(str(run.seed) for run in runs)}: {plan.metrics_of(runs[0])}")
-        for job, reads in plan.jobs([plan.metrics_of(runs[0])]).items():
-            before = dict.fromkeys(read.stage.name for read in reads)
-            detail = job.stage.detail(plan, job.w)
-            print(f"    {job.stage.name:<12}{detail}" + (f"   <- {', '.join(before)}" if before else ""))
-    counted = Counter(job.stage.name for job in dict.fromkeys(job for chain in chains(plan, name) for job in chain))
-    print(f"\n{counted.total()} jobs: " + ", ".join(f"{count} {stage}" for stage, count in counted.items()))
+        if not asked:
+            print("  no job is run for it")
+            continue
+        print(f"  seeds {', '.join(str(run.seed) for run in asked)}: {', '.join(next(iter(asked.values())))}")
+        _show_jobs(plan, chain)
+    every = plan.jobs(plan.targets([name]))
+    if together := {job: reads for job, reads in every.items() if job not in told}:
+        print("\nfrom all of these")
+        _show_jobs(plan, together)
+    stages = Counter(job.stage.name for job in every)
+    print(f"\n{counted(len(every), 'job')}: " + ", ".join(f"{count} {stage}" for stage, count in stages.items()))
+
+
+def _show_jobs(plan: Plan, jobs: dict[PlannedJob, list[PlannedJob]]) -> None:
+    for job, reads in jobs.items():
+        before = dict.fromkeys(read.stage.name for read in reads)
+        told = f"{job.stage.name:<12}{job.stage.detail(plan, job.w)}".rstrip()
+        print(f"    {told}" + (f"   <- {', '.join(before)}" if before else ""))
 
 
 def _network(plan: Plan, name: str) -> str:
@@ -130,16 +154,18 @@ def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
             yield f"{value}{spread} ({entry['place']}{source})"
 
 
-def _how_to_say(overlays: list[str], values: dict, experiment: str) -> str:
+def _how_to_say(overlays: list[str], entries: list[str], values: dict, experiment: str) -> str:
     """The Snakemake arguments that give the same configuration."""
-    found = f" --configfile {' '.join(overlays)}" if overlays else ""
-    return found + ("" if experiment in as_list(values.get("targets") or []) else f" --config 'targets=[{experiment}]'")
+    base = base_elsewhere()
+    found = f" -s {shlex.quote(str(base.with_name('Snakefile')))}" if base else ""
+    found += f" --configfile {shlex.join(overlays)}" if overlays else ""
+    targets = [] if experiment in as_list(values.get("targets") or []) else [f"targets=[{experiment}]"]
+    return found + (f" --config {shlex.join([*entries, *targets])}" if entries or targets else "")
 
 
 def _show_a_job(plan: Plan, name: str, configuration: str) -> None:
     """Print how to run the first of an experiment's jobs alone."""
-    first = next(iter(plan.wanted(name)), [None])[0]
-    if first:
+    if first := next((files[-1] for run, *_ in plan.rows[name] if (files := plan.asked_of(name, run))), None):
         job = plan.job_making(first)
         print(f"one of them: snakemake --cores 1 {first}{configuration}")
         print("it reads " + ", ".join(file for files in plan.reads(job).values() for file in as_list(files)))

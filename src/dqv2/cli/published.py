@@ -37,6 +37,7 @@ dqv2 crate results/demo demo-crate
 
 The folder contains the workflow, the configuration, figures, tables, claims and the page, and the record of every job;
 `ro-crate-metadata.json` describes them. Results that are not sound are refused (see dqv2 verify).
+A run of coresets alone has nothing for a crate: archive the exported folders.
 """
 
 

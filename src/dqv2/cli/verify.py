@@ -2,26 +2,30 @@
 
 dqv2 verify results/demo                         every checksum, and the options of the last run (its config.json)
 dqv2 verify results/demo config/mine.yaml        against another configuration, as for snakemake --configfile
+dqv2 verify results/own config/own_images.yaml --config 'datasets={own: {path: images}}'
+                                                 where the run had values by --config too
 dqv2 verify results/demo --remove                also remove what is damaged or stale, with all that was made from it;
                                                  the next run makes it again
 
 damaged    not what its job wrote
 stale      made with other options or another version of its stage, or from other inputs than are there now
 foreign    not written by any job; also within an exported coreset or a pack
+changed    an original image that an exported coreset links to is no longer the one that was packed; --remove leaves it
 gone       missing: somebody removed it. Snakemake makes it again if another missing file needs it
 orphaned   sound, but from a job that the configuration no longer has
 
-The exit status is 1 if anything is damaged, stale or foreign.
+The exit status is 1 if anything is damaged, stale, foreign or changed.
 """
 
 import argparse
 from pathlib import Path
 
+from dqv2.cli.configured import add_values, base_elsewhere, values_of
 from dqv2.config import ConfigError, load_config, read_files
 from dqv2.plan import Plan
 from dqv2.runtime.sentences import counted
 
-ORDER = ("damaged", "stale", "foreign", "gone", "orphaned")
+ORDER = ("damaged", "stale", "foreign", "changed", "gone", "orphaned")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -30,6 +34,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("verify", help=about, description=__doc__)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="overlays on config.yaml")
+    add_values(parser)
     parser.add_argument("--remove", action="store_true", help="remove what is damaged or stale")
     parser.set_defaults(run=_run)
 
@@ -38,7 +43,7 @@ def _run(args: argparse.Namespace) -> int:
     from dqv2.plan.verify import records_below, remove, require_root, verify
 
     root = require_root(args.results)
-    plan = _plan(root, args.overlays)
+    plan = _plan(root, args.overlays, args.config)
     found = sorted(verify(root, plan), key=lambda each: (ORDER.index(each.kind), each.file))
     for kind in ORDER:
         some = [each for each in found if each.kind == kind]
@@ -60,29 +65,30 @@ def _run(args: argparse.Namespace) -> int:
         bad = []
     elif bad:
         print("remove what is damaged or stale, and what was made from it, with --remove, and run again")
-    return int(bool(bad) or any(each.kind == "foreign" for each in found))
+    return int(bool(bad) or any(each.kind in ("foreign", "changed") for each in found))
 
 
-def _plan(root: str, overlays: list[str]) -> Plan | None:
-    """The plan of a run: from the given overlays, else from its last run, else from the file in config/ that fits."""
+def _plan(root: str, overlays: list[str], entries: list[str]) -> Plan | None:
+    """The plan of a run: from the given overlays and entries of --config, else from its last run, else from the file in
+    config/ that fits."""
     from dqv2.plan.verify import asked_of
 
     run = Path(root).name
     file = Path(root, "config.json")  # includes what --config set
-    if not overlays and (file.exists() or file.is_symlink()):
+    if not overlays and not entries and (file.exists() or file.is_symlink()):
         plan = Plan(load_config(asked_of(root)))
         print(f"compared with {file}, the configuration of its last run")
         return plan
-    if not overlays:
+    if not overlays and not entries:
         ways = [[], *([str(file)] for file in sorted(Path("config").glob("*.yaml")))]
-        fitting = [way for way in ways if read_files(way).get("run") == run]
+        fitting = [way for way in ways if read_files(way, base_elsewhere() or "config.yaml").get("run") == run]
         if len(fitting) != 1:
             many = "no configuration here is" if not fitting else "several configurations here are"
             print(f"{many} of the run {run!r}: name one to see what is stale for its options, or orphaned")
             return None
         (overlays,) = fitting
         print(f"compared with config.yaml{''.join(f' and {each}' for each in overlays)}")
-    plan = Plan(load_config(read_files(overlays)))
+    plan = Plan(load_config(values_of(overlays, entries)))
     if plan.root != root:
-        raise ConfigError(f"{' '.join(overlays)} is of the run {plan.config.run!r}, not of {root}")
+        raise ConfigError(f"{' '.join([*overlays, *entries])} is of the run {plan.config.run!r}, not of {root}")
     return plan

@@ -1,6 +1,7 @@
 """Configuration files: config.yaml with overlays on top, as Snakemake merges them."""
 
 import json
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ import yaml
 
 from dqv2.config.base import ConfigError
 from dqv2.config.plain import shown
+
+ENTRY = re.compile(r"[a-zA-Z_][\w-]*\w$")  # a key of --config
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,8 +43,10 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_files(overlays: Iterable[str | Path], base: str | Path = "config.yaml") -> dict[str, Any]:
-    """The values of `base` merged with the overlays, later ones taking precedence.
+def read_files(
+    overlays: Iterable[str | Path], base: str | Path = "config.yaml", more: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values of `base` merged with the overlays and with `more`, later ones taking precedence.
 
     Raises:
         ConfigError: a file is not valid YAML, is not a mapping, or has a duplicate key; the message names the file.
@@ -50,7 +55,35 @@ def read_files(overlays: Iterable[str | Path], base: str | Path = "config.yaml")
     values: dict[str, Any] = {}
     for file in [base, *overlays]:
         _update(values, read_file(file))
+    return _update(values, more or {})
+
+
+def from_entries(entries: Iterable[str]) -> dict[str, Any]:
+    """The values of entries KEY=VALUE, read as Snakemake reads those of --config: numbers, True and False, else YAML
+    with texts alone.
+
+    Raises ConfigError where an entry has another form.
+    """
+    values: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not ENTRY.match(key):
+            raise ConfigError(f"--config {entry}: write KEY=VALUE, such as 'datasets={{own: {{path: images}}}}'")
+        _update(values, {key: _value(text.strip("'\""))})
     return values
+
+
+def _value(text: str) -> Any:
+    if text in ("True", "False", ""):
+        return {"True": True, "False": False, "": None}[text]
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    try:
+        value = yaml.load(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        return text
+    return text if value is None else value
 
 
 def read_file(file: str | Path) -> dict[str, Any]:

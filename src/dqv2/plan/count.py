@@ -12,11 +12,12 @@ Reads = dict[PlannedJob, list[PlannedJob]]
 
 
 def chains(plan: Plan, experiment: str) -> Iterator[Reads]:
-    """For each run (or coreset) of an experiment the jobs behind it, each with the jobs whose outputs it reads.
+    """For each run, or exported coreset, of an experiment the jobs behind it, each with the jobs whose outputs it
+    reads.
 
     Fetching of datasets and lists is left out, as are drawing and collecting.
     """
-    for files in dict.fromkeys(tuple(files) for files in plan.wanted(experiment)):
+    for files in dict.fromkeys(tuple(plan.asked_of(experiment, run)) for run, *_ in plan.rows[experiment]):
         found = plan.jobs(files)
         yield {
             job: [read for read in reads if not read.stage.name.startswith("fetch")]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from dqv2 import paths
 from dqv2.config.data import KNOWS_OBJECTS
 from dqv2.config.experiments import OVERLAP, STORAGE, Experiment
 from dqv2.plan.check import mask_faults, redraws
@@ -39,9 +38,18 @@ class Kind:
         """Whether an experiment has this kind of result."""
         raise NotImplementedError
 
+    def wanted_of(self, run: Run) -> list[str]:
+        """The files of a run that it is made from."""
+        return []
+
     def wanted(self) -> list[list[str]]:
         """The files that it is made from, grouped by run (or coreset)."""
-        return []
+        found = dict.fromkeys(tuple(self.wanted_of(run)) for run, *_ in self.rows)
+        return [list(files) for files in found if files]
+
+    def asked_of(self, run: Run) -> list[str]:
+        """The files to make for a run, before what is made from all runs together."""
+        return self.wanted_of(run)
 
     def records_behind(self, file: str) -> list[list[str]]:
         """[stage, account, record] of the jobs behind a file that count in the cost of a coreset."""
@@ -109,8 +117,8 @@ class TobiasPictures(Kind):
             titles = [f"{mask}, {title}" for mask, title in zip(masks, titles, strict=True)]
         return titles
 
-    def wanted(self) -> list[list[str]]:
-        return [[file] for file in self.files()["recipes"]]
+    def wanted_of(self, run: Run) -> list[str]:
+        return [self.plan.recipe_of_run(run)] if run in self._runs() else []
 
     def faults(self) -> Iterator[str]:
         if not any(run.selection.mask for run, *_ in self.rows):
@@ -171,8 +179,8 @@ class PixelPictures(Redrawn):
         """The pack, coreset and pixels shown."""
         return self.of_run(self.shown)
 
-    def wanted(self) -> list[list[str]]:
-        return [list(self.files().values())]
+    def wanted_of(self, run: Run) -> list[str]:
+        return list(self.files().values()) if run == self.shown else []
 
     def note(self) -> str:
         first = self.shown
@@ -228,15 +236,19 @@ class Storage(Redrawn):
     def of(block: Experiment) -> bool:
         return block.storage is not None
 
-    def files(self) -> dict[str, list[str]]:
-        """For each redrawn coreset its pack, coreset, pixels, and a recipe of Tobias images."""
-        block, runs = self.block.storage, self.runs()
-        found = {name: [self.of_run(run)[name] for run in runs] for name in ("train", "coreset", "pixels")}
-        tobias = {"mask": block.mask, "size": block.tobias_size}
-        return found | {"tobias": [self.plan.file("augment", "recipe", self.plan.axes(run), **tobias) for run in runs]}
+    def of_run(self, run: Run) -> dict[str, str]:
+        """The pack, coreset and pixels of a run, and a recipe of Tobias images."""
+        tobias = {"mask": self.block.storage.mask, "size": self.block.storage.tobias_size}
+        recipe = self.plan.file("augment", "recipe", self.plan.axes(run), **tobias)
+        return super().of_run(run) | {"tobias": recipe}
 
-    def wanted(self) -> list[list[str]]:
-        return [list(files) for files in zip(*self.files().values(), strict=True)]
+    def files(self) -> dict[str, list[str]]:
+        """The files of all redrawn coresets, by name."""
+        found = [self.of_run(run) for run in self.runs()]
+        return {name: [files[name] for files in found] for name in ("train", "coreset", "pixels", "tobias")}
+
+    def wanted_of(self, run: Run) -> list[str]:
+        return list(self.of_run(run).values()) if run in self.runs() else []
 
     def planned(self) -> int:
         return len(self.runs()) * 4  # original, dropped, reconstructed, Tobias
@@ -299,8 +311,8 @@ class Overlap(Kind):
             found.setdefault(recipe, Cell(kept, pack, recipe, self.records_behind(recipe)))
         return list(found.values())
 
-    def wanted(self) -> list[list[str]]:
-        return [[cell.recipe] for cell in self.cells()]
+    def wanted_of(self, run: Run) -> list[str]:
+        return [self.plan.recipe_of_run(run)]
 
     def planned(self) -> int:
         return len(self.cells())
@@ -329,8 +341,8 @@ class Runs(Kind):
     def of(block: Experiment) -> bool:
         return bool(block.figure or block.table or block.cost) and not (block.storage or block.overlap)
 
-    def wanted(self) -> list[list[str]]:
-        return [[self.plan.metrics_of(run)] for run, *_ in self.rows]
+    def wanted_of(self, run: Run) -> list[str]:
+        return [self.plan.metrics_of(run)]
 
     @cached_property
     def rows_with_files(self) -> list[dict[str, Any]]:
@@ -355,16 +367,16 @@ class Coresets(Kind):
     def of(block: Experiment) -> bool:
         return block.export is not None
 
-    def wanted(self) -> list[list[str]]:
-        found = []
-        for run, *_ in self.rows:
-            axes = self.plan.axes(run)
-            files = [self.plan.file("sample", "coreset", axes)]
-            if self.block.export.images != "none":
-                files += self.plan.recipes(run.selection, axes)
-                files += [self.plan.file("pixels", "pixels", axes)] if run.pixels else []
-            found.append(files)
-        return found
+    def wanted_of(self, run: Run) -> list[str]:
+        axes = self.plan.axes(run)
+        files = [self.plan.file("sample", "coreset", axes)]
+        if self.block.export.images != "none":
+            files += self.plan.recipes(run.selection, axes)
+            files += [self.plan.file("pixels", "pixels", axes)] if run.pixels else []
+        return files
+
+    def asked_of(self, run: Run) -> list[str]:
+        return [self.plan.export_of(run, self.block.export.form)]
 
     def faults(self) -> Iterator[str]:
         if self.block.export.images == "none":
@@ -379,17 +391,3 @@ class Coresets(Kind):
 
 # The first kind that an experiment has provides the note of its section on the page
 KINDS: tuple[type[Kind], ...] = (TobiasPictures, PixelPictures, Diagram, Storage, Overlap, Runs, Coresets)
-
-
-def exports(plan: Walk, names: list[str]) -> list[str]:
-    """The exported folders of the coresets of these experiments; with ids alone where there is no block `export`."""
-    found = []
-    for name in names:
-        block = plan.config.experiments[name].export
-        form = block.form if block else "ids"
-        for run, *_ in plan.rows[name]:
-            axes = plan.axes(run) | {"form": form}
-            # Ids say which images were chosen, whatever is done to their pixels
-            axes |= {"step": ""} if form == "ids" else {}
-            found.append(plan.file("export", "folder", axes, keep=paths.ratio(run.keep_ratio)))
-    return list(dict.fromkeys(found))

@@ -8,7 +8,8 @@ from typing import Any
 
 from dqv2.config import Config
 from dqv2.plan.check import check
-from dqv2.plan.kinds import KINDS, Kind, exports
+from dqv2.plan.kinds import KINDS, Kind
+from dqv2.plan.runs import Run
 from dqv2.plan.walk import Walk
 from dqv2.stages import Stage, Wildcards, all_stages
 
@@ -36,6 +37,10 @@ class Plan(Walk):
     def wanted(self, experiment: str) -> list[list[str]]:
         """The files that an experiment is made from, grouped by run (or coreset)."""
         return [files for kind in self._kinds[experiment] for files in kind.wanted()]
+
+    def asked_of(self, experiment: str, run: Run) -> list[str]:
+        """The files to make for a run of an experiment, before what is made from all its runs together."""
+        return list(dict.fromkeys(file for kind in self._kinds[experiment] for file in kind.asked_of(run)))
 
     def tabled(self, experiment: str) -> str | None:
         """The stage that writes an experiment's tidy table, or None where it has none."""
@@ -99,11 +104,14 @@ class Plan(Walk):
             if each.makes(self, Wildcards(**axes))
             for output in each.shows
         ]
-        return found + exports(self, [name for name in names if self.kind(name, "coresets")])
+        return found + self.exports([name for name in names if self.kind(name, "coresets")])
 
-    def exports(self) -> list[str]:
-        """The exported folder of every coreset."""
-        return exports(self, list(self.rows))
+    def exports(self, names: Iterable[str] | None = None) -> list[str]:
+        """The exported folder of every coreset of these experiments, by default of all; with ids alone where there is
+        no block `export`."""
+        blocks = {name: self.config.experiments[name].export for name in (self.rows if names is None else names)}
+        forms = {name: block.form if block else "ids" for name, block in blocks.items()}
+        return list(dict.fromkeys(self.export_of(run, forms[name]) for name in forms for run, *_ in self.rows[name]))
 
     def records_of(self, files: Iterable[str]) -> list[str]:
         """The records of the jobs that make these files. Requested beside them, a lost one is made again."""

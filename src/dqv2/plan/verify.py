@@ -16,7 +16,8 @@ from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime import record
 from dqv2.runtime.files import read_json
 from dqv2.runtime.files import remove as remove_path
-from dqv2.stages import all_stages
+from dqv2.runtime.sentences import counted
+from dqv2.stages import all_stages, stage
 
 Made = Callable[[Path], dict[str, str]]
 NOT_RESULTS = ("resume",)  # below results/<run>/: the state of trainings
@@ -27,14 +28,15 @@ class Finding(NamedTuple):
 
     Attributes:
         kind: damaged (not what its job wrote), stale (made with other options, or from other inputs than are there
-            now), foreign (not written by any job), gone (Snakemake makes it again where something needs it), orphaned
-            (sound, but of a job that the configuration does not have).
+            now), foreign (not written by any job), changed (a link of an exported coreset to an image that is no longer
+            the one that was packed), gone (Snakemake makes it again where something needs it), orphaned (sound, but of
+            a job that the configuration does not have).
         file: the file.
         what: what is wrong, in a sentence.
         outputs: all files of its job; empty where no job is known.
     """
 
-    kind: Literal["damaged", "stale", "foreign", "gone", "orphaned"]
+    kind: Literal["damaged", "stale", "foreign", "changed", "gone", "orphaned"]
     file: str
     what: str
     outputs: tuple[str, ...] = ()
@@ -195,8 +197,11 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
         if not Path(file).exists():
             yield "gone", file, "it is not there"
             continue
+        links = record.linked(file, kept)
+        if changed := [name for name, same in links.items() if not same]:
+            yield "changed", f"{file}/{changed[0]}", _of_links(path, kept, Path(file, changed[0]), len(changed))
         try:
-            record.compare(file, kept, whole=True)
+            record.compare(file, kept, whole=True, without=links)
         except ValueError as error:
             yield "damaged", file, str(error)
         for name in sorted(_strange(Path(file), kept.get("files", {}).get(file, {}))):
@@ -210,6 +215,19 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
         yield "orphaned", str(path), why
     elif plan and (why := why_stale(plan, kept)):
         yield "stale", str(path), why
+
+
+def _of_links(path: Path, kept: dict[str, Any], first: Path, count: int) -> str:
+    """What to do where the images behind some links of an exported coreset have changed.
+
+    path: the path of its record. kept: the record. first: one of the links. count: their number.
+    """
+    options = stage("pack").writes["options"].format_map(kept["wildcards"])
+    return (
+        f"{counted(count, 'image')} to which this coreset links changed or went after packing, the first is "
+        f"{first.readlink()}: put them back, or have the set packed again, with all that follows: add --forcerun "
+        f"{Path(*path.parts[:2])}/{options} to the command of the run"
+    )
 
 
 def _strange(folder: Path, known: dict[str, str]) -> Iterator[str]:

@@ -237,6 +237,10 @@ class Walk:
         """The metrics file of a run."""
         return self.file("evaluate", "metrics", self.axes(run))
 
+    def export_of(self, run: Run, form: str) -> str:
+        """The exported folder of a run's coreset. Ids say which images were chosen, whatever a pixel step does."""
+        return self.file("export", "folder", self.axes(run) | {"form": form} | ({"step": ""} if form == "ids" else {}))
+
     def columns(self, experiment: str, row: Row) -> dict[str, Any]:
         """The columns of a run that are known before it runs, which collect joins to its metrics."""
         config, (run, title, method) = self.config, row

@@ -52,14 +52,14 @@ def write_crate(
         records: the records of all its jobs.
 
     Raises:
-        ValueError: no figure, table or list of claims is finished.
+        ValueError: no figure, table or list of claims is finished; the message names exported coresets.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
     results = results_of(records)
     if not results:
-        raise ValueError(f"nothing of the run {run} is finished: no figure, table or list of claims")
+        raise ValueError(_why_nothing(run, records))
     made, (began, ended) = record.summary(records), _times(records)
     crate = ROCrate(version="1.1")
 
@@ -117,6 +117,19 @@ def write_crate(
     with atomic_dir(folder) as staged:
         crate.write(staged)
     return Path(folder)
+
+
+def _why_nothing(run: str, records: Sequence[dict[str, Any]]) -> str:
+    """Why there is nothing for a crate, and what to archive instead where the run exported coresets."""
+    exported = sorted(file for kept in records if kept["stage"] == "export" for file in kept["outputs"])
+    if not exported:
+        return f"nothing of the run {run} is finished: no figure, table or list of claims"
+    more = f" (and {len(exported) - 1} more)" if exported[1:] else ""
+    return (
+        f"a crate describes figures, tables and claims, and the run {run} made coresets alone. Archive the exported "
+        f"folder itself: {exported[0]}{more}. Its manifest.json says how it was made; with export.images set to copies "
+        "it has the images themselves, not links"
+    )
 
 
 def _times(records: Sequence[dict[str, Any]]) -> tuple[str, str]:

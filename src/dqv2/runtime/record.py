@@ -10,7 +10,7 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -132,10 +132,10 @@ def _known(file: str) -> dict[str, Any]:
     return {"file": file, "checksum": expected, "record": checksum(beside)}
 
 
-def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
+def compare(file: str, kept: dict[str, Any], *, whole: bool = False, without: Collection[str] = ()) -> str:
     """Compare a file with the record of its job; returns the recorded checksum.
 
-    kept: the record. whole: also compare the arrays in a folder.
+    kept: the record. whole: also compare the arrays in a folder. without: files in a folder that are not compared.
 
     Raises:
         ValueError: the record is of other files, or the file has changed since it was written.
@@ -149,9 +149,19 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False) -> str:
         return expected
     if _of_folder(parts) != expected:
         raise ValueError(f"the record of {file} contradicts itself. {remedy(file)}")
-    for name, known in parts.items():
+    for name, known in ((name, known) for name, known in parts.items() if name not in without):
         _require(f"{file}/{name}", known if whole or not name.endswith(".npy") else None, remedy(file))
     return expected
+
+
+def linked(file: str, kept: dict[str, Any]) -> dict[str, bool]:
+    """For each link in an exported folder to an original image elsewhere, by its name in the folder: whether the image
+    is there and is the one that the job linked to."""
+    parts = kept.get("files", {}).get(file, {}) if kept["stage"] == "export" else {}
+    links = {name: Path(file, name) for name in parts if Path(file, name).is_symlink()}
+    inside = Path(file).resolve()
+    links = {name: path for name, path in links.items() if not path.resolve().is_relative_to(inside)}
+    return {name: path.is_file() and checksum(path) == parts[name] for name, path in links.items()}
 
 
 def _require(file: str, expected: str | None, what_to_do: str) -> None:

@@ -92,7 +92,7 @@ def export_coreset(
                 if given[k] and held:
                     suffix = held[row].suffix
                 elif given[k]:
-                    data, suffix = _read(root, entry, places[k]), PurePosixPath(entry["id"]).suffix
+                    data, suffix = _read(root, entry, places[k], pack), PurePosixPath(entry["id"]).suffix
                     other = suffix.lower() not in TIMMS or entry["id"] in damaged
                     if as_png := other or seen_otherwise(data, max_pixels=_limit_of(entry)):
                         suffix = ".png"
@@ -150,18 +150,23 @@ def coreset_files(
     Tobias and redrawn images, and originals that are not files of their own (in tables and archives), next to
     `ids.csv`.
 
-    source: the set's folder, wherever it is now and in whatever order its files are listed. check: compare each
-    original in it with its checksum. originals_only: leave the other images out.
+    ids: the file, or the exported folder that has it. source: the set's folder, wherever it is now and in whatever
+    order its files are listed. check: compare each original in it with its checksum. originals_only: leave the other
+    images out.
 
-    Raises DataError where files are missing (as Tobias images are if the coreset was exported without images) or have
-    changed: it gives their number and the first. Also where columns are missing, or the classes are not those of the
-    `manifest.json` next to `ids.csv`.
+    Raises DataError where there is no ids.csv, or files are missing (as Tobias images are if the coreset was exported
+    without images) or have changed: it gives their number and the first. Also where columns are missing, or the classes
+    are not those of the `manifest.json` next to `ids.csv`.
     """
     found, faults = [], []
+    ids = Path(ids).expanduser()
+    ids = ids / "ids.csv" if ids.is_dir() else ids
+    if not ids.is_file():
+        raise DataError(f"there is no file {ids}: name the ids.csv of an exported coreset, or its folder.")
     columns = read_list(ids)
     if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(f"{ids} is not the ids.csv of an exported coreset: it has no column {', '.join(missing)}.")
-    told = read_json(Path(ids).with_name("manifest.json"))
+    told = read_json(ids.with_name("manifest.json"))
     exported = isinstance(told, dict) and "classes_without_images" in told
     place = {name: str(index) for index, name in enumerate(told["classes"])} if exported else {}
     for row in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
@@ -175,7 +180,7 @@ def coreset_files(
         if originals_only and not original:
             continue
         is_file = original and row["path"] and not PART.fullmatch(row["path"])
-        path = Path(source, row["path"]).expanduser() if is_file else Path(ids).parent / row["image"]
+        path = Path(source, row["path"]).expanduser() if is_file else ids.parent / row["image"]
         if not is_file and not path.is_file():
             what = "an original that is not a file of its own" if original else f"a {row['kind']} image"
             faults.append(
@@ -230,19 +235,27 @@ def _grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1, :, :]).all())
 
 
-def _read(source: Path, entry: dict[str, str], place: str) -> bytes:
+def _again(pack: Pack) -> str:
+    """The advice for a set whose images have changed since it was packed."""
+    options = pack.folder.with_name("options.json")  # as the stage that packs leaves it
+    if not options.exists():
+        return "pack the set again"
+    return f"put it back, or have the set packed again: add --forcerun {options} to the command of the run"
+
+
+def _read(source: Path, entry: dict[str, str], place: str, pack: Pack) -> bytes:
     """The bytes of an original's file or archive member; raises DataError where they are not those that were packed."""
     if _in_archive(entry, place):
         data = read_place(source, entry["id"], place)
         if isinstance(data, str) or sha256(data) != entry.get("source_sha256"):
-            raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: pack the set again.")
+            raise DataError(f"{source / place}: {entry['id']} is not there as it was packed: {_again(pack)}.")
         return data
     path = (source / place).absolute()
     if not path.is_file():
         raise DataError(f"{path} is gone: put it back, or set export.images to packed or none.")
     data = path.read_bytes()
     if sha256(data) != entry["source_sha256"]:
-        raise DataError(f"{path} is not the file that was packed: pack the set again (delete its pack).")
+        raise DataError(f"{path} is not the file that was packed: {_again(pack)}.")
     return data
 
 
@@ -300,7 +313,7 @@ def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> d
     for name, data in cells(source, pack.meta["table"], list(place)):
         row = place[name]
         if sha256(data) != manifest[row]["source_sha256"]:
-            raise DataError(f"{source}: {name} is not the image that was packed: pack the set again (delete its pack).")
+            raise DataError(f"{source}: {name} is not the image that was packed: {_again(pack)}.")
         suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), "")
         if suffix and name not in damaged and not seen_otherwise(data, max_pixels=_limit_of(manifest[row])):
             found[row] = folder / f"{row}{suffix}"

@@ -1,8 +1,10 @@
 """Published coresets: a list of ids with its checksum, used in place of a selection."""
 
+import csv
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -47,13 +49,15 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     ids = columns["id"]
     if not ids:
         raise DataError(f"{path} names no image.")
-    if generated := sum(kind != "original" for kind in columns.get("kind", [])):
+    if generated := [kind for kind in columns.get("kind", []) if kind != "original"]:
         raise DataError(
-            f"{path}: {generated} of {len(ids)} images are not originals, and their pixels cannot be made from ids: "
-            "use the folder of images that was published with them as a dataset of kind image_folder."
+            f"{path}: {len(generated)} of {len(ids)} images are not originals (kind {generated[0]!r}), and their "
+            "pixels cannot be made from ids: use the folder of images that was published with them as a dataset of "
+            "kind image_folder."
         )
     if len(set(ids)) < len(ids):
         raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")
+    _require_known(path, ids, pack)
     if abs(len(ids) - keep * len(pack)) > 0.02 * keep * len(pack) + 1:
         raise DataError(
             f"the published coreset has {len(ids)} of {len(pack)} images, which is not a keep ratio of {keep:g}: set "
@@ -82,6 +86,30 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
             raise DataError(f"{path}: every weight must be a number of at least 0, and one above 0.")
         pool = replace(pool, weight=weights / weights.mean())
     return pool.take(np.argsort(rows))
+
+
+def _require_known(path: str | Path, ids: list[str], pack: Pack) -> None:
+    """Raise DataError where ids are not in the pack: their number, the first, and what ids are."""
+    known = set(pack.ids)
+    unknown = [name for name in ids if name not in known]
+    if not unknown:
+        return
+    first = unknown[1] if unknown[1:] and unknown[0] == ids[0] else unknown[0]  # the first line may be a header
+    meant = next((name for name in _readings(first) if name in known), None)
+    remedy = f" (write {meant})" if meant else ""
+    what = "paths relative to the dataset's folder" if pack.meta.get("files") else "those of the pack's manifest.csv"
+    raise DataError(
+        f"{path}: {len(unknown)} of {len(ids)} ids are not in the pack {pack.folder}, such as {first[:200]!r}{remedy}. "
+        f"Ids are {what}, such as {pack.ids[0]}, and in a CSV with a header their column must be called id. Ids of "
+        "another dataset or split, or of another packing of it, cannot be used."
+    )
+
+
+def _readings(name: str) -> Iterator[str]:
+    """What somebody may have meant by an id: without spaces, with slashes, relative to some folder, the first cell."""
+    for text in (name, *next(csv.reader([name[:10_000]]), [])):
+        parts = PurePosixPath(text.strip().replace("\\", "/")).parts
+        yield from ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def _numbers(path: str | Path, columns: dict[str, list[str]], name: str) -> np.ndarray | None:
