@@ -15,7 +15,7 @@ WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n
 WHOLE += ("micro_batch",)
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
-WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
+WORDS += ("replaces", "selector", "backbone", "trainer", "selection", "device", "torch")
 
 
 def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dqv2 import paths
 from dqv2.config import Config
 from dqv2.config.blocks import Trainable, Training
-from dqv2.plan.runs import Row, Run, Selection, largest_keeps, rows_of, title_of
+from dqv2.plan.runs import Row, Run, Selection, largest_keeps, replaced, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 from dqv2.weights import PRETRAINED, hub_name
 
@@ -46,6 +46,7 @@ class Walk:
         self.rows = {name: rows_of(config, name) for name in config.targets}
         self._making: dict[str, PlannedJob | None] = {}
         self._read: dict[PlannedJob, dict[str, Any]] = {}
+        self._replacing: dict[str, bool] = {}
 
     # -- files and the jobs that make them ----------------------------------------------------------------------------
 
@@ -267,7 +268,16 @@ class Walk:
             "mix": config.trainers[run.trainer].mix,
             "seed": run.seed,
             "selection_seed": run.seed if run.drawn is None else run.drawn,
-        }
+        } | self._replaces(experiment, row)
+
+    def _replaces(self, experiment: str, row: Row) -> dict[str, str | None]:
+        """The column of the axes that the experiment replaces of the row's method, where it does so in any row."""
+        if experiment not in self._replacing:
+            found = (replaced(self.config, experiment, run, method) for run, _, method in self.rows[experiment])
+            self._replacing[experiment] = any(found)
+        if not self._replacing[experiment]:
+            return {}
+        return {"replaces": ", ".join(replaced(self.config, experiment, row.run, row.method)) or None}
 
     def asked_ratio(self, run: Run) -> float:
         """The requested keep ratio: of images, or of pixels if the run's pixel step counts pixels."""
