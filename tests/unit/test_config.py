@@ -68,8 +68,23 @@ def test_all_faults_come_at_once(demo, change):
 
 def test_one_value_is_a_list_of_one(demo):
     """As --config targets=fig2 gives it."""
-    config = load_config(demo | {"targets": "fig2", "seeds": 3})
-    assert (config.targets, config.seeds) == (["fig2"], [3])
+    config = load_config(demo | {"targets": "fig2"})
+    assert config.targets == ["fig2"]
+
+
+@pytest.mark.parametrize("key", ["seeds", "experiments.fig4a.seeds", "experiments.seeds.training_seeds"])
+@pytest.mark.parametrize("value", [5, "5"])
+def test_a_bare_number_is_not_taken_for_a_seed(demo, change, key, value):
+    with pytest.raises(ConfigError) as error:
+        load_config(change(demo, key, value))
+    said = "seeds are a list: write [5] for the seed 5, or [0, 1, 2, 3, 4] for five seeds"
+    assert str(error.value).endswith(f"{key} = {value!r}: {said}")
+
+
+@pytest.mark.parametrize("key", ["seeds", "targets", "experiments.fig4a.arms"])
+def test_nothing_in_the_place_of_a_list_is_called_empty(demo, change, key):
+    with pytest.raises(ConfigError, match=f"{key} = None: it is empty: give a list, or leave the key out$"):
+        load_config(change(demo, key, None))
 
 
 def test_a_missing_key_is_named(demo):

@@ -14,6 +14,7 @@ from dqv2.paths import ratio
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LONGEST = 60  # characters of a name; with what is added to it, far below the 255 bytes of a path component
 LARGEST = 4096  # pixels a side of a square image
+EMPTY = "it is empty: give a list, or leave the key out"
 READ_AS_BOOL = " (YAML takes yes, no, on and off for true and false)"
 
 
@@ -28,7 +29,9 @@ class Block(BaseModel):
 
 
 def as_list(value: Any) -> Any:
-    """One value or a list, as a list."""
+    """One value or a list, as a list; raises ValueError for None, which no list of one holds."""
+    if value is None:
+        raise ValueError(EMPTY)
     return value if isinstance(value, list) else [value]
 
 
@@ -69,6 +72,13 @@ def real(**limits: float) -> Any:
 def many(kind: Any) -> Any:
     """The type of a non-empty list without duplicates; a single value becomes a list of one."""
     return Annotated[list[kind], Field(min_length=1), BeforeValidator(as_list), AfterValidator(each_once)]
+
+
+def _seeds(value: Any) -> Any:
+    """The value itself; a bare number is refused, because it could as well mean how many seeds."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        raise ValueError(f"seeds are a list: write [{value}] for the seed {value}, or [0, 1, 2, 3, 4] for five seeds")
+    return as_list(value)
 
 
 def each_once(values: list[Any]) -> list[Any]:
@@ -130,6 +140,7 @@ Share = real(ge=0, le=1)
 TobiasSize = whole(1, LARGEST)
 Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # one value per channel
 Seed = whole(0, 2**32 - 1)
+Seeds = Annotated[list[Seed], Field(min_length=1), BeforeValidator(_seeds), AfterValidator(each_once)]
 Epochs = whole(1, 100_000)
 BatchSize = whole(2, 100_000)
 Rate = real(gt=0, le=1000)  # learning rate
