@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from dqv2.paths import ratio
+from dqv2.paths import NUMBERS, ratio
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LONGEST = 60  # characters of a name; with what is added to it, far below the 255 bytes of a path component
-LARGEST = 4096  # pixels a side of a square image
+LARGEST = NUMBERS["size"][1]  # pixels a side of a square image
 EMPTY = "it is empty: give a list, or leave the key out"
 READ_AS_BOOL = " (YAML takes yes, no, on and off for true and false)"
 
@@ -135,11 +135,12 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
-KeepRatio = Annotated[real(ge=1e-6, le=1), AfterValidator(lambda value: float(ratio(value)))]  # as precise as in paths
+SMALLEST = NUMBERS["keep"][0]
+KeepRatio = Annotated[real(ge=SMALLEST, le=1), AfterValidator(lambda value: float(ratio(value)))]  # as in paths
 Share = real(ge=0, le=1)
-TobiasSize = whole(1, LARGEST)
+TobiasSize = whole(*NUMBERS["size"][:2])
 Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # one value per channel
-Seed = whole(0, 2**32 - 1)
+Seed = whole(*NUMBERS["seed"][:2])
 Seeds = Annotated[list[Seed], Field(min_length=1), BeforeValidator(_seeds), AfterValidator(each_once)]
 Epochs = whole(1, 100_000)
 BatchSize = whole(2, 100_000)

@@ -103,15 +103,22 @@ class Walk:
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
 
     def unknown(self, job: PlannedJob) -> str | None:
-        """What a job's paths name that this plan does not have, in a sentence; None where it has all of it."""
+        """What a job's paths name that this plan does not have, in a sentence; None where it has all of it.
+
+        A seed, keep ratio or size need not be one of an experiment, but it is one that the configuration would take."""
         config, w = self.config, vars(job.w)
         known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
         if w.get("block") in ("autoencoders", "backbones"):
             known["network"] = getattr(config, w["block"])
-        known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
+        drawn = [name for name, block in config.pixels.items() if block.step != "none"]
+        known |= {"trainer": config.trainers, "pixels": drawn, "autoencoder": config.autoencoders}
         for axis, names in known.items():
             if axis in w and w[axis] not in names:
                 return f"the configuration has no {axis} {w[axis]!r}"
+        if (step := w.get("step", "").removeprefix("pixels-").rstrip("/")) and step not in drawn:
+            return f"the configuration has no pixel step {step!r}"
+        if wrong := paths.misspelt(w):
+            return wrong
         if "selection" in w and (w["dataset"], w["selection"]) not in self.selections:
             return f"no experiment among the targets selects {w['selection']!r} from {w['dataset']}"
         return None
