@@ -154,3 +154,16 @@ def both_or_neither(mean: list[float] | None, std: list[float] | None) -> None:
         raise ValueError("give both mean and std, or neither")
     if std and min(std) <= 0:
         raise ValueError("std must be above 0 in every channel")
+
+
+def refuse_idle(block: Block, keys: Iterable[str], where: str) -> None:
+    """Raise ValueError where one of the keys, which have no effect on this block, is given with another value than its
+    default: an overlay that merges a block cannot take its keys away.
+
+    where: what of the block makes them idle, such as "with mix: none".
+    """
+    defaults = {key: type(block).model_fields[key].default for key in keys if key in block.model_fields_set}
+    if idle := {key: default for key, default in defaults.items() if getattr(block, key) != default}:
+        what = f"{listed([*idle])} {'have' if len(idle) > 1 else 'has'} no effect {where}"
+        set_to = listed([f"{key}: {default}" for key, default in idle.items()])
+        raise ValueError(f"{what}: leave out, or set to what is there without ({set_to})")
