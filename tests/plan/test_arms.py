@@ -264,3 +264,37 @@ def test_more_bins_than_images_are_told_before_anything_is_trained(tmp_path, cha
         check_jobs(plan, [job_of("pack", dataset="own"), division])
     save(tmp_path / "a" / "10.png", seed=10)
     check_jobs(plan, [job_of("pack", dataset="own"), division])
+
+
+def trained_on(values, change, keep, **axes):
+    """The plan of a random coreset, trained on, and its jobs."""
+    block = {"method": "random", "keep_ratio": keep, "table": {}} | axes
+    plan = make(change(change(values, "experiments.mine", block), "targets", ["mine"]))
+    return plan, plan.jobs([plan.table("mine")])
+
+
+def test_a_coreset_of_one_image_is_told_before_anything_is_trained(demo, change):
+    fault = r"keep_ratio: 0\.001 of the 1,200 training images of datasets\.digits is 1 image, too few to train on"
+    with pytest.raises(ConfigError, match=fault):
+        check_jobs(*trained_on(demo, change, [0.001, 0.1]))
+    check_jobs(*trained_on(demo, change, 2 / 1200))
+    pool = change(demo, "mixtures.half", {"originals": 0.5, "tobias": 0.0, "budget": "pool"})
+    with pytest.raises(ConfigError, match=r"0\.002 of the 1,200"):
+        check_jobs(*trained_on(pool, change, 0.002, mixture="half"))
+    check_jobs(*trained_on(pool, change, 0.004, mixture="half"))
+
+
+def test_a_coreset_of_one_listed_image_is_told_too(tmp_path, change):
+    for i in range(9):
+        save(tmp_path / "train" / "ab"[i % 2] / f"{i}.png", seed=i)
+        save(tmp_path / "test" / "ab"[i % 2] / f"{i}.png", seed=i)
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
+    values = change(merged("folder.yaml"), "datasets.own", own)
+    with pytest.raises(ConfigError, match=r"0\.1 of the 9 training images of datasets\.own is 1 image"):
+        check_jobs(*trained_on(values, change, 0.1))
+    check_jobs(*trained_on(values, change, 0.2))
+
+
+def test_a_coreset_of_one_image_that_is_not_trained_on_is_made(demo, change):
+    plan, jobs = trained_on(demo, change, 0.001)
+    check_jobs(plan, [job for job in jobs if job.stage.name in ("pack", "bin", "sample")])

@@ -42,6 +42,46 @@ def test_paths_hold_only_what_a_stage_depends_on():
         assert {part.split("}")[0] for part in stage(name).writes[output].split("{")[1:]} == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("coreset/o100/random/keep-0.0/seed-0/coreset.csv", "'0.0' is no keep ratio, which is from 1e-06 to 1"),
+        ("coreset/o100/random/keep-1.2/seed-0/coreset.csv", "'1.2' is no keep ratio, which is from 1e-06 to 1"),
+        ("coreset/o100/random/keep-1.2.3/seed-0/coreset.csv", "'1.2.3' is no keep ratio"),
+        ("coreset/o100/random/keep-0.10/seed-0/coreset.csv", "the keep ratio '0.10' is spelt 0.1 in paths"),
+        ("coreset/o100/random/keep-1e-1/seed-0/coreset.csv", "the keep ratio '1e-1' is spelt 0.1 in paths"),
+        ("coreset/o100/random/keep-1.0/seed-0/coreset.csv", "the keep ratio '1.0' is spelt 1 in paths"),
+        ("coreset/o100/random/keep-0.1/seed-00/coreset.csv", "the seed '00' is spelt 0 in paths"),
+        (
+            "coreset/o100/random/keep-0.1/seed-4294967296/coreset.csv",
+            "'4294967296' is no seed, which is from 0 to 42",
+        ),
+        ("tobias/mask-early/size-08/seed-0/recipe.npz", "the Tobias size '08' is spelt 8 in paths"),
+        ("tobias/mask-early/size-0/seed-0/recipe.npz", "'0' is no Tobias size, which is from 1 to 4096"),
+        ("train/o100/random/keep-0.1/coreset-seed-01/resnet8/seed-0/model.pt", "the seed '01' is spelt 1 in paths"),
+        ("train/o100/random/keep-0.1/coreset-seed-1/resnet8/seed-1/model.pt", "the coreset's seed 1 is the training's"),
+        (
+            "train/o100/random/keep-0.1/pixels-other/resnet8/seed-1/model.pt",
+            "the configuration has no pixel step 'oth",
+        ),
+        (
+            "train/o100/random/keep-0.1/pixels-none/resnet8/seed-1/model.pt",
+            "the configuration has no pixel step 'non",
+        ),
+    ],
+)
+def test_a_path_that_no_run_would_have_is_unknown(demo, path, said):
+    plan = make(demo)
+    assert plan.unknown(plan.job_making(f"results/demo/digits/{path}")).startswith(said)
+
+
+def test_a_seed_and_a_keep_ratio_of_no_experiment_are_known(demo):
+    plan = make(demo)
+    assert not any(plan.unknown(job) for job in plan.jobs(plan.targets()))
+    for place in ("keep-0.123/seed-77", "keep-1e-06/seed-4294967295", "keep-1/seed-0"):
+        assert plan.unknown(plan.job_making(f"results/demo/digits/coreset/o100/random/{place}/coreset.csv")) is None
+
+
 def test_bins_do_not_depend_on_the_keep_ratio(demo, change):
     one = make(demo)
     two = make(change(demo, "experiments.fig5b.keep_ratio", [0.1, 0.2]))

@@ -68,8 +68,23 @@ def test_all_faults_come_at_once(demo, change):
 
 def test_one_value_is_a_list_of_one(demo):
     """As --config targets=fig2 gives it."""
-    config = load_config(demo | {"targets": "fig2", "seeds": 3})
-    assert (config.targets, config.seeds) == (["fig2"], [3])
+    config = load_config(demo | {"targets": "fig2"})
+    assert config.targets == ["fig2"]
+
+
+@pytest.mark.parametrize("key", ["seeds", "experiments.fig4a.seeds", "experiments.seeds.training_seeds"])
+@pytest.mark.parametrize("value", [5, "5"])
+def test_a_bare_number_is_not_taken_for_a_seed(demo, change, key, value):
+    with pytest.raises(ConfigError) as error:
+        load_config(change(demo, key, value))
+    said = "seeds are a list: write [5] for the seed 5, or [0, 1, 2, 3, 4] for five seeds"
+    assert str(error.value).endswith(f"{key} = {value!r}: {said}")
+
+
+@pytest.mark.parametrize("key", ["seeds", "targets", "experiments.fig4a.arms"])
+def test_nothing_in_the_place_of_a_list_is_called_empty(demo, change, key):
+    with pytest.raises(ConfigError, match=f"{key} = None: it is empty: give a list, or leave the key out$"):
+        load_config(change(demo, key, None))
 
 
 def test_a_missing_key_is_named(demo):
@@ -93,3 +108,33 @@ def test_a_key_that_is_gone_says_what_to_write_in_its_place(demo, key, value, ad
     assert len(str(error.value).splitlines()) == 2
     with pytest.raises(ConfigError, match=rf"datasets\.digits\.{key}: there is no such key"):
         load_config(demo | {"datasets": {"digits": demo["datasets"]["digits"] | {key: value}}})
+
+
+IDLE = {
+    "selectors.random": ({"kind": "random", "n_bins": 7, "lam": 3, "features": "gradient"}, "n_bins, lam and features"),
+    "selectors.herding": ({"kind": "herding", "n_bins": 5}, "n_bins has no effect on the kind herding"),
+    "selectors.random_bins": ({"kind": "random_bins", "prune_hardest": 0.5}, "prune_hardest has no effect on the kind"),
+    "trainers.resnet8": ({"mix": "none", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: none"),
+    "trainers.resnet8_mixup": ({"mix": "mixup", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: mixup"),
+    "datasets.digits.augment": ({"crop": "none", "pad": 9}, "pad has no effect with crop: none"),
+}
+
+
+@pytest.mark.parametrize("place", IDLE)
+def test_a_key_without_effect_is_refused(demo, change, place):
+    keys, said = IDLE[place]
+    values = demo
+    for key, value in keys.items():
+        values = change(values, f"{place}.{key}", value)
+    with pytest.raises(ConfigError, match=rf"{place}\S*: {said}"):
+        load_config(values)
+
+
+def test_a_key_without_effect_is_taken_at_its_default_and_where_it_has_one(demo, change):
+    for key, value in {
+        "selectors.bins.kind": "random",  # its n_bins and lam are the defaults, and an overlay cannot take them away
+        "trainers.resnet8.mixup_alpha": 0.2,
+        "trainers.resnet8_both": demo["trainers"]["resnet8_both"] | {"mixup_alpha": 0.5, "cutmix_alpha": 3},
+        "datasets.digits.augment.pad": 2,
+    }.items():
+        load_config(change(demo, key, value))

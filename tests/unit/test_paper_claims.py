@@ -78,6 +78,15 @@ def test_what_was_not_run_is_not_tested():
 COSTS = {"selection_seconds", "memory", "device_memory"}
 
 
+def test_arms_of_which_the_experiment_replaces_something_are_not_tested():
+    table = HOLDS["table2"]
+    tables = HOLDS | {"table2": table.assign(replaces=np.where(table["method"] == "dq_v2", "selector", None))}
+    rows = judge(CLAIMS, tables, "made up")
+    assert set(rows.loc[rows["claim"] == 4, "verdict"]) == {"not tested"}
+    assert rows.loc[rows["claim"] == 4, "why"].str.contains("dq_v2.* whose method is as its block says").all()
+    assert (rows.loc[rows["experiment"] == "fig4b", "verdict"] == "supported").all()
+
+
 def test_seconds_and_memory_change_no_other_verdict():
     """Two runs of equal bytes differ in them alone; here they speak for the claim, and then against it."""
     tables = {name: table.copy() for name, table in HOLDS.items()}

@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from dqv2.paper.collect import collect, read_csv, write_csv
+from dqv2.paper.collect import collect, device_note, read_csv, write_csv
 from dqv2.paper.stats import require_one_row_per_seed, summarise
 from dqv2.runtime import record
+from dqv2.stages.collect import Collect
 from tests.jobs import NOTHING
 
 
@@ -158,3 +160,27 @@ def test_a_mean_over_anything_but_seeds_is_refused():
     require_one_row_per_seed(frame, ["label", "keep_ratio"])
     with pytest.raises(ValueError, match="listed twice"):
         require_one_row_per_seed(frame.assign(keep_ratio=0.1), ["label"])
+
+
+def test_trainings_with_different_numbers_of_threads_are_said_in_the_note():
+    frame = pd.DataFrame({"device": ["CPU", "CPU", "A GPU"], "threads": [4, 1, 8]}).astype({"threads": "Int64"})
+    assert device_note("n = 3", frame, 3) == "n = 3 · A GPU · CPU · trained with 1 and 4 threads"
+    assert device_note("n = 2", frame.iloc[1:], 2) == "n = 2 · A GPU · CPU"  # a GPU's weights do not depend on them
+    assert device_note("n = 1", frame.drop(columns="threads"), 3) == "n = 1 · A GPU · CPU"
+
+
+def test_collect_warns_of_different_numbers_of_threads(tmp_path, caplog):
+    def run_of(*threads):
+        rows = []
+        for seed, count in enumerate(threads):
+            file = tmp_path / f"{seed}.json"
+            file.write_text(json.dumps({"test_accuracy": 50, "device": "CPU", "threads": count}))
+            columns = {"dataset": "digits", "keep_ratio": 0.1, "seed": seed}
+            rows.append({"columns": columns, "metrics": str(file), "records": []})
+        output, wildcards = SimpleNamespace(csv=tmp_path / "table.csv"), SimpleNamespace(experiment="mine")
+        options = {"rows": rows, "partial": False}
+        Collect().run(SimpleNamespace(options=options, output=output, wildcards=wildcards))
+        return caplog.text
+
+    assert run_of(2, 2) == ""
+    assert "collect mine: trained with 1 and 4 threads" in run_of(4, 1)

@@ -105,3 +105,13 @@ def test_a_tables_numbers_have_the_interval_for_the_papers_mean_and_the_test_set
     assert (row["predicted_low"], row["predicted_high"]) == pytest.approx((row["mean"] - half, row["mean"] + half))
     assert row["test_set_error"] == pytest.approx((row["mean"] * (100 - row["mean"]) / 10_000) ** 0.5)
     assert "test_set_error" not in results_table(world()["table2"], spec), "nobody knows how many images"
+
+
+def test_an_arm_of_which_the_experiment_replaces_something_has_none():
+    frame = method("imagenette", "dq", 55, 1).assign(replaces=None)
+    other = method("imagenette", "dq", 50, 1).assign(label="DQ, another network", replaces="backbone")
+    both, entries = pd.concat([frame, other]), [{"method": "dq", "mean": 55.3}]
+    table = results_table(both, {"reported": entries}).set_index("label")["reported"]
+    assert table["DQ, another network"] != table["DQ, another network"]  # missing
+    assert table.drop("DQ, another network").tolist() == [55.3]
+    assert len(dots(draw(both, {"kind": "methods", "reported": entries}, ""))[""]) == 1

@@ -260,3 +260,11 @@ def test_evaluation_looks_at_the_crop_it_is_told(data):
     network = model()
     fit(network, images, labels, hyperparameters(epochs=20), seed=1, purpose="t", device=CPU)
     assert accuracy(network, framed, labels, device=CPU, crop=0.5) > accuracy(network, framed, labels, device=CPU) + 20
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 images are too few to train on"), (1, "1 image is too few to train")]
+)
+def test_fewer_than_two_images_are_refused(data, count, said):
+    with pytest.raises(ValueError, match=said):
+        fit(model(), *(part[:count] for part in data), hyperparameters(), seed=1, purpose="t", device=CPU)

@@ -129,6 +129,7 @@ def test_a_file_asked_for_by_its_path_makes_its_own_chain_alone(project, coreset
             "no experiment among the targets selects 'o100/nonsense'",
         ),
         ("early/nonsense/seed-0/model.pt", "the configuration has no backbone 'nonsense'"),
+        ("coreset/o100/random/keep-1e-1/seed-0/coreset.csv", "the keep ratio '1e-1' is spelt 0.1 in paths"),
     ],
 )
 def test_a_file_of_nothing_that_is_configured_is_refused_in_a_sentence(project, path, sentence):

@@ -146,7 +146,7 @@ def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
     from dqv2.paper.reported import ABOUT, reported_values
 
     columns = plan.columns(experiment, row)
-    for entry in reported_values(experiment):
+    for entry in [] if columns.get("replaces") else reported_values(experiment):
         if all(columns.get(name) == value for name, value in entry.items() if name not in ABOUT):
             value = f"{entry['mean']:.2f}" if "mean" in entry else f"variance {entry['variance']:g}"
             spread = f" ± {entry['plus_minus']:g}" if "plus_minus" in entry else ""

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from dqv2.paths import ratio
+from dqv2.paths import NUMBERS, ratio
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LONGEST = 60  # characters of a name; with what is added to it, far below the 255 bytes of a path component
-LARGEST = 4096  # pixels a side of a square image
+LARGEST = NUMBERS["size"][1]  # pixels a side of a square image
+EMPTY = "it is empty: give a list, or leave the key out"
 READ_AS_BOOL = " (YAML takes yes, no, on and off for true and false)"
 
 
@@ -28,7 +29,9 @@ class Block(BaseModel):
 
 
 def as_list(value: Any) -> Any:
-    """One value or a list, as a list."""
+    """One value or a list, as a list; raises ValueError for None, which no list of one holds."""
+    if value is None:
+        raise ValueError(EMPTY)
     return value if isinstance(value, list) else [value]
 
 
@@ -69,6 +72,13 @@ def real(**limits: float) -> Any:
 def many(kind: Any) -> Any:
     """The type of a non-empty list without duplicates; a single value becomes a list of one."""
     return Annotated[list[kind], Field(min_length=1), BeforeValidator(as_list), AfterValidator(each_once)]
+
+
+def _seeds(value: Any) -> Any:
+    """The value itself; a bare number is refused, because it could as well mean how many seeds."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        raise ValueError(f"seeds are a list: write [{value}] for the seed {value}, or [0, 1, 2, 3, 4] for five seeds")
+    return as_list(value)
 
 
 def each_once(values: list[Any]) -> list[Any]:
@@ -125,11 +135,13 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
-KeepRatio = Annotated[real(ge=1e-6, le=1), AfterValidator(lambda value: float(ratio(value)))]  # as precise as in paths
+SMALLEST = NUMBERS["keep"][0]
+KeepRatio = Annotated[real(ge=SMALLEST, le=1), AfterValidator(lambda value: float(ratio(value)))]  # as in paths
 Share = real(ge=0, le=1)
-TobiasSize = whole(1, LARGEST)
+TobiasSize = whole(*NUMBERS["size"][:2])
 Statistics = Annotated[list[real(ge=0, le=1)], Field(min_length=3, max_length=3)]  # one value per channel
-Seed = whole(0, 2**32 - 1)
+Seed = whole(*NUMBERS["seed"][:2])
+Seeds = Annotated[list[Seed], Field(min_length=1), BeforeValidator(_seeds), AfterValidator(each_once)]
 Epochs = whole(1, 100_000)
 BatchSize = whole(2, 100_000)
 Rate = real(gt=0, le=1000)  # learning rate
@@ -142,3 +154,16 @@ def both_or_neither(mean: list[float] | None, std: list[float] | None) -> None:
         raise ValueError("give both mean and std, or neither")
     if std and min(std) <= 0:
         raise ValueError("std must be above 0 in every channel")
+
+
+def refuse_idle(block: Block, keys: Iterable[str], where: str) -> None:
+    """Raise ValueError where one of the keys, which have no effect on this block, is given with another value than its
+    default: an overlay that merges a block cannot take its keys away.
+
+    where: what of the block makes them idle, such as "with mix: none".
+    """
+    defaults = {key: type(block).model_fields[key].default for key in keys if key in block.model_fields_set}
+    if idle := {key: default for key, default in defaults.items() if getattr(block, key) != default}:
+        what = f"{listed([*idle])} {'have' if len(idle) > 1 else 'has'} no effect {where}"
+        set_to = listed([f"{key}: {default}" for key, default in idle.items()])
+        raise ValueError(f"{what}: leave out, or set to what is there without ({set_to})")

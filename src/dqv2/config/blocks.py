@@ -29,6 +29,7 @@ from dqv2.config.base import (
     listed,
     one_of,
     real,
+    refuse_idle,
     whole,
 )
 from dqv2.paths import ratio
@@ -122,6 +123,8 @@ class Trainer(Trainable):
             raise ValueError("give either epochs or iterations, not both and not neither")
         if self.devices > self.batch_size:
             raise ValueError(f"{self.devices} devices cannot share a batch of {self.batch_size}: lower devices")
+        mixes = ("mixup", "cutmix") if self.mix == "both" else (self.mix,)
+        refuse_idle(self, [f"{m}_alpha" for m in ("mixup", "cutmix") if m not in mixes], f"with mix: {self.mix}")
         return self
 
 
@@ -259,6 +262,7 @@ class Selector(Block):
         if self.weighted and not self.declared.weights:
             kinds = listed([kind.name for kind in SELECTORS.values() if kind.weights])
             raise ValueError(f"weighted is for the kinds that give weights: {kinds}")
+        refuse_idle(self, [key for key in KEYS if key not in takes], f"on the kind {self.kind}")
         return self
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from dqv2.config.base import READ_AS_BOOL, Block, ConfigError
+from dqv2.config.base import EMPTY, READ_AS_BOOL, Block, ConfigError
 from dqv2.config.blocks import Axes
 from dqv2.config.data import KINDS, Dataset, Digits
 from dqv2.config.experiments import Config
@@ -66,7 +66,9 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
         return f"{path}.kind = {shown(value['kind'])}", f"the kinds are {', '.join(KINDS)}"
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    if kind == "too_short" and not value:
+    if kind == "list_type" and value is None:
+        message = EMPTY
+    elif kind == "too_short" and not value:
         message = "an empty list or text: give at least one, or leave the key out"
     elif kind == "string_type" and isinstance(value, bool):
         message += READ_AS_BOOL

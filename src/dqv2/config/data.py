@@ -22,6 +22,7 @@ from dqv2.config.base import (
     each_once,
     one_of,
     real,
+    refuse_idle,
     whole,
 )
 from dqv2.data.published import KNOWN_SETS, KnownSet
@@ -36,6 +37,11 @@ class Augment(Block):
     crop: Literal["none", "pad", "resized"] = "none"
     pad: whole(0, LARGEST) = 4
     flip: bool = False
+
+    @model_validator(mode="after")
+    def _pad_where_used(self) -> Augment:
+        refuse_idle(self, () if self.crop == "pad" else ("pad",), f"with crop: {self.crop}")
+        return self
 
 
 class Dataset(Block):

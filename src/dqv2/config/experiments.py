@@ -12,7 +12,7 @@ from dqv2.config.base import (
     Name,
     Printed,
     Scalar,
-    Seed,
+    Seeds,
     TobiasSize,
     Wanted,
     each_once,
@@ -24,8 +24,6 @@ from dqv2.config.base import (
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
 from dqv2.paper.kinds import FIGURES
-
-Seeds = many(Seed)
 
 # Keys for which null is a value: no hue, no panels, no columns, nothing in bold. Elsewhere null resets a key.
 NULLABLE = ("hue", "panel", "column", "better")

@@ -28,9 +28,17 @@ def match(frame: pd.DataFrame, where: dict[str, Any]) -> pd.Series:
     return keep.astype(bool)
 
 
+def own(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose method is what its block says: those without a value in ``replaces``, if there is such a column.
+    The paper's values and claims are about no others."""
+    return frame[frame["replaces"].isna()] if "replaces" in frame else frame
+
+
 def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
     """The paper's values for an arm: the entries whose columns equal those of all the arm's rows; where the paper gives
-    a variance, with its root as ``sd``."""
+    a variance, with its root as ``sd``. None where the experiment replaces something of the arm's method."""
+    if len(own(rows)) < len(rows):
+        return
     here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
     for entry in spec.get("reported") or []:
         if all(here.get(name) == value for name, value in entry.items() if name not in ABOUT):

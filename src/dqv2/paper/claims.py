@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from dqv2.config.base import Block
-from dqv2.paper.arms import match, printed
+from dqv2.paper.arms import match, own, printed
 from dqv2.paper.compare import Comparison, counts, holm, means, trend, variances
 from dqv2.paper.replication import ALPHA, Asked, against_paper
 from dqv2.paper.replication import COLUMNS as PAPER
@@ -189,7 +189,7 @@ def _compare(
         return [_text(None, side, test) for side in sides], of["dataset"], None, f"experiment {test.experiment} {lacks}"
     measured = [test.y, *filter(None, [test.minus])]
     require_columns(table, [*of, *against, *measured, "seed", *filter(None, [test.over])])
-    found = [table[match(table, side)] for side in sides]
+    found = [own(table[match(table, side)]) for side in sides]
     whole = not any(rows.empty for rows in found)
     names = [_text(rows if whole else None, side, test) for rows, side in zip(found, sides, strict=True)]
     if len(names) == 2 and names[0] == names[1]:
@@ -199,7 +199,8 @@ def _compare(
     title = str(titles.iloc[0]) if len(titles) else of["dataset"]
     for side, rows in zip(sides, found, strict=True):
         if rows.empty:
-            return names, title, None, f"there are no runs of {_named(side, side)}"
+            other = "" if table[match(table, side)].empty else " whose method is as its block says"
+            return names, title, None, f"there are no runs of {_named(side, side)}{other}"
         if rows[measured].isna().any(axis=1).all():
             return names, title, None, f"{' and '.join(measured)} of {_named(side, side)} were not measured"
     found = [rows[rows[measured].notna().all(axis=1)] for rows in found]

@@ -15,7 +15,7 @@ WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n
 WHOLE += ("micro_batch",)
 WORDS = ("experiment", "dataset", "dataset_title", "method", "label", "mask", "mask_title", "backgrounds")
 WORDS += ("metrics", "mixture", "mix", "pixels", "variant", "variant_title", "weights", "run", "selection_device")
-WORDS += ("selector", "backbone", "trainer", "selection", "device", "torch")
+WORDS += ("replaces", "selector", "backbone", "trainer", "selection", "device", "torch")
 
 
 def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.DataFrame:
@@ -157,9 +157,19 @@ def read_plain(file: Path, types: dict[str, str] | None = None) -> pd.DataFrame:
     return pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
 
 
+def mixed_threads(frame: pd.DataFrame) -> str | None:
+    """Words on the numbers of threads of trainings on a CPU, whose weights depend on them; None unless they differ."""
+    if not {"device", "threads"} <= set(frame.columns):
+        return None
+    found = sorted(frame.loc[frame["device"] == "CPU", "threads"].dropna().unique())
+    return f"trained with {' and '.join(map(str, found))} threads" if len(found) > 1 else None
+
+
 def device_note(note: str, frame: pd.DataFrame, planned: int) -> str:
-    """``note``, extended by what only the runs tell: the devices, and how many of the planned rows are missing."""
+    """``note``, extended by what only the runs tell: the devices, different numbers of threads, and how many of the
+    planned rows are missing."""
     devices = sorted(frame["device"].dropna().unique()) if "device" in frame else []
-    missing = planned - len(frame)
-    parts = [note, *devices] + ([f"PARTIAL: {missing} of {planned} runs are missing"] if missing else [])
+    missing, threads = planned - len(frame), mixed_threads(frame)
+    parts = [note, *devices, *([threads] if threads else [])]
+    parts += [f"PARTIAL: {missing} of {planned} runs are missing"] if missing else []
     return " · ".join(parts)

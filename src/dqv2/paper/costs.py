@@ -33,7 +33,8 @@ def job_costs(
         if partial and not all(Path(file).exists() for *_, file in row["records"]):
             continue
         arm = {name: row["columns"][name] for name in ARM}
-        arm["method"] = arm["method"] or arm["label"]
+        if not arm["method"] or row["columns"].get("replaces"):  # no claim about the method is about this arm
+            arm["method"] = arm["label"]
         for stage, account, file in row["records"]:
             kept = read_record(file)
             measured = {"seconds": kept["seconds"], "wall": kept["wall_seconds"], "memory": kept["memory_mb"]}

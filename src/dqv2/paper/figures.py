@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 
 from dqv2.declared import load
 from dqv2.paper import layout, style
-from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, printed, reported, require_apart, select
+from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, own, printed, reported, require_apart, select
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
 from dqv2.paper.reported import ABOUT
@@ -229,7 +229,7 @@ def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
     for entry in spec.get("reported") or []:
         if entry.get("mean") is None or not set(entry) - set(ABOUT) <= set(frame.columns):
             continue
-        rows = frame[match(frame, {name: value for name, value in entry.items() if name not in ABOUT})]
+        rows = own(frame[match(frame, {name: value for name, value in entry.items() if name not in ABOUT})])
         if len(rows[by].drop_duplicates()) > 1:
             raise ValueError(
                 f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.arms import match, printed
+from dqv2.paper.arms import match, own, printed
 from dqv2.paper.claims import summary
 from dqv2.paper.stats import summarise
 from dqv2.paper.tables import tex_escape
@@ -95,8 +95,8 @@ def text_numbers(entries: Sequence[dict[str, Any]], tables: Mapping[str, pd.Data
 
 
 def _gain(table: pd.DataFrame, entry: dict[str, Any], dataset: str) -> float:
-    of, against = (match(table, entry[side] | {"dataset": dataset}) for side in ("of", "against"))
-    return float(table.loc[of, "test_accuracy"].mean() - table.loc[against, "test_accuracy"].mean())
+    of, against = (own(table[match(table, entry[side] | {"dataset": dataset})]) for side in ("of", "against"))
+    return float(of["test_accuracy"].mean() - against["test_accuracy"].mean())
 
 
 def all_numbers(

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.config import ConfigError
+from dqv2.config.data import Digits
 from dqv2.data import places
 from dqv2.data.errors import DataError
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
 from dqv2.plan.walk import PlannedJob, as_list
 from dqv2.runtime.files import read_json
+from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
@@ -71,7 +73,10 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
         classes[name] = meta.get("classes", []) if isinstance(meta, dict) else []
     _refuse("images are missing:", places.without_test(plan.config, {name: sizes.get(name) for name in trained}))
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
-    _refuse("images are too few:", _more_bins_than_images(plan, jobs, sizes))
+    digits = {name: block for name, block in plan.config.datasets.items() if isinstance(block, Digits)}
+    sizes = {name: {"train": block.train} for name, block in digits.items()} | sizes
+    faults = [*_more_bins_than_images(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
+    _refuse("images are too few:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
@@ -130,6 +135,22 @@ def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mappin
             if (asked := plan.config.selectors[name].used.get("n_bins", 0)) > count:
                 found[name, job.w.dataset] = f"selectors.{name}.n_bins = {asked} is more than the {count}"
     return [f"{fault} training images of datasets.{dataset}: lower it" for (_, dataset), fault in sorted(found.items())]
+
+
+def _too_few_to_train_on(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each coreset of a set of known size that would have fewer than two images to train on."""
+    found: dict[str, None] = {}
+    for job in jobs:
+        if job.stage.name != "train" or not (count := (sizes.get(job.w.dataset) or {}).get("train")):
+            continue
+        selection = plan.selection(job.w)
+        mixture = plan.config.mixtures[selection.mixture]
+        shares = (1.0,) if mixture.budget == "originals" else (mixture.originals, mixture.tobias)
+        kept = max(1, round(float(job.w.keep) * sum(round(share * count) for share in shares)))
+        if kept < 2 and plan.config.selectors[selection.selector].declared.gives != "list":
+            training = f"the {counted(count, 'training image')} of datasets.{job.w.dataset}"
+            found[f"keep_ratio: {job.w.keep} of {training} is 1 image, too few to train on: raise it"] = None
+    return sorted(found)
 
 
 def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from dqv2.config import Config, ConfigError
+from dqv2.config.base import listed
 from dqv2.config.data import KNOWS_OBJECTS, Digits
-from dqv2.plan.runs import Row, Run
+from dqv2.plan.runs import Row, Run, replaced
 from dqv2.stages import all_stages
 
 
@@ -27,7 +28,7 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
         f"experiments.{' and '.join([*names][:1] + [f'{len(names) - 1} more'] * (len(names) > 1))}: {fault}"
         for fault, names in asking.items()
     ]
-    faults += [f"experiments.{name}: {fault}" for name in rows for fault in _doubled(rows[name])]
+    faults += [f"experiments.{name}: {fault}" for name in rows for fault in _doubled(config, name, rows[name])]
     faults += [f"experiments.{name}.{fault}" for name in rows for fault in faults_of[name]]
     faults += [
         f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
@@ -122,14 +123,28 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             )
 
 
-def _doubled(rows: list[Row]) -> Iterator[str]:
-    """Trainings that would be counted twice among the seeds of an arm."""
+def _doubled(config: Config, experiment: str, rows: list[Row]) -> Iterator[str]:
+    """Trainings that would be counted twice among the seeds of an arm, or compared with themselves as two methods
+    because the experiment replaces what tells these apart."""
+    yield from _one_under_two_names(config, experiment, rows)
     seen: dict[tuple[Run, str], str | None] = {}
     for run, title, method in rows:
         if (run, title) in seen:
             both = " and ".join(str(each) for each in (seen[run, title], method))
             yield f"{both} are the same trainings with the same title, {title!r}: leave one out, or name it otherwise"
         seen[run, title] = method
+
+
+def _one_under_two_names(config: Config, experiment: str, rows: list[Row]) -> Iterator[str]:
+    methods: dict[Run, dict[str, None]] = {}
+    for run, _, method in rows:
+        if method:
+            methods.setdefault(run, {})[method] = None
+    for run, names in methods.items():
+        axes = dict.fromkeys(axis for name in names for axis in replaced(config, experiment, run, name))
+        if len(names) > 1 and axes:
+            both = listed([*names])
+            yield f"{both} are the same trainings with this {listed([*axes])}: leave one method out, or the axes"
 
 
 def _taken(config: Config) -> list[str]:

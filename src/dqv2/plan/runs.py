@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from dqv2.config import Axes, Config, ConfigError, Experiment
 from dqv2.config.experiments import Arm
+from dqv2.paper.kinds import FIGURES
 
 AXES = tuple(Axes.model_fields)
 MOST = 100_000  # trainings of an experiment
@@ -80,7 +81,7 @@ def rows_of(config: Config, name: str) -> list[Row]:
     else:
         seeds = [(seed, seed) for seed in experiment.seeds or config.seeds]
     cells = _cells_of(config, name, len(seeds))
-    titles = _titles(config, cells)
+    titles = _titles(config, name, cells)
     return [
         Row(Run(*cell[2:], seed, None if drawn == seed else drawn), titles[cell], cell.method)
         for cell in cells
@@ -148,19 +149,69 @@ def _selection(config: Config, axes: dict[str, Any]) -> Selection:
     )
 
 
-def _titles(config: Config, cells: list[Cell]) -> dict[Cell, str]:
-    """A printed name for each cell: its arm's title, or its method's with what distinguishes arms of one method."""
+def replaced(config: Config, experiment: str, run: Run | Cell, method: str | None) -> dict[str, Any]:
+    """What an experiment sets in place of a different value of the method's own block: axis -> the experiment's value.
+
+    Without such axes the run is the method that the paper and the claims speak of. An axis without effect on the run is
+    left out, and all are where the experiment's figure and table show one of them in the place of methods: there the
+    method is what is varied.
+    """
+    found = _replaced(config, run, method) if method else {}
+    return {} if _varied(config.experiments[experiment]) & set(found) else found
+
+
+def _replaced(config: Config, run: Run | Cell, method: str) -> dict[str, Any]:
+    own, values = config.methods[method], vars(run.selection) | {"pixels": run.pixels, "trainer": run.trainer}
+    found = {axis: values[axis] for axis in AXES if axis in values and _set_otherwise(own, axis, values[axis])}
+    if own.pixels and config.pixels[own.pixels].step == "none" and run.pixels is None:
+        found.pop("pixels", None)
+    counted = config.pixels[run.pixels].share_of_images(1.0) if run.pixels else 1.0
+    if own.keep_ratio and abs(own.keep_ratio * counted - run.keep_ratio) > 1e-9:
+        found["keep_ratio"] = float(f"{run.keep_ratio / counted:.9g}")
+    return found
+
+
+def _set_otherwise(own: Axes, axis: str, value: Any) -> bool:
+    """Whether a method's block sets an axis to another value than a run has; None there: it has no effect."""
+    set_to = getattr(own, axis)
+    return set_to is not None and set_to != value and (value is not None or axis == "pixels")
+
+
+def _varied(experiment: Experiment) -> set[str]:
+    """The axes that every figure and table of an experiment shows in the place of methods' names."""
+    figure, table = experiment.figure, experiment.table
+    shown = [{figure.x or FIGURES[figure.kind].x, figure.hue, figure.panel}] if figure else []
+    shown += [{table.row or "label", table.column}] if table else []
+    if not shown or any({"label", "method"} & columns for columns in shown):
+        return set()
+    derived = {"originals": "mixture", "tobias": "mixture", "mask_title": "mask", "mix": "trainer"}
+    return set.intersection(*({derived.get(name, name) for name in columns if name} for columns in shown))
+
+
+def _titles(config: Config, name: str, cells: list[Cell]) -> dict[Cell, str]:
+    """A printed name for each cell: its arm's title, or its method's with what the experiment replaces of it and what
+    distinguishes arms of one method."""
     titles = {}
     for cell in cells:
-        mask = cell.selection.mask
         alike = [other for other in cells if other.method == cell.method]
         title = config.methods[cell.method].title if cell.method else cell.selection.path
-        if mask and len({other.selection.mask for other in alike} - {None}) > 1:
-            title += f", {title_of(config.masks, mask)}"
+        told = replaced(config, name, cell, cell.method)
+        if cell.selection.mask and len({other.selection.mask for other in alike} - {None}) > 1:
+            told["mask"] = cell.selection.mask
         if len({other.pixels for other in alike}) > 1:
-            title += f", {title_of(config.pixels, cell.pixels) or 'pixels as they are'}"
-        titles[cell] = cell.title or title
+            told["pixels"] = cell.pixels
+        titles[cell] = cell.title or ", ".join([title, *(_told(config, *each) for each in told.items())])
     return titles
+
+
+def _told(config: Config, axis: str, value: Any) -> str:
+    """An axis's value in a title: its block's title, else axis and value."""
+    if axis == "pixels" and value is None:
+        return "pixels as they are"
+    blocks = getattr(config, axis if axis == "pixels" else f"{axis}s", None)
+    title = blocks[value].title if blocks else ""
+    words = {"keep_ratio": "keep ratio", "tobias_size": "Tobias size"}.get(axis, axis)
+    return title or (value if axis in ("mask", "pixels") else f"{words} {value}")
 
 
 def title_of(blocks: dict[str, Any], name: str | None) -> str | None:

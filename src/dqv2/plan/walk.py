@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dqv2 import paths
 from dqv2.config import Config
 from dqv2.config.blocks import Trainable, Training
-from dqv2.plan.runs import Row, Run, Selection, largest_keeps, rows_of, title_of
+from dqv2.plan.runs import Row, Run, Selection, largest_keeps, replaced, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 from dqv2.weights import PRETRAINED, hub_name
 
@@ -46,6 +46,7 @@ class Walk:
         self.rows = {name: rows_of(config, name) for name in config.targets}
         self._making: dict[str, PlannedJob | None] = {}
         self._read: dict[PlannedJob, dict[str, Any]] = {}
+        self._replacing: dict[str, bool] = {}
 
     # -- files and the jobs that make them ----------------------------------------------------------------------------
 
@@ -102,15 +103,22 @@ class Walk:
         return _sorted({"version": job.stage.version, **job.stage.options(self, job.w)})
 
     def unknown(self, job: PlannedJob) -> str | None:
-        """What a job's paths name that this plan does not have, in a sentence; None where it has all of it."""
+        """What a job's paths name that this plan does not have, in a sentence; None where it has all of it.
+
+        A seed, keep ratio or size need not be one of an experiment, but it is one that the configuration would take."""
         config, w = self.config, vars(job.w)
         known: dict[str, Any] = {"dataset": config.datasets, "backbone": config.backbones, "mask": config.masks}
         if w.get("block") in ("autoencoders", "backbones"):
             known["network"] = getattr(config, w["block"])
-        known |= {"trainer": config.trainers, "pixels": config.pixels, "autoencoder": config.autoencoders}
+        drawn = [name for name, block in config.pixels.items() if block.step != "none"]
+        known |= {"trainer": config.trainers, "pixels": drawn, "autoencoder": config.autoencoders}
         for axis, names in known.items():
             if axis in w and w[axis] not in names:
                 return f"the configuration has no {axis} {w[axis]!r}"
+        if (step := w.get("step", "").removeprefix("pixels-").rstrip("/")) and step not in drawn:
+            return f"the configuration has no pixel step {step!r}"
+        if wrong := paths.misspelt(w):
+            return wrong
         if "selection" in w and (w["dataset"], w["selection"]) not in self.selections:
             return f"no experiment among the targets selects {w['selection']!r} from {w['dataset']}"
         return None
@@ -271,7 +279,16 @@ class Walk:
             "mix": config.trainers[run.trainer].mix,
             "seed": run.seed,
             "selection_seed": run.seed if run.drawn is None else run.drawn,
-        }
+        } | self._replaces(experiment, row)
+
+    def _replaces(self, experiment: str, row: Row) -> dict[str, str | None]:
+        """The column of the axes that the experiment replaces of the row's method, where it does so in any row."""
+        if experiment not in self._replacing:
+            found = (replaced(self.config, experiment, run, method) for run, _, method in self.rows[experiment])
+            self._replacing[experiment] = any(found)
+        if not self._replacing[experiment]:
+            return {}
+        return {"replaces": ", ".join(replaced(self.config, experiment, row.run, row.method)) or None}
 
     def asked_ratio(self, run: Run) -> float:
         """The requested keep ratio: of images, or of pixels if the run's pixel step counts pixels."""

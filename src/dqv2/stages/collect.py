@@ -1,6 +1,10 @@
 """One tidy row per run: what the plan says about it, its metrics, and its cost from the records of its stages."""
 
+import logging
+
 from dqv2.stages.base import Tidy
+
+logger = logging.getLogger(__name__)
 
 
 class Collect(Tidy):
@@ -18,6 +22,13 @@ class Collect(Tidy):
         return {"partial": plan.config.partial, "rows": plan.kind(w.experiment, "runs").rows_with_files}
 
     def run(self, job):
-        from dqv2.paper.collect import collect, write_csv
+        from dqv2.paper.collect import collect, mixed_threads, write_csv
 
-        write_csv(collect(job.options["rows"], partial=job.options["partial"]), job.output.csv)
+        frame = collect(job.options["rows"], partial=job.options["partial"])
+        write_csv(frame, job.output.csv)
+        if mixed := mixed_threads(frame):
+            logger.warning(
+                "collect %s: %s, on which weights trained on a CPU depend: docs/debug.md says what to do",
+                job.wildcards.experiment,
+                mixed,
+            )

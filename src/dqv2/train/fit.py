@@ -10,6 +10,7 @@ from dqv2.runtime import stop
 from dqv2.runtime.device import fast_precision
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator, reseed, seeded
+from dqv2.runtime.sentences import counted
 from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.batch import Batches
 from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop, Stateful
@@ -87,7 +88,8 @@ def fit(
     if len(labels) != n:
         raise ValueError(f"there are {n} images and {len(labels)} labels; every image needs one")
     if n < 2:
-        raise ValueError(f"{n} images are too few to train on: take more, or raise keep_ratio")
+        few = f"{counted(n, 'image')} {'is' if n == 1 else 'are'} too few to train on"
+        raise ValueError(f"{few}: take more, or raise keep_ratio")
     if mixed and hyperparameters.mix != "none":
         raise ValueError(f"images that are mixed already cannot be mixed again: mix is {hyperparameters.mix}")
     if weights is not None and (mixed or hyperparameters.mix != "none"):
