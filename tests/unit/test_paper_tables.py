@@ -175,6 +175,37 @@ def test_without_columns_each_row_is_one_mean(frame, tmp_path):
         results_table(frame, {"column": None})
 
 
+@pytest.mark.parametrize(
+    ("y", "caption", "said"),
+    [
+        ("validation_accuracy", None, "demo: Validation accuracy (%): mean ± standard deviation over n seeds"),
+        ("selection_seconds", "Costs", "demo: Costs. Selection time (s): mean ± standard deviation over n seeds"),
+        ("bin_seconds", "Numbers", "demo: Numbers. Bin time (s): mean ± standard deviation over n seeds"),
+        ("megabytes", "A number", "demo: A number. Size (MB): mean ± standard deviation over n seeds"),
+        ("gain", "My own", "demo: My own. gain: mean ± standard deviation over n seeds"),
+        ("megabytes", "Storage in MB", "demo: Storage in MB. Mean ± standard deviation over n seeds"),
+        ("iou", "IoU of masks", "demo: IoU of masks. Mean ± standard deviation over n seeds"),
+        ("validation_accuracy", "On the validation split", "the validation split. Mean ± standard deviation over n"),
+        ("test_accuracy", "All", "demo: All. Mean ± standard deviation over n seeds"),
+    ],
+)
+def test_a_table_of_another_measure_names_it_with_its_unit(frame, tmp_path, y, caption, said):
+    spec = {"label": "demo", "y": y} | ({"caption": caption} if caption else {})
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(frame.assign(**{y: frame["test_accuracy"]}), spec, "note", *files)
+    lines = files[1].read_text().splitlines()
+    assert lines[0] == "| Method | 10 % | 20 % | n |"
+    assert said in lines[-1]
+    assert tex_escape(said) in files[2].read_text()
+
+
+def test_the_only_column_is_headed_by_its_measure(frame, tmp_path):
+    one = frame[frame["keep_ratio"] == 0.1].assign(selection_seconds=1.5)
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(one, {"column": None, "y": "selection_seconds", "better": "lower"}, "note", *files)
+    assert files[1].read_text().startswith("| Method | Selection time (s) | n |")
+
+
 def test_a_partial_table_without_a_run_is_a_head(tmp_path):
     planned = pd.DataFrame(columns=["dataset", "label", "keep_ratio", "seed"])
     files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]

@@ -24,13 +24,12 @@ from dqv2.paper import layout, style
 from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
+from dqv2.paper.measures import measure
 from dqv2.paper.reported import ABOUT
 from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
 HEIGHT, LEAST = 2.6, 1.3  # of a figure whose spec has none, and of its axes, for which it grows; inches
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
-YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
-YLABEL |= {"coreset_size": "Images in the coreset"}
 XLABEL = {"tobias_size": "Tobias size", "tobias": "Share of Tobias images", "keep_ratio": "Keep ratio"}
 HALO = [withStroke(linewidth=2.2, foreground="white")]  # a white rim: no grid line strikes a text through
 HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
@@ -113,7 +112,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
             ax.set_xlim(-0.6, len(xs) - 0.4)
             ax.set_xticks(range(len(xs)), [printed(value, spec, spec["x"]) for value in xs])
             ax.set(xlabel=spec.get("xlabel", XLABEL.get(spec["x"], "")), ylabel="")
-        grid[0].set_ylabel(spec.get("ylabel", YLABEL.get(spec["y"], spec["y"])))
+        grid[0].set_ylabel(spec.get("ylabel", measure(spec["y"])))
         unique = {handle.get_label(): handle for handle in handles}
         title = spec.get("hue_label", HUELABEL.get(spec["hue"]))
         legend = (list(unique.values()), list(unique), title) if unique else None

@@ -14,6 +14,7 @@ import pandas as pd
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import holm, means
+from dqv2.paper.measures import unnamed
 from dqv2.paper.stats import (
     binomial_error,
     decimals_of,
@@ -116,6 +117,8 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     head, body, foot, paper = _grid(table, spec)
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds" if table["n"].gt(1).any() else "One seed"
+    if shown := unnamed(spec["y"], spec.get("caption", "")):
+        spread = f"{shown}: {spread[0].lower()}{spread[1:]}"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if spec.get("against"):
         spread += (
@@ -162,7 +165,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     row, column = spec["row"], spec["column"]
     columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
-    head += [printed(v, spec, column) if column else spec["y"] for v in columns]
+    alone = unnamed(spec["y"], spec.get("caption", "")) or spec["y"]
+    head += [printed(v, spec, column) if column else alone for v in columns]
     if "reported" in table:
         table = table.assign(reported_spread=table["reported_sd"].fillna(table["reported_plus_minus"]))
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
