@@ -121,6 +121,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         layout.fit_ticks(figure, grid)
         for ax in grid:
             layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
+            layout.hide_outside(ax)
         layout.freeze(figure)
         lacks = LEAST - min(ax.get_window_extent().height for ax in grid) / figure.dpi
     # Legends of many entries and slanted names leave the axes too little of the usual height
@@ -138,7 +139,17 @@ def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> 
         said = "n = 1 seed: every mark is one run"
     if any(len(rows) > 1 for _, rows in references):
         said += " · grey band: ± 1 standard deviation of the reference"
+    if hidden := _outside(frame, references, spec):
+        said += f" · outside the y axis: {', '.join(hidden)}"
     return " · ".join([*(part for part in note.split(" · ") if part and not part.startswith("n = ")), said])
+
+
+def _outside(frame: pd.DataFrame, references: list, spec: Spec) -> list[str]:
+    """What ``ylim`` leaves out: "3 of 15 values", and each reference whose mean it does not reach."""
+    low, high = spec.get("ylim", (-np.inf, np.inf))
+    count = int((~frame[spec["y"]].between(low, high)).sum())
+    found = [f"{count} of {len(frame)} values"] if count else []
+    return found + [label for label, rows in references if len(rows) and not low <= rows[spec["y"]].mean() <= high]
 
 
 def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) -> tuple[pd.Series, pd.Series]:

@@ -50,7 +50,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     Raises ValueError for a missing column, nothing to print, or a mean that would mix different arms.
     """
-    spec = _filled(frame, spec)
+    spec = filled(frame, spec)
     by = [name for name in (spec["row"], spec["column"]) if name]
     try:
         frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
@@ -111,7 +111,7 @@ def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], nam
 
 def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path, tex: Path) -> None:
     """Write the numbers to ``csv`` and the printed table to ``md`` and ``tex`` (needs booktabs)."""
-    spec = _filled(frame, spec)
+    spec = filled(frame, spec)
     table = results_table(frame, spec)
     write_csv(table, csv)
     head, body, foot, paper = _grid(table, spec)
@@ -136,7 +136,8 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     write_text(_latex(head, body, foot, paper, caption), tex)
 
 
-def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
+def filled(frame: pd.DataFrame, spec: Spec) -> Spec:
+    """The spec with what it leaves open filled in: row, column, y, better, percent."""
     row = next((name for name in ("label", "mask_title", "variant_title") if name in frame), "label")
     spec = {"row": row, "y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
     if "column" not in spec:
