@@ -28,6 +28,7 @@ from dqv2.paper.stats import (
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 BESIDE |= {"mask_seconds": "Mask, s"}
+NO_INTERVAL = "[none]"  # after a lead that has none; the caption says why
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
@@ -46,7 +47,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
-    `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``.
+    `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``. Where one has no interval
+    and no p, `` lacks`` says why, in words.
 
     Raises ValueError for a missing column, nothing to print, or a mean that would mix different arms.
     """
@@ -97,15 +99,18 @@ def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], nam
     if name not in rows:
         raise ValueError(f"against: the table has no row {name!r}; it has {', '.join(dict.fromkeys(rows))}")
     others = {arm[1:]: arm for arm, row in zip(arms, rows, strict=True) if row == name}
-    found = []
+    found, lacks = [], []
     for arm in arms:
         other = others.get(arm[1:], arm)
         lead = means(values[arm], values[other]) if other != arm else None
         p = 2 * min(lead.p_higher, lead.p_lower) if lead else np.nan
         found.append((lead.effect, lead.low, lead.high, p, lead.n_paired) if lead else (np.nan,) * 5)
+        lacks.append(lead.lacks if lead else "")
     leads = pd.DataFrame(found, columns=["", " low", " high", " p", " paired"], index=table.index)
     made = leads[""].notna()
     leads.insert(4, " p_holm", pd.Series(holm(leads.loc[made, " p"]), index=leads.index[made]))
+    if any(lacks):
+        leads[" lacks"] = lacks
     return leads.add_prefix(f"minus {name}")
 
 
@@ -125,6 +130,9 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
             ". Leads (−) with their 95 % interval, paired by seed; * where p, two-sided and corrected by Holm for the "
             "leads over the same row, is below 0.05"
         )
+        lacks = [table[f"minus {name} lacks"] for name in spec["against"] if f"minus {name} lacks" in table]
+        if why := sorted({reason for column in lacks for reason in column if reason}):
+            spread += f". {NO_INTERVAL}: no interval and no p ({'; '.join(why)})"
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
     if "reported_source" in table:
@@ -200,12 +208,12 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
 
 
 def _lead(cell: pd.DataFrame, name: str) -> str:
-    """A lead as printed, "+1.2 [0.4, 2.0]", with a star where its p, corrected, is below 0.05."""
+    """A lead as printed, "+1.2 [0.4, 2.0]", with a star where its p, corrected, is below 0.05; "+1.2 [none]"."""
     if cell.empty or np.isnan(cell[f"minus {name}"].iloc[0]):
         return ""
     lead, low, high, p = (float(cell[f"minus {name}{end}"].iloc[0]) for end in ("", " low", " high", " p_holm"))
-    interval = "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]"
-    return f"{lead:+.1f}{interval}" + (" *" if p < 0.05 else "")
+    interval = NO_INTERVAL if np.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+    return f"{lead:+.1f} {interval}" + (" *" if p < 0.05 else "")
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:
