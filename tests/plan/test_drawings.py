@@ -54,6 +54,58 @@ def test_a_fault_is_found_in_the_plan(demo, change, block, message):
     assert re.search(message, fault)
 
 
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"figure": {"kind": "methods", "order": ["Random", "Zork", "GraphCut"]}},
+            "figure.order: nothing is called 'Zork'. The values of label are Random, GraphCut",
+        ),
+        (
+            {"table": {"order": ["Random", "GraphCut", "DQ_V3"]}},
+            "table.order: nothing is called 'DQ_V3'. Did you mean DQ_V2? The values of label are Random, GraphCut",
+        ),
+        (
+            {"keep_ratio": [0.1, 0.2], "table": {"names": {"Randon": "Chance"}}},
+            "table.names: nothing is called 'Randon'. Did you mean Random? The values of label are Random, GraphCut; "
+            "the values of keep_ratio are 0.1, 0.2",
+        ),
+        (
+            {"keep_ratio": [0.1, 0.2], "figure": {"kind": "line", "x": "keep_ratio", "hue": "label",
+             "order": [0.1, 0.2, 0.77]}},
+            "figure.order: nothing is called '0.77'. The values of keep_ratio are 0.1, 0.2",
+        ),
+        (
+            {"figure": {"kind": "methods", "names": {"gc": "GC"}}},  # a method's own name is not its title
+            "figure.names: nothing is called 'gc'. The values of label are Random, GraphCut",
+        ),
+    ],
+)  # fmt: skip
+def test_a_misspelt_name_is_found_in_the_plan(demo, change, block, message):
+    plan = mine(demo, change, **{"method": ["random", "gc"]} | block)
+    assert faults_of_drawings(plan, drawings_of(plan)) == [f"experiments.mine.{message}"]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"figure": {"kind": "methods", "order": ["Random", "DQ_V2", "DQ_V2, centre mask", "GraphCut"]}},
+        {"keep_ratio": [0.1, 0.2], "table": {"names": {"DQ": "Theirs", "Random": "Chance", "0.1": "a tenth"}}},
+        {"figure": {"kind": "methods", "x": "mask_title", "hue": "label", "order": ["no mask", "centre mask"]}},
+        {"figure": {"kind": "methods", "x": "method", "hue": "pixels", "names": {"none": "as they are", "mae": "MAE"}}},
+    ],
+)
+def test_a_name_of_the_configuration_that_no_row_has_is_accepted(demo, change, block):
+    plan = mine(demo, change, method=["random", "gc"], **block)
+    assert faults_of_drawings(plan, drawings_of(plan)) == []
+
+
+def test_names_are_checked_where_only_the_figure_is_to_be_made(demo, change):
+    plan = mine(demo, change, method=["random", "gc"], figure={"kind": "methods", "order": ["Random", "GraphCut", "Z"]})
+    with pytest.raises(ConfigError, match=r"cannot be drawn:\n  experiments.mine.figure.order: nothing is called 'Z'"):
+        check_jobs(plan, [job_of("figure", experiment="mine")])
+
+
 def test_a_table_has_the_columns_of_its_data_by_default(demo, change):
     """Of several sets, of several keep ratios, of masks, of encoded images: an empty block is enough."""
     values = change(demo, "datasets.more", demo["datasets"]["digits"] | {"title": "more digits"})

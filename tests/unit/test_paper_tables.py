@@ -105,6 +105,32 @@ def test_leads_over_a_row_are_paired_by_seed(frame, tmp_path):
         results_table(frame, {"against": ["Chance"]})
 
 
+def test_a_lead_without_an_interval_says_why(frame, tmp_path):
+    """In the words of the claims; what varies beside it keeps its interval."""
+    from dqv2.paper.compare import means
+
+    one = frame[frame["keep_ratio"] == 0.1].copy()
+    chance = one.loc[one["label"] == "Random"].set_index("seed")["test_accuracy"]
+    same = one["label"] == "DQ_V2"
+    one.loc[same, "test_accuracy"] = one.loc[same, "seed"].map(chance).to_numpy() - 1.7
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(one, SPEC | {"against": ["Random"]}, "n = 3 seeds", *files)
+    lines = files[1].read_text().splitlines()
+    assert lines[2].split("|")[3].strip() == "-1.7 [none]"
+    assert "[none]" not in lines[4]
+    lacks = means(chance - 1.7, chance).lacks
+    assert f"[none]: no interval and no p ({lacks}). n = 3 seeds" in lines[-1]
+    assert lacks == "the differences of the seeds do not vary"
+    assert f"[none]: no interval and no p ({lacks})" in files[2].read_text()
+    numbers = pd.read_csv(files[0])
+    assert numbers["minus Random lacks"].fillna("").tolist() == [lacks, "", ""]
+    write_table(one[one["seed"] == 0], SPEC | {"against": ["Random"]}, "n = 1 seed", *files)
+    assert "[none]: no interval and no p (too few seeds)" in files[1].read_text()
+    write_table(frame, SPEC | {"against": ["Random"]}, "n = 3 seeds", *files)
+    assert "lacks" not in files[0].read_text() + files[1].read_text()
+    assert "[none]" not in files[1].read_text()
+
+
 def test_rows_are_named_as_they_are_printed(frame):
     names = {"Random": "Chance", "DQ_V2": "Ours"}
     table = results_table(frame, {"against": ["Chance"], "names": names})
@@ -173,6 +199,37 @@ def test_without_columns_each_row_is_one_mean(frame, tmp_path):
     assert "**" not in files[1].read_text()
     with pytest.raises(ValueError, match="would mix different arms"):
         results_table(frame, {"column": None})
+
+
+@pytest.mark.parametrize(
+    ("y", "caption", "said"),
+    [
+        ("validation_accuracy", None, "demo: Validation accuracy (%): mean ± standard deviation over n seeds"),
+        ("selection_seconds", "Costs", "demo: Costs. Selection time (s): mean ± standard deviation over n seeds"),
+        ("bin_seconds", "Numbers", "demo: Numbers. Bin time (s): mean ± standard deviation over n seeds"),
+        ("megabytes", "A number", "demo: A number. Size (MB): mean ± standard deviation over n seeds"),
+        ("gain", "My own", "demo: My own. gain: mean ± standard deviation over n seeds"),
+        ("megabytes", "Storage in MB", "demo: Storage in MB. Mean ± standard deviation over n seeds"),
+        ("iou", "IoU of masks", "demo: IoU of masks. Mean ± standard deviation over n seeds"),
+        ("validation_accuracy", "On the validation split", "the validation split. Mean ± standard deviation over n"),
+        ("test_accuracy", "All", "demo: All. Mean ± standard deviation over n seeds"),
+    ],
+)
+def test_a_table_of_another_measure_names_it_with_its_unit(frame, tmp_path, y, caption, said):
+    spec = {"label": "demo", "y": y} | ({"caption": caption} if caption else {})
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(frame.assign(**{y: frame["test_accuracy"]}), spec, "note", *files)
+    lines = files[1].read_text().splitlines()
+    assert lines[0] == "| Method | 10 % | 20 % | n |"
+    assert said in lines[-1]
+    assert tex_escape(said) in files[2].read_text()
+
+
+def test_the_only_column_is_headed_by_its_measure(frame, tmp_path):
+    one = frame[frame["keep_ratio"] == 0.1].assign(selection_seconds=1.5)
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(one, {"column": None, "y": "selection_seconds", "better": "lower"}, "note", *files)
+    assert files[1].read_text().startswith("| Method | Selection time (s) | n |")
 
 
 def test_a_partial_table_without_a_run_is_a_head(tmp_path):

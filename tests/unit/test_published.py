@@ -64,14 +64,18 @@ def test_a_pipe_in_the_place_of_a_published_list_blocks_nobody(tmp_path):
         published_plan(tmp_path)
 
 
+COLUMNS = [("cifar10_small", "controls"), ("cifar10_small", "longer"), ("cifar10_resnet20", "controls")]  # of README's
+
+
+def leads_of(run, experiment):
+    frame = read_csv(Path("published", run, "experiments", f"{experiment}.csv"))
+    table = results_table(frame, {"column": "keep_ratio", "against": ["Random"]})
+    return table.assign(label=table["label"].str.removesuffix(", early-trained mask"))
+
+
 def test_the_leads_in_readme_are_the_published_ones(monkeypatch):
     monkeypatch.chdir(ROOT)
-    columns = [("cifar10_small", "controls"), ("cifar10_small", "longer"), ("cifar10_resnet20", "controls")]
-    leads = []
-    for run, experiment in columns:
-        frame = read_csv(Path("published", run, "experiments", f"{experiment}.csv"))
-        table = results_table(frame, {"column": "keep_ratio", "against": ["Random"]}).to_dict("records")
-        leads.append({row["label"].removesuffix(", early-trained mask"): row for row in table})
+    leads = [{row["label"]: row for row in leads_of(*column).to_dict("records")} for column in COLUMNS]
     lines = Path("README.md").read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| Coreset | ResNet-8"))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start + 2 : lines.index("", start)]]
@@ -85,3 +89,46 @@ def _lead(row):
     if row["label"] == "Random":
         return f"{row['mean']:.1f} %"
     return "{:+.1f} [{:.1f}, {:.1f}]".format(*(row[f"minus Random{end}"] for end in ("", " low", " high")))
+
+
+def test_what_readme_tells_apart_is_told_apart_after_correction(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    readme, tables = Path("README.md").read_text(encoding="utf-8"), [leads_of(*column) for column in COLUMNS]
+    shown = set(tables[1]["label"]) | {"Herding"}
+    told = [table[table["label"].isin(shown) & (table["minus Random p_holm"] < 0.05)] for table in tables]
+    ranked = [dict(zip(table["label"], table["minus Random"] > 0, strict=True)) for table in told]
+    untrained = "DQ without pre-trained networks (no pixel step)"
+    assert ranked == [{"Herding": True}, {"DQ": False, untrained: True, "DQ_V2": False}, {}]
+    better = [set(table.loc[(table["minus Random"] > 0) & (table["minus Random p_holm"] < 0.05), "label"])
+              for table in tables]  # fmt: skip
+    assert better == [{"Herding"}, {untrained}, set()], "only these are better"
+    keeps = leads_of("cifar10_small", "keep_ratios").set_index("label")
+    for _, rows in keeps.groupby("keep_ratio"):
+        assert rows.loc["Random", "mean"] > rows.loc["DQ", "mean"] > rows.loc["DQ_V2", "mean"]
+    tiny = leads_of("tiny_imagenet_small", "table2").set_index(["label", "keep_ratio"])
+    tenth, fifth = tiny.loc[("GraphCut", 0.1)], tiny.loc[("GraphCut", 0.2)]
+    assert fifth["minus Random p_holm"] < 0.05 < tenth["minus Random p_holm"]
+    assert (tiny.loc[["DQ", "DQ_V2"], "minus Random p_holm"] > 0.05).all()
+    interval = f"[{fifth['minus Random low']:.1f}, {fifth['minus Random high']:.1f}]"
+    assert f"leads a random coreset by {fifth['minus Random']:.1f} points {interval} at a keep ratio of 0.2" in readme
+    assert f"its {tenth['minus Random']:.1f} points at a tenth" in readme
+
+
+def test_the_spreads_and_masks_in_readme_are_the_published_ones(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    readme = Path("README.md").read_text(encoding="utf-8")
+    tables = {"{} points with ResNet-8": COLUMNS[0], "{} with ResNet-20": COLUMNS[2]}
+    tables |= {"on 50 classes of Tiny-ImageNet they are {}": ("tiny_imagenet_small", "table2")}
+    for sentence, column in tables.items():
+        spread = leads_of(*column)["sd"]
+        assert sentence.format(f"{spread.min():.2f} to {spread.max():.2f}") in readme
+    frame = read_csv(Path("published/masks/experiments/own_minus_others.csv"))
+    means = summarise(frame, ["mask_title", "tobias_size"], "own_minus_others")
+    networks = means["mask_title"].str.startswith(("random ResNet", "ResNet-8 after"))
+    of = {
+        "cover their own object by {0:.3f} to {1:.3f} IoU": networks,
+        "an ImageNet network's by {0:.2f},": means["mask_title"].str.startswith("pre-trained"),
+        "true masks by {0:.2f} to {1:.2f}.": means["mask_title"] == "true mask",
+    }
+    for sentence, rows in of.items():
+        assert sentence.format(means.loc[rows, "mean"].min(), means.loc[rows, "mean"].max()) in readme

@@ -48,7 +48,8 @@ def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
 def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> list[Any]:
     """The values of ``column`` in ``order``; without one, numbers ascending and names as they appear.
 
-    Raises ValueError where the table holds a value that ``order`` leaves out.
+    What ``order`` names and no row has is left out: a smaller configuration, or a partial table, has fewer arms. Raises
+    ValueError where the table holds a value that ``order`` leaves out.
     """
     found = list(frame[column].dropna().unique())
     if order is None:
@@ -56,15 +57,20 @@ def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> li
     extra = [value for value in found if value not in order]
     if extra:
         raise ValueError(f"{column} has {', '.join(map(str, extra))}, not in the order {', '.join(map(str, order))}")
-    return list(order)
+    return [value for value in order if value in found]
+
+
+def plain(value: Any) -> str:
+    """A value as text, as the keys of ``names`` have it: a whole number without decimals."""
+    number = isinstance(value, int | float | np.number)
+    return f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
 
 
 def printed(value: Any, spec: Spec, column: str = "") -> str:
     """A value as printed: its name in ``names``, a share as %, a whole number without decimals."""
     names = {str(key): str(name) for key, name in spec.get("names", {}).items()}
     number = isinstance(value, int | float | np.number)
-    text = f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
-    if text in names:
+    if (text := plain(value)) in names:
         return names[text]
     return f"{100 * float(value):g} %" if number and column in spec.get("percent", []) else text
 

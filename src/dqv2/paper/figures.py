@@ -24,13 +24,12 @@ from dqv2.paper import layout, style
 from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, own, printed, reported, require_apart, select
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
+from dqv2.paper.measures import measure
 from dqv2.paper.reported import ABOUT
 from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
 HEIGHT, LEAST = 2.6, 1.3  # of a figure whose spec has none, and of its axes, for which it grows; inches
 DASHES = ((0, (4, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
-YLABEL = {"test_accuracy": "Top-1 accuracy (%)", "validation_accuracy": "Validation accuracy (%)"}
-YLABEL |= {"coreset_size": "Images in the coreset"}
 XLABEL = {"tobias_size": "Tobias size", "tobias": "Share of Tobias images", "keep_ratio": "Keep ratio"}
 HALO = [withStroke(linewidth=2.2, foreground="white")]  # a white rim: no grid line strikes a text through
 HUELABEL = {"originals": "Original images:", "tobias": "Tobias images:"}
@@ -113,7 +112,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
             ax.set_xlim(-0.6, len(xs) - 0.4)
             ax.set_xticks(range(len(xs)), [printed(value, spec, spec["x"]) for value in xs])
             ax.set(xlabel=spec.get("xlabel", XLABEL.get(spec["x"], "")), ylabel="")
-        grid[0].set_ylabel(spec.get("ylabel", YLABEL.get(spec["y"], spec["y"])))
+        grid[0].set_ylabel(spec.get("ylabel", measure(spec["y"])))
         unique = {handle.get_label(): handle for handle in handles}
         title = spec.get("hue_label", HUELABEL.get(spec["hue"]))
         legend = (list(unique.values()), list(unique), title) if unique else None
@@ -122,6 +121,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         layout.fit_ticks(figure, grid)
         for ax in grid:
             layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
+            layout.hide_outside(ax)
         layout.freeze(figure)
         lacks = LEAST - min(ax.get_window_extent().height for ax in grid) / figure.dpi
     # Legends of many entries and slanted names leave the axes too little of the usual height
@@ -139,7 +139,17 @@ def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> 
         said = "n = 1 seed: every mark is one run"
     if any(len(rows) > 1 for _, rows in references):
         said += " · grey band: ± 1 standard deviation of the reference"
+    if hidden := _outside(frame, references, spec):
+        said += f" · outside the y axis: {', '.join(hidden)}"
     return " · ".join([*(part for part in note.split(" · ") if part and not part.startswith("n = ")), said])
+
+
+def _outside(frame: pd.DataFrame, references: list, spec: Spec) -> list[str]:
+    """What ``ylim`` leaves out: "3 of 15 values", and each reference whose mean it does not reach."""
+    low, high = spec.get("ylim", (-np.inf, np.inf))
+    count = int((~frame[spec["y"]].between(low, high)).sum())
+    found = [f"{count} of {len(frame)} values"] if count else []
+    return found + [label for label, rows in references if len(rows) and not low <= rows[spec["y"]].mean() <= high]
 
 
 def _places(frame: pd.DataFrame, xs: list, hues: list, spec: Spec, step: float) -> tuple[pd.Series, pd.Series]:

@@ -187,6 +187,18 @@ def fit_y(figure: Figure, ax: Axes, limits: Sequence[float] | None, *, accuracy:
                 text.xyann = (text.xyann[0], text.xyann[1] + (under.y1 - box.y0) / figure.dpi * 72 + 1)
 
 
+def hide_outside(ax: Axes) -> None:
+    """Hide the points above and below the axes, which are drawn unclipped so that those on an edge are whole."""
+    low, high = ax.get_ylim()
+    for points in ax.collections:
+        if points.get_gid() == "seeds":
+            offsets = np.ma.filled(points.get_offsets().astype("float64"), np.nan)
+            hidden = (offsets[:, 1] < low) | (offsets[:, 1] > high)
+            if hidden.any():
+                offsets[hidden] = np.nan
+                points.set_offsets(offsets)
+
+
 def _fit_values(figure: Figure, ax: Axes, values: Sequence[Text]) -> None:
     """Break "mean ± sd" into two lines where columns are narrow; if still too wide, turn it upright."""
     if len(values) < 2:

@@ -14,6 +14,7 @@ import pandas as pd
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import holm, means
+from dqv2.paper.measures import unnamed
 from dqv2.paper.stats import (
     binomial_error,
     decimals_of,
@@ -27,6 +28,7 @@ from dqv2.paper.stats import (
 
 BESIDE = {"selection_seconds": "Selection, s", "early_seconds": "of it training, s", "train_seconds": "Training, s"}
 BESIDE |= {"mask_seconds": "Mask, s"}
+NO_INTERVAL = "[none]"  # after a lead that has none; the caption says why
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
@@ -45,11 +47,12 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
     For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
-    `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``.
+    `` paired`` (seeds that both have; 0: Welch's test) after the name; see ``compare.means``. Where one has no interval
+    and no p, `` lacks`` says why, in words.
 
     Raises ValueError for a missing column, nothing to print, or a mean that would mix different arms.
     """
-    spec = _filled(frame, spec)
+    spec = filled(frame, spec)
     by = [name for name in (spec["row"], spec["column"]) if name]
     try:
         frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
@@ -96,32 +99,40 @@ def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], nam
     if name not in rows:
         raise ValueError(f"against: the table has no row {name!r}; it has {', '.join(dict.fromkeys(rows))}")
     others = {arm[1:]: arm for arm, row in zip(arms, rows, strict=True) if row == name}
-    found = []
+    found, lacks = [], []
     for arm in arms:
         other = others.get(arm[1:], arm)
         lead = means(values[arm], values[other]) if other != arm else None
         p = 2 * min(lead.p_higher, lead.p_lower) if lead else np.nan
         found.append((lead.effect, lead.low, lead.high, p, lead.n_paired) if lead else (np.nan,) * 5)
+        lacks.append(lead.lacks if lead else "")
     leads = pd.DataFrame(found, columns=["", " low", " high", " p", " paired"], index=table.index)
     made = leads[""].notna()
     leads.insert(4, " p_holm", pd.Series(holm(leads.loc[made, " p"]), index=leads.index[made]))
+    if any(lacks):
+        leads[" lacks"] = lacks
     return leads.add_prefix(f"minus {name}")
 
 
 def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path, tex: Path) -> None:
     """Write the numbers to ``csv`` and the printed table to ``md`` and ``tex`` (needs booktabs)."""
-    spec = _filled(frame, spec)
+    spec = filled(frame, spec)
     table = results_table(frame, spec)
     write_csv(table, csv)
     head, body, foot, paper = _grid(table, spec)
     lead = f"{spec['label']}: " if spec.get("label") else ""
     spread = "Mean ± standard deviation over n seeds" if table["n"].gt(1).any() else "One seed"
+    if shown := unnamed(spec["y"], spec.get("caption", "")):
+        spread = f"{shown}: {spread[0].lower()}{spread[1:]}"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if spec.get("against"):
         spread += (
             ". Leads (−) with their 95 % interval, paired by seed; * where p, two-sided and corrected by Holm for the "
             "leads over the same row, is below 0.05"
         )
+        lacks = [table[f"minus {name} lacks"] for name in spec["against"] if f"minus {name} lacks" in table]
+        if why := sorted({reason for column in lacks for reason in column if reason}):
+            spread += f". {NO_INTERVAL}: no interval and no p ({'; '.join(why)})"
     if "reported_plus_minus" in table and table["reported_plus_minus"].notna().any():
         spread += ". The paper's ± as it prints it; it does not say of what"
     if "reported_source" in table:
@@ -133,7 +144,8 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
     write_text(_latex(head, body, foot, paper, caption), tex)
 
 
-def _filled(frame: pd.DataFrame, spec: Spec) -> Spec:
+def filled(frame: pd.DataFrame, spec: Spec) -> Spec:
+    """The spec with what it leaves open filled in: row, column, y, better, percent."""
     row = next((name for name in ("label", "mask_title", "variant_title") if name in frame), "label")
     spec = {"row": row, "y": "test_accuracy", "better": "higher", "percent": ["keep_ratio"]} | spec
     if "column" not in spec:
@@ -162,7 +174,8 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     row, column = spec["row"], spec["column"]
     columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
-    head += [printed(v, spec, column) if column else spec["y"] for v in columns]
+    alone = unnamed(spec["y"], spec.get("caption", "")) or spec["y"]
+    head += [printed(v, spec, column) if column else alone for v in columns]
     if "reported" in table:
         table = table.assign(reported_spread=table["reported_sd"].fillna(table["reported_plus_minus"]))
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
@@ -195,12 +208,12 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
 
 
 def _lead(cell: pd.DataFrame, name: str) -> str:
-    """A lead as printed, "+1.2 [0.4, 2.0]", with a star where its p, corrected, is below 0.05."""
+    """A lead as printed, "+1.2 [0.4, 2.0]", with a star where its p, corrected, is below 0.05; "+1.2 [none]"."""
     if cell.empty or np.isnan(cell[f"minus {name}"].iloc[0]):
         return ""
     lead, low, high, p = (float(cell[f"minus {name}{end}"].iloc[0]) for end in ("", " low", " high", " p_holm"))
-    interval = "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]"
-    return f"{lead:+.1f}{interval}" + (" *" if p < 0.05 else "")
+    interval = NO_INTERVAL if np.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+    return f"{lead:+.1f} {interval}" + (" *" if p < 0.05 else "")
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:

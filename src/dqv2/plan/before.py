@@ -13,6 +13,7 @@ from dqv2.config import ConfigError
 from dqv2.config.data import Digits
 from dqv2.data import places
 from dqv2.data.errors import DataError
+from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
 from dqv2.plan.walk import PlannedJob, as_list
@@ -80,10 +81,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
-    made = {job.w.experiment for job in jobs if job.stage.name in ("collect", "overlap", "storage")}
     drawings = [(job.stage.name, job.w.experiment) for job in jobs if job.stage.name in ("figure", "table")]
-    faults = faults_of_drawings(plan, [drawing for drawing in drawings if drawing[1] in made])
-    _refuse("what is asked for cannot be drawn:", faults)
+    _refuse("what is asked for cannot be drawn:", faults_of_drawings(plan, drawings))
 
 
 def _refuse(head: str, faults: Sequence[str]) -> None:
@@ -237,14 +236,15 @@ def changed_folders(plan: Plan) -> list[str]:
 def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:
     """One sentence for each drawing, ("figure" or "table", experiment), that cannot be made from its future table.
 
-    The checks are those of figures and tables, on a table with made-up measurements. If a drawing selects or arranges
-    rows by a measurement, only its column names are checked. Partial drawings are not checked.
+    The checks are those of figures and tables, on a table with made-up measurements, and of the names that they are
+    given (`unknown_names`). If a drawing selects or arranges rows by a measurement, only its column names are checked.
+    Partial drawings are not checked.
     """
     if plan.config.partial or not drawings:
         return []
     from dqv2.paper.figures import arrange
     from dqv2.paper.stats import require_columns
-    from dqv2.paper.tables import results_table
+    from dqv2.paper.tables import filled, results_table
 
     found = []
     for kind, name in sorted(drawings):
@@ -254,8 +254,13 @@ def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[
         try:
             if measured & set(used):
                 require_columns(frame, [*used, spec["y"], *spec.get("beside", [])])
+                continue
+            if kind == "figure":
+                frame, *_, spec = arrange(frame, spec)
             else:
-                {"figure": arrange, "table": results_table}[kind](frame, spec)
+                results_table(frame, spec)
+                spec = filled(frame, spec)
+            found += [f"experiments.{name}.{kind}.{fault}" for fault in unknown_names(plan.config, spec, frame)]
         except (ValueError, KeyError, TypeError) as error:
             found.append(f"experiments.{name}.{kind}: {error}")
     return found

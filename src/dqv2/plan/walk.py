@@ -14,6 +14,10 @@ from dqv2.plan.runs import Row, Run, Selection, largest_keeps, replaced, rows_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 from dqv2.weights import PRETRAINED, hub_name
 
+# Values of columns that are no block of the configuration
+BACKGROUNDS = ("drawn anew at every visit", "stored in the coreset", "its own")
+NO_MASK, UNCHANGED = "no mask", "none"  # the mask's title, and the pixel step
+
 Axes = Wildcards | dict[str, Any]
 
 
@@ -255,7 +259,7 @@ class Walk:
         s = run.selection
         mixture = config.mixtures[s.mixture]
         fresh = config.trainers[run.trainer].fresh_tobias
-        backgrounds = "drawn anew at every visit" if fresh else "stored in the coreset" if s.mask else "its own"
+        backgrounds = BACKGROUNDS[0 if fresh else 1 if s.mask else 2]
         mask = fresh.mask if fresh else s.mask
         return {
             "experiment": experiment,
@@ -269,10 +273,10 @@ class Walk:
             "originals": mixture.originals,
             "tobias": mixture.tobias,
             "mask": mask,
-            "mask_title": title_of(config.masks, mask) or "no mask",
+            "mask_title": title_of(config.masks, mask) or NO_MASK,
             "backgrounds": backgrounds,
             "tobias_size": s.tobias_size,
-            "pixels": run.pixels or "none",
+            "pixels": run.pixels or UNCHANGED,
             "keep_ratio": self.asked_ratio(run),
             "share_of_images": run.keep_ratio,
             "trainer": run.trainer,
