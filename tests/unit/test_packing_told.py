@@ -1,12 +1,15 @@
 """What packing says of images that it leaves out or finds odd, and of classes that have none left."""
 
+import re
 import shutil
+import textwrap
 
 import pytest
 
 from dqv2.data import DataError, Pack
 from dqv2.data.dataset import pack_dataset
 from dqv2.stages.pack import noted
+from tests.conftest import ROOT
 from tests.inputs import pets, save, write_table
 
 
@@ -67,6 +70,19 @@ def test_paths_with_backslashes_in_a_table(folder, tmp_path):
         pack(tmp_path / "table", tmp_path / "out", "table")
     with pytest.raises(DataError, match=r"class cat is left \(nor of 1 more\): 6 of 6 images in all .*backslashes"):
         pack(tmp_path / "table", tmp_path / "out", "table", on_bad="skip")
+
+
+def test_the_page_s_table_of_a_csv_of_labels(folder, tmp_path, monkeypatch):
+    text = (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
+    code = re.search(r"^    import pandas as pd\n(\n|    .*\n)+", text, re.MULTILINE)[0]
+    folder.rename(tmp_path / "images")
+    rows = [f"cat\\{i}.png,007" for i in range(3)] + [f"dog/{i}.png,dog" for i in range(3)]
+    (tmp_path / "labels.csv").write_text("file,class\n" + "\n".join(rows))
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(code), {})
+    made = pack(tmp_path, tmp_path / "out", "table")
+    assert (made.classes, made.labels.tolist()) == (["007", "dog"], [0, 0, 0, 1, 1, 1])
+    assert noted(made.meta)["ignored"] == "7 files are not tables, such as images/cat/0.png"
 
 
 def test_an_example_is_named_of_all_that_is_listed(folder, tmp_path):
