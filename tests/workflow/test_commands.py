@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import time
 from collections import Counter
 
@@ -291,6 +292,25 @@ def test_a_module_of_another_workflow(project, smoke, tmp_path):
     assert made.is_file(), said
     assert made.read_bytes() == (smoke.folder / made.relative_to(tmp_path / "elsewhere")).read_bytes()
     assert "the library dqv2 is that of" not in said
+
+
+@pytest.mark.parametrize("first", [["config.yaml"], []])
+def test_an_overlay_of_another_workflow_follows_config_yaml(project, tmp_path, first):
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    shutil.copy(ROOT / "config/own_images.yaml", where / "mine.yaml")
+    files = [*(project.folder / name for name in first), "mine.yaml"]
+    text = "".join(f'configfile: "{file}"\n' for file in files) + MODULE
+    (where / "Snakefile").write_text(text.format(clone=project.folder, more="    config: config"))
+    options = ["--directory", str(where), "--snakefile", str(where / "Snakefile")]
+    done = project.snakemake("-n", "sets_coresets", *options, config=None, check=False)
+    said = done.stdout + done.stderr
+    if first:
+        assert done.returncode == 0, said
+        assert "rule sets_export:" in said
+    else:
+        assert done.returncode == 1
+        assert "methods: this key is missing" in said
 
 
 @pytest.mark.parametrize("more", ['    prefix: "sub"', '    replace_prefix: {"results/": "made/"}'])
