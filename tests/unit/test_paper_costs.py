@@ -157,3 +157,10 @@ def test_without_a_run_the_figure_says_so(runs):
     assert {"dataset", "stage", "seconds", "memory", "selects"} <= set(costs)
     figure = draw_costs(costs, runs.iloc[:0], {}, "PARTIAL: 6 of 6 runs are missing", "demo")
     assert figure.axes[0].texts[0].get_text() == "No run to show here has finished yet."
+
+
+def test_no_claim_finds_an_arm_of_which_the_experiment_replaces_something(jobs):
+    for row in jobs:
+        if row["columns"]["method"] == "dq":
+            row["columns"] |= {"label": "DQ, another network", "replaces": "backbone"}
+    assert set(job_costs(jobs)["method"]) == {"DQ, another network", "dq_v2"}
