@@ -7,7 +7,7 @@ from dqv2.plan.count import jobs_behind
 from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import make
-from tests.plan.counted import chain_of, counts, options_of, run_of
+from tests.plan.counted import chain_of, counts, job_of, options_of, run_of
 
 
 def stages(jobs):
@@ -201,10 +201,24 @@ def test_claims_numbers_and_page_come_with_the_experiments_that_they_are_about(d
         "paper_figures/demo/numbers.tex",
         "results/demo/report/index.html",
     ]
-    assert of_all(make(change(demo, "targets", ["baselines"]))) == []
+    assert of_all(make(change(demo, "targets", ["baselines"]))) == of_all(plan)[2:], "no claim is about them"
+    assert of_all(make(change(demo, "targets", ["fig1"]))) == [], "it has no table of runs"
     names = set(options_of(plan, "claims")["names"])
     assert names >= {"fig2", "fig4a", "fig4b", "cutmix", "table2", "fig5b", "table3", "fig6", "tableC", "masks", "cost"}
     assert names >= {"mask_overlap", "cost_jobs"}
+
+
+def test_experiments_that_test_no_claim_have_numbers_and_a_page(demo, change):
+    """As the first example of docs/extend.md, whose experiment is the only target."""
+    block = {"method": ["random", "dq_v2"], "keep_ratio": [0.1, 0.2], "figure": {"kind": "line", "x": "keep_ratio"}}
+    block["figure"] |= {"hue": "label"}
+    plan = make(change(change(demo, "experiments.my_question", block), "targets", ["my_question"]))
+    assert of_all(plan) == ["paper_figures/demo/numbers.tex", "results/demo/report/index.html"]
+    for name in ("numbers", "page"):
+        assert options_of(plan, name)["claims"] == []
+        assert job_of(name).stage.reads(plan, None)["claims"] == []
+    assert set(options_of(plan, "page")["head"]["files"]) == {"numbers (LaTeX)", "configuration"}
+    assert "claims" not in {job.stage.name for job in plan.jobs(plan.targets())}
 
 
 def test_costs_name_every_stage_of_a_method_and_its_records(demo):

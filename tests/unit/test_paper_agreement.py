@@ -38,6 +38,14 @@ def test_equal_runs_are_counted_and_a_single_seed_agrees():
     assert agreement(many, many)[["equal", "agrees", "effect"]].to_numpy().tolist() == [[5, True, 0.0]]
 
 
+def test_whole_numbers_are_printed_as_such_beside_arms_that_have_none():
+    arms = join(method("cifar10", "dq", 70, 1.0), method("cifar10", "dq_v2", 75, 1.0, tobias_size=4))
+    arms = arms.astype({"tobias_size": "Int64"})
+    for frame in (arms, arms[arms["label"] == "DQ_V2"]):
+        line = told(agreement(frame, frame))[-1]
+        assert line.startswith("agrees  DQ_V2 · cifar10 · 0.1 · 4: 75.00 (n = 5)")
+
+
 def test_an_axis_without_a_value_is_the_same_arm():
     frame = method("cifar10", "dq", 70, 1.0, mask=pd.NA, tobias_size=pd.NA).astype({"tobias_size": "Int64"})
     other = method("cifar10", "dq", 70, 1.0, mask="early", tobias_size=8).astype({"tobias_size": "Int64"})

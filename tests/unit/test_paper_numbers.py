@@ -91,3 +91,10 @@ def test_latex_takes_the_file(tmp_path):
     )
     done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_without_claims_the_numbers_are_of_the_arms():
+    tables = {"fig4b": world()["fig4b"]}
+    found = all_numbers(tables, {}, text_numbers([], tables), [], None)
+    assert found
+    assert not [one for one in found if one.macro.startswith("Claim")]

@@ -161,6 +161,17 @@ def test_a_page_without_verdicts_is_a_page(made):
     assert Path(page.links[0]).name
 
 
+def test_a_page_of_experiments_that_test_no_claim_does_not_speak_of_claims(made):
+    html = made[0](verdicts=None, claims=[])
+    page, of_claims = Page(html), Page(made[0]())
+    assert {"claims", "text", "tested"} <= set(of_claims.ids)
+    assert not {"claims", "text", "tested"} & set(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert {"fig4b", "table2", "made"} <= set(page.ids)
+    body = html.partition("<body")[2]
+    assert "claim" not in re.sub(r"base64,[^\"]*|claims.csv", "", body).replace(">claims<", "")
+
+
 def test_it_says_what_it_was_made_with(made):
     page = Page(made[0]())
     text = " ".join(" ".join(page.texts).split())

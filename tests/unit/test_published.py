@@ -2,17 +2,19 @@
 picture of a set was given away."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from dqv2.cli import main
 from dqv2.config import ConfigError
 from dqv2.paper.collect import read_csv
 from dqv2.paper.stats import summarise
 from dqv2.paper.tables import results_table
 from dqv2.plan.publish import published_plan, published_records
 from dqv2.plan.results import results_page
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make
 
 RUNS = sorted(file.parent for file in (ROOT / "published").glob("*/SHA256SUMS"))
 
@@ -56,6 +58,24 @@ def test_the_schedule_was_chosen_on_the_validation_split(run):
     assert means["chosen"] >= max(means[["low", "chosen", "high"]]) - 0.5
     assert not set(frame["seed"]) & set(read_csv(run / "experiments/controls.csv")["seed"])
     assert plan.config.defaults.trainer == "chosen"
+
+
+def test_figures_of_a_run_that_is_no_longer_published_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "published/cifar10_full_set", "published/cifar10_full_set")
+    Path("paper_figures/published/old").mkdir(parents=True)
+    assert main(["figures"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "not redrawn" in line]
+    left = "paper_figures/published/old: not redrawn, as there is no published/old; remove it if you do not need it"
+    assert said == [left]
+    assert Path("paper_figures/published/old").is_dir()
+    assert main(["figures", "published/cifar10_full_set"]) == 0
+    assert "not redrawn" not in capsys.readouterr().out, "one was asked for"
+
+
+def test_a_run_is_not_called_as_the_folder_of_redrawn_figures(demo, change):
+    with pytest.raises(ConfigError, match=r"run = 'published': .*choose another name"):
+        make(change(demo, "run", "published"))
 
 
 def test_a_pipe_in_the_place_of_a_published_list_blocks_nobody(tmp_path):

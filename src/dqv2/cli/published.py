@@ -10,6 +10,7 @@ from dqv2.runtime.files import atomic_dir, recover_dirs
 from dqv2.runtime.sentences import counted
 
 PAGE = "docs/results.md"
+DRAWN = Path("paper_figures/published")
 PUBLISH = """Publish a run: its tables, figures, claims, the ids of its coresets, its records.
 
 dqv2 publish results/cifar10                 into published/cifar10; also rewrites docs/results.md
@@ -84,7 +85,7 @@ def _figures(args: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in args.published] or _all()
     if not folders:
         raise ConfigError("there is no published run: no folder published/*/ with SHA256SUMS")
-    recover_dirs("paper_figures/published")
+    recover_dirs(DRAWN)
     names = [folder.resolve().name for folder in folders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
@@ -95,7 +96,7 @@ def _figures(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"figures would be drawn into {folder.resolve()} itself: call this from the project's folder"
             )
-        plan, out, count = published_plan(folder), Path("paper_figures/published", name), 0
+        plan, out, count = published_plan(folder), Path(DRAWN, name), 0
         with atomic_dir(out) as staged:  # so that nothing of an earlier publication remains
             for drawn in drawable(folder, plan, staged):
                 try:
@@ -107,6 +108,8 @@ def _figures(args: argparse.Namespace) -> int:
                 count += 1
         print(f"{out}: {count} figures, tables and lists, drawn from {folder}")
     if not args.published:
+        for left in sorted(set(DRAWN.glob("[!.]*/")) - {Path(DRAWN, name) for name in names}):
+            print(f"{left}: not redrawn, as there is no published/{left.name}; remove it if you do not need it")
         _write_page()
         print(f"{PAGE}: rewritten")
     return 0

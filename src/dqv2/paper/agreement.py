@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper.compare import holm, means
-from dqv2.paper.stats import AXES
+from dqv2.paper.stats import AXES, plain
 
 ALPHA = 0.05
 SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # axes printed for an arm
@@ -70,7 +70,7 @@ def told(table: pd.DataFrame) -> list[str]:
     """The comparison as text, one line per arm: "agrees  DQ_V2 · 0.1: 71.2 (n = 5), published 71.0 (n = 5), ..."."""
     lines = []
     for row in table.to_dict("records"):
-        shown = [str(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
+        shown = [plain(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
         interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         verdict = "agrees" if row["agrees"] else "DIFFERS"
         lines.append(

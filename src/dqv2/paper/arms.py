@@ -8,7 +8,7 @@ import pandas as pd
 
 from dqv2.paper import style
 from dqv2.paper.reported import ABOUT
-from dqv2.paper.stats import require_columns
+from dqv2.paper.stats import plain, require_columns
 
 Spec = dict[str, Any]
 
@@ -58,12 +58,6 @@ def ordered(frame: pd.DataFrame, column: str, order: Sequence[Any] | None) -> li
     if extra:
         raise ValueError(f"{column} has {', '.join(map(str, extra))}, not in the order {', '.join(map(str, order))}")
     return [value for value in order if value in found]
-
-
-def plain(value: Any) -> str:
-    """A value as text, as the keys of ``names`` have it: a whole number without decimals."""
-    number = isinstance(value, int | float | np.number)
-    return f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
 
 
 def printed(value: Any, spec: Spec, column: str = "") -> str:

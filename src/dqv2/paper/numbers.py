@@ -104,9 +104,10 @@ def all_numbers(
     reported: Mapping[str, Sequence[dict[str, Any]]],
     text: pd.DataFrame,
     claims: Sequence[dict[str, Any]],
-    verdicts: pd.DataFrame,
+    verdicts: pd.DataFrame | None,
 ) -> list[Number]:
-    """All numbers: of each experiment's arms, of the text, of the verdicts, and those that the paper reports.
+    """All numbers: of each experiment's arms, of the text, of the verdicts (None: no claim is tested), and those that
+    the paper reports.
 
     Raises ValueError where two different numbers would have the same macro.
     """
@@ -124,7 +125,7 @@ def all_numbers(
                 if entry.get(key) is not None:
                     about = f"{name}: {words}, {key} as the paper reports ({entry['place']})"
                     found.append(Number(macro_name("paper", name, *arm, key), f"{entry[key]:{form}}", about))
-    for claim in summary(claims, verdicts):
+    for claim in [] if verdicts is None else summary(claims, verdicts):
         macro = macro_name("claim", claim["claim"])
         found.append(Number(macro, claim["verdict"], claim["statement"]))
         if tested := [row["p_holm"] for row in claim["rows"] if np.isfinite(row["p_holm"])]:

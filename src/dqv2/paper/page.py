@@ -34,7 +34,7 @@ def build_page(
     head: Mapping[str, Any],
     experiments: Sequence[Mapping[str, Any]],
     claims: Sequence[dict[str, Any]],
-    verdicts: pd.DataFrame,
+    verdicts: pd.DataFrame | None,
     text: pd.DataFrame,
     made: Mapping[str, Any],
 ) -> str:
@@ -46,7 +46,8 @@ def build_page(
         experiments: one a section: ``name``, ``about``, ``note``, ``pictures`` (PNG paths), ``printed`` (a Markdown
             table to show, or None), ``files`` ({what: path}), ``frame`` (its tidy table, or None), ``reported`` (the
             paper's values).
-        claims, verdicts: as ``judge`` takes and gives them.
+        claims, verdicts: as ``judge`` takes and gives them; without verdicts (None) the page has no claims, and of the
+            paper's text nothing.
         text: as ``text_numbers`` gives it.
         made: ``jobs``, how many are behind it, and ``summary``, what they were done with ({what: [value, ...]}).
     """
@@ -59,7 +60,7 @@ def build_page(
     strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(loader=templates, trim_blocks=True, lstrip_blocks=True, finalize=_said, **strict)
     environment.filters |= {"number": number, "link": link, "slug": lambda verdict: verdict.replace(" ", "-")}
-    found = summary(claims, verdicts) if len(verdicts) else []
+    found = summary(claims, verdicts) if verdicts is not None and len(verdicts) else []
     shown = {experiment["name"] for experiment in experiments}
     for claim in found:
         for row in claim["rows"]:
@@ -70,6 +71,7 @@ def build_page(
     return environment.get_template("page.html.j2").render(
         head=head,
         sections=sections,
+        tests_claims=verdicts is not None,
         claims=found,
         rules=RULES,
         paper_rules=PAPER_RULES,

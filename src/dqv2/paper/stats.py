@@ -1,6 +1,7 @@
 """Statistics over seeds, as printed in all figures and tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,12 @@ def span(counts: pd.Series) -> str:
         return ""
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def plain(value: Any) -> str:
+    """A value as text, as the keys of ``names`` have it: a whole number without decimals."""
+    number = isinstance(value, int | float | np.number)
+    return f"{float(value):.0f}" if number and float(value).is_integer() else f"{value:g}" if number else str(value)
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:

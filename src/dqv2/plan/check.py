@@ -33,6 +33,8 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
     faults += [
         f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
     ]
+    if config.run == "published":
+        faults.append("run = 'published': `dqv2 figures` writes into paper_figures/published; choose another name")
     if faults:
         raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
 

@@ -28,7 +28,7 @@ def unknown_names(config: Config, spec: dict[str, Any], frame: pd.DataFrame) -> 
 
     spec: with its axes filled in, none of them a measurement. frame: the experiment's table.
     """
-    from dqv2.paper.arms import plain
+    from dqv2.paper.stats import plain
 
     axes = {key: spec[key] for key in ("x", "row", "hue", "panel", "column") if spec.get(key)}
     along = axes.get("x") or axes["row"]
@@ -47,7 +47,7 @@ def unknown_names(config: Config, spec: dict[str, Any], frame: pd.DataFrame) -> 
 
 def known_values(config: Config, column: str) -> set[str]:
     """All values that the configuration could give a column, as text; empty for one that it says nothing of."""
-    from dqv2.paper.arms import plain
+    from dqv2.paper.stats import plain
 
     if column in BLOCKS:
         return {*getattr(config, BLOCKS[column]), *([UNCHANGED] if column == "pixels" else [])}

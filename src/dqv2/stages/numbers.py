@@ -1,6 +1,6 @@
 """One LaTeX macro per number, and the numbers in the paper's text beside ours."""
 
-from dqv2.stages.base import Stage
+from dqv2.stages.base import Stage, Wildcards
 
 
 class Numbers(Stage):
@@ -16,21 +16,28 @@ class Numbers(Stage):
     }
 
     def makes(self, plan, w):
-        from dqv2.stages import stage
-
-        return stage("claims").makes(plan, w)
+        return bool(plan.tables())
 
     def reads(self, plan, w):
-        return {"tables": list(plan.readable(plan.tables()).values()), "claims": plan.file("claims", "csv")}
+        claims = plan.file("claims", "csv") if self._claims(plan) else []
+        return {"tables": list(plan.readable(plan.tables()).values()), "claims": claims}
+
+    @staticmethod
+    def _claims(plan):
+        """The claims, where an experiment tests one."""
+        from dqv2.paper.reported import read_claims
+        from dqv2.stages import stage
+
+        return read_claims() if stage("claims").makes(plan, Wildcards()) else []
 
     def options(self, plan, w):
-        from dqv2.paper.reported import read_claims, reported_text, reported_values
+        from dqv2.paper.reported import reported_text, reported_values
 
         return {
             "names": list(plan.readable(plan.tables())),
             "reported": {name: reported_values(name) for name in sorted(plan.config.targets) if reported_values(name)},
             "text": reported_text(),
-            "claims": read_claims(),
+            "claims": self._claims(plan),
             "note": plan.run_note(),
         }
 
@@ -42,5 +49,6 @@ class Numbers(Stage):
         tables = {name: read_csv(file) for name, file in zip(options["names"], job.input.tables, strict=True)}
         text = text_numbers(options["text"], tables)
         write_csv(text, job.output.csv)
-        numbers = all_numbers(tables, options["reported"], text, options["claims"], read_plain(job.input.claims))
+        verdicts = read_plain(job.input.claims) if job.input.claims else None
+        numbers = all_numbers(tables, options["reported"], text, options["claims"], verdicts)
         write_text(numbers_tex(numbers, options["note"]), job.output.tex)

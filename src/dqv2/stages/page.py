@@ -15,14 +15,12 @@ class Page(Stage):
     writes = {"html": "report/index.html"}
 
     def makes(self, plan, w):
-        from dqv2.stages import stage
-
-        return stage("claims").makes(plan, w)
+        return bool(plan.tables())
 
     def reads(self, plan, w):
         return {
             "files": [file for section in self._sections(plan) for file in section["files"].values()],
-            "claims": plan.file("claims", "csv"),
+            "claims": self._claims(plan).get("claims (CSV)", []),
             "text": plan.file("numbers", "csv"),
             "numbers": plan.file("numbers", "tex"),
         }
@@ -30,10 +28,18 @@ class Page(Stage):
     def options(self, plan, w):
         from dqv2.paper.reported import read_claims
 
-        files = {"claims (CSV)": plan.file("claims", "csv"), "claims (Markdown)": plan.file("claims", "md")}
-        files |= {"numbers (LaTeX)": plan.file("numbers", "tex"), "configuration": plan.configuration}
+        claims = self._claims(plan)
+        files = claims | {"numbers (LaTeX)": plan.file("numbers", "tex"), "configuration": plan.configuration}
         head = {"run": plan.config.run, "label": plan.config.label, "note": plan.run_note(), "files": files}
-        return {"sections": self._sections(plan), "head": head, "claims": read_claims()}
+        return {"sections": self._sections(plan), "head": head, "claims": read_claims() if claims else []}
+
+    @staticmethod
+    def _claims(plan):
+        """The files of the claims, where an experiment tests one."""
+        from dqv2.stages import stage
+
+        kinds = {"claims (CSV)": "csv", "claims (Markdown)": "md"} if stage("claims").makes(plan, Wildcards()) else {}
+        return {what: plan.file("claims", kind) for what, kind in kinds.items()}
 
     @staticmethod
     def _sections(plan):
@@ -87,7 +93,7 @@ class Page(Stage):
             head=job.options["head"],
             experiments=experiments,
             claims=job.options["claims"],
-            verdicts=read_plain(job.input.claims),
+            verdicts=read_plain(job.input.claims) if job.input.claims else None,
             text=read_plain(job.input.text),
             made={"jobs": len(jobs), "summary": summary(jobs)},
         )
