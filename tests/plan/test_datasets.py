@@ -159,7 +159,9 @@ def test_a_published_coreset_needs_originals_and_no_bins(demo, change):
 
 
 TRAINER = {"model": "resnet8", "iterations": 1, "batch_size": 8}
-PACK, TRAIN = job_of("pack", dataset="own"), job_of("train", dataset="own", trainer="small")
+PACK = job_of("pack", dataset="own")
+DQ_V2 = "o100_t50/mask-early/tobias-8/backbone-early/bins"
+TRAIN = job_of("train", dataset="own", selection=DQ_V2, keep="0.9", trainer="small")
 
 
 def test_a_folder_without_test_images_is_enough_unless_it_is_trained_on(tmp_path, monkeypatch, change):

@@ -37,6 +37,7 @@ def test_grey_that_comes_out_nearly_black_is_told(tmp_path, caplog):
         {"name": "b/1.png", "largest": 200},
         {"name": "b/3.png", "largest": 4095},
     ]
+    caplog.clear()
     with caplog.at_level("WARNING", "dqv2"):
         PackStage._report("own", "train", pack.meta, "out/meta.json")
     assert caplog.messages == [

@@ -88,7 +88,7 @@ def test_empty_class_folder(project, images):
 
 def test_file_that_is_no_image(project, images):
     (images / "train/bee/broken.png").write_text("this is no image")
-    text = refused(project)
+    text = refused(project, "--config", "defaults={keep_ratio: 0.5}")
     assert "train/bee/broken.png" in text
     assert "on_bad: skip" in text
     assert text.count("Error in pack") == 1
