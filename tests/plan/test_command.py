@@ -108,7 +108,7 @@ def test_a_run_of_coresets_is_counted_with_its_exports(plan):
     arm = out.split("\n\n")[1]
     stages = ["pack", "early_train", "saliency", "augment", "features", "bin", "sample", "export"]
     assert JOB_OF.findall(arm) == stages
-    assert "    export   <- pack, sample, augment" in arm
+    assert "    export      a list of ids, and a folder of links to the images   <- pack, sample, augment" in arm
     assert "resnet50" not in out
     assert re.search(r"one of them: snakemake --cores 1 results/own/\S+/export-links-png ", out)
 

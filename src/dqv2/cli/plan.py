@@ -93,7 +93,7 @@ def _count(plan: Plan, args: argparse.Namespace) -> None:
 def _show(plan: Plan, name: str) -> None:
     """Print an experiment's arms, where their results are, and the jobs behind them."""
     block = plan.config.experiments[name]
-    print(f"{name}: {block.about or 'no word about it'}")
+    print(f"{name}: {block.about}" if block.about else name)
     print(f"makes {', '.join(plan.targets([name])) or 'nothing by itself'}")
     if table := plan.tabled(name):
         print(f"from {plan.table(name)} (rule {table})")

@@ -164,6 +164,7 @@ def refuse_idle(block: Block, keys: Iterable[str], where: str) -> None:
     """
     defaults = {key: type(block).model_fields[key].default for key in keys if key in block.model_fields_set}
     if idle := {key: default for key, default in defaults.items() if getattr(block, key) != default}:
-        what = f"{listed([*idle])} {'have' if len(idle) > 1 else 'has'} no effect {where}"
+        verb, them = ("have", "them") if len(idle) > 1 else ("has", "it")
+        what = f"{listed([*idle])} {verb} no effect {where}"
         set_to = listed([f"{key}: {default}" for key, default in idle.items()])
-        raise ValueError(f"{what}: leave out, or set to what is there without ({set_to})")
+        raise ValueError(f"{what}: leave {them} out, or at the default ({set_to})")

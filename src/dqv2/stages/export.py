@@ -3,6 +3,13 @@
 from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
+IMAGES = {
+    "ids": "a list of ids, without images",
+    "links": "a list of ids, and a folder of links to the images",
+    "copies": "a list of ids, and a folder of copies of the images",
+    "packed": "a list of ids, and a folder of the images as they are packed",
+}  # first part of {form} -> what is exported
+
 
 class Export(Stage):
     """A coreset as a folder that any training code can read."""
@@ -13,6 +20,9 @@ class Export(Stage):
         "folder": "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}",
         "record": "{dataset}/export/{selection}/keep-{keep}/{step}seed-{seed}/{form}/record.json",
     }
+
+    def detail(self, plan, w):
+        return IMAGES[w.form.split("-")[0]]
 
     def reads(self, plan, w):
         pixels = w.step.removeprefix("pixels-").rstrip("/")
