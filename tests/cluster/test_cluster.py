@@ -159,7 +159,7 @@ def test_jobs_go_through_slurm_in_groups_and_local_ones_stay(run):
     }
     table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", run.text, re.S)[1]
     jobs = {rule: int(count) for rule, count in (line.split() for line in table.splitlines())}
-    local = sum(jobs.pop(rule) for rule in ("all", "collect", "table"))
+    local = sum(jobs.pop(rule) for rule in ("all", "collect", "table", "numbers", "page"))
     assert jobs.pop("total") - local == sum(jobs.values()) == 3 + 3 * 4
     assert len(through) - 2 == 6, "submissions for 15 jobs"
 
