@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dqv2.runtime.seeding import generator
-from dqv2.train.augment import Augmentation, Mix
+from dqv2.train.augment import Augmentation, Mix, _windows
 
 
 def augment(images, **options):
@@ -50,6 +50,20 @@ def test_pad_crop_shifts_each_image_by_itself():
     assert moved.sum() == 64
     assert len(places) > 10
     assert all(2 <= row <= 6 and 2 <= column <= 6 for row, column in places)
+
+
+@pytest.mark.parametrize(("size", "pad"), [((32, 32), 4), ((5, 9), 3), ((4, 4), 1)])
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("n", [6, 1, 0])
+def test_pad_crop_is_that_of_a_gpu_bit_for_bit(size, pad, flip, n):
+    """A CPU copies image by image, a GPU gathers at once and mirrors after: weights of a seed depend on neither."""
+    images = torch.rand(n, 3, *size, generator=generator(0))
+    drawn = Augmentation.draw(n, size, crop="pad", pad=pad, flip=flip, generator=generator(1))
+    crops = _windows(torch.nn.functional.pad(images, (pad,) * 4), pad, drawn.offsets)
+    if flip:
+        crops[drawn.mirrored] = crops[drawn.mirrored].flip(3)
+    assert torch.equal(drawn(images), crops)
+    assert drawn(images).is_contiguous()
 
 
 def test_flip_mirrors_about_half():

@@ -55,7 +55,10 @@ class Augmentation:
         if self.centre is not None:
             return _resized_crop(images, self.centre, self.half, self.mirrored)
         if self.offsets is not None:
-            images = _shift(images, self.pad, send(self.offsets, images.device))
+            images = F.pad(images, (self.pad,) * 4)
+            if images.device.type == "cpu":
+                return _cropped(images, self.pad, self.offsets, self.mirrored)
+            images = _windows(images, self.pad, send(self.offsets, images.device))
         if self.mirrored is not None:
             mirrored = send(self.mirrored, images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
@@ -112,11 +115,22 @@ class Mix:
         return mixed
 
 
-def _shift(images: Tensor, pad: int, offsets: Tensor) -> Tensor:
-    """Each image's own window of the padded batch: one gather over a view of all windows."""
-    n, _, height, width = images.shape
-    windows = F.pad(images, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    return windows[torch.arange(n, device=images.device), :, offsets[0], offsets[1]]
+def _windows(padded: Tensor, pad: int, offsets: Tensor) -> Tensor:
+    """Each image's own window of the padded batch: one gather over a view of all windows, for a GPU."""
+    n, _, height, width = padded.shape
+    windows = padded.unfold(2, height - 2 * pad, 1).unfold(3, width - 2 * pad, 1)
+    return windows[torch.arange(n, device=padded.device), :, offsets[0], offsets[1]]
+
+
+def _cropped(padded: Tensor, pad: int, offsets: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Each image's own window, mirrored where it is asked for: one copy for each image, the fastest on a CPU."""
+    n, channels, height, width = padded.shape
+    height, width = height - 2 * pad, width - 2 * pad
+    crops = torch.empty(n, channels, height, width, dtype=padded.dtype)
+    steps = [1] * n if mirrored is None else (1 - 2 * mirrored.int()).tolist()
+    for crop, image, row, column, step in zip(crops.numpy(), padded.numpy(), *offsets.tolist(), steps, strict=True):
+        crop[...] = image[:, row : row + height, column : column + width][..., ::step]
+    return crops
 
 
 def _boxes(n: int, size: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
