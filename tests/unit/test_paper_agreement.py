@@ -21,7 +21,7 @@ def test_arms_are_compared_by_welch_and_corrected_for_their_number():
     ours = join(method("cifar10", "dq", 70.5, 1.2), method("cifar10", "dq_v2", 60, 1.0), method("cifar10", "gc", 1, 1))
     table = agreement(ours, published)
     assert table["method"].tolist() == ["dq", "dq_v2"], "an arm that was not published is left out"
-    assert table["agrees"].tolist() == [True, False]
+    assert table["verdict"].tolist() == ["agrees", "DIFFERS"]
     x, z = (frame[frame.method == "dq"].test_accuracy for frame in (ours, published))
     assert table["p"].iloc[0] == pytest.approx(stats.ttest_ind(x, z, equal_var=False).pvalue)
     assert table["p_holm"].iloc[1] == pytest.approx(2 * table["p"].iloc[1])
@@ -31,11 +31,28 @@ def test_arms_are_compared_by_welch_and_corrected_for_their_number():
     assert lines[1].startswith("DIFFERS  DQ_V2")
 
 
-def test_equal_runs_are_counted_and_a_single_seed_agrees():
+def test_equal_runs_are_counted_and_a_single_seed_is_tested_only_by_that():
     one = method("cifar10", "dq", 70, 1.0, seeds=1)
-    assert agreement(one, one)[["equal", "agrees"]].to_numpy().tolist() == [[1, True]]
+    assert agreement(one, one)[["equal", "verdict"]].to_numpy().tolist() == [[1, "agrees"]]
+    far = agreement(one, one.assign(test_accuracy=20.0))
+    assert far["verdict"].tolist() == ["not tested"]
+    assert told(far)[0].startswith("not tested (too few seeds)  DQ · cifar10 · 0.1: 70.00 (n = 1), published 20.00")
     many = method("cifar10", "dq", 70, 1.0)
-    assert agreement(many, many)[["equal", "agrees", "effect"]].to_numpy().tolist() == [[5, True, 0.0]]
+    assert agreement(many, many)[["equal", "verdict", "effect"]].to_numpy().tolist() == [[5, "agrees", 0.0]]
+
+
+def test_runs_that_share_a_coreset_or_a_training_seed_are_no_independent_sample():
+    """Each of five coresets with each of five training seeds: Welch's t would count 25 seeds."""
+    rows = [method("cifar10", "dq", 70, 1.0).assign(selection_seed=seed) for seed in range(5)]
+    crossed = join(*rows)
+    table = agreement(crossed, crossed.assign(test_accuracy=lambda rows: rows["test_accuracy"] - 1))
+    assert table[["seeds", "verdict", "lacks"]].to_numpy().tolist() == [
+        [25, "not tested", "its runs share seeds: not independent"]
+    ]
+    assert table["effect"].tolist() == pytest.approx([1.0])
+    assert table[["low", "high", "p"]].isna().all(axis=None)
+    own = join(*(rows[seed][rows[seed]["seed"] == seed] for seed in range(5)))
+    assert agreement(own, own.assign(test_accuracy=20.0))["verdict"].tolist() == ["DIFFERS"]
 
 
 def test_whole_numbers_are_printed_as_such_beside_arms_that_have_none():

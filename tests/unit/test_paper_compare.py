@@ -171,6 +171,8 @@ def test_a_trend_of_a_lead_is_that_of_the_difference():
         (variances(arm([1, 4]), arm([2, 3])), "too few seeds"),
         (variances(arm([1, 4, 2]), apart([2, 3])), "too few seeds"),
         (variances(arm([1, 50, 99]), arm([3, 3, 3])), "the values of an arm do not vary"),
+        (variances(arm([1, 4, 2]), arm([1, 4, 2]), margin=4), "the values of the arms are perfectly correlated"),
+        (variances(arm([1, 4, 2.5]), 7 - arm([1, 4, 2.5])), "the values of the arms are perfectly correlated"),
         (trend({1: arm([1]), 2: arm([2])}), "too few seeds"),
         (trend({1: arm([1, 2])}), "too few places on the axis"),
         (trend({1: arm([0.1, 0.7]), 3: arm([0.1, 0.7]) + 1}), "the slopes of the seeds do not vary"),
@@ -178,7 +180,7 @@ def test_a_trend_of_a_lead_is_that_of_the_difference():
 )
 def test_without_spread_there_is_no_p(got, lacks):
     assert got.lacks == lacks
-    assert np.isnan([got.p_higher, got.p_lower, got.low, got.high]).all()
+    assert np.isnan([got.p_higher, got.p_lower, got.p_within, got.low, got.high]).all()
 
 
 def test_holm_by_hand():

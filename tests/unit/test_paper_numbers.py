@@ -64,6 +64,8 @@ def test_gains_of_the_text_are_whole_or_missing():
     got = text_numbers(entries, {"fig4b": stand_in})
     assert got["ours"].tolist() == pytest.approx([3.0, 3.0])
     assert not got["paper_data"].any()
+    macros = [one.macro for one in all_numbers({}, {}, got, [], None)]
+    assert macros == ["PaperAverageGain", "PaperGainOnFoodOneZeroOne"], "ours would be called Food-101's"
     assert text_numbers(entries, {})["ours"].isna().all()
 
 

@@ -135,6 +135,13 @@ def test_numbers_verdicts_and_the_papers_values_are_on_it(made):
     assert "These are" not in made[0](head={"run": "paper", "label": None, "note": "", "files": {}})
 
 
+def test_runs_that_share_a_coreset_or_a_training_seed_have_a_mean_and_no_spread(made):
+    build, sections, _ = made
+    runs = world(datasets=["imagenette"])["fig4b"].assign(selection_seed=0)
+    text = " ".join(" ".join(Page(build(experiments=[sections[0] | {"frame": runs}])).texts).split())
+    assert "DQ_V2 ImageNette 75.00 5 " in text, "no standard deviation, variance or interval between the mean and n"
+
+
 def test_what_is_missing_is_empty_on_the_page_and_not_a_word(made, tmp_path):
     """As the page's stage reads it, from CSV, where nothing could be tested or measured."""
     reported = {name: reported_values(name) for name in reported_experiments()}

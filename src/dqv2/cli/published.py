@@ -128,7 +128,7 @@ def _compare(args: argparse.Namespace) -> int:
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
     if not both:
         raise ConfigError(f"{mine} and {theirs} have no experiment in common: no table in experiments/ of both")
-    differ = arms = 0
+    differ = untested = arms = 0
     for name, file in both.items():
         own = Path(mine, "experiments", file.name)
         if record_beside(str(own)):
@@ -147,10 +147,12 @@ def _compare(args: argparse.Namespace) -> int:
         for line in told(table) if len(table) else ["no arm in common"]:
             print(f"  {line}")
         arms += len(table)
-        differ += int((~table["agrees"]).sum()) if len(table) else 0
+        verdicts = list(table["verdict"]) if len(table) else []
+        differ, untested = differ + verdicts.count("DIFFERS"), untested + verdicts.count("not tested")
     if not arms:
         raise ConfigError(f"{mine} and {theirs} have no arm in common, so nothing was compared")
-    print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do")
+    left = f"; {untested} could not be tested" if untested else ""
+    print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do{left}")
     return int(differ > 0)
 
 

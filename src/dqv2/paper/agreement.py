@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.compare import holm, means
-from dqv2.paper.stats import AXES, plain
+from dqv2.paper.compare import Comparison, holm, means
+from dqv2.paper.stats import AXES, crossed, plain
 
 ALPHA = 0.05
 SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # axes printed for an arm
@@ -16,8 +16,9 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     Returns one row per arm that both have: its columns of ``AXES``, ``seeds`` and ``seeds_published`` (counts),
     ``mean`` and ``mean_published``, ``effect`` (ours minus published, in y's unit) with its 95 % interval ``low`` and
     ``high`` by Welch's t (a training on another machine is an independent draw, even with the same seed), ``p``
-    (two-sided), ``p_holm`` (corrected for the number of arms), ``equal`` (seeds with identical values) and ``agrees``
-    (p_holm is not below 0.05). An arm with one seed has no p, and agrees.
+    (two-sided), ``p_holm`` (corrected for the number of arms), ``equal`` (seeds with identical values), ``lacks`` (the
+    reason for having no p, in words, else empty) and ``verdict``: "DIFFERS" where p_holm is below 0.05, "not tested"
+    where there is no p and a value is not identical, else "agrees".
 
     Raises:
         KeyError: ours lacks a column; the error names it.
@@ -40,13 +41,17 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         x, z = (rows.set_index(seeds)[y].astype("float64") for rows in (mine, theirs[arm]))
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
+        if crossed(mine) or crossed(theirs[arm]):
+            got = Comparison(got.n, got.n_against, effect=got.effect, lacks="its runs share seeds: not independent")
         row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
         row |= {"mean": x.mean(), "mean_published": z.mean(), "effect": got.effect, "low": got.low, "high": got.high}
-        found.append(row | {"p": 2 * min(got.p_higher, got.p_lower), "equal": int((x[both] == z[both]).sum())})
+        equal = int((x[both] == z[both]).sum())
+        row |= {"p": 2 * min(got.p_higher, got.p_lower), "equal": equal, "lacks": got.lacks}
+        found.append(row | {"verdict": "not tested" if got.lacks and equal < max(len(x), len(z)) else "agrees"})
     table = pd.DataFrame(found)
     if len(table):
         table["p_holm"] = holm(table["p"])
-        table["agrees"] = ~(table["p_holm"] < ALPHA)
+        table["verdict"] = table["verdict"].mask(table["p_holm"] < ALPHA, "DIFFERS")
     return table
 
 
@@ -72,9 +77,9 @@ def told(table: pd.DataFrame) -> list[str]:
     for row in table.to_dict("records"):
         shown = [plain(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
         interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
-        verdict = "agrees" if row["agrees"] else "DIFFERS"
+        why = f" ({row['lacks']})" * (row["verdict"] == "not tested")
         lines.append(
-            f"{verdict}  {' · '.join(shown)}: {row['mean']:.2f} (n = {row['seeds']}), published "
+            f"{row['verdict']}{why}  {' · '.join(shown)}: {row['mean']:.2f} (n = {row['seeds']}), published "
             f"{row['mean_published']:.2f} (n = {row['seeds_published']}), difference {row['effect']:+.2f}{interval}; "
             f"{row['equal']} equal"
         )

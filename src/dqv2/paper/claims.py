@@ -34,7 +34,7 @@ class ClaimTest(Block):
     # {column: values}: tested at each, on both sides; "all" are those of the table
     each: dict[str, list[Any] | Literal["all"]] = Field(default_factory=dict)
     datasets: list[str]  # those that the paper's claim is about
-    stand_in: bool = True  # whether other datasets of the table are tested where it has none of these
+    stand_in: bool = True  # where the table has none of these: whether others that the claim does not name are tested
     y: str = "test_accuracy"  # the column compared
     minus: str | None = None  # a column that is subtracted from it
     statistic: Literal["mean", "variance", "trend", "count"] = "mean"
@@ -93,7 +93,9 @@ def judge(
         {"claim": claim.claim, "part": part, "says": test.says, **row}
         for claim in map(Claim.model_validate, claims)
         for part, test in enumerate(claim.tests, 1)
-        for row in _comparisons(test, tables.get(test.experiment), (reported or {}).get(test.experiment, []))
+        for row in _comparisons(
+            test, _named_with(claim, test), tables.get(test.experiment), (reported or {}).get(test.experiment, [])
+        )
     ]
     frame = pd.DataFrame(rows)
     frame["p_holm"], frame["p_opposite_holm"] = (_corrected(frame, name, family) for name in ("p", "p_opposite"))
@@ -139,13 +141,21 @@ def _corrected(rows: pd.DataFrame, name: str, family: int) -> list[float]:
     return found
 
 
+def _named_with(claim: Claim, test: ClaimTest) -> set[str]:
+    """The datasets that a claim names for a test's experiment: it may say something else of each."""
+    return {name for other in claim.tests if other.experiment == test.experiment for name in other.datasets}
+
+
 def _comparisons(
-    test: ClaimTest, table: pd.DataFrame | None, entries: Sequence[dict[str, Any]]
+    test: ClaimTest, named: set[str], table: pd.DataFrame | None, entries: Sequence[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """The comparisons of a test: over the datasets, the values of ``each`` and of the lists of both sides."""
+    """The comparisons of a test: over the datasets, the values of ``each`` and of the lists of both sides.
+
+    ``named``: the datasets that stand in for no other one.
+    """
     there = [] if table is None else list(table["dataset"].dropna().unique())
-    mine = set(test.datasets) & set(there)
-    datasets = there if there and test.stand_in and not mine else test.datasets
+    others = [name for name in there if name not in named] if test.stand_in else []
+    datasets = test.datasets if set(test.datasets) & set(there) else others or test.datasets
     unit = UNITS.get(test.y, "")
     unit = {"variance": "ratio", "trend": f"{unit} a unit of {test.over}"}.get(test.statistic, unit)
     facts = {name: getattr(test, name) for name in ("experiment", "y", "statistic", "direction")} | {"unit": unit}

@@ -150,7 +150,8 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
 
     The interval corresponds to the test (Morgan 1939 for pairs). Both assume normal values and are not robust against
     deviations; the secondary test is Brown and Forsythe's (1974; Levene's with medians, two-sided, for independent
-    arms), which is robust. An arm that does not vary at all is not a normal sample: there is no test.
+    arms), which is robust. An arm that does not vary at all is not a normal sample: there is no test,
+    nor of pairs that are perfectly correlated, as of identical arms.
     """
     both = of.index.intersection(against.index)
     paired = len(both) >= 3
@@ -166,6 +167,8 @@ def variances(of: pd.Series, against: pd.Series, *, margin: float = 0.0) -> Comp
     ratio, tail = var_x / var_y, (1 - LEVEL) / 2
     if paired:
         r, free = _correlation(x, y), len(x) - 2
+        if abs(r) > 1 - 1e-12:  # as of identical arms: their ratio is known, and not a sample's
+            return replace(found, lacks="the values of the arms are perfectly correlated")
         k = 1 + 2 * (1 - r**2) * scipy.special.stdtrit(free, 1 - tail) ** 2 / free
         wide = k + np.sqrt(k**2 - 1)
         low, high, test = ratio / wide, ratio * wide, pitman_morgan

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dqv2.paper.arms import match, own, printed
 from dqv2.paper.claims import summary
-from dqv2.paper.stats import summarise
+from dqv2.paper.stats import crossed, summarise
 from dqv2.paper.tables import tex_escape
 from dqv2.paper.wording import number, p_text
 
@@ -45,8 +45,7 @@ def numbers_of(experiment: str, frame: pd.DataFrame) -> list[Number]:
     trainings have separate seeds, runs share one of them and are not independent: then only mean and n are given.
     """
     axes = arm_axes(frame)
-    crossed = "selection_seed" in frame and (frame["selection_seed"] != frame["seed"]).any()
-    statistics = {name: STATISTICS[name] for name in ("mean", "n")} if crossed else STATISTICS
+    statistics = {name: STATISTICS[name] for name in ("mean", "n")} if crossed(frame) else STATISTICS
     found = []
     for arm, rows in frame.groupby(axes, sort=False, dropna=False, observed=True):
         values = [value for value in arm if not pd.isna(value)]
@@ -114,7 +113,7 @@ def all_numbers(
     found = [n for name, frame in tables.items() if "test_accuracy" in frame for n in numbers_of(name, frame)]
     for row in text.to_dict("records"):
         name, about = row["name"], f"text: {row['name']}, points"
-        if np.isfinite(row["ours"]):
+        if np.isfinite(row["ours"]) and row["paper_data"]:  # the macro names the paper's datasets
             found.append(Number(macro_name("text", name), number(row["ours"]), about))
         found.append(Number(macro_name("paper", name), number(row["reported"]), f"{about}, as the paper reports"))
     for name, entries in reported.items():

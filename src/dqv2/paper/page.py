@@ -13,7 +13,7 @@ import pandas as pd
 from dqv2.paper.arms import printed, reported
 from dqv2.paper.claims import summary
 from dqv2.paper.numbers import arm_axes
-from dqv2.paper.stats import binomial_error, predicted, summarise
+from dqv2.paper.stats import binomial_error, crossed, predicted, summarise
 from dqv2.paper.style import COLUMN, DPI
 from dqv2.paper.wording import CLAIMED, PAPER, PAPER_RULES, RULES, number, told, told_paper, with_effect
 
@@ -109,6 +109,7 @@ def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[s
         data = str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0])
         arm = {"name": _arm_name(rows, keys, frame), "data": data, "runs": rows.sort_values("seed").to_dict("records")}
         numbers = summarise(rows, [], "test_accuracy").iloc[0].to_dict()
+        numbers |= dict.fromkeys(("sd", "variance", "ci95"), float("nan")) if crossed(rows) else {}
         numbers |= dict(zip(("low", "high"), predicted(numbers["n"], numbers["mean"], numbers["sd"]), strict=True))
         images = float(rows["n_test"].astype("float64").mean()) if "n_test" in rows else float("nan")
         numbers["test_set_error"] = binomial_error(numbers["mean"], images)

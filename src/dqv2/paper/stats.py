@@ -71,6 +71,11 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError(f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}")
 
 
+def crossed(runs: pd.DataFrame) -> bool:
+    """Whether coresets have seeds other than their trainings': runs share one of the two and are not independent."""
+    return "selection_seed" in runs and bool((runs["selection_seed"] != runs["seed"]).any())
+
+
 def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     """Raise ValueError where a group of ``by`` has the same seed twice, so that its mean would mix different arms."""
     by = list(dict.fromkeys(by))

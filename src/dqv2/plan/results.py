@@ -107,11 +107,12 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
     """What the run was made with, as a sentence or two."""
     made, hours = made_with(records), sum(kept.get("cpu_seconds") or 0.0 for kept in records) / 3600
     trainings = sum(kept["stage"] == "train" for kept in records)
+    done = f"{counted(trainings, 'training')}, " * (trainings > 0) + counted(len(records), "job")
     where = ", ".join(made["device"]) + (f" ({', '.join(made['cpu'])})" if made["cpu"] else "")
     commits = ", ".join(f"`{each[:12]}{'+' * each.endswith('+')}`" for each in made["commit"])
     dirty = " (+: with changes that were not committed)" * any(each.endswith("+") for each in made["commit"])
     return (
-        f"{counted(trainings, 'training')}, {counted(len(records), 'job')}, {hours:.1f} CPU hours on {where}; seeds "
+        f"{done}, {hours:.1f} CPU hours on {where}; seeds "
         f"{', '.join(made['seed'])}; PyTorch {', '.join(made['torch'])}, Python {', '.join(made['python'])}; commit "
         f"{commits}{dirty}. Other processors give other numbers."
     )

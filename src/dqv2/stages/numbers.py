@@ -7,7 +7,7 @@ class Numbers(Stage):
     """Every number of the run as a LaTeX macro."""
 
     title = "numbers"
-    version = 2
+    version = 3
     shows = ("tex",)
     writes = {
         "tex": "{figures}/numbers.tex",
