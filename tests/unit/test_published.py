@@ -27,6 +27,19 @@ def test_the_page_of_results_is_made_from_what_is_published(monkeypatch):
     assert RUNS
 
 
+def test_what_stands_in_for_the_networks_of_dq_is_named(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page, readme = (Path(name).read_text(encoding="utf-8") for name in ("docs/results.md", "README.md"))
+    mae, network = "a small MAE, pre-trained on the set itself", "pre-trained EfficientNet-Lite0"
+    found = [line.partition("Pre-trained networks: ")[2] for line in page.splitlines() if "CPU hours on" in line]
+    both, alone = (f"{mae}; {network}, at {size} px." for size in (224, 128)), f"{network}, at 224 px."
+    assert found == ["", *both, alone, f"{mae}; {network}, at 128 px."]
+    assert "EfficientNet-Lite0 (inputs of 128 px with ResNet-8, 224 px with ResNet-20)" in readme
+    epochs = {published_plan(run).config.autoencoders["self_mini"].epochs for run in RUNS if "cifar10_" in run.name
+              and (run / "experiments/controls.csv").exists()}  # fmt: skip
+    assert epochs == {5}, "as README says"
+
+
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_a_published_run_is_whole_and_small(run):
     plan = published_plan(run)

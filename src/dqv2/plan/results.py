@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from dqv2.config import Config
 from dqv2.paper.claims import NOT_TESTED, judge, summary
 from dqv2.paper.collect import read_csv, read_plain
 from dqv2.paper.page import heading
@@ -30,7 +31,11 @@ Means are over seeds, ± is the standard deviation of the seeds; a lead is paire
 A question or claim is **supported** where p, one-sided and corrected by Holm for all questions (or the paper's ten
 claims), is below 0.05, **contradicted** where p of the opposite is, which is corrected for the comparisons of the same
 claim too, **inconclusive** where neither is, which is no evidence that there is no difference, **not tested** where
-there were no such runs ([claims.md](claims.md)).
+there were no such runs ([claims.md](claims.md)). A single comparison that is supported is not corrected for the others
+of its claim.
+
+DQ's own networks are a ResNet-50 and a ResNet-18 of ImageNet at 224 px and an MAE ViT-Large. Each section names those
+that its DQ has instead, and what is said of DQ and its pixel step holds for these.
 """
 
 IN_SHORT = """Each question's verdict, and the effect (points of top-1 accuracy) of the first of its comparisons.
@@ -87,7 +92,8 @@ def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
 def _sections(run: _Run) -> Iterator[str]:
     folder, plan = run.folder, run.plan
     here = Path(os.path.relpath(folder, "docs")).as_posix()
-    yield from [f"## {run.title}", "", _made(published_records(folder)), ""]
+    records = published_records(folder)
+    yield from [f"## {run.title}", "", f"{_made(records)}{_networks(plan.config, records)}", ""]
     if run.judged:
         yield from ["### Questions", "", *_judged(run.judged)]
     yield from _advice(run)
@@ -116,6 +122,15 @@ def _made(records: Sequence[dict[str, Any]]) -> str:
         f"{', '.join(made['seed'])}; PyTorch {', '.join(made['torch'])}, Python {', '.join(made['python'])}; commit "
         f"{commits}{dirty}. Other processors give other numbers."
     )
+
+
+def _networks(config: Config, records: Sequence[dict[str, Any]]) -> str:
+    """The pre-trained networks that a run's jobs used, as a sentence after a space; empty without any."""
+    names = [kept["wildcards"] for kept in records if kept["stage"] in ("weights", "autoencoder")]
+    blocks = [getattr(config, w.get("block", "autoencoders"))[w.get("network", w.get("autoencoder"))] for w in names]
+    sizes = [getattr(block, "input_size", None) for block in blocks]
+    titles = [block.title + f", at {size} px" * bool(size) for block, size in zip(blocks, sizes, strict=True)]
+    return f" Pre-trained networks: {'; '.join(dict.fromkeys(titles))}." if titles else ""
 
 
 def _judged(claims: Sequence[dict[str, Any]]) -> Iterator[str]:
