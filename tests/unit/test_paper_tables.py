@@ -105,6 +105,22 @@ def test_leads_over_a_row_are_paired_by_seed(frame, tmp_path):
         results_table(frame, {"against": ["Chance"]})
 
 
+@pytest.mark.parametrize("seeds", [[0], [0, 1], [7, 8, 9]])
+def test_leads_of_arms_with_other_seeds_are_not_called_paired_by_seed_alone(frame, tmp_path, seeds):
+    """Two seeds of three are shared, or one or none, where it is Welch's test."""
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    spec = SPEC | {"against": ["Random"]}
+    write_table(frame, spec, "n = 3 seeds", *files)
+    assert "interval, paired by seed; " in files[1].read_text()
+    ours = frame["label"] == "DQ_V2"
+    if seeds == [7, 8, 9]:
+        frame = frame.assign(seed=frame["seed"].mask(ours, frame["seed"] + 7))
+    else:
+        frame = frame[~ours | frame["seed"].isin(seeds)]
+    write_table(frame, spec, "n = 1–3 seeds", *files)
+    assert "paired by the seeds that both have, Welch's t where these are fewer than two; " in files[1].read_text()
+
+
 def test_a_lead_without_an_interval_says_why(frame, tmp_path):
     """In the words of the claims; what varies beside it keeps its interval."""
     from dqv2.paper.compare import means

@@ -4,6 +4,7 @@ picture of a set was given away."""
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from dqv2.paper.collect import read_csv
 from dqv2.paper.stats import summarise
 from dqv2.paper.tables import results_table
 from dqv2.plan.publish import published_plan, published_records
-from dqv2.plan.results import results_page
+from dqv2.plan.results import _advice, results_page
 from tests.conftest import ROOT, make
 
 RUNS = sorted(file.parent for file in (ROOT / "published").glob("*/SHA256SUMS"))
@@ -96,6 +97,15 @@ def test_a_pipe_in_the_place_of_a_published_list_blocks_nobody(tmp_path):
     os.mkfifo(tmp_path / "SHA256SUMS")
     with pytest.raises(ConfigError, match=f"{tmp_path} holds no published run: it has no readable SHA256SUMS"):
         published_plan(tmp_path)
+
+
+def test_a_lead_without_a_test_is_not_called_not_told_apart():
+    run = ROOT / "published/cifar10_resnet20"
+    frame = read_csv(run / "experiments/controls.csv")
+    one_seed = SimpleNamespace(plan=published_plan(run), tables={"controls": frame[frame["seed"] == 0]})
+    text = "\n".join(_advice(one_seed))
+    assert text.count("| not tested |") == 4
+    assert "not told apart" not in text
 
 
 COLUMNS = [("cifar10_small", "controls"), ("cifar10_small", "longer"), ("cifar10_resnet20", "controls")]  # of README's

@@ -126,9 +126,14 @@ def write_table(frame: pd.DataFrame, spec: Spec, note: str, csv: Path, md: Path,
         spread = f"{shown}: {spread[0].lower()}{spread[1:]}"
     spread += "; best mean of a column in bold" if table["best"].any() else ""
     if spec.get("against"):
+        made = [table[table[f"minus {name} low"].notna()] for name in spec["against"]]
+        fewer = table["n"].nunique() > 1 or any(
+            (rows[f"minus {name} paired"] < rows["n"]).any() for name, rows in zip(spec["against"], made, strict=True)
+        )
+        how = "the seeds that both have, Welch's t where these are fewer than two" if fewer else "seed"
         spread += (
-            ". Leads (−) with their 95 % interval, paired by seed; * where p, two-sided and corrected by Holm for the "
-            "leads over the same row, is below 0.05"
+            f". Leads (−) with their 95 % interval, paired by {how}; * where p, two-sided and corrected by Holm for "
+            "the leads over the same row, is below 0.05"
         )
         lacks = [table[f"minus {name} lacks"] for name in spec["against"] if f"minus {name} lacks" in table]
         if why := sorted({reason for column in lacks for reason in column if reason}):
