@@ -173,10 +173,8 @@ def _advice(run: _Run) -> Iterator[str]:
         yield from ["| Keep ratio | Method | Top-1, % | Against a random coreset |", "|--:|:--|--:|:--|"]
         for row in table.to_dict("records"):
             lead, p = row["minus Random"], row["minus Random p_holm"]
-            verdict = (
-                "not tested" if pd.isna(p) else "not told apart" if p >= 0.05 else "better" if lead > 0 else "worse"
-            )
-            verdict = "" if pd.isna(lead) else verdict
+            verdict = "not told apart" if p >= 0.05 else "better" if lead > 0 else "worse"
+            verdict = "" if pd.isna(lead) else "not tested" if pd.isna(p) else verdict
             cells = [f"{row['keep_ratio']:g}", md_escape(row["label"]), plus_minus(row["mean"], row["sd"]), verdict]
             yield md_row(cells)
         yield ""
