@@ -11,7 +11,9 @@ import pytest
 
 from dqv2.cli import main
 from dqv2.config import ConfigError
+from dqv2.paper.claims import judge
 from dqv2.paper.collect import read_csv
+from dqv2.paper.reported import read_questions
 from dqv2.paper.stats import summarise
 from dqv2.paper.tables import results_table
 from dqv2.plan.publish import published_plan, published_records
@@ -146,6 +148,14 @@ def test_what_readme_tells_apart_is_told_apart_after_correction(monkeypatch):
     better = [set(table.loc[(table["minus Random"] > 0) & (table["minus Random p_holm"] < 0.05), "label"])
               for table in tables]  # fmt: skip
     assert better == [{"Herding"}, {untrained}, set()], "only these are better"
+    questions = read_questions()
+    tables = {name: read_csv(f"published/cifar10_small/experiments/{name}.csv") for name in ("controls", "longer")}
+    asked = judge(questions, tables, "", family=len(questions))
+    below = asked[
+        (asked["against"] == "Random") & (asked["experiment"] == "controls") & asked["of"].str.startswith("DQ")
+    ]
+    assert below["verdict"].tolist() == ["contradicted", "inconclusive"], "DQ_V2 and DQ, by the questions' correction"
+    assert len(questions) == 9
     keeps = leads_of("cifar10_small", "keep_ratios").set_index("label")
     for _, rows in keeps.groupby("keep_ratio"):
         assert rows.loc["Random", "mean"] > rows.loc["DQ", "mean"] > rows.loc["DQ_V2", "mean"]
