@@ -157,6 +157,7 @@ def test_a_run_agrees_with_itself_and_another_is_named(published, tmp_path, monk
     # Ten seeds in place of two, which tell nothing
     frame = read_csv(Path("published/smoke/experiments/fig4a.csv"))
     frame = pd.concat([frame.assign(seed=frame["seed"] + 2 * i) for i in range(5)], ignore_index=True)
+    frame["selection_seed"] = frame["seed"]
     arm = (frame["label"] == frame["label"].iloc[0]).astype(bool)
     for run, accuracy in {"published": 20.0, "other": 60.0}.items():
         (tmp_path / run / "experiments").mkdir(parents=True)
