@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dqv2.runtime.files import (
     load_json,
     read_json,
     recover_dirs,
+    remove,
     sha256,
     write_json,
 )
@@ -166,6 +168,42 @@ def test_what_a_process_of_this_machine_left_is_cleared_as_soon_as_it_is_gone(tm
     assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
     assert clear_temporaries(tmp_path / "none", tmp_path, older_than=3600) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_while_leftovers_are_looked_for_stops_nobody(tmp_path, monkeypatch):
+    """Runs share folders: another one's temporary may be listed, and be gone before it is looked into."""
+    for name in (".tmp-1-pack/sub", "figures/old"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "figures/.tmp-2-file").write_text("x")
+    scandir = os.scandir
+
+    def vanishing(place):
+        if Path(str(place)).name in (".tmp-1-pack", "old"):  # it may be a descriptor
+            raise FileNotFoundError(2, "gone", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    clear_temporaries(tmp_path, older_than=-1)
+    assert not (tmp_path / "figures/.tmp-2-file").exists()
+
+
+def test_a_temporary_that_cannot_be_removed_hides_no_error_and_stops_nobody(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "not permitted", str(path))
+
+    def fail():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("the cause")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RuntimeError, match="the cause"):
+        fail()
+    assert clear_temporaries(tmp_path, older_than=-1) == 0, "this process is at work"
+    (tmp_path / ".tmp-1-file").write_text("x")
+    clear_temporaries(tmp_path, older_than=-1)
+    with pytest.raises(PermissionError):
+        remove(tmp_path / ".tmp-1-file")
 
 
 @pytest.mark.parametrize("renamed", [False, True])
