@@ -1,9 +1,11 @@
 """Files are whole or absent: what a reader finds after success, failure and a kill."""
 
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +98,25 @@ def test_atomic_dir_does_not_replace_a_file(tmp_path):
     with pytest.raises(NotADirectoryError, match="is a file"), atomic_dir(tmp_path / "pack"):
         pass
     assert (tmp_path / "pack").read_text() == "precious"
+
+
+def test_a_file_system_that_flushes_no_folders_is_written_to(tmp_path, monkeypatch):
+    """VirtualBox's shared folders answer EINVAL for a folder."""
+    refused = stat.S_ISDIR
+
+    def fsync(descriptor):
+        if refused(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "a.json", [1])
+    with atomic_dir(tmp_path / "pack") as staged:
+        (staged / "b.json").write_text("[2]")
+    assert (load_json(tmp_path / "a.json"), load_json(tmp_path / "pack/b.json")) == ([1], [2])
+    refused = stat.S_ISREG
+    with pytest.raises(OSError, match="Invalid argument"):
+        write_json(tmp_path / "a.json", [3])
+    assert load_json(tmp_path / "a.json") == [1]
 
 
 def test_a_kill_leaves_no_target(tmp_path):

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import csv
+import errno
 import glob
 import hashlib
 import io
@@ -198,6 +199,9 @@ def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise  # some file systems, such as a virtual machine's shared folders, flush files but no folders
     finally:
         os.close(descriptor)
 
