@@ -170,6 +170,17 @@ def test_two_names_of_one_device_are_one(machine, monkeypatch):
             pass
 
 
+def test_a_job_that_has_one_of_two_devices_says_who_holds_the_other(machine, monkeypatch):
+    def hear(line):
+        raise TimeoutError(line)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    with lease.take(1, job="first"), another_job("5,6"):
+        held = pytest.raises(TimeoutError, match=r"^second waits for a device: 5 is held by first \(process \d+\)$")
+        with held, lease.take(2, job="second", waiting=hear):
+            pass
+
+
 @pytest.mark.parametrize(("value", "ids"), [("", []), ("-1", []), ("0,-1,1", ["0"]), (" 3 , 1", ["3", "1"])])
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(machine, monkeypatch, value, ids):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
