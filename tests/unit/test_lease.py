@@ -233,6 +233,25 @@ def test_an_allocation_of_many_devices_is_shared_out(machine, monkeypatch):
         assert [one.devices[0].id, two.devices[0].id] == ["0", "1"]
 
 
+def test_allocations_that_see_all_devices_of_a_node_take_different_ones(machine, monkeypatch):
+    """So they do where SLURM does not manage the GPUs."""
+    machine("GPU-aa, NVIDIA V100", "GPU-bb, NVIDIA V100")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lease.take(1) as one, another_job():
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with lease.take(1) as two:
+            assert [one.devices[0].id, two.devices[0].id] == ["GPU-aa", "GPU-bb"]
+
+
+def test_allocations_that_number_their_own_devices_do_not_wait_for_each_other(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lease.take(1) as one, another_job("0,1"):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with lease.take(1) as two:
+            assert [one.devices[0].id, two.devices[0].id] == ["0", "0"]
+
+
 def test_a_strangers_folder_is_refused(machine, tmp_path, monkeypatch):
     (tmp_path / f"dqv2-devices-{os.getuid()}").symlink_to(tmp_path)
     with pytest.raises(PermissionError, match="set TMPDIR"):

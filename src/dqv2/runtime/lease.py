@@ -213,8 +213,9 @@ def _who_holds(devices: list[Device], jobs_per_device: int) -> str:
 
 
 def _file_name(device: Device, slot: int) -> str:
-    # Two allocations on one node may each have a device 0
-    allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if "SLURM_JOB_ID" in os.environ else ""
+    # Two allocations on one node may each have a device 0; a UUID is one device whoever names it
+    numbered = device.key.isdigit() and "SLURM_JOB_ID" in os.environ
+    allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if numbered else ""
     return allocation + "".join(c if c.isalnum() or c in "-_" else "_" for c in device.key) + f".{slot}"
 
 
