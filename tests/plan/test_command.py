@@ -1,5 +1,6 @@
 """`dqv2 plan`: jobs, what an experiment is, and one sentence where something is wrong."""
 
+import os
 import re
 import subprocess
 import sys
@@ -162,3 +163,14 @@ def test_a_mistake_is_one_sentence(plan, words, sentence):
     assert sentence in error
     assert len(error.strip().splitlines()) <= 2, "a heading, and what is wrong"
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_has_seen_enough_is_no_error(buffered):
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    env |= {"PYTHONPATH": str(ROOT / "src")} | ({} if buffered else {"PYTHONUNBUFFERED": "1"})
+    command = [sys.executable, "-m", "dqv2", "stages"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

@@ -58,7 +58,7 @@ def messy(root):
     return bad, {"dog/grey.png"}
 
 
-OPTIONS = {"size": 12, "validation": 0.0, "test": 0.0, "progress": False, "max_pixels": 1_000_000}
+OPTIONS = {"size": 12, "validation": 0.0, "test": 0.0, "max_pixels": 1_000_000}
 
 
 def pack_folder(path, out, *, size, validation=0.1, test=0.2, seed=0, per_class=None, **options):

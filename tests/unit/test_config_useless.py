@@ -3,7 +3,6 @@
 import datetime
 
 import pytest
-import yaml
 
 from dqv2.config import ConfigError, load_config, read_file, read_files
 from dqv2.plan import Plan
@@ -182,11 +181,16 @@ def test_a_file_in_another_encoding(tmp_path):
         read_file(tmp_path / "old.yaml")
 
 
-def test_anchors_that_multiply_are_counted_not_written_out():
-    text = "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"
-    text += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
-    with pytest.raises(ConfigError, match="more than 500,000 values"):
-        load_config(yaml.safe_load(text))
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ("{", "}")])
+def test_anchors_that_multiply_are_counted_not_written_out(tmp_path, begin, end):
+    def nine(value):
+        return begin + ", ".join(f"k{k}: {value}" if begin == "{" else f"{value}" for k in range(9)) + end
+
+    file = tmp_path / "overlay.yaml"
+    lines = [f"a0: &a0 {nine(1)}\n", *(f"a{i}: &a{i} {nine(f'*a{i - 1}')}\n" for i in range(1, 10))]
+    file.write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"overlay\.yaml: a\d.*more than 500,000 values"):
+        read_file(file)
 
 
 def test_an_overlay_may_put_a_block_in_the_place_of_a_list(tmp_path):

@@ -1,11 +1,14 @@
 """Files are whole or absent: what a reader finds after success, failure and a kill."""
 
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from dqv2.runtime.files import (
     load_json,
     read_json,
     recover_dirs,
+    remove,
     sha256,
     write_json,
 )
@@ -96,6 +100,25 @@ def test_atomic_dir_does_not_replace_a_file(tmp_path):
     assert (tmp_path / "pack").read_text() == "precious"
 
 
+def test_a_file_system_that_flushes_no_folders_is_written_to(tmp_path, monkeypatch):
+    """VirtualBox's shared folders answer EINVAL for a folder."""
+    refused = stat.S_ISDIR
+
+    def fsync(descriptor):
+        if refused(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "a.json", [1])
+    with atomic_dir(tmp_path / "pack") as staged:
+        (staged / "b.json").write_text("[2]")
+    assert (load_json(tmp_path / "a.json"), load_json(tmp_path / "pack/b.json")) == ([1], [2])
+    refused = stat.S_ISREG
+    with pytest.raises(OSError, match="Invalid argument"):
+        write_json(tmp_path / "a.json", [3])
+    assert load_json(tmp_path / "a.json") == [1]
+
+
 def test_a_kill_leaves_no_target(tmp_path):
     code = (
         "import os, signal, sys; from dqv2.runtime.files import atomic_path\n"
@@ -166,6 +189,42 @@ def test_what_a_process_of_this_machine_left_is_cleared_as_soon_as_it_is_gone(tm
     assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
     assert clear_temporaries(tmp_path / "none", tmp_path, older_than=3600) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_while_leftovers_are_looked_for_stops_nobody(tmp_path, monkeypatch):
+    """Runs share folders: another one's temporary may be listed, and be gone before it is looked into."""
+    for name in (".tmp-1-pack/sub", "figures/old"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "figures/.tmp-2-file").write_text("x")
+    scandir = os.scandir
+
+    def vanishing(place):
+        if Path(str(place)).name in (".tmp-1-pack", "old"):  # it may be a descriptor
+            raise FileNotFoundError(2, "gone", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    clear_temporaries(tmp_path, older_than=-1)
+    assert not (tmp_path / "figures/.tmp-2-file").exists()
+
+
+def test_a_temporary_that_cannot_be_removed_hides_no_error_and_stops_nobody(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "not permitted", str(path))
+
+    def fail():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("the cause")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RuntimeError, match="the cause"):
+        fail()
+    assert clear_temporaries(tmp_path, older_than=-1) == 0, "this process is at work"
+    (tmp_path / ".tmp-1-file").write_text("x")
+    clear_temporaries(tmp_path, older_than=-1)
+    with pytest.raises(PermissionError):
+        remove(tmp_path / ".tmp-1-file")
 
 
 @pytest.mark.parametrize("renamed", [False, True])

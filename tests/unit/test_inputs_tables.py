@@ -169,6 +169,14 @@ def test_a_pipe_among_tables_is_named(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_table_whose_name_no_list_can_hold_is_refused(tmp_path):
+    write_table(tmp_path / "train.parquet", PETS)
+    (tmp_path / "train.parquet").rename(os.fsdecode(os.fsencode(tmp_path) + b"/train-\xe9.parquet"))
+    with pytest.raises(DataError, match=r"'train-\\udce9\.parquet' is not valid UTF-8: rename it"):
+        opened(tmp_path)
+
+
 # -- labels -----------------------------------------------------------------------------------------------------------
 
 

@@ -170,6 +170,17 @@ def test_two_names_of_one_device_are_one(machine, monkeypatch):
             pass
 
 
+def test_a_job_that_has_one_of_two_devices_says_who_holds_the_other(machine, monkeypatch):
+    def hear(line):
+        raise TimeoutError(line)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    with lease.take(1, job="first"), another_job("5,6"):
+        held = pytest.raises(TimeoutError, match=r"^second waits for a device: 5 is held by first \(process \d+\)$")
+        with held, lease.take(2, job="second", waiting=hear):
+            pass
+
+
 @pytest.mark.parametrize(("value", "ids"), [("", []), ("-1", []), ("0,-1,1", ["0"]), (" 3 , 1", ["3", "1"])])
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(machine, monkeypatch, value, ids):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
@@ -220,6 +231,25 @@ def test_an_allocation_of_many_devices_is_shared_out(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with lease.take(1) as one, another_job("0,1"), lease.take(1) as two:
         assert [one.devices[0].id, two.devices[0].id] == ["0", "1"]
+
+
+def test_allocations_that_see_all_devices_of_a_node_take_different_ones(machine, monkeypatch):
+    """So they do where SLURM does not manage the GPUs."""
+    machine("GPU-aa, NVIDIA V100", "GPU-bb, NVIDIA V100")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lease.take(1) as one, another_job():
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with lease.take(1) as two:
+            assert [one.devices[0].id, two.devices[0].id] == ["GPU-aa", "GPU-bb"]
+
+
+def test_allocations_that_number_their_own_devices_do_not_wait_for_each_other(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lease.take(1) as one, another_job("0,1"):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with lease.take(1) as two:
+            assert [one.devices[0].id, two.devices[0].id] == ["0", "0"]
 
 
 def test_a_strangers_folder_is_refused(machine, tmp_path, monkeypatch):

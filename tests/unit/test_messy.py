@@ -218,7 +218,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
         samples = [Sample(str(i), 0, "a") for i in range(n)]
         made = Made(tmp_path, ["a"], {"train": samples, "validation": [], "test": []})
         tracemalloc.start()
-        pack_set(made, tmp_path / "out", size=100, dataset="made", workers=2, progress=False)
+        pack_set(made, tmp_path / "out", size=100, dataset="made", workers=2)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 3_000_000 < 1200 * 30_000

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,35 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
     assert (kept["device"], kept["device_memory_mb"], kept["threads"]) == ("CPU", None, 1)
     assert {"python", "torch", "dqv2"} <= set(kept["versions"])
     assert "commit" in kept
+
+
+def test_the_commit_is_of_a_repository_that_has_the_library(tmp_path, monkeypatch):
+    """An environment lies in many a project's folder."""
+
+    def git(*words):
+        names = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+        done = subprocess.run(["git", "-C", tmp_path, *names, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def found():
+        record.commit.cache_clear()
+        return record.commit()
+
+    monkeypatch.delenv("DQV2_COMMIT", raising=False)
+    monkeypatch.setattr(record, "__file__", str(tmp_path / ".venv/lib/record.py"))
+    (tmp_path / ".venv/lib").mkdir(parents=True)
+    (tmp_path / ".venv/lib/record.py").write_text("")
+    assert found() is None
+    git("init")
+    git("commit", "--allow-empty", "-m", "of something else")
+    assert found() is None
+    git("add", ".")
+    git("commit", "-m", "with the library")
+    assert found() == git("rev-parse", "HEAD")
+    (tmp_path / ".venv/lib/record.py").write_text("changed")
+    assert found() == git("rev-parse", "HEAD") + "+"
+    monkeypatch.undo()
+    record.commit.cache_clear()
 
 
 def by_hand(file, text):

@@ -257,6 +257,16 @@ def test_what_is_only_odd_stays_within_the_set(around, what):
         assert not path.lstat().st_mode & 0o6000, "set-uid"
 
 
+def test_a_python_that_cannot_unpack_safely_unpacks_nothing(around, monkeypatch):
+    """Debian 12 has 3.11.2, without the filters of tarfile."""
+    for name in ("data_filter", "FilterError"):
+        monkeypatch.delattr(tarfile, name)
+    (around / "a").write_bytes(KEPT["tar: a link within"])
+    with pytest.raises(DataError, match=r"take Python 3\.11\.4 or newer"):
+        extract(around / "a", around / "data", "set")
+    assert not list((around / "data").iterdir())
+
+
 def test_a_bomb_is_stopped_before_it_is_unpacked(around, monkeypatch):
     bomb = zipped(("set/zeros", bytes(10**7)), compression=zipfile.ZIP_DEFLATED)
     (around / "a").write_bytes(bomb)

@@ -101,6 +101,16 @@ def test_a_log_on_a_full_disk_ends_with_one_sentence(tmp_path, capsys):
     assert "Traceback" not in err
 
 
+def test_a_log_holds_names_that_are_not_utf_8(tmp_path, capsys):
+    logger = log_to(tmp_path / "job.log")
+    logger.info("caf\udce9 is read")
+    logger.info("all is read")
+    logger.handlers.clear()
+    lines = (tmp_path / "job.log").read_text(encoding="utf-8").splitlines()
+    assert [line.split("INFO ")[1] for line in lines] == [r"caf\udce9 is read", "all is read"]
+    assert capsys.readouterr().err == ""
+
+
 def test_a_log_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "logs").touch()

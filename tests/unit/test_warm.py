@@ -188,15 +188,15 @@ def test_long_temporary_folder(tmp_path):
         assert running.gone()
 
 
-def test_no_place_for_a_socket(tmp_path):
-    program = "import tempfile; tempfile.tempdir = '/nowhere'\nfrom dqv2.runtime import warm\n"
-    program += (
-        "server = warm.start([], 'a:b')\nimport os\nprint(server.pid, os.environ.get('DQV2_WARM'))\nserver.stop()"
-    )
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+@pytest.mark.parametrize("lacks", ["tempfile.tempdir = '/nowhere'", "sys.executable = '/nowhere'"])
+def test_no_place_for_a_socket_and_no_process(tmp_path, lacks):
+    program = f"import os, sys, tempfile; {lacks}\nfrom dqv2.runtime import warm\n"
+    program += "server = warm.start([], 'a:b')\nprint(server.pid, os.environ.get('DQV2_WARM'))\nserver.stop()"
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
     assert done.stdout == "None None\n"
     assert done.stderr.count("jobs start cold") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_module_is_said(tmp_path):

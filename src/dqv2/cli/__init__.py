@@ -3,6 +3,7 @@ published results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crat
 (`stages`), and the schema of configuration files (`schema`)."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -23,8 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):  # a file name may not be encodable
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return args.run(args)
-    except BrokenPipeError:  # of `| head`
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # of `| head`: what is left goes nowhere, or Python would complain of it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
         said = sentence(error)

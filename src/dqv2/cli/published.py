@@ -167,7 +167,7 @@ def _read_table(file: Path) -> Any:
         raise ConfigError(f"{file} is not a table of runs ({' '.join(str(error).split())}): {remedy}") from None
     if len(found.columns) < 2:
         raise ConfigError(f"{file} is not a table of runs: its only column is {found.columns[0][:80]!r}: {remedy}")
-    for name in found.select_dtypes(["object", "str"]):
+    for name in found.select_dtypes(exclude="number"):
         if found[name].astype("string").str.fullmatch(r"-?\d+,\d+").any():
             raise ConfigError(f"{file} has commas in the numbers of column {name}: {remedy}")
     return found

@@ -12,6 +12,10 @@ from dqv2.config.data import KINDS, Dataset, Digits
 from dqv2.config.experiments import Config
 from dqv2.config.plain import dotted, plain, shown
 
+# Key, or column of a tidy table -> the blocks that it names
+BLOCKS = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
+BLOCKS |= {"backbone": "backbones", "start": "backbones", "selector": "selectors"}
+BLOCKS |= {"autoencoder": "autoencoders", "trainer": "trainers"}
 # Keys that were removed -> what to write instead
 RETIRED = {
     "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
@@ -121,12 +125,9 @@ def _within(value: Any, path: str) -> Iterator[tuple[str, Block]]:
 
 def _dangling_names(config: Config) -> Iterator[str]:
     """References to blocks that do not exist."""
-    places = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "pixels": "pixels"}
-    places |= {"backbone": "backbones", "start": "backbones", "selector": "selectors"}
-    places |= {"autoencoder": "autoencoders", "trainer": "trainers"}
     for key, value in config:
         for path, block in _within(value, key):
-            for axis, place in places.items():
+            for axis, place in BLOCKS.items():
                 names, known = getattr(block, axis, None), getattr(config, place)
                 for name in names if isinstance(names, list) else [names]:
                     if name is not None and name not in known:

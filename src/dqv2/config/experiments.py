@@ -192,7 +192,7 @@ class Experiment(Arm):
             raise ValueError(f"a cost is of trainings, which overlap and storage have none of: {apart}")
         if (self.selection_seeds is None) != (self.training_seeds is None) or (self.selection_seeds and self.seeds):
             raise ValueError("give selection_seeds and training_seeds together, or seeds, which are both")
-        if (self.selection_seeds and not (self.figure or self.table)) or (self.selection_seeds and self._of_coresets):
+        if self.selection_seeds and (self._of_coresets or not (self.figure or self.table)):
             raise ValueError("selection_seeds and training_seeds are for figures and tables of trainings")
         if self.diagram and self.table:
             raise ValueError(f"a diagram makes no runs that a table could show: {apart}")

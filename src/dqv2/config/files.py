@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dqv2.config.base import ConfigError
-from dqv2.config.plain import shown
+from dqv2.config.plain import plain, shown
 
 ENTRY = re.compile(r"[a-zA-Z_][\w-]*\w$")  # a key of --config
 
@@ -90,14 +90,13 @@ def read_file(file: str | Path) -> dict[str, Any]:
     """The values of one file; raises as `read_files`."""
     try:
         new = _read(Path(file).read_text(encoding="utf-8")) or {}
-        if isinstance(new, dict):
-            new = _update({}, new)  # raises RecursionError for an anchor that contains itself
+        plain(new)  # raises ConfigError for anchors that contain themselves or multiply, before they are copied
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise ConfigError(f"{file} is nested too deep, or an anchor holds itself") from None
+        raise ConfigError(f"{file} is nested too deep") from None
     except ValueError as error:  # a duplicate key, an invalid number or date
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(new, dict):

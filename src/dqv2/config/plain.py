@@ -51,8 +51,9 @@ class _Reader:
     def read(self, value: Any, path: tuple) -> Any:
         self.count += 1
         if len(path) > DEEPEST or self.count > MOST:
-            what = f"is nested more than {DEEPEST} deep" if len(path) > DEEPEST else f"holds more than {MOST:,} values"
-            raise ConfigError(f"the configuration has a fault:\n  {dotted(path[:4])}: {what}")
+            deep = f"it is nested more than {DEEPEST} deep, or an anchor holds itself"
+            what = deep if len(path) > DEEPEST else f"the configuration holds more than {MOST:,} values"
+            raise ConfigError(f"{dotted(path[:4])}: {what}")
         if isinstance(value, dict):
             return {self.key(key, path): self.read(each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):

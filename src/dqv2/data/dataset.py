@@ -1,6 +1,5 @@
 """From a dataset's block of the configuration to its packs."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
 from dqv2.data.places import FILES, no_test, note_files, states_of
 from dqv2.data.sample import MASK_OF, MASKS_OF
+from dqv2.runtime.files import load_json
 from dqv2.runtime.logging import logger, say
 from dqv2.runtime.sentences import counted
 
@@ -84,5 +84,5 @@ def _names(classes: Sequence[str]) -> str:
 
 def require_test(splits: str | Path, name: str) -> None:
     """Raise DataError where a dataset's `splits.json` lists no test images; called before a training."""
-    if not json.loads(Path(splits).read_text(encoding="utf-8"))["test"]:
+    if not load_json(splits)["test"]:
         raise DataError(no_test(name, name))

@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import os
+import platform
 import shutil
 import stat
 import tarfile
@@ -49,12 +50,7 @@ def _unpack(archive: Path, into: Path) -> None:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, into)
         else:
-            with tarfile.open(archive) as tar:
-                tar.extractall(into, filter="data")  # refuses what points outside the folder
-                while tar.fileobj and tar.fileobj.read(BLOCK):  # up to the checksum at the end of a compressed file
-                    pass
-    except tarfile.FilterError as error:
-        raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
+            _unpack_tar(archive, into)
     except DAMAGED as error:
         raise DataError(f"{archive} is damaged ({error}): remove it, and it is fetched again.") from error
     except (RuntimeError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -66,6 +62,22 @@ def _unpack(archive: Path, into: Path) -> None:
         if error.errno in FULL:
             raise DataError(f"the disk of {into.parent} is full while {archive} is unpacked: make room.") from error
         raise
+
+
+def _unpack_tar(archive: Path, into: Path) -> None:
+    """Unpack a tar archive, refusing what points outside the folder."""
+    if not hasattr(tarfile, "data_filter"):
+        raise DataError(
+            f"{archive} is not unpacked, as Python {platform.python_version()} cannot do it safely: take Python 3.11.4 "
+            f"or newer, or unpack it by hand into {into.parent}."
+        )
+    with tarfile.open(archive) as tar:
+        try:
+            tar.extractall(into, filter="data")
+        except tarfile.FilterError as error:
+            raise DataError(f"{archive} is refused, nothing of it was kept: {error}.") from error
+        while tar.fileobj and tar.fileobj.read(BLOCK):  # up to the checksum at the end of a compressed file
+            pass
 
 
 def _unpack_zip(archive: Path, into: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dqv2.data.errors import DataError, no_folder
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, within
 from dqv2.data.sample import MASK_OF, MASKS_OF, UNLABELLED, ImageSet, Sample, check_classes
-from dqv2.data.walk import is_hidden, walk
+from dqv2.data.walk import is_hidden, require_utf8, walk
 from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
 
 # A mask next to its image, as in segmentation sets: "benign (1)_mask.png" next to "benign (1).png"
@@ -165,12 +165,7 @@ def _samples(
             samples.append(Sample(own, label, name))
         else:
             ignored.append(own)
-    try:
-        "".join(s.id for s in samples).encode()
-    except UnicodeEncodeError as error:
-        around = error.object[max(0, error.start - 40) : error.end + 10]
-        where = found.root / samples[0].id.rpartition("/")[0].encode(errors="backslashreplace").decode()
-        raise DataError(f"{where}: a file name is not valid UTF-8, near {around!r}: rename it.") from error
+    require_utf8(found.root, (sample.id for sample in samples))
     found.note_ignored(ignored)
     return samples
 

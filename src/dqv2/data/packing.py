@@ -38,7 +38,6 @@ def pack_set(
     max_pixels: int = MAX_PIXELS,
     white_level: int = WHITE,
     workers: int | None = None,
-    progress: bool = True,
 ) -> dict[str, Path]:
     """Write the packs `out/train`, `out/validation` and `out/test` of a set of images.
 
@@ -57,7 +56,6 @@ def pack_set(
         max_pixels: limit on the pixels of an image file.
         white_level: the value of 16-bit grey that is white, 1 to 65535; an image with a larger one cannot be read.
         workers: decoding threads; by default as many as this process has cores.
-        progress: whether to show a progress bar.
 
     Raises DataError where images cannot be read or are duplicates (the message has their number and up to 5 of them
     with reasons), no training image of some class can be read, or the disk has too little space. Nothing is written
@@ -81,7 +79,7 @@ def pack_set(
             unit="image",
             mininterval=1,
             file=sys.stderr,
-            disable=not progress or not samples,
+            disable=not samples,
         )
         for sample, found in todo:
             if isinstance(found, str):

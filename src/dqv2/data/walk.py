@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,15 @@ def _goes_round(link: Path, root: Path) -> bool:
     """Whether a link points to a folder that the walk came through, be it via links or not."""
     target, way = link.resolve(), [each for each in link.parents if each.is_relative_to(root)]
     return any(each.resolve().is_relative_to(target) for each in way)
+
+
+def require_utf8(root: Path, names: Iterable[str]) -> None:
+    """Raise DataError where a name below `root` is not valid UTF-8, in which ids are written."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{root}: {name!r} is not valid UTF-8: rename it.") from error
 
 
 def is_hidden(name: str) -> bool:

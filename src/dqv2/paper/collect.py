@@ -1,6 +1,5 @@
 """One tidy table from the metrics files of an experiment's runs."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dqv2.runtime.files import atomic_path
+from dqv2.runtime.files import atomic_path, load_json
 from dqv2.runtime.record import read as read_record
 
 WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "n_test", "threads")
@@ -53,7 +52,7 @@ def collect(rows: Sequence[dict[str, Any]], *, partial: bool = False) -> pd.Data
 
 def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
+        metrics = load_json(file)
     except (ValueError, OSError) as error:
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it and run again") from error
     if not isinstance(metrics, dict):

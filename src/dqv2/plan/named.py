@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dqv2.config import Config
+from dqv2.config.check import BLOCKS
 from dqv2.config.experiments import Arm
 from dqv2.plan.runs import title_of
 from dqv2.plan.walk import BACKGROUNDS, NO_MASK, UNCHANGED
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BLOCKS = {"dataset": "datasets", "method": "methods", "mask": "masks", "mixture": "mixtures", "backbone": "backbones"}
-BLOCKS |= {"selector": "selectors", "pixels": "pixels", "trainer": "trainers"}  # column -> the blocks that it names
 
 
 def unknown_names(config: Config, spec: dict[str, Any], frame: pd.DataFrame) -> Iterator[str]:

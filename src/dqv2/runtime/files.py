@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, strict JSON, arrays, checksums."""
 
 import csv
+import errno
 import glob
 import hashlib
 import io
@@ -186,14 +187,21 @@ def remove(path: Path, *, ignore_errors: bool = False) -> None:
     """Remove a file or a whole folder if it exists; of a symbolic link only the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=ignore_errors)
-    else:
+        return
+    try:
         path.unlink(missing_ok=True)
+    except OSError:
+        if not ignore_errors:
+            raise
 
 
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise  # some file systems, such as a virtual machine's shared folders, flush files but no folders
     finally:
         os.close(descriptor)
 
@@ -239,13 +247,20 @@ def _abandoned(path: Path, older_than: float) -> bool:
     return time.time() - _written(path) > older_than
 
 
+def _temporaries(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The temporaries below a folder. What vanishes meanwhile is ignored: other processes make and remove some."""
+    for place, below, names in os.walk(folder):
+        yield from (Path(place, name) for name in [*below, *names] if name.startswith(".tmp-"))
+        below[:] = [name for name in below if not name.startswith(".tmp-")]
+
+
 def clear_temporaries(*folders: str | os.PathLike[str], older_than: float) -> int:
     """Remove the leftovers of killed processes below `folders`; returns their number.
 
     Whether processes of other machines are alive is unknown: their temporaries are removed when they have not been
     written to for `older_than` seconds.
     """
-    stale = [path for folder in folders for path in Path(folder).rglob(".tmp-*") if _abandoned(path, older_than)]
+    stale = [path for folder in folders for path in _temporaries(folder) if _abandoned(path, older_than)]
     for path in stale:
         remove(path, ignore_errors=True)
     return len(stale)

@@ -6,7 +6,6 @@ ends. Nothing here initialises CUDA; a lease must be taken before anything else 
 """
 
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dqv2.runtime.files import write_json
+from dqv2.runtime.files import read_json, write_json
 from dqv2.runtime.logging import logger
 
 POLL_SECONDS = 0.1
@@ -186,7 +185,8 @@ def _wait_for(
         if len(taken) == count:
             return sorted(taken, key=lambda found: devices.index(found[0]))
         if waiting and not said:
-            waiting(f"{job or 'this job'} waits for a device: {_who_holds(devices, jobs_per_device)}")
+            others = [device for device in devices if device not in [d for d, _ in taken]]
+            waiting(f"{job or 'this job'} waits for a device: {_who_holds(others, jobs_per_device)}")
             said = True
         time.sleep(POLL_SECONDS)
 
@@ -207,15 +207,15 @@ def _who_holds(devices: list[Device], jobs_per_device: int) -> str:
     parts = []
     for device in devices:
         for slot in range(jobs_per_device):
-            path = folder() / f"{_file_name(device, slot)}.json"
-            holder = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            holder = read_json(folder() / f"{_file_name(device, slot)}.json") or {}
             parts.append(f"{device.id} is held by {holder.get('job') or 'a job'} (process {holder.get('pid', '?')})")
     return ", ".join(parts)
 
 
 def _file_name(device: Device, slot: int) -> str:
-    # Two allocations on one node may each have a device 0
-    allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if "SLURM_JOB_ID" in os.environ else ""
+    # Two allocations on one node may each have a device 0; a UUID is one device whoever names it
+    numbered = device.key.isdigit() and "SLURM_JOB_ID" in os.environ
+    allocation = f"slurm{os.environ['SLURM_JOB_ID']}." if numbered else ""
     return allocation + "".join(c if c.isalnum() or c in "-_" else "_" for c in device.key) + f".{slot}"
 
 

@@ -27,7 +27,8 @@ def log_to(path: str | Path, *, mode: str = "w") -> logging.Logger:
     logger.propagate = False
     if mode == "w":
         Path(path).write_text("", encoding="utf-8")
-    file = LogFile(path, mode="a", encoding="utf-8")  # several processes append to it
+    # Several processes append to it; the name of a file may not be encodable
+    file = LogFile(path, mode="a", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("  %(message)s"))

@@ -265,11 +265,16 @@ def commit() -> str | None:
     """
     if "DQV2_COMMIT" in os.environ:
         return os.environ["DQV2_COMMIT"] or None
-    command = ["git", "-C", str(Path(__file__).parent), "describe"]
-    command += ["--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    file, found = Path(__file__), ""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook's repository
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=own)
-    except (OSError, subprocess.TimeoutExpired):  # no git
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    # Installed into an environment, the library may lie within a repository that is of something else
+    for words in (f"ls-files --error-unmatch {file.name}", "describe --always --abbrev=40 --dirty=+ --exclude=*"):
+        command = ["git", "-C", str(file.parent), *words.split()]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=own)
+        except (OSError, subprocess.TimeoutExpired):  # no git
+            return None
+        if done.returncode != 0:
+            return None
+        found = done.stdout.strip()
+    return found or None

@@ -116,7 +116,6 @@ def _link(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
     with atomic_path(target) as temporary:
-        temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:

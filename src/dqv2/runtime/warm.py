@@ -87,6 +87,7 @@ def start(preload: Sequence[str], target: str, *, grace: float = 30.0) -> Server
     """
     if sys.platform != "linux" or os.environ.get(VARIABLE) == "0":
         return Server()
+    folder = ""
     try:
         root = tempfile.gettempdir()
         root = root if len(root) <= 70 else "/tmp"  # with what follows at most 107 bytes, a socket's limit
@@ -104,6 +105,7 @@ def start(preload: Sequence[str], target: str, *, grace: float = 30.0) -> Server
                 start_new_session=True,  # Ctrl-C is for the jobs
             )
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         print(f"dqv2: no warm start, jobs start cold ({error})", file=sys.stderr)
         return Server()
     os.environ[VARIABLE] = folder

@@ -1,10 +1,6 @@
 """One tidy row per run: what the plan says about it, its metrics, and its cost from the records of its stages."""
 
-import logging
-
 from dqv2.stages.base import Tidy
-
-logger = logging.getLogger(__name__)
 
 
 class Collect(Tidy):
@@ -23,6 +19,7 @@ class Collect(Tidy):
 
     def run(self, job):
         from dqv2.paper.collect import collect, mixed_threads, write_csv
+        from dqv2.runtime.logging import logger
 
         frame = collect(job.options["rows"], partial=job.options["partial"])
         write_csv(frame, job.output.csv)

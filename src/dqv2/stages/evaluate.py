@@ -1,8 +1,5 @@
 """Evaluate a training's final weights, once, on the held-out splits. No other stage is given these."""
 
-import json
-from pathlib import Path
-
 from dqv2.stages.base import Stage
 
 
@@ -37,12 +34,12 @@ class Evaluate(Stage):
 
     def run(self, job):
         from dqv2.data import Pack
-        from dqv2.runtime.files import write_json
+        from dqv2.runtime.files import load_json, write_json
         from dqv2.runtime.logging import say
         from dqv2.train.evaluation import accuracy
         from dqv2.train.models import load_model
 
-        facts = json.loads(Path(job.input.training).read_text(encoding="utf-8"))
+        facts = load_json(job.input.training)
         how = {
             "device": job.device,
             "precision": facts.get("precision", "float32"),

@@ -39,13 +39,11 @@ class Score(Stage):
         return {f"backbones.{w.backbone} on datasets.{w.dataset}": self.options(plan, w)}
 
     def run(self, job):
-        import json
-
         import numpy as np
         import torch
 
         from dqv2.data import Pack
-        from dqv2.runtime.files import write_json, write_npz
+        from dqv2.runtime.files import load_json, write_json, write_npz
         from dqv2.runtime.logging import say
         from dqv2.train.hyperparameters import Hyperparameters
         from dqv2.train.models import Network, build_model
@@ -67,7 +65,7 @@ class Score(Stage):
                 write_json(kept[1], took)
                 resume.finish(*kept)
             members.append(np.load(kept[0]))
-            seconds += json.loads(kept[1].read_text(encoding="utf-8"))
+            seconds += load_json(kept[1])
         means = {name: np.mean([member[name] for member in members], axis=0) for name in members[0]}
         write_npz(job.output.scores, **means)
         job.seconds = seconds

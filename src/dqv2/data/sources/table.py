@@ -12,7 +12,7 @@ from dqv2.data.image import MAX_PIXELS, read_bytes
 from dqv2.data.sample import UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.sources.labels import Labels, read_labels
 from dqv2.data.tables import TABLES, table_layout
-from dqv2.data.walk import special, state_of, walk
+from dqv2.data.walk import require_utf8, special, state_of, walk
 from dqv2.data.words import splits_in, what_to_write
 
 ROWS = 64  # read at a time
@@ -146,6 +146,7 @@ def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict
     found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own"))
     names = [f"{folder}/{name}" if folder else name for folder, files in tree.files.items() for name in files]
     tables = [name for name in names if name.lower().endswith(TABLES)]
+    require_utf8(found.root, tables)
     for name in tables:
         try:
             kind = special(found.root / name)
