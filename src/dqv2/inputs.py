@@ -27,8 +27,9 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
 
 def resized(images: Tensor, size: int, interpolation: str) -> Tensor:
     """Resize uint8[N, 3, H, W] to uint8[N, 3, size, size] with antialiasing, as Pillow does and hence the transforms of
-    timm and torchvision: horizontally, then vertically, each rounded. About one value in some thousands differs from
-    Pillow's, by 1 or 2.
+    timm and torchvision: horizontally, then vertically, each rounded. Values differ from Pillow's by at most 2:
+    bilinear ones nowhere from 32 to 224 pixels, but where sides have small ratios (64 to 224) halves are frequent,
+    which go to the even number and in Pillow up, and up to a quarter of the values differ; bicubic ones in up to 2 %.
 
     interpolation: "bilinear" or "bicubic".
     """

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dqv2.arguments import check_share
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # the value that dropped patches are shown with
@@ -12,8 +13,10 @@ def dropped_patches(importance: Tensor, grid: int, share: float) -> Tensor:
     """Mark the least important patches of a grid × grid division: bool[N, grid, grid], True = dropped.
 
     importance: float[N, h, w], resized bilinearly to the grid as in `foreground`. Exactly round((1 − share)·grid²)
-    patches are kept; of ties the lower index is kept. share: in [0, 1]. Raises ValueError as `foreground` does.
+    patches are kept; of ties the lower index is kept. share: in [0, 1]. Raises ValueError for another share, and as
+    `foreground` does.
     """
+    check_share(share, "share")
     return ~foreground(importance, grid, fraction=1 - share)
 
 
@@ -35,8 +38,9 @@ def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator)
     """A square of `share` of the image's area at a random position, for each of n images: bool[n, size, size].
 
     As in CutMix (Yun et al. 2019), except that the box is always entirely inside the image; its side is
-    round(√share·size), at least 1.
+    round(√share·size), at least 1. Raises ValueError for a share outside [0, 1].
     """
+    check_share(share, "share")
     side = max(1, round(share**0.5 * size))
     top, left = torch.randint(0, size - side + 1, (2, n), generator=generator)[:, :, None]
     place = torch.arange(size)
