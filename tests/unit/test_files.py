@@ -96,6 +96,19 @@ def test_atomic_dir_does_not_replace_a_file(tmp_path):
     assert (tmp_path / "pack").read_text() == "precious"
 
 
+def test_a_folder_of_others_is_not_replaced(tmp_path, monkeypatch):
+    """`dqv2` was asked to write to "" and "." and replaced the folder that it was called from."""
+    (tmp_path / "thesis.tex").write_text("precious")
+    monkeypatch.chdir(tmp_path)
+    for target in ("", ".", tmp_path, "../" + tmp_path.name):
+        with pytest.raises(FileExistsError, match=r"as it has no meta\.json"), atomic_dir(target, mark="meta.json"):
+            pass
+    for _ in range(2):  # a new folder, then one of its own
+        with atomic_dir("pack", mark="meta.json") as staged:
+            (staged / "meta.json").write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "thesis.tex"]
+
+
 def test_a_kill_leaves_no_target(tmp_path):
     code = (
         "import os, signal, sys; from dqv2.runtime.files import atomic_path\n"
