@@ -1,5 +1,7 @@
 """Patches of an image: which are dropped, and what replaces them."""
 
+import numbers
+
 import torch
 from torch import Tensor
 
@@ -25,12 +27,15 @@ def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
 
     images: uint8[N, 3, H, W]; others: the same shape, or one grey value in 0..255; dropped: bool[N, g, g], or a mask of
     pixels, bool[N, H, W]. Patches are cut at round(k·H/g), like the cells of Tobias images. All else is unchanged.
-    Raises ValueError where the numbers of images and masks differ.
+    Raises ValueError where the numbers of images and masks differ, and for another grey value.
     """
     if len(dropped) != len(images):
         raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
     where = to_pixels(dropped, *images.shape[2:])[:, None]
-    others = torch.full_like(images, others) if isinstance(others, int) else others
+    if not isinstance(others, Tensor):
+        if not isinstance(others, numbers.Integral) or not 0 <= others <= 255:
+            raise ValueError(f"others must be images or a grey value in 0..255, got {others!r}")
+        others = torch.full_like(images, int(others))
     return torch.where(where, others, images)
 
 
