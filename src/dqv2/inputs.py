@@ -10,6 +10,9 @@ from dqv2.arguments import check_tensors, kind_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_WHITE = torch.tensor(
+    255.0, dtype=torch.float32, device="cpu"
+)  # divided by a number, integers take torch's default dtype
 
 
 def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -22,7 +25,7 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be uint8[N, 3, H, W], got {kind_of(images)}")
     mean, std = statistics or _statistics(images.device)
-    return images.div(255).sub_(mean).div_(std)
+    return images.div(_WHITE).sub_(mean).div_(std)
 
 
 def resized(images: Tensor, size: int, interpolation: str) -> Tensor:
@@ -50,5 +53,7 @@ def denormalise(values: Tensor) -> Tensor:
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """Cached per device: a copy to a GPU makes the host wait."""
     with torch.inference_mode(False):
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
+        )
     return mean, std

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import dqv2
+from dqv2.inputs import _statistics
 from dqv2.pixel.patches import cutmix_boxes, dropped_patches
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
@@ -187,6 +188,33 @@ def test_lists_that_are_no_numbers_of_items_are_named(wrong):
     ]:
         with pytest.raises(ValueError, match=f"{name} must be"):
             call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(dtype):
+    """Lightning and transformers set it for a while; what was computed then stayed in a cache."""
+    images = torch.randint(0, 256, (N, 3, 8, 8), generator=draws(), dtype=torch.uint8)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1))
+    model.forward_features, model.forward_head = model[0], lambda x, pre_logits=False: model[1](x).flatten(1)
+    calls = [
+        lambda: dqv2.normalise(images),
+        lambda: dqv2.random_saliency(2, 4, generator=draws()),
+        lambda: dqv2.centre_saliency(2, 4),
+        lambda: dqv2.mask_iou(MASKS, MASKS.roll(1, 2) | MASKS),
+        lambda: dqv2.saliency(model, images),
+        *(lambda part=part: dqv2.forward_pass(model, images)[part] for part in range(3)),
+    ]
+    want = [call() for call in calls]
+    _statistics.cache_clear()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = [call() for call in calls]
+    finally:
+        torch.set_default_dtype(before)
+    for got, wanted in zip([*found, *(call() for call in calls)], want * 2, strict=True):
+        assert got.dtype == torch.float32
+        assert torch.equal(got, wanted)
 
 
 def test_a_pass_says_what_it_cannot_read(tmp_path):

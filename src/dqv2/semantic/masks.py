@@ -66,7 +66,7 @@ def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
     Raises ValueError for n or size below 1, TypeError unless `generator` is a `torch.Generator`.
     """
     _check_counts(n, size)
-    return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator))
+    return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator), dtype=torch.float32)
 
 
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -128,7 +128,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
         raise ValueError(f"there are {len(masks)} masks and {len(objects)} objects; both need one an image")
     masks = to_pixels(masks, *objects.shape[1:]).to(objects.device)
     union = (masks | objects).flatten(1).sum(1)
-    return (masks & objects).flatten(1).sum(1) / union.clamp(min=1)
+    return (masks & objects).flatten(1).sum(1).float() / union.clamp(min=1)
 
 
 def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
