@@ -11,12 +11,13 @@ def largest_remainder(weights: Tensor, total: int) -> Tensor:
     remainders get one more, ties to the lowest index. A group of weight 0 gets nothing. Where the weights are the
     groups' sizes and `total` is at most their sum, no group gets more than its size.
 
-    weights: [groups], non-negative. With integer weights, such as sizes, the arithmetic is exact, and so are ties.
+    weights: [groups], non-negative. With integer weights, such as sizes, the arithmetic is exact, and so are ties; with
+    others remainders that are equal up to rounding are tied.
     """
     if weights.is_floating_point():
-        quota = total * weights / weights.sum()
+        quota = total * weights.double() / weights.double().sum()
         shares = quota.floor().long()
-        remainder = quota - shares
+        remainder = ((quota - shares) * 2**30).round()  # so that rounding breaks no tie
     else:
         quota, whole = weights * total, max(int(weights.sum()), 1)  # in units of 1 / whole
         shares, remainder = quota // whole, quota % whole

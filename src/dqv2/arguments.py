@@ -25,6 +25,18 @@ def as_tensor(values: Any) -> Any:
     return torch.from_numpy(values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64)))
 
 
+def as_labels(labels: Any, n: int) -> Tensor:
+    """The class of each of n items, int[n] or bool[n], as `as_tensor` gives it; raises ValueError for anything else."""
+    labels = as_tensor(labels)
+    whole = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
+    if not whole or tuple(labels.shape) != (n,):
+        raise ValueError(
+            f"labels must be integers, a tensor, an array or a list with one label for each of {n} items, got "
+            f"{kind_of(labels)}"
+        )
+    return labels
+
+
 def kind_of(values: Any) -> str:
     """Dtype and shape of a tensor or array, else the type's name; for messages."""
     if isinstance(values, Tensor | np.ndarray):
@@ -43,6 +55,12 @@ def check_positive(value: int, name: str) -> None:
     """Raise ValueError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def check_share(value: float, name: str) -> None:
+    """Raise ValueError unless `value` is a number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a share in [0, 1], got {value!r}")
 
 
 def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:

@@ -21,6 +21,8 @@ from dqv2.apportion import largest_remainder
         ([0.5, 1.5, 2.0], 3, [0, 1, 2]),  # 0.375, 1.125, 1.5
         ([0.5, 0.0, 0.5], 1, [1, 0, 0]),
         ([0.1, 0.2, 0.3], 6, [1, 2, 3]),
+        ([2.0, 2.0, 5.0], 3, [1, 1, 1]),  # remainders 2/3 each, which rounding makes different
+        ([0.2, 0.6, 0.3, 0.3, 0.1], 3, [0, 1, 1, 1, 0]),  # 0.4, 1.2, 0.6, 0.6, 0.2
     ],
 )
 def test_by_hand(weights, total, shares):

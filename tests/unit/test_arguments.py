@@ -5,6 +5,10 @@ import pytest
 import torch
 
 import dqv2
+from dqv2.inputs import _statistics
+from dqv2.pixel.patches import cutmix_boxes, dropped_patches
+from dqv2.select.baselines.class_adaptive import sample_class_adaptive
+from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
 
 N = 24
 X = torch.rand(N, 5, generator=torch.Generator().manual_seed(0)) + 0.1
@@ -37,9 +41,15 @@ def test_labels_may_be_a_dataset_s_list_or_an_array(call):
     want = call(Y)
     for labels in (Y.tolist(), tuple(Y.tolist()), Y.numpy(), Y.numpy().astype(np.int8), Y.numpy().astype(">i4")):
         assert torch.equal(call(labels), want)
-    for labels in (Y.double().numpy(), ["cat"] * N, np.array(["cat"] * N), Y.tolist()[1:], (y for y in Y.tolist())):
+    words = (["cat"] * N, np.array(["cat"] * N), (y for y in Y.tolist()))
+    for labels in (Y.double().numpy(), Y + 0j, Y.tolist()[1:], *words):
         with pytest.raises(ValueError, match="labels"):
             call(labels)
+
+
+@pytest.mark.parametrize("call", BY_LABEL.values(), ids=BY_LABEL)
+def test_two_classes_may_be_true_and_false(call):
+    assert torch.equal(call(Y == 1), call((Y == 1).long()))
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", ">f8"])
@@ -100,6 +110,7 @@ def test_what_only_takes_tensors_says_so():
         (lambda: dqv2.tobias_cells(MASKS, Y.tolist(), generator=draws()), "donors"),
         (lambda: dqv2.compose(IMAGES, IMAGES, np.zeros((N, 16), int)), "cells"),
         (lambda: dqv2.normalise(IMAGES.numpy()), "images"),
+        (lambda: dqv2.shuffled(X.numpy(), generator=draws()), "saliency"),
     ]:
         with pytest.raises(TypeError, match=f"{name} must be a torch tensor"):
             call()
@@ -131,6 +142,40 @@ def test_values_that_gave_a_wrong_answer_without_a_word_are_refused():
     channels_last = torch.zeros(N, 8, 8, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"uint8\[N, 3, H, W\]"):
         dqv2.compose(channels_last, channels_last, torch.zeros(N, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="must both be uint8"):
+        dqv2.compose(IMAGES, IMAGES.float(), torch.zeros(N, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="cells must be int"):
+        dqv2.compose(IMAGES, IMAGES, torch.zeros(N, 4, dtype=torch.bool))
+
+
+def test_shares_and_counts_are_named():
+    for share in (-0.1, 1.1, float("nan"), True, None, "0.5", torch.tensor(0.5)):
+        for call, name in [
+            (lambda share=share: dqv2.foreground(torch.rand(2, 4, 4), 4, fraction=share), "fraction"),
+            (lambda share=share: dropped_patches(torch.rand(2, 4, 4), 4, share), "share"),
+            (lambda share=share: cutmix_boxes(2, 8, share, generator=draws()), "share"),
+        ]:
+            with pytest.raises(ValueError, match=f"{name} must be a share in"):
+                call()
+    for count in (0, -1, 2.5, True, None):
+        for call, name in [
+            (lambda count=count: dqv2.centre_saliency(2, count), "size"),
+            (lambda count=count: dqv2.centre_saliency(count, 2), "n"),
+            (lambda count=count: dqv2.random_saliency(2, count, generator=draws()), "size"),
+            (lambda count=count: dqv2.choose_donors(count, generator=draws()), "n"),
+        ]:
+            with pytest.raises(ValueError, match=f"^{name} must be an integer of at least 1"):
+                call()
+    for chosen in ([0.5], [[0]], None, [], np.array(["a"])):
+        for weigh in (gradmatch_weights, craig_weights):
+            with pytest.raises(ValueError, match="chosen must"):
+                weigh(X, Y, chosen)
+    for form in (list, np.array, lambda chosen: torch.tensor(chosen, dtype=torch.uint8)):
+        assert torch.equal(craig_weights(X, Y, form([3, 1, 5])), craig_weights(X, Y, torch.tensor([3, 1, 5])))
+    with pytest.raises(ValueError, match="scores must be"):
+        dqv2.ccs_sample(None, 0.5, generator=draws())
+    with pytest.raises(ValueError, match="features has 23 rows and bins 24 items"):
+        sample_class_adaptive(BINS, Y, X[1:], 0.5, generator=draws())
 
 
 @pytest.mark.parametrize("wrong", [[[0], [0, 1]], list(torch.zeros(3, requires_grad=True)), [2**63] * 2, [2**70]])
@@ -143,6 +188,33 @@ def test_lists_that_are_no_numbers_of_items_are_named(wrong):
     ]:
         with pytest.raises(ValueError, match=f"{name} must be"):
             call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(dtype):
+    """Lightning and transformers set it for a while; what was computed then stayed in a cache."""
+    images = torch.randint(0, 256, (N, 3, 8, 8), generator=draws(), dtype=torch.uint8)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1))
+    model.forward_features, model.forward_head = model[0], lambda x, pre_logits=False: model[1](x).flatten(1)
+    calls = [
+        lambda: dqv2.normalise(images),
+        lambda: dqv2.random_saliency(2, 4, generator=draws()),
+        lambda: dqv2.centre_saliency(2, 4),
+        lambda: dqv2.mask_iou(MASKS, MASKS.roll(1, 2) | MASKS),
+        lambda: dqv2.saliency(model, images),
+        *(lambda part=part: dqv2.forward_pass(model, images)[part] for part in range(3)),
+    ]
+    want = [call() for call in calls]
+    _statistics.cache_clear()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = [call() for call in calls]
+    finally:
+        torch.set_default_dtype(before)
+    for got, wanted in zip([*found, *(call() for call in calls)], want * 2, strict=True):
+        assert got.dtype == torch.float32
+        assert torch.equal(got, wanted)
 
 
 def test_a_pass_says_what_it_cannot_read(tmp_path):

@@ -88,6 +88,15 @@ def test_the_first_of_the_order_are_gradmatchs_items(count):
         )
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_gradients_that_cancel_go_by_their_index(sign):
+    """Rounding leaves 1e-17 of their mean, and must not choose."""
+    g = sign * torch.tensor([[0.1, 0.7], [0.2, -0.3], [-0.3, -0.4]], dtype=torch.float64)
+    assert gradmatch_order(g).tolist() == [0, 1, 2]
+    g = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert gradmatch_order(sign * (g - g.mean(0))).tolist() == list(range(30))
+
+
 def test_gradmatch_with_duplicates_zeros_and_all_items():
     g = torch.cat([torch.ones(3, 2), torch.zeros(2, 2)]).double()
     indices, weights = gradmatch(g, None, 2)

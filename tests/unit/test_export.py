@@ -109,6 +109,24 @@ def test_a_redrawn_coreset_is_given_away_with_its_new_pixels(folder, tmp_path, i
         export_coreset(tmp_path / "coreset", coreset, pack, None, **options | {"redrawn": redrawn[1:]})
 
 
+def test_no_export_replaces_other_files(folder, tmp_path):
+    target, coreset, pack, recipe = exported(folder, tmp_path)
+    root, *_ = folder
+    shutil.copytree(root / "lone", tmp_path / "own" / "train" / "lone")
+    before = sorted(tmp_path.rglob("*"))
+    for wrong, error in ((root, ValueError), (tmp_path, ValueError), (tmp_path / "out", FileExistsError)):
+        with pytest.raises(error, match="would be replaced"):
+            export_coreset(wrong, coreset, pack, recipe, source=str(root))
+    for options in ({"images": "link"}, {"images": None}, {"images": "packed", "generated": "jpg"}):
+        with pytest.raises(ValueError, match=r"images must be one of none, .* and generated of png, jpeg, got"):
+            export_coreset(target, coreset, pack, recipe, source=str(root), **options)
+    alone = {"kind": "image_folder", "validation": 0.0, "test": 0.0, "per_class": None, "size": 8, "workers": 1}
+    with pytest.raises(FileExistsError, match=r"own/train would be replaced"):
+        pack_dataset("mine", tmp_path / "own", folder=str(tmp_path / "own"), **alone)
+    assert sorted(tmp_path.rglob("*")) == before
+    export_coreset(target, coreset, pack, recipe, source=str(root))
+
+
 def test_a_folder_below_a_persons_home_is_found(folder, tmp_path, monkeypatch):
     root, *_ = folder
     monkeypatch.setenv("HOME", str(root.parent))

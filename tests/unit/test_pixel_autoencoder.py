@@ -282,6 +282,8 @@ def test_wrong_masks_are_refused(digits):
     uneven[0, 0, 0] = True
     with pytest.raises(ValueError, match="same number"):
         reconstruct(model, digits[:2], uneven)
+    with pytest.raises(ValueError, match="2 images and 1 masks"):
+        reconstruct(model, digits[:2], uneven[:1])
     with pytest.raises(ValueError, match="do not divide"):
         build_autoencoder("mini", image_size=32, grid=7)
 

@@ -80,6 +80,17 @@ def test_the_predicted_class_unless_one_is_given():
     assert not torch.equal(grad_cam_pp(model, images), grad_cam_pp(model, images, (predicted + 1) % 4))
 
 
+def test_classes_of_fewer_images_or_of_others_are_named():
+    """Images without one had a map of zeros."""
+    model = build_model(Network("resnet8", 4, 32), seed=0, purpose="test")
+    images = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    classes = [3, 0, 1, 2, 2]
+    assert torch.equal(grad_cam_pp(model, images, classes), grad_cam_pp(model, images, torch.tensor(classes)))
+    for wrong in (classes[:3], [*classes, 0], [3, 0, 1, 2, 4], [-1, 0, 1, 2, 2], [0.5] * 5, [[0]] * 5):
+        with pytest.raises(ValueError, match="classes must"):
+            grad_cam_pp(model, images, wrong, batch_size=2)
+
+
 def test_the_model_is_left_as_it_was():
     model = build_model(Network("resnet8", 4, 32), seed=0, purpose="test").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

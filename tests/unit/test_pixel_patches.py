@@ -48,6 +48,10 @@ def test_paste_touches_dropped_patches_only(size, grid):
 def test_paste_grey():
     out = paste(some_images(), 128, torch.ones(5, 4, 4, dtype=torch.bool))
     assert (out == 128).all()
+    assert torch.equal(out, paste(some_images(), np.int64(128), torch.ones(5, 4, 4, dtype=torch.bool)))
+    for wrong in (-1, 256, 2.5, None):
+        with pytest.raises(ValueError, match="others must be images or a grey value"):
+            paste(some_images(), wrong, torch.ones(5, 4, 4, dtype=torch.bool))
 
 
 def test_boxes_have_the_area_and_lie_inside_and_reach_every_place():

@@ -116,6 +116,15 @@ def test_stored_pixels_are_resized_as_pillow_does(size, larger, how):
     assert (apart > 0).float().mean() < 5e-3
 
 
+@pytest.mark.parametrize(("how", "share"), [("bilinear", 0.25), ("bicubic", 0.02)])
+@pytest.mark.parametrize(("size", "larger"), [(64, 224), (64, 32), (32, 64)])
+def test_only_halves_are_rounded_otherwise_than_by_pillow(size, larger, how, share):
+    pixels = torch.randint(0, 256, (4, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    apart = resized(pixels, larger, how).int() - with_pillow(pixels, larger, Image.Resampling[how.upper()]).int()
+    assert apart.abs().max() <= 2
+    assert (apart != 0).float().mean() < share
+
+
 def test_images_are_resized_for_it(file):
     model, _ = load_pretrained(file, network(size=40))
     got = forward_pass(model, images())

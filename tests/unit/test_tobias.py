@@ -170,6 +170,9 @@ def test_several_donors_each_fill_cells_of_their_own(tmp_path):
                 assert not masks[donor].flatten()[taken], "of the donor's background"
                 wanted = pictures[donor, :, 4 * (taken // 4) :, 4 * (taken % 4) :][:, :4, :4]
             assert np.array_equal(image[:, y : y + 4, x : x + 4], wanted.numpy())
+    for wrong in (0, 256, 1.5):
+        with pytest.raises(ValueError, match="donors must be"):
+            make_recipe(masks, donors=wrong, generator=draws)
     one = make_recipe(masks, generator=torch.Generator().manual_seed(3))
     assert one.which is None
     assert one.donors.shape == (12,)

@@ -219,12 +219,12 @@ def write_pack(
         stream: keyword arguments of `StreamedImages`, for a pack that keeps no pixels.
 
     Raises DataError where an image has another shape or dtype, a label is out of range, an id is duplicated, or the
-    number of items is not `n` minus those left out.
+    number of items is not `n` minus those left out; FileExistsError where `folder` has files and is no pack.
     """
     folder = Path(folder)
     seen: set[str] = set()
     boxes: list[tuple[int, int, int, int]] = []
-    with atomic_dir(folder) as staged:
+    with atomic_dir(folder, mark="meta.json") as staged:
         with (
             (staged / "images.npy").open("wb") as file,
             (staged / "rows.csv").open("w", encoding="utf-8", newline="") as table,

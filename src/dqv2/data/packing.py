@@ -111,7 +111,7 @@ def pack_set(
     stream = limits if storage == "streamed" else None
     with ExitStack() as stack:  # all three appear together, or none after an error
         for split, samples in images.splits.items():
-            staged = stack.enter_context(atomic_dir(out / split))
+            staged = stack.enter_context(atomic_dir(out / split, mark="meta.json"))
             about = {"dataset": dataset, "split": split, "classes": images.classes, "n": len(samples), "size": size}
             notes = {"duplicates": twice[split], "files": images.streams, "mended": mended[split]}
             notes |= images.about() | levels

@@ -119,6 +119,8 @@ def reconstruct(
     grid = grid_of(model)
     if dropped.shape[1:] != (grid, grid):
         raise ValueError(f"the model has {grid} × {grid} patches, the masks {list(dropped.shape[1:])}")
+    if len(dropped) != len(images):
+        raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
     counts = dropped.flatten(1).sum(1)
     if not bool((counts == counts[0]).all()):
         raise ValueError("every image must drop the same number of patches")

@@ -1,12 +1,16 @@
 """Grad-CAM++: the regions of an image that a network's decision is based on."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dqv2.arguments import as_tensor, check_vector
 from dqv2.semantic.saliency import Images, as_map, batches, evaluating, require_places
 
 
-def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None, *, batch_size: int = 256) -> Tensor:
+def grad_cam_pp(
+    model: nn.Module, images: Images, classes: Tensor | np.ndarray | None = None, *, batch_size: int = 256
+) -> Tensor:
     """Grad-CAM++ map of each image at the last feature map: float32[N, h, w] of at least 0, on the CPU.
 
     With A the feature map, S the logit of the class and g = ∂S/∂A, the map is ReLU(Σ_k w_k·A_k), with
@@ -16,16 +20,20 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
     where gradients are as small as after global pooling. Images are independent of each other, whatever the batches.
 
     model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored. images:
-    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch. classes: int64[N]; by default
-    the class that the model predicts, as in DQ's code.
+    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch. classes: int[N], columns of the
+    logits; by default the class that the model predicts, as in DQ's code.
 
-    Raises TypeError for another model; ValueError where it has no last layer, its decision does not depend on that map
-    (as with a transformer's class token), or the map is a single point.
+    Raises TypeError for another model; ValueError for other images or classes, and where the model has no last layer,
+    its decision does not depend on that map (as with a transformer's class token), or the map is a single point.
     """
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
     if getattr(getattr(model, "model", model), "num_classes", None) == 0:
         raise ValueError(f"{type(model).__name__} has no last layer, so it decides on nothing: take a classifier")
+    if classes is not None:
+        classes = as_tensor(classes)
+        if check_vector(classes, "classes") != len(images):
+            raise ValueError(f"classes must be one integer for each of {len(images)} images, got {len(classes)}")
     maps, rests = [], False
     with evaluating(model):
         for start, batch in batches(model, images, batch_size):
@@ -34,7 +42,11 @@ def grad_cam_pp(model: nn.Module, images: Images, classes: Tensor | None = None,
             with torch.enable_grad():
                 features = features.detach().requires_grad_()
                 logits = model.forward_head(features)
-                own = logits.argmax(1) if classes is None else classes[start : start + len(batch)].to(logits.device)
+                own = logits.argmax(1)
+                if classes is not None:
+                    own = classes[start : start + len(batch)].to(own)
+                    if not 0 <= int(own.min()) <= int(own.max()) < logits.shape[1]:
+                        raise ValueError(f"classes must lie in 0..{logits.shape[1] - 1}, the columns of the logits")
                 (gradient,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), features)
             activation, gradient = as_map(model, features.detach()), as_map(model, gradient)
             require_places(activation, type(model).__name__, batch.shape[-1])

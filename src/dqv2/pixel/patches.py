@@ -1,8 +1,11 @@
 """Patches of an image: which are dropped, and what replaces them."""
 
+import numbers
+
 import torch
 from torch import Tensor
 
+from dqv2.arguments import check_share
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # the value that dropped patches are shown with
@@ -12,8 +15,10 @@ def dropped_patches(importance: Tensor, grid: int, share: float) -> Tensor:
     """Mark the least important patches of a grid × grid division: bool[N, grid, grid], True = dropped.
 
     importance: float[N, h, w], resized bilinearly to the grid as in `foreground`. Exactly round((1 − share)·grid²)
-    patches are kept; of ties the lower index is kept. share: in [0, 1]. Raises ValueError as `foreground` does.
+    patches are kept; of ties the lower index is kept. share: in [0, 1]. Raises ValueError for another share, and as
+    `foreground` does.
     """
+    check_share(share, "share")
     return ~foreground(importance, grid, fraction=1 - share)
 
 
@@ -22,12 +27,15 @@ def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
 
     images: uint8[N, 3, H, W]; others: the same shape, or one grey value in 0..255; dropped: bool[N, g, g], or a mask of
     pixels, bool[N, H, W]. Patches are cut at round(k·H/g), like the cells of Tobias images. All else is unchanged.
-    Raises ValueError where the numbers of images and masks differ.
+    Raises ValueError where the numbers of images and masks differ, and for another grey value.
     """
     if len(dropped) != len(images):
         raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
     where = to_pixels(dropped, *images.shape[2:])[:, None]
-    others = torch.full_like(images, others) if isinstance(others, int) else others
+    if not isinstance(others, Tensor):
+        if not isinstance(others, numbers.Integral) or not 0 <= others <= 255:
+            raise ValueError(f"others must be images or a grey value in 0..255, got {others!r}")
+        others = torch.full_like(images, int(others))
     return torch.where(where, others, images)
 
 
@@ -35,8 +43,9 @@ def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator)
     """A square of `share` of the image's area at a random position, for each of n images: bool[n, size, size].
 
     As in CutMix (Yun et al. 2019), except that the box is always entirely inside the image; its side is
-    round(√share·size), at least 1.
+    round(√share·size), at least 1. Raises ValueError for a share outside [0, 1].
     """
+    check_share(share, "share")
     side = max(1, round(share**0.5 * size))
     top, left = torch.randint(0, size - side + 1, (2, n), generator=generator)[:, :, None]
     place = torch.arange(size)

@@ -91,7 +91,7 @@ def publish(root: str, folder: str | Path) -> Path:
     plan = _finished(root, asked | {"partial": False}, records)
     files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
-    with atomic_dir(folder) as staged:
+    with atomic_dir(folder, mark=SUMS) as staged:
         for kept in records:
             if stage(kept["stage"]).shows_images:
                 continue

@@ -114,7 +114,7 @@ def write_crate(
     action["agent"], action["instrument"] = contributors, workflow
     action["object"], action["result"] = asked, outputs
     crate.root_dataset["mentions"] = action
-    with atomic_dir(folder) as staged:
+    with atomic_dir(folder, mark="ro-crate-metadata.json") as staged:
         crate.write(staged)
     return Path(folder)
 

@@ -61,19 +61,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_dir(path: str | os.PathLike[str], *, mark: str | None = None) -> Iterator[Path]:
     """Yield a new, empty folder next to `path`; on success it replaces `path`.
 
     An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if the
     rename fails. Leftovers of killed processes for the same folder are removed. When the block raises, the new folder
     is removed and the old one stays.
 
+    mark: the name of a file in every folder of this kind; only such a folder, or an empty one, is replaced.
+
     Raises:
         NotADirectoryError: `path` is an existing file.
+        FileExistsError: `path` is a folder with other things in it.
     """
     with _staged(path) as (target, temporary):
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(f"{target} is a file, but a folder is to be written there: remove it")
+        if mark and target.exists() and not (target / mark).exists() and any(target.iterdir()):
+            raise FileExistsError(
+                f"{target} would be replaced, and its files are others', as it has no {mark}: name a new folder"
+            )
         for left in target.parent.glob(f".tmp-*-{glob.escape(target.name)}"):
             if _abandoned(left, 3600):
                 remove(left, ignore_errors=True)

@@ -20,6 +20,7 @@ from dqv2.select.lists import read_list
 from dqv2.select.names import class_folders, file_name
 from dqv2.semantic.recipe import Recipe
 
+FORMS, GENERATED = ("none", "links", "copies", "packed"), ("png", "jpeg")
 COLUMNS = ("id", "path", "class", "index", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
 TIMMS = (".png", ".jpg", ".jpeg")  # what timm's folder reader takes for images; torchvision's takes more
@@ -51,7 +52,7 @@ def export_coreset(
     has none.
 
     Args:
-        folder: where to write; an existing one is replaced.
+        folder: where to write; an earlier export there is replaced.
         recipe: how the Tobias images are made; None where there are none.
         source: the folder of the set's files; None where it has none.
         redrawn: uint8[K, 3, H, W], the coreset's images in its order after a pixel step such as DQ's; None for none.
@@ -62,9 +63,16 @@ def export_coreset(
         empty_classes: also make a folder for a class without an image.
         provenance: what `manifest.json` should add on how the coreset was made.
 
-    Raises DataError where an original's file is gone or is no longer the one that was packed; ValueError where the
-    coreset has Tobias images and no recipe is given, or `redrawn` has another length than the coreset.
+    Raises DataError where an original's file is gone or is no longer the one that was packed; ValueError for other
+    values of `images` or `generated`, where the coreset has Tobias images and no recipe is given, where `redrawn` has
+    another length than the coreset, or where `folder` is, or contains, `source`; FileExistsError where `folder` has
+    files and is no export.
     """
+    if images not in FORMS or generated not in GENERATED:
+        raise ValueError(
+            f"images must be one of {', '.join(FORMS)} and generated of {', '.join(GENERATED)}, got {images!r} and "
+            f"{generated!r}"
+        )
     if coreset.tobias.any() and recipe is None and images != "none":
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
     if redrawn is not None and len(redrawn) != len(coreset):
@@ -76,9 +84,11 @@ def export_coreset(
     kinds = ["redrawn" if redrawn is not None else "tobias" if tobias else "original" for tobias in coreset.tobias]
     by_link = images in ("links", "copies") and (are_files or "table" in pack.meta)
     given = [by_link and kind == "original" for kind in kinds]
-    root = Path(source or ".").expanduser()
+    folder, root = Path(folder).expanduser(), Path(source or ".").expanduser()
+    if source and root.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{folder} has the set's own files in {root}, which would be replaced: name another folder")
     folders = class_folders(pack.classes)
-    with atomic_dir(folder) as staged:
+    with atomic_dir(folder, mark="manifest.json") as staged:
         held = {}
         if any(given) and not are_files:
             held = _bring_out(staged / "cells", pack, [int(coreset.rows[k]) for k in np.flatnonzero(given)], root)
@@ -134,7 +144,7 @@ def export_coreset(
             "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         }
         write_json(staged / "manifest.json", manifest)
-    return Path(folder)
+    return folder
 
 
 def without_images(coreset: Pool, pack: Pack) -> list[str]:

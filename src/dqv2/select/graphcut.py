@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_tensor, check_positive, kind_of
+from dqv2.arguments import as_labels, check_positive
 from dqv2.select.batched import Groups, group_bytes, groups
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
@@ -189,13 +189,7 @@ def members_of_classes(labels: Tensor | Array | None, n: int) -> list[Tensor]:
     """
     if labels is None:
         return [torch.arange(n)]
-    labels = as_tensor(labels)
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or tuple(labels.shape) != (n,):
-        raise ValueError(
-            f"labels must be integers, a tensor, an array or a list with one label for each of {n} items, got "
-            f"{kind_of(labels)}"
-        )
-    _, counts = (ordered := labels.cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
+    _, counts = (ordered := as_labels(labels, n).cpu().sort(stable=True)).values.unique_consecutive(return_counts=True)
     return list(ordered.indices.split(counts.tolist()))
 
 

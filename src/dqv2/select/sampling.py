@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.arguments import as_tensor, check_positive, check_vector, random_order
+from dqv2.arguments import as_labels, as_tensor, check_positive, check_vector, random_order
 from dqv2.select.budget import UNRANKED
 from dqv2.select.similarity import Array
 
@@ -134,7 +134,7 @@ def sample_ranked(rank: Tensor | Array, labels: Tensor | Array | None, keep: flo
     n = check_vector(rank, "rank", integer=False)
     if bool(rank.isnan().any()):
         raise ValueError(f"rank has {int(rank.isnan().sum())} NaN values; every item needs a rank")
-    group = class_ids(labels, n, "rank")
+    group = class_ids(labels, n)
     sizes = torch.bincount(group)
     take = largest_remainder(sizes, keep_count(keep, n))
     known = rank.cpu().double() if rank.is_floating_point() else rank.cpu()  # in float16 UNRANKED would be infinite
@@ -169,7 +169,7 @@ def keep_count(keep: float | int, n: int) -> int:
 
 def _draw(bins: Tensor, labels: Tensor | Array | None, counts: Tensor, generator: torch.Generator) -> Tensor:
     """Sorted indices of counts[b] items of each bin b, with the classes in proportion; all on the CPU."""
-    class_id = class_ids(labels, len(bins), "bins")
+    class_id = class_ids(labels, len(bins))
     n_classes = int(class_id.max()) + 1
     group = bins * n_classes + class_id
     sizes = torch.bincount(group, minlength=len(counts) * n_classes).view(-1, n_classes)
@@ -178,17 +178,14 @@ def _draw(bins: Tensor, labels: Tensor | Array | None, counts: Tensor, generator
     return first_of_each_group(group, priority, take.flatten())
 
 
-def class_ids(labels: Tensor | Array | None, n: int, name: str) -> Tensor:
+def class_ids(labels: Tensor | Array | None, n: int) -> Tensor:
     """Labels renumbered from 0 without gaps, int64[n] on the CPU; all 0 for None.
 
-    name: the argument that has n entries, for the ValueError where `labels` has another number.
+    Raises ValueError unless labels are n integers.
     """
     if labels is None:
         return torch.zeros(n, dtype=torch.int64)
-    labels = as_tensor(labels)
-    if check_vector(labels, "labels") != n:
-        raise ValueError(f"{name} has {n} items and labels {len(labels)}; both need one entry an item")
-    return labels.cpu().unique(return_inverse=True)[1]
+    return as_labels(labels, n).cpu().unique(return_inverse=True)[1]
 
 
 def _share_within_bins(sizes: Tensor, bin_counts: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_tensor, check_tensors, kind_of
+from dqv2.arguments import as_labels, check_tensors, kind_of
 
 # Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
@@ -300,11 +300,8 @@ def last_layer_residual(logits: Tensor, labels: Tensor, *, softmax_in_loss: bool
     where float32, or 1 − p, leaves only rounding noise.
     """
     check_matrix(logits, "logits")
-    labels = as_tensor(labels)
-    if not isinstance(labels, Tensor) or labels.shape != logits.shape[:1] or labels.is_floating_point():
-        raise ValueError(f"labels must be int[{len(logits)}], got {kind_of(labels)}")
     classes = logits.shape[1]
-    label = labels.to(logits.device, torch.int64)[:, None]
+    label = as_labels(labels, len(logits)).to(logits.device, torch.int64)[:, None]
     if bool(((label < 0) | (label >= classes)).any()):
         raise ValueError(f"labels must lie in 0..{classes - 1}, the columns of logits")
     p = torch.softmax(logits.double(), dim=1)

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_tensors, device_of_draws, kind_of
+from dqv2.arguments import check_positive, check_tensors, device_of_draws, kind_of
 
 _CHUNK_NUMBERS = 2**20  # pixels or cells processed at a time: about 40 MB of index tensors
 
@@ -16,6 +16,7 @@ def choose_donors(n: int, *, generator: torch.Generator) -> Tensor:
 
     Raises ValueError for n < 2, TypeError unless `generator` is a `torch.Generator`.
     """
+    check_positive(n, "n")
     if n < 2:
         raise ValueError(f"a donor is another image, so at least 2 images are needed, got {n}")
     donors = torch.randint(n - 1, (n,), generator=generator, device=device_of_draws(generator))
@@ -74,13 +75,14 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
     device. Raises ValueError for other shapes, dtypes or cell numbers, and s beyond H or W.
     """
     check_tensors(images=images, donor_images=donor_images, cells=cells)
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or images.shape != donor_images.shape:
+    dtypes, shapes = {images.dtype, donor_images.dtype}, {images.shape, donor_images.shape}
+    if dtypes != {torch.uint8} or len(shapes) > 1 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(
             f"images and donor_images must both be uint8[N, 3, H, W], got {kind_of(images)} and {kind_of(donor_images)}"
         )
     n, _, height, width = images.shape
-    s = round(cells.shape[-1] ** 0.5)
-    if tuple(cells.shape) != (n, s * s) or s == 0 or cells.is_floating_point():
+    s = round(cells.shape[-1] ** 0.5) if cells.dim() else 0
+    if tuple(cells.shape) != (n, s * s) or s == 0 or cells.is_floating_point() or cells.dtype == torch.bool:
         raise ValueError(f"cells must be int[{n}, s·s], got {kind_of(cells)}")
     if n and not -1 <= int(cells.min()) <= int(cells.max()) < s * s:
         raise ValueError(f"cells must lie in -1..{s * s - 1}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dqv2.arguments import check_positive, check_tensors, device_of_draws, kind_of, random_order
+from dqv2.arguments import check_positive, check_share, check_tensors, device_of_draws, kind_of, random_order
 from dqv2.semantic.compose import cell_edges
 
 _CHUNK_CELLS = 2**22
@@ -23,8 +23,7 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
     """
     _check_maps(saliency)
     check_positive(size, "size")
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must lie in 0..1, got {fraction}")
+    check_share(fraction, "fraction")
     count = round(fraction * size * size)
     n, h, w = saliency.shape
     if h * w < 2 and size > 1 and n:
@@ -52,21 +51,30 @@ def foreground(saliency: Tensor, size: int, *, fraction: float = 0.5) -> Tensor:
 
 
 def centre_saliency(n: int, size: int) -> Tensor:
-    """The centre prior, minus the distance to the centre in cells, for n images: float32[n, size, size]."""
+    """The centre prior, minus the distance to the centre in cells, for n images: float32[n, size, size].
+
+    Raises ValueError for n or size below 1.
+    """
+    _check_counts(n, size)
     offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     return -(offset[:, None] ** 2 + offset**2).sqrt().repeat(n, 1, 1)
 
 
 def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
-    """Uniform noise in [0, 1): float32[n, size, size], on the generator's device."""
-    return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator))
+    """Uniform noise in [0, 1): float32[n, size, size], on the generator's device.
+
+    Raises ValueError for n or size below 1, TypeError unless `generator` is a `torch.Generator`.
+    """
+    _check_counts(n, size)
+    return torch.rand(n, size, size, generator=generator, device=device_of_draws(generator), dtype=torch.float32)
 
 
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
     """Give each of N images another image's map, each map once (a random cycle); shape, dtype and device as `saliency`.
 
-    Raises ValueError for N < 2.
+    Raises ValueError for N < 2, TypeError unless `saliency` is a tensor.
     """
+    check_tensors(saliency=saliency)
     return saliency[random_cycle(len(saliency), generator=generator).to(saliency.device)]
 
 
@@ -75,6 +83,7 @@ def random_cycle(n: int, *, generator: torch.Generator) -> Tensor:
 
     Raises ValueError for n < 2.
     """
+    check_positive(n, "n")
     if n < 2:
         raise ValueError(f"each image gets another, so at least 2 images are needed, got {n}")
     cycle = random_order(n, generator)
@@ -119,7 +128,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
         raise ValueError(f"there are {len(masks)} masks and {len(objects)} objects; both need one an image")
     masks = to_pixels(masks, *objects.shape[1:]).to(objects.device)
     union = (masks | objects).flatten(1).sum(1)
-    return (masks & objects).flatten(1).sum(1) / union.clamp(min=1)
+    return (masks & objects).flatten(1).sum(1).float() / union.clamp(min=1)
 
 
 def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
@@ -128,6 +137,11 @@ def to_pixels(masks: Tensor, height: int, width: int) -> Tensor:
         edge = torch.tensor(cell_edges(length, masks.shape[axis]), device=masks.device)
         masks = masks.repeat_interleave(edge.diff(), dim=axis)
     return masks
+
+
+def _check_counts(n: int, size: int) -> None:
+    check_positive(n, "n")
+    check_positive(size, "size")
 
 
 def _check_maps(saliency: Tensor) -> None:

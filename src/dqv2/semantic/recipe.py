@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dqv2.arguments import check_positive
 from dqv2.runtime.files import write_npz
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
@@ -56,8 +57,11 @@ def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Genera
 
     masks: bool[N, s, s], the foreground of each image, with equal counts. donors: number of donors per image, 1 to 255;
     each background cell takes one of them at random. The generator draws donors, orders, and the donor of each cell.
-    Raises ValueError as `choose_donors` and `tobias_cells` do.
+    Raises ValueError for another number, and as `choose_donors` and `tobias_cells` do.
     """
+    check_positive(donors, "donors")
+    if donors > 255:
+        raise ValueError(f"donors must be at most 255, got {donors}")
     chosen = [choose_donors(len(masks), generator=generator) for _ in range(donors)]
     filled = [tobias_cells(masks, each, generator=generator) for each in chosen]
     if donors == 1:

@@ -64,7 +64,7 @@ def forward_pass(model: nn.Module, images: Images, *, batch_size: int = 256, bf1
     for start, outputs in _passes(model, images, batch_size, bf16, masks=True):
         for name, values in outputs.items():
             if start == 0:
-                found[name] = torch.empty(len(images), *values.shape[1:])
+                found[name] = torch.empty(len(images), *values.shape[1:], dtype=torch.float32)
             found[name][start : start + len(values)] = values
     return ForwardPass(**found)
 

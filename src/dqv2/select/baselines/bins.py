@@ -8,7 +8,7 @@ from torch import Tensor
 from dqv2.arguments import as_tensor, check_positive, random_order
 from dqv2.select.baselines.scores import check_scores, rank_by_score
 from dqv2.select.graphcut import bin_sizes, members_of_classes
-from dqv2.select.sampling import keep_count, sample_strata
+from dqv2.select.sampling import sample_strata
 from dqv2.select.similarity import Array
 
 
@@ -84,12 +84,16 @@ def ccs_strata(scores: Tensor | Array, *, n_strata: int = 50, prune_hardest: flo
 
 
 def ccs_sample(
-    scores: Tensor, keep: float | int, *, n_strata: int = 50, prune_hardest: float = 0.1, generator: torch.Generator
+    scores: Tensor | Array,
+    keep: float | int,
+    *,
+    n_strata: int = 50,
+    prune_hardest: float = 0.1,
+    generator: torch.Generator,
 ) -> Tensor:
     """Coverage-centric coreset selection: sorted indices, int64[K]; `ccs_strata`, then `sample_strata`.
 
     keep: a ratio or a count as in `sample_bins`; K is exact. Other arguments and errors as in these two.
     """
-    count = keep_count(keep, len(scores))
     strata = ccs_strata(scores, n_strata=n_strata, prune_hardest=prune_hardest)
-    return sample_strata(strata, count, generator=generator)
+    return sample_strata(strata, keep, generator=generator)

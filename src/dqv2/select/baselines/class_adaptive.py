@@ -33,9 +33,10 @@ def sample_class_adaptive(
     a count as in `sample_bins`, K exact. Raises ValueError for other shapes, and features that are not finite or zero.
     """
     n = check_vector(bins, "bins")
-    count, classes = keep_count(keep, n), class_ids(labels, n, "bins")
-    check_features(features)
-    order = even_order(bins.cpu(), classes, generator=generator)
+    count, classes = keep_count(keep, n), class_ids(labels, n)
+    if check_features(features) != n:
+        raise ValueError(f"features has {len(features)} rows and bins {n} items; both need one an item")
+    order = even_order(bins.cpu().unique(return_inverse=True)[1], classes, generator=generator)
     units = torch.nn.functional.normalize(features.cpu().double(), dim=1)
     sizes = torch.bincount(classes)
     taken = largest_remainder(sizes, max(1, round(FIRST * count)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
+from dqv2.arguments import as_tensor, check_vector
 from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
 from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
@@ -124,7 +125,7 @@ def craig_order(
 
 
 def gradmatch_weights(
-    features: Features | Array, labels: Tensor | Array | None, chosen: Tensor, *, lam: float = 1.0
+    features: Features | Array, labels: Tensor | Array | None, chosen: Tensor | Array, *, lam: float = 1.0
 ) -> Tensor:
     """The weights of chosen items with which their gradients sum to those of their class: float64[K], at least 0.
 
@@ -136,7 +137,7 @@ def gradmatch_weights(
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
 
 
-def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor) -> Tensor:
+def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor | Array) -> Tensor:
     """How many items of its class are nearest to each chosen item, itself included: float64[K], with sum N where every
     class has a chosen item.
 
@@ -154,7 +155,7 @@ def craig_weights(features: Features | Array, labels: Tensor | Array | None, cho
 def _weigh(
     features: Features | Array,
     labels: Tensor | Array | None,
-    chosen: Tensor,
+    chosen: Tensor | Array,
     one_class: Callable[[Products, np.ndarray], np.ndarray],
 ) -> Tensor:
     """Weights of the chosen, class by class.
@@ -162,8 +163,9 @@ def _weigh(
     one_class: from the products of a class and the indices of its chosen items, int64[k], to their weights, float64[k].
     """
     features = as_features(features)
-    n, weights = check_features(features, directed=False), torch.empty(len(chosen), dtype=torch.float64)
-    chosen = chosen.cpu()
+    n, chosen = check_features(features, directed=False), as_tensor(chosen)
+    weights = torch.empty(check_vector(chosen, "chosen"), dtype=torch.float64)
+    chosen = chosen.cpu().long()
     if len(chosen.unique()) < len(chosen) or not bool(((chosen >= 0) & (chosen < n)).all()):
         raise ValueError(f"chosen must be different places among the {n} items, 0 to {n - 1}")
     place = torch.full((n,), -1)
@@ -221,7 +223,7 @@ def _pursue(
     chosen = np.empty(count, dtype=np.int64)
     free = np.ones(n, dtype=bool)
     left = target.copy()  # products of all items with the residual of the mean
-    scale = np.abs(target).max()
+    scale = squares.max()  # of rounding: the terms of a mean may cancel
     for k in range(count):
         chosen[k] = i = first_largest(np.where(free, left, -np.inf), scale)
         free[i] = False
