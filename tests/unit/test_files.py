@@ -100,7 +100,6 @@ def test_atomic_dir_does_not_replace_a_file(tmp_path):
     assert (tmp_path / "pack").read_text() == "precious"
 
 
-<<<<<<< HEAD
 def test_a_file_system_that_flushes_no_folders_is_written_to(tmp_path, monkeypatch):
     """VirtualBox's shared folders answer EINVAL for a folder."""
     refused = stat.S_ISDIR
@@ -118,7 +117,8 @@ def test_a_file_system_that_flushes_no_folders_is_written_to(tmp_path, monkeypat
     with pytest.raises(OSError, match="Invalid argument"):
         write_json(tmp_path / "a.json", [3])
     assert load_json(tmp_path / "a.json") == [1]
-=======
+
+
 def test_a_folder_of_others_is_not_replaced(tmp_path, monkeypatch):
     """`dqv2` was asked to write to "" and "." and replaced the folder that it was called from."""
     (tmp_path / "thesis.tex").write_text("precious")
@@ -130,7 +130,6 @@ def test_a_folder_of_others_is_not_replaced(tmp_path, monkeypatch):
         with atomic_dir("pack", mark="meta.json") as staged:
             (staged / "meta.json").write_text("{}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "thesis.tex"]
->>>>>>> 2c56802c856b213140e26d97df08f8dce1ba97bc
 
 
 def test_a_kill_leaves_no_target(tmp_path):
