@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+import textwrap
 import time
 from collections import Counter
 
@@ -311,6 +312,21 @@ def test_an_overlay_of_another_workflow_follows_config_yaml(project, tmp_path, f
     else:
         assert done.returncode == 1
         assert "methods: this key is missing" in said
+
+
+def test_a_module_whose_hooks_are_called_is_checked_and_leaves_its_configuration(project, tmp_path):
+    """Its renamed rules are known by their files; the extension names the hooks as docs/extend.md does."""
+    text = (ROOT / "docs/extend.md").read_text()
+    hooks = textwrap.dedent(re.search(r"\n    onstart:\n(?:.*\n)*?(?=\n\S)", text)[0])
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    (where / "Snakefile").write_text(MODULE.format(clone=project.folder, more="") + hooks)
+    options = ["--directory", str(where), "--snakefile", str(where / "Snakefile")]
+    done = project.snakemake("sets_coresets", *options, config="own_images", check=False)
+    assert done.returncode == 1
+    assert "datasets.own.path = 'data/own': there is no such folder" in done.stdout + done.stderr
+    assert not list(where.glob("results/own/own"))
+    assert (where / "results/own/config.json").is_file()
 
 
 @pytest.mark.parametrize("more", ['    prefix: "sub"', '    replace_prefix: {"results/": "made/"}'])

@@ -66,10 +66,9 @@ def before_the_first_job():
     global WARM
     if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core forever
         give_up(f"--cores {workflow.cores} runs nothing: give 1 or more, or all.")
-    # Snakemake has no public way to get the jobs to be run
-    needed = [
-        planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()
-    ]
+    # Snakemake has no public way to get the jobs to be run. By their files, as a module's rules may have other names
+    making = [PLAN.job_making(str(job.output[0])) for job in workflow.dag.needrun_jobs() if job.output]
+    needed = [job for job in making if job]
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
