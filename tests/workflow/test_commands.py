@@ -214,6 +214,17 @@ def test_a_time_to_come_is_set_to_now(smoke, plan):
     assert smoke.waiting() == {}
 
 
+def test_metadata_in_a_database_is_not_taken_for_none(project):
+    """A key that changed is Snakemake's to see; the same results without any metadata are warned of."""
+    pack, other = ["--until", "pack"], ["--config", "datasets={digits: {train: 210}}"]
+    project.snakemake(*pack, "--persistence-backend", "db")
+    done = project.snakemake("-n", *pack, *other, "--persistence-backend", "db")
+    assert "Rules with provenance triggered jobs: pack" in done.stdout + done.stderr
+    assert "stale" not in done.stdout + done.stderr
+    done = project.snakemake("-n", *pack, *other)
+    assert "1 stale result below results/smoke" in done.stdout + done.stderr
+
+
 def test_params_are_no_reason_where_times_alone_are_asked(smoke):
     change = ["--config", "trainers={resnet8: {iterations: 5}}"]
     assert smoke.waiting("--rerun-triggers", "mtime", *change) == {}

@@ -119,7 +119,10 @@ if workflow.is_main_process:  # here, because `onstart` is skipped if there is n
             f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
         )
     try:
-        changed, stale = changed_folders(PLAN), unnoticed(PLAN)
+        changed = changed_folders(PLAN)
+        # Snakemake's metadata can also be in a database, which is opened only after this file was read
+        in_files = str(getattr(workflow.workflow_settings, "persistence_backend", "file")) == "file"
+        stale = unnoticed(PLAN) if in_files else []
     except (OSError, ValueError) as error:
         give_up(sentence(error))
     for said in changed:
