@@ -58,6 +58,11 @@ for place in (PLAN.root, PLAN.logs, PLAN.figures):
             "another folder by the key `run` of its configuration, or take --directory."
         )
 
+# Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
+ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
+if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
+    give_up(f"--cache {' '.join(cached)} would take one seed's results for those of another: leave it out")
+
 WARM = warm.Server()  # not started until the first job
 
 
