@@ -66,6 +66,12 @@ def test_a_place_for_logs_that_cannot_be_made(project):
     assert "Move it away" in text
 
 
+def test_a_cache_that_does_not_know_seeds(project):
+    """Both seeds of a random selection had the same bins: Snakemake's key for them is the same."""
+    text = refused(project, "--until", "bin", "--cache", "bin", "sample", config="smoke")
+    assert "--cache bin sample would take one seed's results for those of another" in text
+
+
 def test_keep_ratio_of_four(project):
     text = refused(project, "--config", "defaults={keep_ratio: 4}", config="demo")
     assert "defaults.keep_ratio = '4': input should be less than or equal to 1" in text

@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+import textwrap
 import time
 from collections import Counter
 
@@ -213,6 +214,17 @@ def test_a_time_to_come_is_set_to_now(smoke, plan):
     assert smoke.waiting() == {}
 
 
+def test_metadata_in_a_database_is_not_taken_for_none(project):
+    """A key that changed is Snakemake's to see; the same results without any metadata are warned of."""
+    pack, other = ["--until", "pack"], ["--config", "datasets={digits: {train: 210}}"]
+    project.snakemake(*pack, "--persistence-backend", "db")
+    done = project.snakemake("-n", *pack, *other, "--persistence-backend", "db")
+    assert "Rules with provenance triggered jobs: pack" in done.stdout + done.stderr
+    assert "stale" not in done.stdout + done.stderr
+    done = project.snakemake("-n", *pack, *other)
+    assert "1 stale result below results/smoke" in done.stdout + done.stderr
+
+
 def test_params_are_no_reason_where_times_alone_are_asked(smoke):
     change = ["--config", "trainers={resnet8: {iterations: 5}}"]
     assert smoke.waiting("--rerun-triggers", "mtime", *change) == {}
@@ -311,6 +323,21 @@ def test_an_overlay_of_another_workflow_follows_config_yaml(project, tmp_path, f
     else:
         assert done.returncode == 1
         assert "methods: this key is missing" in said
+
+
+def test_a_module_whose_hooks_are_called_is_checked_and_leaves_its_configuration(project, tmp_path):
+    """Its renamed rules are known by their files; the extension names the hooks as docs/extend.md does."""
+    text = (ROOT / "docs/extend.md").read_text()
+    hooks = textwrap.dedent(re.search(r"\n    onstart:\n(?:.*\n)*?(?=\n\S)", text)[0])
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    (where / "Snakefile").write_text(MODULE.format(clone=project.folder, more="") + hooks)
+    options = ["--directory", str(where), "--snakefile", str(where / "Snakefile")]
+    done = project.snakemake("sets_coresets", *options, config="own_images", check=False)
+    assert done.returncode == 1
+    assert "datasets.own.path = 'data/own': there is no such folder" in done.stdout + done.stderr
+    assert not list(where.glob("results/own/own"))
+    assert (where / "results/own/config.json").is_file()
 
 
 @pytest.mark.parametrize("more", ['    prefix: "sub"', '    replace_prefix: {"results/": "made/"}'])

@@ -58,6 +58,11 @@ for place in (PLAN.root, PLAN.logs, PLAN.figures):
             "another folder by the key `run` of its configuration, or take --directory."
         )
 
+# Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
+ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
+if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
+    give_up(f"--cache {' '.join(cached)} would take one seed's results for those of another: leave it out")
+
 WARM = warm.Server()  # not started until the first job
 
 
@@ -66,10 +71,9 @@ def before_the_first_job():
     global WARM
     if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core forever
         give_up(f"--cores {workflow.cores} runs nothing: give 1 or more, or all.")
-    # Snakemake has no public way to get the jobs to be run
-    needed = [
-        planned(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name in all_stages()
-    ]
+    # Snakemake has no public way to get the jobs to be run. By their files, as a module's rules may have other names
+    making = [PLAN.job_making(str(job.output[0])) for job in workflow.dag.needrun_jobs() if job.output]
+    needed = [job for job in making if job]
     try:
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
@@ -120,7 +124,10 @@ if workflow.is_main_process:  # here, because `onstart` is skipped if there is n
             f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
         )
     try:
-        changed, stale = changed_folders(PLAN), unnoticed(PLAN)
+        changed = changed_folders(PLAN)
+        # Snakemake's metadata can also be in a database, which is opened only after this file was read
+        in_files = str(getattr(workflow.workflow_settings, "persistence_backend", "file")) == "file"
+        stale = unnoticed(PLAN) if in_files else []
     except (OSError, ValueError) as error:
         give_up(sentence(error))
     for said in changed:
