@@ -1,6 +1,7 @@
 """Checks and conversions of the arguments of public functions; an error names the argument."""
 
 import numbers
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,13 @@ def check_tensors(**named: Any) -> None:
     for name, values in named.items():
         if not isinstance(values, Tensor):
             raise TypeError(f"{name} must be a torch tensor, got {type(values).__name__}")
+
+
+def check_same_number(**named: Sized) -> None:
+    """Raise ValueError unless both have the same number of entries, one an image."""
+    if len({len(values) for values in named.values()}) > 1:
+        counts = " and ".join(f"{len(values)} {name}" for name, values in named.items())
+        raise ValueError(f"there are {counts}; both need one an image")
 
 
 def check_positive(value: int, name: str) -> None:

@@ -118,7 +118,9 @@ def test_no_export_replaces_other_files(folder, tmp_path):
         with pytest.raises(error, match="would be replaced"):
             export_coreset(wrong, coreset, pack, recipe, source=str(root))
     for options in ({"images": "link"}, {"images": None}, {"images": "packed", "generated": "jpg"}):
-        with pytest.raises(ValueError, match=r"images must be one of none, .* and generated of png, jpeg, got"):
+        with pytest.raises(
+            ValueError, match=r"(images must be one of none, links, .*|generated must be one of png, jpeg), got"
+        ):
             export_coreset(target, coreset, pack, recipe, source=str(root), **options)
     alone = {"kind": "image_folder", "validation": 0.0, "test": 0.0, "per_class": None, "size": 8, "workers": 1}
     with pytest.raises(FileExistsError, match=r"own/train would be replaced"):

@@ -24,6 +24,7 @@ from dqv2.config.base import (
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
 from dqv2.config.data import AnyDataset
 from dqv2.paper.kinds import FIGURES
+from dqv2.select.names import Form, Generated
 
 # Keys for which null is a value: no hue, no panels, no columns, nothing in bold. Elsewhere null resets a key.
 NULLABLE = ("hue", "panel", "column", "better")
@@ -133,8 +134,8 @@ class Export(Block):
     for a class without an image.
     """
 
-    images: Literal["none", "links", "copies", "packed"] = "none"
-    generated: Literal["png", "jpeg"] = "png"
+    images: Form = "none"
+    generated: Generated = "png"
     empty_classes: bool = False
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
+from dqv2.arguments import check_same_number
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
@@ -119,8 +120,7 @@ def reconstruct(
     grid = grid_of(model)
     if dropped.shape[1:] != (grid, grid):
         raise ValueError(f"the model has {grid} × {grid} patches, the masks {list(dropped.shape[1:])}")
-    if len(dropped) != len(images):
-        raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
+    check_same_number(images=images, masks=dropped)
     counts = dropped.flatten(1).sum(1)
     if not bool((counts == counts[0]).all()):
         raise ValueError("every image must drop the same number of patches")

@@ -5,7 +5,7 @@ import numbers
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_share
+from dqv2.arguments import check_same_number, check_share
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # the value that dropped patches are shown with
@@ -29,8 +29,7 @@ def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
     pixels, bool[N, H, W]. Patches are cut at round(k·H/g), like the cells of Tobias images. All else is unchanged.
     Raises ValueError where the numbers of images and masks differ, and for another grey value.
     """
-    if len(dropped) != len(images):
-        raise ValueError(f"there are {len(images)} images and {len(dropped)} masks; both need one an image")
+    check_same_number(images=images, masks=dropped)
     where = to_pixels(dropped, *images.shape[2:])[:, None]
     if not isinstance(others, Tensor):
         if not isinstance(others, numbers.Integral) or not 0 <= others <= 255:

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -17,10 +17,9 @@ from dqv2.runtime.files import atomic_dir, csv_writer, read_json, sha256, write_
 from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
 from dqv2.select.lists import read_list
-from dqv2.select.names import class_folders, file_name
+from dqv2.select.names import Form, Generated, class_folders, file_name
 from dqv2.semantic.recipe import Recipe
 
-FORMS, GENERATED = ("none", "links", "copies", "packed"), ("png", "jpeg")
 COLUMNS = ("id", "path", "class", "index", "bin", "kind", "sha256", "image")
 LIBRARIES = ("dqv2", "torch", "timm", "numpy", "pillow")
 TIMMS = (".png", ".jpg", ".jpeg")  # what timm's folder reader takes for images; torchvision's takes more
@@ -36,8 +35,8 @@ def export_coreset(
     *,
     source: str | None,
     redrawn: np.ndarray | None = None,
-    images: str = "none",
-    generated: str = "png",
+    images: Form = "none",
+    generated: Generated = "png",
     empty_classes: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Path:
@@ -68,11 +67,9 @@ def export_coreset(
     another length than the coreset, or where `folder` is, or contains, `source`; FileExistsError where `folder` has
     files and is no export.
     """
-    if images not in FORMS or generated not in GENERATED:
-        raise ValueError(
-            f"images must be one of {', '.join(FORMS)} and generated of {', '.join(GENERATED)}, got {images!r} and "
-            f"{generated!r}"
-        )
+    for name, value, known in (("images", images, get_args(Form)), ("generated", generated, get_args(Generated))):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if coreset.tobias.any() and recipe is None and images != "none":
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
     if redrawn is not None and len(redrawn) != len(coreset):

@@ -1,13 +1,16 @@
-"""Names of exported files and folders that no reader of image folders misinterprets."""
+"""Forms of an export, and names of its files and folders that no reader of image folders misinterprets."""
 
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Literal
 
 from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.walk import SYSTEM
 from dqv2.runtime.files import sha256
 
+Form = Literal["none", "links", "copies", "packed"]  # of the originals in an export
+Generated = Literal["png", "jpeg"]  # the format of images that have no file of their own
 UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # not allowed in a folder's name, or in a line of a list
 LONGEST = 200  # bytes of a name; file systems allow 255
 # Where Hugging Face's `datasets` finds one of these in a name, delimited by non-letters, it takes the file for that

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dqv2.arguments import check_positive, check_share, check_tensors, device_of_draws, kind_of, random_order
+from dqv2.arguments import (
+    check_positive,
+    check_same_number,
+    check_share,
+    check_tensors,
+    device_of_draws,
+    kind_of,
+    random_order,
+)
 from dqv2.semantic.compose import cell_edges
 
 _CHUNK_CELLS = 2**22
@@ -124,8 +132,7 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
     check_tensors(masks=masks, objects=objects)
     if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:
         raise ValueError("masks and objects must be bool[N, s, s] and bool[N, H, W]")
-    if len(masks) != len(objects):
-        raise ValueError(f"there are {len(masks)} masks and {len(objects)} objects; both need one an image")
+    check_same_number(masks=masks, objects=objects)
     masks = to_pixels(masks, *objects.shape[1:]).to(objects.device)
     union = (masks | objects).flatten(1).sum(1)
     return (masks & objects).flatten(1).sum(1).float() / union.clamp(min=1)
