@@ -9,6 +9,7 @@ import pytest
 
 from dqv2.paper.stats import plus_minus
 from dqv2.paper.tables import results_table, tex_escape, write_table
+from dqv2.paper.wording import effect_text
 
 SPEC = {"caption": "100 % of R&D_1", "label": "demo"}
 
@@ -273,6 +274,13 @@ def test_a_partial_table_without_a_run_is_a_head(tmp_path):
 def test_one_decimal_where_seeds_spread_by_points(sd, printed):
     assert plus_minus(71.549, sd) == printed
     assert plus_minus(71.549, sd, 3).startswith("71.549")
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    row = {"effect": -0.0004, "low": -0.001, "high": 0.0001, "unit": "IoU", "statistic": "mean"}
+    assert plus_minus(-0.0004, 0.003, 3) == "0.000 ± 0.003"
+    assert plus_minus(-0.0006, 0.003, 3) == "-0.001 ± 0.003"
+    assert effect_text(row) == "+0.000 IoU [-0.001, 0.0001]"
 
 
 def cells_of(frame, spec, tmp_path):

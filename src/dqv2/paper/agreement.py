@@ -76,11 +76,11 @@ def told(table: pd.DataFrame) -> list[str]:
     lines = []
     for row in table.to_dict("records"):
         shown = [plain(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
-        interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+        interval = "" if np.isnan(row["low"]) else f" [{row['low']:z.2f}, {row['high']:z.2f}]"
         why = f" ({row['lacks']})" * (row["verdict"] == "not tested")
         lines.append(
             f"{row['verdict']}{why}  {' · '.join(shown)}: {row['mean']:.2f} (n = {row['seeds']}), published "
-            f"{row['mean_published']:.2f} (n = {row['seeds_published']}), difference {row['effect']:+.2f}{interval}; "
+            f"{row['mean_published']:.2f} (n = {row['seeds_published']}), difference {row['effect']:+z.2f}{interval}; "
             f"{row['equal']} equal"
         )
     return lines

@@ -41,7 +41,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
 def plus_minus(mean: float, sd: float, decimals: int | None = None) -> str:
     """Mean ± sd as printed, empty where the mean is missing; by default with `decimals_of` the sd."""
     places = decimals_of(sd) if decimals is None else decimals
-    return "" if np.isnan(mean) else f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
+    return "" if np.isnan(mean) else f"{mean:z.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
 
 
 def decimals_of(sd: float) -> int:

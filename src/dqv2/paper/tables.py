@@ -202,7 +202,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
         mine = table[table[row] == value]
         line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns, spec.get("decimals"))]
         line += [(_lead(mine[_is(mine, column, v)], name), False) for name, v in leads]
-        line += [("" if np.isnan(mean) else f"{mean:.1f}", False) for mean in mine[beside].mean()]
+        line += [("" if np.isnan(mean) else f"{mean:z.1f}", False) for mean in mine[beside].mean()]
         line += cells(mine, "reported", "reported_spread", paper, spec.get("decimals", 2))
         body.append([*line, (span(mine["n"]), False)])
     foot = None
@@ -217,8 +217,8 @@ def _lead(cell: pd.DataFrame, name: str) -> str:
     if cell.empty or np.isnan(cell[f"minus {name}"].iloc[0]):
         return ""
     lead, low, high, p = (float(cell[f"minus {name}{end}"].iloc[0]) for end in ("", " low", " high", " p_holm"))
-    interval = NO_INTERVAL if np.isnan(low) else f"[{low:.1f}, {high:.1f}]"
-    return f"{lead:+.1f} {interval}" + (" *" if p < 0.05 else "")
+    interval = NO_INTERVAL if np.isnan(low) else f"[{low:z.1f}, {high:z.1f}]"
+    return f"{lead:+z.1f} {interval}" + (" *" if p < 0.05 else "")
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:

@@ -53,7 +53,7 @@ def number(value: float, places: int = 2) -> str:
         return ""
     if value != 0 and not 0.005 <= abs(value) < 10_000:
         return f"{value:.3g}"
-    return f"{value:.{places}f}"
+    return f"{value:z.{places}f}"
 
 
 def effect_text(row: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def effect_text(row: dict[str, Any]) -> str:
     if not np.isfinite(row["effect"]):
         return ""
     ratio, places = row["statistic"] == "variance", 3 if row["unit"] == "IoU" else 2
-    text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+.{places}f} {row['unit']}".rstrip()
+    text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+z.{places}f} {row['unit']}".rstrip()
     return text + (f" {_interval(row['low'], row['high'], places)}" if np.isfinite(row["low"]) else "")
 
 
@@ -111,7 +111,7 @@ def told_paper(row: dict[str, Any]) -> dict[str, str]:
     """The paper's effect for a comparison, with power, as text with the keys of `PAPER`."""
     ratio = row["statistic"] == "variance"
     unit, known = row["unit"], np.isfinite(row["power_spread"])
-    effect = f"× {number(row['reported_effect'])}" if ratio else f"{row['reported_effect']:+.2f} {unit}"
+    effect = f"× {number(row['reported_effect'])}" if ratio else f"{row['reported_effect']:+z.2f} {unit}"
     low, high = row["predicted_low"], row["predicted_high"]
     seeds = [_seeds(row[name]) for name in ("seeds_80", "seeds_80_first")]
     powers = [f"{100 * row[name]:.0f} %" if np.isfinite(row[name]) else "" for name in ("power", "power_first")]
