@@ -6,6 +6,8 @@ WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --quiet
+# Snakemake's immutables has no wheel for Python 3.14
+NEEDS_COMPILER := import sys; sys.version_info < (3, 14) or sys.exit("setup: on Python 3.14 one package is built, which needs a C compiler and Python.h (apt-get install gcc python3-dev); or choose another Python: make setup PYTHON=python3.13")
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: help setup setup-demo setup-dev demo paper figures test-cluster test-gpu browser test test-fast test-faults lint format lock clean
@@ -27,7 +29,7 @@ $(BIN)/uv:
 
 $(VENV)/.ready: envs/requirements.txt pyproject.toml | $(BIN)/uv
 	@echo "setup: installing envs/requirements.txt (torch is large: about a minute)"
-	@$(UV) -r envs/requirements.txt
+	@$(UV) -r envs/requirements.txt || { $(BIN)/python -c '$(NEEDS_COMPILER)'; exit 1; }
 	@$(UV) --no-deps -e .
 	@touch $@
 

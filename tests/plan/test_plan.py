@@ -225,6 +225,17 @@ def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, mon
         check_jobs(plan, [job_of("pack", dataset=name) for name in plan.datasets])
 
 
+def test_a_folder_that_may_not_be_looked_for_is_not_called_missing(paper, monkeypatch):
+    def stat(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    plan = make(paper)
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)  # as from Python 3.14
+    with pytest.raises(PermissionError, match="data/imagenet"):
+        check_jobs(plan, [job_of("pack", dataset="imagenet30")])
+
+
 def test_times_to_come_are_set_to_now_but_for_a_persons_own_files(demo, change, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values, tomorrow = change(demo, "backbones.pretrained.weights", "mine.pth"), time.time() + 86400

@@ -382,7 +382,7 @@ def test_cells_that_hold_no_image_are_named(tmp_path):
         "No such file",
         "holds an address",
         "text that is not a path",
-        "no path of an image",
+        "File name too long",
         "it is a device",
     ):
         assert reason in str(caught.value)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -78,7 +79,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
     for name in datasets:
         block = config.datasets[name]
         place = folder_of(config, name)
-        if place is None or Path(place).expanduser().is_dir():
+        if place is None or _is_folder(Path(place).expanduser()):
             continue
         looked = f"(looked for {Path(place).expanduser().absolute()})"
         nothing = f"datasets.{name}.path = {place!r}: there is no such folder {looked}."
@@ -108,6 +109,13 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
                 "its archives as they are."
             )
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder. Raises PermissionError where that cannot be seen: Python 3.14's is_dir does not."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISDIR(path.stat().st_mode)
+    return False
 
 
 def without_test(config: Config, sizes: Mapping[str, Any]) -> list[str]:
