@@ -112,7 +112,7 @@ def missing_folders(config: Config, datasets: list[str]) -> list[str]:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether there is such a folder. Raises PermissionError where that cannot be seen; is_dir in Python 3.14 does not."""
+    """Whether there is such a folder. Raises PermissionError where that cannot be seen, as is_dir did before 3.14."""
     with suppress(FileNotFoundError, NotADirectoryError):
         return stat.S_ISDIR(path.stat().st_mode)
     return False
