@@ -103,6 +103,17 @@ def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
     assert f"own: 1 folder was left aside as a mask of other images (such as dog/masks/): {end}" in warned
 
 
+def test_classes_that_are_probably_one_or_none_are_told(tmp_path, caplog):
+    for name in ("cat", "Cat ", "cafe\u0301", "caf\xe9", "dog/a", "dog/b", "nan"):
+        save(tmp_path / "set" / name / "1.png")
+    with caplog.at_level("INFO", "dqv2"):
+        pack(tmp_path / "set", tmp_path / "out")
+    assert "own: . -> train: 6 classes (Cat , cafe\u0301, caf\xe9, ...), 7 images in 7 folders" in caplog.text
+    assert r"the classes 'Cat ' and 'cat' differ in capitals, spaces or the encoding of letters alone" in caplog.text
+    assert "(2 such pairs)" in caplog.text
+    assert "a class is called nan, which may be missing labels" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("classes", "shown"),
     [

@@ -4,16 +4,12 @@ import datetime
 import os
 import sys
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from dqv2.data import DataError
-from dqv2.data.image import read_image
-from dqv2.data.places import changed_files
 from dqv2.data.sources import open_set
-from tests.inputs import save, write_table
+from tests.inputs import write_table
 from tests.miniatures import jpeg
 from tests.unit.test_inputs import pack
 
@@ -77,6 +73,13 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
             r"train-00000-of-00001\.parquet and train-00001-of-00002\.parquet are parts of two versions",
         ),
         (["train-0-of-2-a.parquet", "train-0-of-2-b.parquet"], {}, "two versions of one set"),
+        (
+            ["full/train-00000-of-00002.parquet", "160px/train-00000-of-00001.parquet"],
+            {},
+            r"160px/train\* and full/train\* may be two versions .*splits: \{train: \['160px/train\*'\]\}",
+        ),
+        (["a/train/0.parquet", "b/train/0.parquet"], {}, r"a/train and b/train may be .*train: \[a/train\]"),
+        (["a/data-0-of-1.arrow", "b/data-0-of-1.arrow"], {}, r"a/data\* and b/data\* may be two versions"),
     ],
 )
 def test_what_is_unclear_is_refused(tmp_path, files, options, message):
@@ -96,11 +99,11 @@ def test_a_person_says_which_tables_are_which(tmp_path):
 
 
 def test_parts_of_a_set_that_are_not_there_are_noted(tmp_path):
-    for name in ("en/train-00000-of-00003", "en/train-00002-of-00003", "fr/train-00000-of-00001"):
+    for name in ("train/en/0-00000-of-00003", "train/en/0-00002-of-00003", "train/fr/0-00000-of-00001"):
         write_table(tmp_path / f"{name}.parquet", PETS)
     counts, found = opened(tmp_path)
     assert counts == {"train": 12}
-    assert found.aside == [{"name": "en/train-*-of-3", "reason": "1 of its 3 parts are not there"}]
+    assert found.aside == [{"name": "train/en/0-*-of-3", "reason": "1 of its 3 parts are not there"}]
 
 
 @pytest.mark.parametrize(
@@ -318,82 +321,3 @@ def test_no_labels_at_all(tmp_path):
         opened(tmp_path / "set")
     packs = pack(tmp_path / "set", tmp_path / "out", "table", unlabelled=True)
     assert (packs["train"].classes, len(packs["train"])) == (["all"], 3)
-
-
-# -- cells ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["beside", "the set's folder", "absolute", "cells of none"])
-def test_cells_that_hold_paths(tmp_path, where):
-    root = tmp_path / "set"
-    folder = {"the set's folder": root, "absolute": tmp_path}.get(where, root / "data")
-    for i in range(3):
-        save(folder / f"images/{i}.png", seed=i)
-    before = f"{folder}/" if where == "absolute" else ""
-    cells = [f"{before}images/{i}.png" for i in range(3)]
-    if where == "cells of none":
-        cells = [{"bytes": None, "path": path} for path in cells]
-    write_table(root / "data/train.parquet", ["a", "b", "a"], cells=cells)
-    images = pack(root, tmp_path / "out", "table")["train"].images
-    for i in range(3):
-        np.testing.assert_array_equal(images[i], read_image(folder / f"images/{i}.png", 8))
-
-
-@pytest.mark.parametrize("outside", [False, True])
-def test_files_that_cells_name_are_watched(tmp_path, outside):
-    root = tmp_path / "set"
-    folder = tmp_path / "apart" if outside else root / "images"
-    for i in range(3):
-        save(folder / f"{i}.png", seed=i)
-    cells = [str(folder / f"{i}.png") if outside else f"images/{i}.png" for i in range(3)]
-    write_table(root / "train.parquet", ["a", "b", "a"], cells=cells)
-    pack(root, tmp_path / "out", "table")
-    assert changed_files(root, tmp_path / "out/files.csv") == []
-    save(folder / "1.png", seed=9)
-    assert changed_files(root, tmp_path / "out/files.csv") == [cells[1]]
-
-
-def test_files_that_are_said_to_be_another_splits_are_refused(tmp_path):
-    for name in ("train", "Test_1"):
-        save(tmp_path / "set" / name / "a.png", seed=len(name))
-    write_table(tmp_path / "set/birds.parquet", ["a", "b"], cells=["train/a.png", "Test_1/a.png"])
-    with pytest.raises(
-        DataError, match=r"birds\.parquet is read as train and names Test_1/a\.png, in a folder of test"
-    ):
-        pack(tmp_path / "set", tmp_path / "out", "table")
-    found = pack(tmp_path / "set", tmp_path / "out", "table", splits={"train": ["birds.parquet"]})
-    assert len(found["train"]) == 2
-
-
-def test_a_column_is_read_by_its_whole_name(tmp_path):
-    other = {"image.small": pa.array([b"none", b"none"])}
-    table = pa.table({**other, "image": pa.array([jpeg(0), jpeg(1)]), "label": ["a", "b"]})
-    (tmp_path / "set").mkdir()
-    pq.write_table(table, tmp_path / "set/train.parquet")
-    assert len(pack(tmp_path / "set", tmp_path / "out", "table")["train"]) == 2
-
-
-def test_cells_that_hold_no_image_are_named(tmp_path):
-    cells = ["gone.png", "http://127.0.0.1/a.png", "x" * 5000, "y" * 300, "/dev/zero", "a\0b"]
-    write_table(tmp_path / "set/train.parquet", ["a"] * 6, cells=cells)
-    with pytest.raises(DataError, match="6 of 6 images") as caught:
-        pack(tmp_path / "set", tmp_path / "out", "table")
-    for reason in (
-        "No such file",
-        "holds an address",
-        "text that is not a path",
-        "no path of an image",
-        "it is a device",
-    ):
-        assert reason in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[:-60], lambda data: data[:4] + bytes(len(data))]
-)
-@pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_a_damaged_table_is_named(tmp_path, kind, damage):
-    path = write_table(tmp_path / f"train.{kind}", PETS, kind=kind)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=rf"train\.{kind} is damaged"):
-        pack(tmp_path, tmp_path / "out", "table")

@@ -1,6 +1,8 @@
 """What the names of files and folders indicate: splits, pictures, masks."""
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 # The keywords of Hugging Face's datasets (data_files.py, SPLIT_KEYWORDS), which users' sets follow
@@ -69,6 +71,20 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
                 if split != SPLITS[word[0]]:
                     return {split: other, SPLITS[word[0]]: name}
     return None
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ in capitals, spaces or the encoding of letters alone: ["cat", "Cat "]."""
+    found = defaultdict(list)
+    for name in names:
+        found["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def nearly(name: str, names: Iterable[str]) -> str:
+    """A remark where one of these names of train's is `alike`; else an empty text."""
+    group = next((group for group in alike([name, *names]) if name in group), ())
+    return f" ({name!a} is nearly train's {group[1]!a})" if group else ""
 
 
 def what_to_write(splits: Mapping[str, Sequence[str]]) -> str:
