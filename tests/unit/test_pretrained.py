@@ -167,8 +167,10 @@ def test_training_checkpoints_are_looked_into(tmp_path, wrap):
         lambda state: {"model_state_dict": state, "epoch": 3, "optimizer_state_dict": {"lr": 1}},
         lambda state: {"net": state},
         lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+        lambda state: {f"net.backbone.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"model._orig_mod.{name}": value for name, value in state.items()}},
     ],
-    ids=["a tutorial's", "net", "Lightning"],
+    ids=["a tutorial's", "net", "Lightning", "modules of one's own", "Lightning's, compiled"],
 )
 def test_checkpoints_of_other_training_code_are_looked_into(tmp_path, wrap):
     torch.save(wrap(tiny().state_dict()), tmp_path / "checkpoint.pth")
@@ -273,7 +275,7 @@ def by_numbers(path, state):
     ("name", "damage", "message"),
     [
         ("w.pth", without_classes, "has no last layer classifier.weight"),
-        ("w.pth", by_numbers, "holds a dict that is not a state_dict"),
+        ("w.pth", by_numbers, r"holds a dict that is not a state_dict .*; its keys are "),
         ("w.pth", with_first(lambda weight: weight.to_sparse()), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: weight.to("meta")), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: (weight * 50).to(torch.int8)), "conv_stem.weight is of type int8: save"),
