@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dqv2.config.data import ImageFolder
+from dqv2.config.files import read_file
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
 from dqv2.data.dataset import _names, pack_dataset
 from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
-from dqv2.data.words import WORDS, splits_in, told_apart
+from dqv2.data.words import WORDS, as_key, splits_in, told_apart
 from dqv2.select.coreset import mix, read_pool, write_pool
 from tests.inputs import FOLDERS, pets, save, special_files
 
@@ -71,6 +73,13 @@ def test_the_words_of_a_name(name, splits):
 )  # fmt: skip
 def test_words_grown_together(names, pair):
     assert told_apart(names) == pair
+
+
+@pytest.mark.parametrize("name", ["2021", "007", "no", "null", "2020-01-01", "2020-13-45", "1e3", "it's", "-", ""])
+def test_what_a_message_says_to_write_is_read_as_it_is_meant(tmp_path, name):
+    (tmp_path / "own.yaml").write_text(f"{as_key({'train': [name]})}\nclasses: {as_key({'a': [name]})[12:-1]}")
+    block = ImageFolder(title="own", kind="image_folder", path="x", size=8, **read_file(tmp_path / "own.yaml"))
+    assert (block.splits, block.classes) == ({"train": [name or "."]}, [name or "."])
 
 
 def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):

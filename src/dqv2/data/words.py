@@ -110,5 +110,12 @@ def _beside_splits(name: str) -> set[str]:
 
 
 def _quoted(name: str) -> str:
-    """A name, quoted for YAML where necessary."""
-    return (name or ".") if re.fullmatch(r"[\w./-]*", name) else "'" + name.replace("'", "''") + "'"
+    """A name, quoted for YAML where necessary: also no, null, 1e3 or a date, but not 2021, which is taken as it is."""
+    import yaml  # only here: packing does not otherwise need it
+
+    name = name or "."
+    try:
+        read = yaml.safe_load(name) if re.fullmatch(r"[\w./-]+", name) else None
+    except (yaml.YAMLError, ValueError):  # ValueError: the 45th of a month
+        read = None
+    return name if type(read) in (str, int) and str(read) == name else "'" + name.replace("'", "''") + "'"
