@@ -140,6 +140,7 @@ FOLDERS = {
         [*pets("cat", "dog", names=["images"]), "cat/masks/0.png"], {"train": 6}, aside=["cat/masks/"]
     ),
     "classes that hold one folder of the same name": Input(pets("cat", "dog", names=["left"]), {"train": 6}),
+    "a class within a folder of its own name": Input([*pets("", names=["dog"]), "cat/cat/1.png"], {"train": 4}),
     "classes of different folders": Input(
         [*pets("cat", names=["tabby", "lion"]), *pets("dog", names=["wolf", "poodle"])], {"train": 12}
     ),
@@ -173,6 +174,14 @@ FOLDERS = {
     "sites in splits, one with a picture of its own": Input(
         [*pets("train/siteA"), *pets("train/siteB"), *pets("train/siteC", names=["Cat"]), "train/siteA/map.png"],
         refused=r"siteB and .*siteC both hold cat/: ",
+    ),
+    "domains whose classes are below images": Input(
+        pets("amazon/images", "dslr/images"),
+        refused=r"amazon/images and .*dslr/images both hold cat/ and dog/: .*\[dslr/images\].* amazon/ and dslr/ are,",
+    ),
+    "a folder that holds the classes beside it once more": Input(
+        [*pets(""), *pets("Pets")],
+        refused=r"set/Pets holds cat/, and so does .*set: .*train: \[Pets\].*where Pets/ is a class .*\[\.\]",
     ),
     "images next to anything": Input(
         ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"
@@ -252,6 +261,10 @@ FOLDERS = {
     "an unknown class in test": Input(
         [*pets("train"), *pets("test", names=["ox"])],
         refused=r"1 are not in train: ox \(only in test\).*leave test aside",
+    ),
+    "a class that is written otherwise in test": Input(
+        [*pets("train"), *pets("test", names=["Cat"])],
+        refused=r"not in train: Cat \(only in test\) \('Cat' is nearly train's 'cat'\)",
     ),
     "an empty class": Input([*pets("train"), "train/ox/"], refused="class folder .*train/ox has no images: put images"),
     "a folder twice": Input(

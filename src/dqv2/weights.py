@@ -158,17 +158,17 @@ def read_weights(path: Path) -> Any:
     """
     import torch
 
+    from dqv2.runtime.files import in_its_place
+
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, but a file of weights is expected there.")
     with path.open("rb") as file:
         first = file.read(64)
     if not first:
         raise WeightsError(f"{path} is empty: delete it, and download or copy it again.")
-    if first.lstrip().startswith((b"<", b"version https://git-lfs")):
-        word = first.split(maxsplit=1)[0].decode(errors="replace")
+    if what := in_its_place(first):
         raise WeightsError(
-            f"{path} is a page or a pointer, not weights (it begins with {word!r}): delete it, and download it from "
-            "the place that has the file itself."
+            f"{path} is {what}, not weights: delete it, and download it from the place that has the file itself."
         )
     try:
         if path.suffix == ".safetensors":

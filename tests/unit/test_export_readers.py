@@ -25,7 +25,17 @@ from dqv2.stages import stage
 from tests.inputs import write_table
 from tests.miniatures import cifar10, photo, save
 
-ODD = ["train_01.png", "a test.png", "VAL.png", "x-dev-2.jpg", "0eval9.png", "training.png", "plain.png", "trains.png"]
+ODD = [
+    "a::b$HOME.png",
+    "train_01.png",
+    "a test.png",
+    "VAL.png",
+    "x-dev-2.jpg",
+    "0eval9.png",
+    "training.png",
+    "plain.png",
+    "trains.png",
+]
 CLASSES = ["Zebra", "apple", "express train", "train", "validation set"]
 
 
@@ -83,7 +93,7 @@ def odd_labels(tmp_path):
         "\u3000wide",
         "line\u2028end",
         "@eaDir",
-        "x*[1]?",
+        "x*[1]?$PATH",
     ]
     cells = []
     for k in range(60):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dqv2.data.errors import DataError
-from dqv2.data.image import read_image, rgb
+from dqv2.data.image import decode, read_image, rgb
 
 
 def save(path, size, **options):
@@ -87,3 +87,19 @@ def test_pixels_of_no_known_range_are_refused(tmp_path):
             one_pixel(tmp_path, Image.fromarray(pixels), ".tif")
     with pytest.raises(DataError, match=r"none\.png: cannot be decoded .*No such file"):
         read_image(tmp_path / "none.png", 8)
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer (git lfs pull fetches the file)"),
+        (b"<!DOCTYPE html><html>404", "text in HTML or XML, not an image"),
+        (b"\0\0\0\x18ftypheic", "a HEIC image, which is not read: convert it"),
+        (b"II*\0\x08\0\0\0", "a TIFF with bands or bits that are not read, or damaged"),
+        (b"%PDF-1.4", "not an image, or damaged"),
+    ],
+)
+def test_what_is_in_the_place_of_an_image_is_said(first, why):
+    found = decode(first + bytes(100), 8)
+    assert isinstance(found, str)
+    assert found.startswith(why)

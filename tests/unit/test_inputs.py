@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dqv2.config.data import ImageFolder
+from dqv2.config.files import read_file
 from dqv2.data import DataError, Pack
 from dqv2.data import walk as walk_module
 from dqv2.data.dataset import _names, pack_dataset
 from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
-from dqv2.data.words import WORDS, splits_in, told_apart
+from dqv2.data.words import WORDS, as_key, splits_in, told_apart
 from dqv2.select.coreset import mix, read_pool, write_pool
 from tests.inputs import FOLDERS, pets, save, special_files
 
@@ -73,6 +75,13 @@ def test_words_grown_together(names, pair):
     assert told_apart(names) == pair
 
 
+@pytest.mark.parametrize("name", ["2021", "007", "no", "null", "2020-01-01", "2020-13-45", "1e3", "it's", "-", ""])
+def test_what_a_message_says_to_write_is_read_as_it_is_meant(tmp_path, name):
+    (tmp_path / "own.yaml").write_text(f"{as_key({'train': [name]})}\nclasses: {as_key({'a': [name]})[12:-1]}")
+    block = ImageFolder(title="own", kind="image_folder", path="x", size=8, **read_file(tmp_path / "own.yaml"))
+    assert (block.splits, block.classes) == ({"train": [name or "."]}, [name or "."])
+
+
 def test_the_map_is_told_before_the_images_are_read(tmp_path, caplog):
     root = FOLDERS["Roboflow's valid"].make(tmp_path / "set")
     (root / "train/cat/0.png").write_text("no image")
@@ -101,6 +110,17 @@ def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
     end = "to keep such, set masks: keep"
     assert f"own: 2 images were left aside as masks of other images (such as cat/0 GT.png): {end}" in warned
     assert f"own: 1 folder was left aside as a mask of other images (such as dog/masks/): {end}" in warned
+
+
+def test_classes_that_are_probably_one_or_none_are_told(tmp_path, caplog):
+    for name in ("cat", "Cat ", "cafe\u0301", "caf\xe9", "dog/a", "dog/b", "nan"):
+        save(tmp_path / "set" / name / "1.png")
+    with caplog.at_level("INFO", "dqv2"):
+        pack(tmp_path / "set", tmp_path / "out")
+    assert "own: . -> train: 6 classes (Cat , cafe\u0301, caf\xe9, ...), 7 images in 7 folders" in caplog.text
+    assert r"the classes 'Cat ' and 'cat' differ in capitals, spaces or the encoding of letters alone" in caplog.text
+    assert "(2 such pairs)" in caplog.text
+    assert "a class is called nan, which may be missing labels" in caplog.text
 
 
 @pytest.mark.parametrize(

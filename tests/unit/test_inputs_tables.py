@@ -4,16 +4,12 @@ import datetime
 import os
 import sys
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from dqv2.data import DataError
-from dqv2.data.image import read_image
-from dqv2.data.places import changed_files
 from dqv2.data.sources import open_set
-from tests.inputs import save, write_table
+from tests.inputs import write_table
 from tests.miniatures import jpeg
 from tests.unit.test_inputs import pack
 
@@ -77,6 +73,13 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
             r"train-00000-of-00001\.parquet and train-00001-of-00002\.parquet are parts of two versions",
         ),
         (["train-0-of-2-a.parquet", "train-0-of-2-b.parquet"], {}, "two versions of one set"),
+        (
+            ["full/train-00000-of-00002.parquet", "160px/train-00000-of-00001.parquet"],
+            {},
+            r"160px/train\* and full/train\* may be two versions .*splits: \{train: \['160px/train\*'\]\}",
+        ),
+        (["a/train/0.parquet", "b/train/0.parquet"], {}, r"a/train and b/train may be .*train: \[a/train\]"),
+        (["a/data-0-of-1.arrow", "b/data-0-of-1.arrow"], {}, r"a/data\* and b/data\* may be two versions"),
     ],
 )
 def test_what_is_unclear_is_refused(tmp_path, files, options, message):
@@ -96,11 +99,11 @@ def test_a_person_says_which_tables_are_which(tmp_path):
 
 
 def test_parts_of_a_set_that_are_not_there_are_noted(tmp_path):
-    for name in ("en/train-00000-of-00003", "en/train-00002-of-00003", "fr/train-00000-of-00001"):
+    for name in ("train/en/0-00000-of-00003", "train/en/0-00002-of-00003", "train/fr/0-00000-of-00001"):
         write_table(tmp_path / f"{name}.parquet", PETS)
     counts, found = opened(tmp_path)
     assert counts == {"train": 12}
-    assert found.aside == [{"name": "en/train-*-of-3", "reason": "1 of its 3 parts are not there"}]
+    assert found.aside == [{"name": "train/en/0-*-of-3", "reason": "1 of its 3 parts are not there"}]
 
 
 @pytest.mark.parametrize(
@@ -318,6 +321,7 @@ def test_no_labels_at_all(tmp_path):
         opened(tmp_path / "set")
     packs = pack(tmp_path / "set", tmp_path / "out", "table", unlabelled=True)
     assert (packs["train"].classes, len(packs["train"])) == (["all"], 3)
+<<<<<<< HEAD
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
@@ -397,3 +401,5 @@ def test_a_damaged_table_is_named(tmp_path, kind, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=rf"train\.{kind} is damaged"):
         pack(tmp_path, tmp_path / "out", "table")
+=======
+>>>>>>> bb8b13942b5a2969928c1145dd60b45d837f0477

@@ -198,7 +198,7 @@ def test_no_file_no_torch_file_and_no_dictionary(tmp_path):
     with pytest.raises(WeightsError, match="no weights at"):
         load_autoencoder(tmp_path / "nothing.pth")
     (tmp_path / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(WeightsError, match="is a page or a pointer, not weights"):
+    with pytest.raises(WeightsError, match="is text in HTML or XML, not weights"):
         load_autoencoder(tmp_path / "page.pth")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(WeightsError, match="holds a Tensor"):

@@ -167,8 +167,10 @@ def test_training_checkpoints_are_looked_into(tmp_path, wrap):
         lambda state: {"model_state_dict": state, "epoch": 3, "optimizer_state_dict": {"lr": 1}},
         lambda state: {"net": state},
         lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+        lambda state: {f"net.backbone.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"model._orig_mod.{name}": value for name, value in state.items()}},
     ],
-    ids=["a tutorial's", "net", "Lightning"],
+    ids=["a tutorial's", "net", "Lightning", "modules of one's own", "Lightning's, compiled"],
 )
 def test_checkpoints_of_other_training_code_are_looked_into(tmp_path, wrap):
     torch.save(wrap(tiny().state_dict()), tmp_path / "checkpoint.pth")
@@ -273,7 +275,7 @@ def by_numbers(path, state):
     ("name", "damage", "message"),
     [
         ("w.pth", without_classes, "has no last layer classifier.weight"),
-        ("w.pth", by_numbers, "holds a dict that is not a state_dict"),
+        ("w.pth", by_numbers, r"holds a dict that is not a state_dict .*; its keys are "),
         ("w.pth", with_first(lambda weight: weight.to_sparse()), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: weight.to("meta")), "conv_stem.weight is sparse, quantised or without"),
         ("w.pth", with_first(lambda weight: (weight * 50).to(torch.int8)), "conv_stem.weight is of type int8: save"),
@@ -284,8 +286,8 @@ def by_numbers(path, state):
             "conv_stem.weight holds values that are not finite",
         ),
         ("w.safetensors", cut, "is truncated, or not a file"),
-        ("w.safetensors", text, "is a page or a pointer, not weights"),
-        ("w.pth", text, "is a page or a pointer, not weights"),
+        ("w.safetensors", text, "is (a Git LFS pointer .*|text in HTML or XML), not weights"),
+        ("w.pth", text, "is (a Git LFS pointer .*|text in HTML or XML), not weights"),
         ("w.pth", empty, "is empty: delete it"),
         ("w.pth", code, "holds more than weights"),
         ("w.pth", a_list, "holds a list"),

@@ -28,6 +28,9 @@ from dqv2.config.base import (
 from dqv2.data.published import KNOWN_SETS, KnownSet
 
 Split = Literal["train", "validation", "test"]
+# A class or folder whose name YAML takes for a number, such as 2021, is that name
+AsText = BeforeValidator(lambda value: str(value) if type(value) is int else value, json_schema_input_type=int | str)
+Name = Annotated[Text, AsText]
 CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
 
 
@@ -82,7 +85,7 @@ class Images(Dataset):
     `classes` restricts it to some of its classes: their names, or how many of the first.
     """
 
-    classes: whole(1, 10**9) | Annotated[list[Text], Field(min_length=1), AfterValidator(each_once)] | None = None
+    classes: whole(1, 10**9) | Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)] | None = None
     validation: real(ge=0, lt=1) = 0.0
     test: real(ge=0, lt=1) = 0.0
     per_class: dict[Split, whole(1, 10**9)] = Field(default_factory=dict)
@@ -101,7 +104,7 @@ class Own(Images):
     """
 
     path: FilePath
-    splits: dict[Split, Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1)]] | None = None
+    splits: dict[Split, Annotated[list[Name], BeforeValidator(as_list), Field(min_length=1)]] | None = None
     unlabelled: bool = False
     white_level: whole(1, 65535) = 65535
 
@@ -154,8 +157,7 @@ def _published(known: KnownSet) -> type[Published]:
         key: (type_, Field(default_factory=partial(copy, default))) for key, (type_, default) in known.options.items()
     }
     if known.variants:
-        as_text = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
-        keys["variant"] = (Annotated[one_of(known.variants), as_text], next(iter(known.variants)))
+        keys["variant"] = (Annotated[one_of(known.variants), AsText], next(iter(known.variants)))
     if not known.streams:
         keys["storage"] = (Literal["packed"], "packed")
     kind = (Literal[known.kind], ...)

@@ -8,6 +8,7 @@ from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
 from dqv2.data.places import FILES, no_test, note_files, states_of
 from dqv2.data.sample import MASK_OF, MASKS_OF
+from dqv2.data.words import alike
 from dqv2.runtime.files import load_json
 from dqv2.runtime.logging import logger, say
 from dqv2.runtime.sentences import counted
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dqv2.data.sample import ImageSet
 
 MANY, LONG = 3, 40  # classes that are named, letters of a name
+MISSING = {"nan", "NaN", "<NA>", "NaT"}  # how pandas writes a missing value as text
 
 # The options of a dataset that say how its images are packed; the others say which images they are
 PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "white_level", "workers")
@@ -64,7 +66,15 @@ def _tell(name: str, images: "ImageSet") -> None:
         shown = ", ".join(part["from"][:3]) + (f" and {len(part['from']) - 3} more" if len(part["from"]) > 3 else "")
         named = _names([images.classes[k] for k in sorted({s.label for s in images.splits[part["split"]]})])
         classes = f"{part['classes']:,} class{'es' * (part['classes'] != 1)}"
-        say(f"{name}: {shown} -> {part['split']}: {classes} ({named}), {counted(part['images'], 'image')}")
+        within = len({s.id.rpartition("/")[0] for s in images.splits[part["split"]]})
+        folders = f" in {within:,} folders" if within > part["classes"] else ""
+        say(f"{name}: {shown} -> {part['split']}: {classes} ({named}), {counted(part['images'], 'image')}{folders}")
+    for missing in sorted(MISSING & {*images.classes}):
+        logger.warning("%s: a class is called %s, which may be missing labels as text", name, missing)
+    if twins := alike(images.classes):
+        one, other, n = *map(ascii, twins[0][:2]), counted(len(twins), "such pair")
+        what = f"the classes {one} and {other} differ in capitals, spaces or the encoding of letters alone ({n})"
+        logger.warning("%s: %s: where they are one class, give them one name", name, what)
     for noun, reason in (("image", MASK_OF), ("folder", MASKS_OF)):
         if masks := [entry["name"] for entry in images.aside if entry["reason"].startswith(f"{reason} ")]:
             were = "was left aside as a mask" if len(masks) == 1 else "were left aside as masks"

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from dqv2.data.errors import DataError
 from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
+from dqv2.runtime.files import in_its_place
 
 MAX_PIXELS = 64_000_000  # 64 megapixels; decoding takes up to about 9 bytes per pixel
 # Formats by content, whatever the file's name; Pillow would pass some others (EPS) to external programs
@@ -139,11 +140,22 @@ def _decode(
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
-        return "not an image, or damaged"
+        return _unknown(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return f"{OVER} of {max_pixels:,} pixels (key max_pixels)"
     except Exception as error:  # on damaged files Pillow's decoders may raise anything
         return f"cannot be decoded ({str(error).strip() or type(error).__name__})"
+
+
+def _unknown(data: bytes) -> str:
+    """Why the bytes of a file are not recognised as an image, as a phrase."""
+    if what := in_its_place(data[:64]):
+        return f"{what}, not an image"
+    if data[4:10] in (b"ftyphe", b"ftypmi"):
+        return "a HEIC image, which is not read: convert it to JPEG or PNG"
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return "a TIFF with bands or bits that are not read, or damaged: save it as RGB or grey with 8 bits"
+    return "not an image, or damaged"
 
 
 def upright(image: Image.Image) -> tuple[Image.Image, str | None]:

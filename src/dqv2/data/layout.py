@@ -201,26 +201,38 @@ class _Folders:
                     )
 
     def _check_groups(self, split: str, full: Sequence[str]) -> None:
-        """Refuse folders that share subfolders, as those of sites or years do: either level may be the classes.
+        """Refuse folders that share subfolders, as those of sites or years do: either level may be the classes; and a
+        folder that holds what is beside it once more, as archives that were unpacked twice do.
 
         Subfolders that are called images or masks are none; nor is a single name, as it would be the only class.
         """
         holding = defaultdict(list)  # name of a subfolder, in lower case -> the folders that hold it
+        beside = {self._name(folder).lower() for folder in full}
         for folder in full if len(full) > 1 else ():
-            for name in map(self._name, self._full(folder)) if not self.images[folder] else ():
-                if not is_pictures(name) and not is_masks(name):
-                    holding[name.lower()].append((folder, name))
-        shared = {held[0][1]: [folder for folder, _ in held] for held in holding.values() if len(held) > 1}
+            place = self._unwrapped(folder, split)  # amazon/images/bike beside dslr/images/bike
+            for name in map(self._name, self._full(place)):
+                if is_pictures(name) or is_masks(name):
+                    continue
+                if name.lower() in beside - {self._name(folder).lower()}:
+                    raise DataError(
+                        f"{self._path(place)} holds {name}/, and so does {self._path(above(folder))}: remove the one "
+                        f"that is no class, or say which holds the classes with {as_key({split: [place]})} in the "
+                        f"dataset's block; where {self._name(folder)}/ is a class like {name}/, with "
+                        f"{as_key(self.found.splits)}."
+                    )
+                if not self.images[folder]:
+                    holding[name.lower()].append((folder, place, name))
+        shared = {held[0][2]: held for held in holding.values() if len(held) > 1}
         if not shared or len(holding) == 1:
             return
-        one, other = next(iter(shared.values()))[:2]
-        names = sorted(name for name, folders in shared.items() if {one, other} <= {*folders})[:2]
+        (one, in_one, _), (other, in_other, _) = next(iter(shared.values()))[:2]
+        names = sorted(name for name, held in shared.items() if {one, other} <= {folder for folder, *_ in held})[:2]
         these = " and ".join(f"{name}/" for name in names)
         what = f"{these} are the classes" if len(names) > 1 else f"{these} and its like are the classes"
         raise DataError(
-            f"{self._path(one)} and {self._path(other)} both hold {these}: where {what}, say what is in which folder "
-            f"in the dataset's block with {as_key({'train': [one], 'test': [other]})}, or all under train; where "
-            f"{self._name(one)}/ and {self._name(other)}/ are, with {as_key(self.found.splits)}."
+            f"{self._path(in_one)} and {self._path(in_other)} both hold {these}: where {what}, say what is in which "
+            f"folder in the dataset's block with {as_key({'train': [in_one], 'test': [in_other]})}, or all under "
+            f"train; where {self._name(one)}/ and {self._name(other)}/ are, with {as_key(self.found.splits)}."
         )
 
     def _unwrapped(self, folder: str, split: str, *, chosen: bool = False) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
 from dqv2.data.walk import special
+from dqv2.data.words import nearly
 
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
@@ -189,10 +190,10 @@ def _draw(whole: list[Sample], sizes: list[int], seed: int, head: str, tail: str
 
 def check_classes(root: object, splits: Mapping[str, list[Sample]]) -> None:
     """Raise DataError where a split has a class that train does not have; missing classes are allowed."""
-    known = {s.label for s in splits["train"]}
+    known = {s.label: s.class_name for s in splits["train"]}
     for split, samples in splits.items():
         if strange := sorted({s.class_name for s in samples if s.label not in known}):
-            shown = ", ".join(f"{name} (only in {split})" for name in strange[:5])
+            shown = ", ".join(f"{name} (only in {split}){nearly(name, known.values())}" for name in strange[:5])
             raise DataError(
                 f"{root}: train and {split} must share their classes, but {len(strange)} are not in train: {shown}"
                 f"{', ...' if len(strange) > 5 else ''}: rename or remove them, add training images, or leave {split} "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dqv2.data.errors import DataError
 from dqv2.data.layout import Layout, pick
-from dqv2.data.words import WORDS, splits_in, told_apart, what_to_write
+from dqv2.data.words import WORDS, as_key, splits_in, told_apart, what_to_write
 
 TABLES = (".parquet", ".arrow")
 UNFINISHED = (".incomplete", ".tmp", ".part")  # folders that `datasets` and downloaders leave behind
@@ -18,7 +18,7 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
 
     root: the set's name in messages. files: paths below it, with forward slashes. chosen: split -> files, folders or
     patterns, as given by the user. Raises DataError where there is no training table; a path names two splits; some
-    paths name a split and others do not; a split has files in both formats, or shards of two versions of the set.
+    paths name a split and others do not; a split has files in both formats, or seems to have two versions of the set.
     """
     found, unnamed = Layout({}), []
     for file in sorted(files, key=lambda file: file.split("/")):
@@ -72,11 +72,24 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
 
 
 def _check_shards(root: str, names: Sequence[str], found: Layout) -> None:
-    """Check shards, NAME-00000-of-00002: refuse two versions of a set, and record missing shards."""
+    """Check shards, NAME-00000-of-00002, and names of a split that come in several folders: refuse two versions of a
+    set, and record missing shards."""
     sets: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    first: dict[str, tuple[str, str]] = {}  # a name from its split on -> the folder above, and what to take there
     for name in names:
         if part := _SHARD.fullmatch(name):
             sets[part[1]].append((int(part[3]), int(part[2]), name))
+        *folders, file = name.split("/")
+        n = next((k for k, each in enumerate(folders) if splits_in(each)), len(folders))
+        if part or splits_in(file) or n < len(folders):
+            which = "/".join(folders[: n + 1]) if n < len(folders) else f"{part[1]}*" if part else name
+            own = "/".join([*folders[n:], _SHARD.sub(r"\1", file)])
+            place, other = first.setdefault(own, ("/".join(folders[:n]), which))
+            if place != "/".join(folders[:n]):
+                raise DataError(
+                    f"{root}: {other} and {which} may be two versions of one set, whose images would come twice: "
+                    f"name one, or both, in the dataset's block with {as_key({'train': [other]})}, and test likewise."
+                )
     for prefix, parts in sets.items():
         totals, places = {total for total, *_ in parts}, [place for _, place, _ in parts]
         if len(totals) > 1 or len(set(places)) < len(places):

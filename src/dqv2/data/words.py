@@ -1,6 +1,8 @@
 """What the names of files and folders indicate: splits, pictures, masks."""
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 # The keywords of Hugging Face's datasets (data_files.py, SPLIT_KEYWORDS), which users' sets follow
@@ -71,6 +73,20 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
     return None
 
 
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ in capitals, spaces or the encoding of letters alone: ["cat", "Cat "]."""
+    found = defaultdict(list)
+    for name in names:
+        found["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def nearly(name: str, names: Iterable[str]) -> str:
+    """A remark where one of these names of train's is `alike`; else an empty text."""
+    group = next((group for group in alike([name, *names]) if name in group), ())
+    return f" ({name!a} is nearly train's {group[1]!a})" if group else ""
+
+
 def what_to_write(splits: Mapping[str, Sequence[str]]) -> str:
     """What to write into the dataset's block, as a clause. splits: split -> names; if empty, an example is shown."""
     return f"say which is which in the dataset's block with {as_key(splits or {'train': ['...'], 'test': ['...']})}"
@@ -94,5 +110,12 @@ def _beside_splits(name: str) -> set[str]:
 
 
 def _quoted(name: str) -> str:
-    """A name, quoted for YAML where necessary."""
-    return (name or ".") if re.fullmatch(r"[\w./-]*", name) else "'" + name.replace("'", "''") + "'"
+    """A name, quoted for YAML where necessary: also no, null, 1e3 or a date, but not 2021, which is taken as it is."""
+    import yaml  # only here: packing does not otherwise need it
+
+    name = name or "."
+    try:
+        read = yaml.safe_load(name) if re.fullmatch(r"[\w./-]+", name) else None
+    except (yaml.YAMLError, ValueError):  # ValueError: the 45th of a month
+        read = None
+    return name if type(read) in (str, int) and str(read) == name else "'" + name.replace("'", "''") + "'"

@@ -163,6 +163,14 @@ def save_weights(path: str | os.PathLike[str], about: dict[str, Any], model: Any
         temporary.write_bytes(buffer.getbuffer())
 
 
+def in_its_place(first: bytes) -> str | None:
+    """What was put in the place of a binary file by a download that did not fetch it, told by its first bytes, as a
+    phrase; None where there is no sign of that."""
+    if first.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer (git lfs pull fetches the file)"
+    return "text in HTML or XML" if first.lstrip().startswith(b"<") else None
+
+
 def sha256(source: str | os.PathLike[str] | bytes | memoryview) -> str:
     """Return the SHA-256 of a file (`str` or path) or of bytes, as 64 hex digits."""
     if not isinstance(source, str | os.PathLike):

@@ -11,7 +11,8 @@ from dqv2.runtime.files import sha256
 
 Form = Literal["none", "links", "copies", "packed"]  # of the originals in an export
 Generated = Literal["png", "jpeg"]  # the format of images that have no file of their own
-UNFIT = re.compile(r"[/\\:\x00-\x1f\x7f\x85\u2028\u2029]")  # not allowed in a folder's name, or in a line of a list
+# Not allowed in names on Windows or in a line of a list; `datasets` takes $HOME for a variable and :: for an archive's
+UNFIT = re.compile(r"""[/\\:*?"<>|$\x00-\x1f\x7f\x85\u2028\u2029]""")
 LONGEST = 200  # bytes of a name; file systems allow 255
 # Where Hugging Face's `datasets` finds one of these in a name, delimited by non-letters, it takes the file for that
 # split, and leaves out all files without one
@@ -52,7 +53,7 @@ def file_name(sample: str, suffix: str, mark: str, taken: set[str]) -> str:
     mark: a suffix to the id, such as _tobias. taken: the names in use, in lower case; the new one is added.
     """
     own = PurePosixPath(sample)
-    stem = re.sub(r"[/\\]", "_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
+    stem = UNFIT.sub("_", str(own.with_suffix("") if own.suffix.lower() in IMG_EXTENSIONS else own))
     name = f"{without_splits(stem)}{mark}{suffix}"
     if len(name.encode()) > LONGEST or name.lower() in taken:
         kept = without_splits(stem).encode()[-(LONGEST - 40) :].decode(errors="ignore")

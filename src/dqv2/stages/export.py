@@ -15,7 +15,7 @@ class Export(Stage):
     """A coreset as a folder that any training code can read."""
 
     title = "exported coreset"
-    version = 5
+    version = 6
     writes = {
         "folder": "{dataset}/coreset/{selection}/keep-{keep}/{step}seed-{seed}/export-{form}",
         "record": "{dataset}/export/{selection}/keep-{keep}/{step}seed-{seed}/{form}/record.json",

@@ -86,10 +86,13 @@ def _state_of(path: Path) -> State:
         inner = [value for value in kept.values() if _is_state(value)] if isinstance(kept, dict) else []
         kept = inner[0] if len(inner) == 1 else kept  # model_state_dict, net and the like
     if not _is_state(kept):
-        raise WeightsError(f"{path} holds a {type(kept).__name__} that is not a state_dict (weights by name).")
+        keys = f"; its keys are {', '.join(map(str, list(kept)[:5]))}" if isinstance(kept, dict) and kept else ""
+        raise WeightsError(f"{path} holds a {type(kept).__name__} that is not a state_dict (weights by name){keys}.")
     state = clean_state_dict(kept)
-    whole = all(name.startswith("model.") for name in state)  # Lightning's prefix
-    return {name.removeprefix("model."): value for name, value in state.items()} if whole else state
+    # Lightning's model. and other wrappers' prefixes: no network has all of its layers within one
+    while all("." in name for name in state) and len({name.partition(".")[0] for name in state}) == 1:
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+    return state
 
 
 def _is_state(kept: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError
+from dqv2.data.words import nearly
 from dqv2.runtime.sentences import counted
 
 LONGEST = 200  # bytes of a class's name, which becomes a folder's
@@ -72,8 +73,8 @@ def read_labels(
         names = [name for of_shard in of_split for name in of_shard]
         if unknown := [name for name in names if name not in place]:
             raise DataError(
-                f"{root}: {len(unknown)} labels of {split} are not classes of train, the first is {unknown[0]!r}: "
-                f"remove these rows, or leave {split} aside by the key splits."
+                f"{root}: {len(unknown)} labels of {split} are not classes of train, the first is {unknown[0]!r}"
+                f"{nearly(unknown[0], classes)}: remove these rows, or leave {split} aside by the key splits."
             )
     if long := next((name for name in classes if len(name.encode()) > LONGEST), None):
         raise DataError(

@@ -14,8 +14,10 @@ from dqv2.data.sources.labels import Labels, read_labels
 from dqv2.data.tables import TABLES, table_layout
 from dqv2.data.walk import require_utf8, special, state_of, walk
 from dqv2.data.words import splits_in, what_to_write
+from dqv2.runtime.files import in_its_place
 
 ROWS = 64  # read at a time
+BASE64 = ("data:", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # how images in base64 begin
 SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "usage"}  # whose text says which row is which split
 
 
@@ -176,7 +178,9 @@ def _opened(file: Path) -> Iterator[Any]:
     except (PermissionError, FileNotFoundError) as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is damaged: {' '.join(str(error).split())}.") from error
+        with file.open("rb") as content:
+            what = in_its_place(content.read(64))
+        raise DataError(f"{file} is {what or 'damaged'}: {' '.join(str(error).split())}.") from error
 
 
 def _column(file: Path, name: str) -> Iterator[Any]:
@@ -204,7 +208,9 @@ def _arrow_reader(source: Any) -> Any:
 
 
 def _check_column(file: Path, name: str) -> None:
-    if name not in (there := _schema(file).names):
+    if (there := _schema(file).names).count(name) > 1:
+        raise DataError(f"{file} has {there.count(name)} columns {name!r}: keep one, or rename the others.")
+    if name not in there:
         raise DataError(
             f"{file} has no column {name!r} (it has {', '.join(there)}): name it with image: or label:, or set "
             "unlabelled: true where there are no labels."
@@ -273,6 +279,8 @@ def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
         return "the cell holds no bytes of an image"
     if "://" in path:
         return f"the cell holds an address, {path[:80]}: fetch the images first"
+    if path.startswith(BASE64) and len(path) > 99:
+        return "the cell holds text of base64: decode it to bytes (base64.b64decode) first"
     if "\0" in path or len(path) > 4096:
         return "the cell holds text that is not a path of an image"
     places = [place / path for place in dict.fromkeys((folder, root))]

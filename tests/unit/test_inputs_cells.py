@@ -1,0 +1,107 @@
+"""Cells of tables as people have them: bytes, paths and what is neither; columns and tables that cannot be read."""
+
+import base64
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dqv2.data import DataError
+from dqv2.data.image import read_image
+from dqv2.data.places import changed_files
+from tests.inputs import save, write_table
+from tests.miniatures import jpeg
+from tests.unit.test_inputs import pack
+
+
+@pytest.mark.parametrize("where", ["beside", "the set's folder", "absolute", "cells of none"])
+def test_cells_that_hold_paths(tmp_path, where):
+    root = tmp_path / "set"
+    folder = {"the set's folder": root, "absolute": tmp_path}.get(where, root / "data")
+    for i in range(3):
+        save(folder / f"images/{i}.png", seed=i)
+    before = f"{folder}/" if where == "absolute" else ""
+    cells = [f"{before}images/{i}.png" for i in range(3)]
+    if where == "cells of none":
+        cells = [{"bytes": None, "path": path} for path in cells]
+    write_table(root / "data/train.parquet", ["a", "b", "a"], cells=cells)
+    images = pack(root, tmp_path / "out", "table")["train"].images
+    for i in range(3):
+        np.testing.assert_array_equal(images[i], read_image(folder / f"images/{i}.png", 8))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_files_that_cells_name_are_watched(tmp_path, outside):
+    root = tmp_path / "set"
+    folder = tmp_path / "apart" if outside else root / "images"
+    for i in range(3):
+        save(folder / f"{i}.png", seed=i)
+    cells = [str(folder / f"{i}.png") if outside else f"images/{i}.png" for i in range(3)]
+    write_table(root / "train.parquet", ["a", "b", "a"], cells=cells)
+    pack(root, tmp_path / "out", "table")
+    assert changed_files(root, tmp_path / "out/files.csv") == []
+    save(folder / "1.png", seed=9)
+    assert changed_files(root, tmp_path / "out/files.csv") == [cells[1]]
+
+
+def test_files_that_are_said_to_be_another_splits_are_refused(tmp_path):
+    for name in ("train", "Test_1"):
+        save(tmp_path / "set" / name / "a.png", seed=len(name))
+    write_table(tmp_path / "set/birds.parquet", ["a", "b"], cells=["train/a.png", "Test_1/a.png"])
+    with pytest.raises(
+        DataError, match=r"birds\.parquet is read as train and names Test_1/a\.png, in a folder of test"
+    ):
+        pack(tmp_path / "set", tmp_path / "out", "table")
+    found = pack(tmp_path / "set", tmp_path / "out", "table", splits={"train": ["birds.parquet"]})
+    assert len(found["train"]) == 2
+
+
+def test_a_column_is_read_by_its_whole_name(tmp_path):
+    other = {"image.small": pa.array([b"none", b"none"])}
+    table = pa.table({**other, "image": pa.array([jpeg(0), jpeg(1)]), "label": ["a", "b"]})
+    (tmp_path / "set").mkdir()
+    pq.write_table(table, tmp_path / "set/train.parquet")
+    assert len(pack(tmp_path / "set", tmp_path / "out", "table")["train"]) == 2
+
+
+def test_cells_that_hold_no_image_are_named(tmp_path):
+    cells = ["gone.png", "http://127.0.0.1/a.png", "x" * 5000, "y" * 300, "/dev/zero", "a\0b"]
+    _refused(tmp_path, cells, ("No such file", "an address", "text that is", "no path of an image", "it is a device"))
+
+
+def test_cells_of_base64_are_named(tmp_path):
+    text = base64.b64encode(jpeg(0)).decode()
+    _refused(tmp_path, [text, f"data:image/jpeg;base64,{text}"], ["text of base64"])
+
+
+def _refused(tmp_path, cells, reasons):
+    write_table(tmp_path / "set/train.parquet", ["a"] * len(cells), cells=cells)
+    with pytest.raises(DataError, match=f"{len(cells)} of {len(cells)} images") as caught:
+        pack(tmp_path / "set", tmp_path / "out", "table")
+    assert all(reason in str(caught.value) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:-60], lambda data: data[:4] + bytes(len(data))]
+)
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_damaged_table_is_named(tmp_path, kind, damage):
+    path = write_table(tmp_path / f"train.{kind}", ["cat", "dog"], kind=kind)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"train\.{kind} is damaged"):
+        pack(tmp_path, tmp_path / "out", "table")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_pointer_in_the_place_of_a_table_is_named(tmp_path, kind):
+    (tmp_path / f"train.{kind}").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match=rf"train\.{kind} is a Git LFS pointer"):
+        pack(tmp_path, tmp_path / "out", "table")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array([jpeg(0)]), *[pa.array(["a"])] * 2], names=["image", "label", "label"])
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(DataError, match="has 2 columns 'label': keep one"):
+        pack(tmp_path, tmp_path / "out", "table")
