@@ -83,6 +83,7 @@ def test_a_part_of_which_nothing_tells_whose_it_is_is_fetched_anew(server, file,
     path.unlink()
     server.cuts, server.after = 1, 2**20
     assert download(f"{server.url}/set.tgz", path, None, pause=0).read_bytes() == file.read_bytes()
+    assert {asked for _, asked in server.asked} == {None}, "the file may have changed since the connection was cut"
 
 
 def test_a_wrong_checksum_leaves_nothing(server, file, tmp_path):

@@ -1,8 +1,10 @@
 """How a script of Snakemake's describes its job."""
 
+import subprocess
 import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from dqv2.runtime import script
@@ -44,3 +46,21 @@ def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
     with pytest.raises(SystemExit):
         script.run(snakemake(1, gpu=1), "train.py")
     assert {script.os.environ[name] for name in script.THREADS} == {"2"}
+
+
+ORPHAN = """
+import os, sys, time
+from dqv2.runtime import script
+script.warm.run = lambda request: None
+script.request_of = lambda snakemake, name: {"threads": 1}
+script.do = lambda request: (print(os.getpid(), flush=True), time.sleep(60))[0] or 0
+script.run(None, "train.py")
+"""
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ORPHAN!r}])"
+
+
+def test_a_cold_job_does_not_outlive_snakemake():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        job = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    job.wait(20)  # raises if it goes on: it would write its results over those of the next run

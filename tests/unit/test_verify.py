@@ -127,6 +127,19 @@ def test_what_snakemake_has_no_notes_of_is_looked_at_before_a_run(here, small):
         note.write_text('{"params": []}')
 
 
+def test_what_was_made_from_what_is_gone_with_its_record_is_told_before_a_run(here, small):
+    """A copy without the large files: the options of a pack that is not there cannot be compared."""
+    shutil.rmtree(f"{ROOT}/digits/data")
+    lost = f"{ROOT}/digits/data/record.json of what it was made from is gone"
+    assert {each.partition(", so")[0] for each in unnoticed(small)} == {
+        f"{Path(file).with_name('record.json')}: {lost}" for file in (BINS, CORESET)
+    }
+    note = Path(".snakemake/metadata", urlsafe_b64encode(f"{ROOT}/digits/data/record.json".encode()).decode())
+    note.parent.mkdir(parents=True)
+    note.write_text('{"params": []}', encoding="utf-8")
+    assert unnoticed(small) == [], "then Snakemake compares them"
+
+
 def test_a_run_that_was_copied_is_looked_at_before_it_is_taken_for_another(here, small):
     shutil.copytree(ROOT, "results/other")
     values = other_plan() | {"run": "other"}

@@ -222,7 +222,7 @@ def test_metadata_in_a_database_is_not_taken_for_none(project):
     assert "Rules with provenance triggered jobs: pack" in done.stdout + done.stderr
     assert "stale" not in done.stdout + done.stderr
     done = project.snakemake("-n", *pack, *other)
-    assert "1 stale result below results/smoke" in done.stdout + done.stderr
+    assert "1 possibly stale result below results/smoke" in done.stdout + done.stderr
 
 
 def test_params_are_no_reason_where_times_alone_are_asked(smoke):

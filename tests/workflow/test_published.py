@@ -100,12 +100,18 @@ def test_what_earlier_runs_finished_is_published_too(published, changed):
     assert not Path("published/smoke/captions").exists()
 
 
-def test_an_experiment_with_stale_runs_is_not_published(published, changed, capsys):
+def test_an_experiment_with_stale_runs_is_neither_published_nor_compared(published, changed, capsys):
     """Its table is sound, but the configuration has changed since."""
     changed(lambda asked: asked["trainers"]["vit"].update(learning_rate=0.5))
     assert main(["publish", "results/smoke"]) == 0
     assert set(tables_of(published)) - set(tables_of(Path())) == {"vit"}
-    assert "left out, as results are missing or stale (dqv2 verify results/smoke): vit\n" in capsys.readouterr().out
+    left_out = "left out, as results are missing or stale (dqv2 verify results/smoke): vit\n"
+    assert left_out in capsys.readouterr().out
+    assert main(["compare", "results/smoke", str(published / "published/smoke")]) == 0
+    said = capsys.readouterr().out
+    assert left_out in said
+    assert "fig4a:" in said
+    assert "vit:" not in said
 
 
 @pytest.mark.parametrize("name", ["experiments/vit.csv", "../../paper_figures/smoke/fig4a.pdf"])

@@ -134,7 +134,7 @@ if workflow.is_main_process:  # here, because `onstart` is skipped if there is n
         logger.warning(said)
     if stale:
         logger.warning(
-            f"{counted(len(stale), 'stale result')} below {PLAN.root}, which Snakemake takes to be up to date, as it has no "
+            f"{counted(len(stale), 'possibly stale result')} below {PLAN.root}, which Snakemake takes to be up to date, as it has no "
             f"metadata of them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To list all: "
             f"dqv2 verify {PLAN.root}; to make them again: dqv2 verify {PLAN.root} --remove, then run again"
         )

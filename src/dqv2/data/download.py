@@ -22,8 +22,9 @@ LASTING = {400, 401, 403, 404, 405, 410, 451}  # status codes that a retry does 
 def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5, pause: float = 2.0) -> Path:
     """Download `url` to `path`, which appears only when it is complete and its checksum matches.
 
-    Until then the data is in `path` + ".part"; retries resume from there, and so does a later call with a checksum. An
-    existing file is checked, not downloaded again.
+    Until then the data is in `path` + ".part". With a checksum, retries and later calls resume from there; without one
+    they begin anew, as nothing would show that the server's file has changed meanwhile. An existing file is checked,
+    not downloaded again.
 
     url: http or https. checksum: `ALGORITHM:HEX` of the whole file, such as md5:... or sha256:...; None where the
     publisher gives none: then only the length that the server announces is checked. tries: number of attempts. pause:
@@ -37,14 +38,12 @@ def download(url: str, path: str | Path, checksum: str | None, *, tries: int = 5
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    if not checksum:  # nothing would show that the earlier part is of another file
-        part.unlink(missing_ok=True)
     resumed = part.exists()
-    _fetch(url, part, tries, pause)
+    _fetch(url, part, tries, pause, resume=bool(checksum))
     if checksum and resumed and _digest(part, checksum) != checksum:  # an older part of another file
         logger.warning("%s: the part that was there does not match; fetching it from the beginning", path.name)
         part.unlink()
-        _fetch(url, part, tries, pause)
+        _fetch(url, part, tries, pause, resume=True)
     if checksum:
         try:
             other = f"{url} has sent another file than the one published"
@@ -71,13 +70,15 @@ def _digest(path: Path, checksum: str) -> str:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def _fetch(url: str, part: Path, tries: int, pause: float) -> None:
-    """Complete `part`, resuming after interruptions."""
+def _fetch(url: str, part: Path, tries: int, pause: float, *, resume: bool) -> None:
+    """Complete `part`: after an interruption the rest of it or, unless `resume`, all of it again."""
     fault = ""
     for attempt in range(tries):
         if attempt:
             time.sleep(pause * 2 ** (attempt - 1))
             logger.warning("%s: %s; trying again", url, fault)
+        if not resume:
+            part.unlink(missing_ok=True)
         try:
             _go_on(url, part)
             return

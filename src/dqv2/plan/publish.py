@@ -88,7 +88,7 @@ def publish(root: str, folder: str | Path) -> Path:
         ConfigError: the configuration is missing, a result is damaged, or no table of runs is finished.
     """
     asked, records = sound(root, refused=("damaged",))
-    plan = _finished(root, asked | {"partial": False}, records)
+    plan = finished_plan(root, asked | {"partial": False}, records)
     files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
     with atomic_dir(folder, mark=SUMS) as staged:
@@ -117,8 +117,11 @@ def publish(root: str, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
-    """The plan of the experiments whose jobs are all done and not stale; those of the last command come first."""
+def finished_plan(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
+    """The plan of the experiments whose jobs are all done and not stale; those of the last command come first.
+
+    asked, records: as from `sound`. Raises ConfigError where no table of runs is finished.
+    """
     plan = Plan(load_config(asked | {"targets": begun(root, asked)}))
     done = {
         file for kept in records if not (why_orphaned(plan, kept) or why_stale(plan, kept)) for file in kept["outputs"]
@@ -130,7 +133,7 @@ def _finished(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -
 
     there = [name for name in plan.rows if finished(name)]
     if not any(plan.tabled(name) for name in there):
-        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
+        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish or compare")
     return Plan(load_config(asked | {"targets": there}))
 
 

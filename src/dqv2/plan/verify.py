@@ -20,6 +20,7 @@ from dqv2.runtime.sentences import counted
 from dqv2.stages import all_stages, stage
 
 Made = Callable[[Path], dict[str, str]]
+NOTES = Path(".snakemake/metadata")
 NOT_RESULTS = ("resume",)  # below results/<run>/: the state of trainings
 
 
@@ -303,8 +304,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str]:
-    """Stale results that Snakemake would accept, as it has no metadata of them: path and reason.
+def unnoticed(plan: Plan, notes: str | Path = NOTES) -> list[str]:
+    """Results that are or may be stale and that Snakemake would accept, as it has no metadata: path and reason.
 
     notes: Snakemake's metadata folder, with a file per output, named after it in base64.
     """
@@ -321,9 +322,17 @@ def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str
             continue
         if any(record.record_beside(file) != path for file in kept["outputs"]):
             found.append(f"{path}: it is the record of other files than those next to it, as of a run that was copied")
-        elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
+        elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept) or _of_lost(kept)):
             found.append(f"{path}: {why}")
     return found
+
+
+def _of_lost(kept: dict[str, Any]) -> str | None:
+    """Which input of a job is gone with its record and Snakemake's note of it; None where none is."""
+    behind = (record.record_beside(each["file"]) for inputs in kept["inputs"].values() for each in inputs)
+    lost = (path for path in behind if path and not path.exists() and not read_json(_note_of(str(path), NOTES)))
+    why = "of what it was made from is gone, so its options are unknown (--forceall makes all again)"
+    return next((f"{path} {why}" for path in lost), None)
 
 
 def _note_of(output: str, notes: Path) -> Path:

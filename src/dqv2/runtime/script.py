@@ -6,7 +6,10 @@ Imports nothing heavy: if the server does the work, this is all that a job's own
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,16 @@ def run(snakemake: Any, script: str) -> None:
     code = warm.run(request)
     if code is not None:
         os._exit(code)  # no output waits to be flushed, and taking Snakemake's modules apart takes 5 to 20 ms
+    threading.Thread(target=_stop_without, args=[os.getppid()], daemon=True).start()
     sys.exit(do(request))
+
+
+def _stop_without(snakemake: int) -> None:
+    """In a thread: ask this job to stop when Snakemake's process, its parent, is gone, as the warm server does. Else it
+    would go on, and write its results over those of the next run."""
+    while os.getppid() == snakemake:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def do(request: dict[str, Any]) -> int:
