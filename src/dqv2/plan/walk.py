@@ -207,11 +207,6 @@ class Walk:
         """The printed name of a block of the configuration."""
         return title_of(getattr(self.config, kind), name) or ""
 
-    @staticmethod
-    def epochs_text(epochs: int) -> str:
-        """ "1 epoch", "2 epochs"."""
-        return f"{epochs} epoch" + ("s" if epochs > 1 else "")
-
     # -- runs ---------------------------------------------------------------------------------------------------------
 
     @cached_property
