@@ -42,11 +42,6 @@ class Kind:
         """The files of a run that it is made from."""
         return []
 
-    def wanted(self) -> list[list[str]]:
-        """The files that it is made from, grouped by run (or coreset)."""
-        found = dict.fromkeys(tuple(self.wanted_of(run)) for run, *_ in self.rows)
-        return [list(files) for files in found if files]
-
     def asked_of(self, run: Run) -> list[str]:
         """The files to make for a run, before what is made from all runs together."""
         return self.wanted_of(run)
