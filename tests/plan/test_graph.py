@@ -4,7 +4,6 @@ import pytest
 
 from dqv2.config import ConfigError
 from dqv2.plan.count import jobs_behind
-from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import make
 from tests.plan.counted import chain_of, counts, job_of, options_of, run_of
@@ -88,7 +87,7 @@ def test_jobs_come_in_an_order_in_which_they_can_run(demo):
 def test_a_job_reads_what_the_jobs_before_it_make(demo):
     plan = make(demo)
     for job, reads in plan.jobs(plan.targets()).items():
-        files = [file for named in plan.reads(job).values() for file in as_list(named)]
+        files = plan.files_read(job)
         assert {plan.job_making(file) for file in files} - {None} == set(reads)
         assert len(reads) == len(set(reads))
 

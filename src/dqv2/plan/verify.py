@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime import record
 from dqv2.runtime.files import read_json
 from dqv2.runtime.files import remove as remove_path
@@ -102,7 +102,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
         gone.update(file for kind, file, _ in found if kind == "gone")
         yield from (Finding(kind, file, what, outputs) for kind, file, what in found)
     for job in plan.jobs([*plan.targets(), *plan.exports()]) if plan else ():
-        outputs = tuple(plan.file_of(job, name) for name in job.stage.writes)
+        outputs = tuple(plan.files_of(job))
         there = [file for file in outputs if Path(file).exists() and file not in known]
         if there and "record" in job.stage.writes:
             known.update(outputs)
@@ -147,7 +147,7 @@ def _files_below(root: str, known: set[str]) -> Iterator[str]:
 def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
     """All files of the job whose record has this path; empty where the plan has no such job."""
     job = plan.job_making(record_file) if plan else None
-    return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
+    return tuple(plan.files_of(job)) if job and not plan.unknown(job) else ()
 
 
 def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> list[str]:
@@ -282,7 +282,7 @@ def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
     An example is an older backup that was restored: its record is sound, and Snakemake accepts anything newer.
     """
     waiting, made = set(jobs), cache(_made)
-    for job in plan.jobs(file for each in waiting for files in plan.reads(each).values() for file in as_list(files)):
+    for job in plan.jobs(file for each in waiting for file in plan.files_read(each)):
         if job in waiting or "record" not in job.stage.writes:
             continue
         path = Path(plan.file_of(job, "record"))

@@ -78,6 +78,10 @@ class Walk:
         """The path of a job's output."""
         return self.file(job.stage.name, output, job.w)
 
+    def files_of(self, job: PlannedJob) -> list[str]:
+        """All files that a job makes."""
+        return [self.file_of(job, name) for name in job.stage.writes]
+
     def job_making(self, file: str) -> PlannedJob | None:
         """The job that makes a file; None where no stage does."""
         if file not in self._making:
@@ -101,6 +105,10 @@ class Walk:
         if job not in self._read:
             self._read[job] = job.stage.reads(self, job.w)
         return self._read[job]
+
+    def files_read(self, job: PlannedJob) -> list[str]:
+        """All files that a job reads."""
+        return [file for files in self.reads(job).values() for file in ([files] if isinstance(files, str) else files)]
 
     def options(self, job: PlannedJob) -> dict[str, Any]:
         """What a job's result depends on besides its inputs: its rule's params."""
@@ -134,7 +142,7 @@ class Walk:
         def visit(file: str) -> PlannedJob | None:
             job = self.job_making(file)
             if job is not None and job not in found:
-                read = (visit(each) for files in self.reads(job).values() for each in as_list(files))
+                read = map(visit, self.files_read(job))
                 found[job] = list(dict.fromkeys(each for each in read if each is not None))
             return job
 
@@ -298,11 +306,6 @@ class Walk:
         """The autoencoder that redraws the run's pixels, for captions; empty without one."""
         name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
         return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
-
-
-def as_list(files: Any) -> list[str]:
-    """One file or a list of them, as a list."""
-    return [files] if isinstance(files, str) else list(files)
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:
