@@ -7,6 +7,7 @@ import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -90,7 +91,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
             known.update(outputs)
             yield Finding("damaged", str(path), str(error), outputs)
             continue
-        if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
+        if kept["stage"] not in all_stages() or record.of_others(path, kept):
             outputs = _files_of(plan, str(path))
             known.update(outputs)
             what = "it is the record of other files than those next to it"
@@ -180,15 +181,14 @@ def _readers_first(files: set[str], jobs: list[tuple[set[str], set[str]]]) -> li
 
     jobs: the inputs and the files of each job.
     """
+    maker = {file: job for job, (_, own) in enumerate(jobs) for file in own}
+    order: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(jobs)), ()))
+    for job, (inputs, _) in enumerate(jobs):
+        for file in inputs & maker.keys():
+            order.add(maker[file], job)
     found: list[str] = []
-    left = [(inputs, own) for inputs, own in jobs if own & files]
-    while left:
-        read = {file for inputs, _ in left for file in inputs}
-        waiting = [each for each in left if each[1] & read]
-        free = [own & files for _, own in left if len(waiting) == len(left) or not own & read]
-        for own in free:
-            found += sorted(own, key=lambda file: (Path(file).name == "record.json", file))
-        left = waiting if len(waiting) < len(left) else []
+    for job in order.static_order():
+        found += sorted(jobs[job][1] & files, key=lambda file: (Path(file).name == "record.json", file))
     return [*found, *sorted(files - {*found})]
 
 
@@ -290,7 +290,7 @@ def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
             kept = record.read(path)
         except ValueError:  # it is gone or damaged: who reads it says so
             continue
-        if any(record.record_beside(file) != path for file in kept["outputs"]):  # so it is of another's
+        if record.of_others(path, kept):
             continue
         inputs = [each for found in kept["inputs"].values() for each in found]
         why = why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
@@ -319,7 +319,7 @@ def unnoticed(plan: Plan, notes: str | Path = ".snakemake/metadata") -> list[str
         except ValueError as error:
             found.append(str(error))
             continue
-        if any(record.record_beside(file) != path for file in kept["outputs"]):
+        if record.of_others(path, kept):
             found.append(f"{path}: it is the record of other files than those next to it, as of a run that was copied")
         elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept)):
             found.append(f"{path}: {why}")
