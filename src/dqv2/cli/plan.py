@@ -82,9 +82,7 @@ def _asked(plan: Plan) -> str:
 
 def _count(plan: Plan, args: argparse.Namespace) -> None:
     shared = Counter(job.stage.name for job in jobs_behind(plan)[0])
-    apart: Counter[str] = Counter()
-    for job, times in jobs_apart(plan).items():
-        apart[job.stage.name] += times
+    apart = Counter(job.stage.name for job in jobs_apart(plan).elements())
     print(f"{'stage':<14}{'jobs':>8}{'without sharing':>18}")
     for stage in shared:
         print(f"{stage:<14}{shared[stage]:>8,}{apart[stage]:>18,}")
