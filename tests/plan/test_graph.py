@@ -13,15 +13,6 @@ def stages(jobs):
     return [job.stage.name for job in jobs]
 
 
-def test_a_chain_is_in_an_order_that_can_run(demo):
-    plan = make(demo)
-    for run in plan.runs[:: len(demo["seeds"])]:
-        done = set()
-        for job, reads in chain_of(plan, run).items():
-            assert set(reads) <= done
-            done.add(job)
-
-
 def test_the_chains_of_dq_and_dq_v2(demo):
     plan = make(demo)
     v2, dq = (chain_of(plan, run_of(plan, "fig4b", name)) for name in ("dq_v2", "dq"))
@@ -75,21 +66,14 @@ def test_of_the_files_of_a_job_each_is_its_own(demo):
             assert plan.job_making(plan.file_of(job, output)) == job
 
 
-def test_jobs_come_in_an_order_in_which_they_can_run(demo):
+def test_jobs_come_in_an_order_in_which_they_can_run_and_read_what_those_before_them_make(demo):
     plan = make(demo)
     done = set()
     for job, reads in plan.jobs(plan.targets()).items():
         assert job not in done
-        assert set(reads) <= done
-        done.add(job)
-
-
-def test_a_job_reads_what_the_jobs_before_it_make(demo):
-    plan = make(demo)
-    for job, reads in plan.jobs(plan.targets()).items():
-        files = plan.files_read(job)
-        assert {plan.job_making(file) for file in files} - {None} == set(reads)
+        assert {plan.job_making(file) for file in plan.files_read(job)} - {None} == set(reads) <= done
         assert len(reads) == len(set(reads))
+        done.add(job)
 
 
 def test_the_targets_of_one_experiment_are_its_own(demo):
