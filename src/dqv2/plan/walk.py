@@ -63,14 +63,12 @@ class Walk:
 
     def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
         """The path of an output, with its axes from `w`, overridden by `other`."""
-        values = vars(w) if isinstance(w, Wildcards) else w or {}
-        return self.pattern(stage_name, output).format_map(values | other)
+        return self.pattern(stage_name, output).format_map((w or {}) | other)
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
         """The path of an output that depends on a backbone (that of `w`, or `backbone`); the same for all seeds where
         the backbone is fixed."""
-        values = vars(w) if isinstance(w, Wildcards) else w
-        values = values | ({"backbone": backbone} if backbone else {})
+        values = w | ({"backbone": backbone} if backbone else {})
         seed = {"seed": 0} if self.config.backbones[values["backbone"]].fixed else {}
         return self.file(stage_name, output, values, **seed)
 
@@ -170,11 +168,7 @@ class Walk:
     def passes(self, selection: Selection, w: Axes) -> dict[str, list[str]]:
         """The features and logits that a selection's selector reads: of the originals, then of the Tobias images."""
         selector, mixture = self.config.selectors[selection.selector], self.config.mixtures[selection.mixture]
-        axes = (vars(w) if isinstance(w, Wildcards) else w) | {
-            "mask": selection.mask,
-            "size": selection.tobias_size,
-            "backbone": selection.backbone,
-        }
+        axes = w | {"mask": selection.mask, "size": selection.tobias_size, "backbone": selection.backbone}
 
         def made(output: str) -> list[str]:
             if selector.pixels:

@@ -19,7 +19,10 @@ DRAWN |= {"record": "figures/{experiment}/record.json"}
 
 
 class Wildcards(SimpleNamespace):
-    """The axes in a job's paths, all as text: dataset, seed, keep, ..."""
+    """The axes in a job's paths, all as text: dataset, seed, keep, ... With `|` a dict, as that of other axes is."""
+
+    def __or__(self, other: dict[str, Any]) -> dict[str, Any]:
+        return vars(self) | other
 
 
 class Stage:

@@ -23,7 +23,7 @@ class Train(Stage):
         block = plan.config.trainers[w.trainer]
         fresh, start = block.fresh_tobias, block.start
         pixels = w.step.removeprefix("pixels-").rstrip("/")
-        of = vars(w) | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
+        of = w | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
         return {
             "train": plan.file("pack", "train", w),
             "splits": plan.file("pack", "splits", w),
