@@ -18,12 +18,11 @@ the system leaves them there; "beside the file" is without them.
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine, table
+from common import machine, table, timed
 from memory import added_memory, own_and_with_files
 
 import dqv2
@@ -79,13 +78,6 @@ def same_first(x, shape, budget, rank):
     """Whether the first twenty picks of the first class are those in float64."""
     few = min(20, class_budgets(budget, [shape[1]] * shape[0])[0])
     return rank[: shape[1]].argsort()[:few].tolist() == plain_k_center(np.array(x[: shape[1]], np.float64), few)
-
-
-def timed(call):
-    """Seconds by the clock, seconds computed, and the result."""
-    began, computed = time.perf_counter(), time.process_time()
-    found = call()
-    return time.perf_counter() - began, time.process_time() - computed, found
 
 
 def calls_of(x, shape, budget, orders):

@@ -9,10 +9,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from datetime import date
+from typing import TypeVar
 
 import torch
 
 from dqv2.runtime.record import cpu
+
+Found = TypeVar("Found")
 
 
 def machine(device: torch.device) -> str:
@@ -30,6 +33,13 @@ def clock(call: Callable[[], object], device: torch.device | None = None) -> flo
     if device is not None and device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began
+
+
+def timed(call: Callable[[], Found]) -> tuple[float, float, Found]:
+    """Seconds by the clock, seconds that this process computed, in which other load does not count, and the result."""
+    began, computed = time.perf_counter(), time.process_time()
+    found = call()
+    return time.perf_counter() - began, time.process_time() - computed, found
 
 
 def work(call: Callable[[], object], device: torch.device) -> float:

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from baselines import CPU, make, timed
-from common import machine, table
+from baselines import CPU, make
+from common import machine, table, timed
 
 import dqv2
 

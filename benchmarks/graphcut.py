@@ -18,11 +18,11 @@ other load on the machine does not count.
 import argparse
 import subprocess
 import sys
-import time
+from functools import partial
 
 import numpy as np
 import torch
-from common import clock, machine, table
+from common import clock, machine, table, timed
 from memory import added_memory
 
 import dqv2
@@ -90,24 +90,16 @@ def one_size(n, d, repeats, published):
     x = features.double()
     dqv2.graphcut_bins(features[:300])  # so that imports and libraries' own buffers do not count
     memory = in_child(n, d, "memory") / (n * n * 8)
-    ours, grams, our_cores, gram_cores = [], [], [], []
-    for _ in range(repeats):  # in turn, so that other load on the machine meets both
-        for call, seconds, cores in (
-            (lambda: x @ x.T, grams, gram_cores),
-            (lambda: dqv2.graphcut_bins(features), ours, our_cores),
-        ):
-            began = time.process_time()
-            seconds.append(clock(call))
-            cores.append(time.process_time() - began)
-    row = [f"{n} x {d}", f"{min(ours):.3f}", f"{min(grams):.3f}", f"{min(ours) / min(grams):.2f}"]
-    row += [f"{min(our_cores) / min(gram_cores):.2f}", f"{memory:.2f}"]
+    calls = (lambda: x @ x.T, lambda: dqv2.graphcut_bins(features))
+    runs = [[timed(call)[:2] for call in calls] for _ in range(repeats)]  # in turn: other load meets both
+    (gram, gram_cores), (ours, cores) = np.min(runs, axis=0)
+    row = [f"{n} x {d}", f"{ours:.3f}", f"{gram:.3f}", f"{ours / gram:.2f}", f"{cores / gram_cores:.2f}"]
+    row.append(f"{memory:.2f}")
     if not published:
         return row
     bins = dqv2.graphcut_bins(features).numpy()
-    began = time.perf_counter()
-    expected = published_bins(x.numpy())
-    seconds = time.perf_counter() - began
-    return [*row, f"{seconds:.2f}", f"{seconds / min(ours):.1f}", "yes" if (bins == expected).all() else "NO"]
+    seconds, _, expected = timed(lambda: published_bins(x.numpy()))
+    return [*row, f"{seconds:.2f}", f"{seconds / ours:.1f}", "yes" if (bins == expected).all() else "NO"]
 
 
 def fresh(n, d, repeats):
@@ -136,15 +128,11 @@ def no_matrix(n, d, repeats):
 def growth(repeats):
     rows, first = [], None
     for name, (classes, n, d, expected) in GROWTH.items():
-        features, labels = make(classes * n, d), torch.arange(classes).repeat_interleave(n)
-        dqv2.graphcut_bins(features, labels)
-        cores = []
-        for _ in range(repeats):
-            began = time.process_time()
-            dqv2.graphcut_bins(features, labels)
-            cores.append(time.process_time() - began)
-        first = first or min(cores)
-        rows.append([name, f"{min(cores):.2f}", f"{min(cores) / first:.2f}", expected])
+        call = partial(dqv2.graphcut_bins, make(classes * n, d), torch.arange(classes).repeat_interleave(n))
+        call()
+        cores = min(timed(call)[1] for _ in range(repeats))
+        first = first or cores
+        rows.append([name, f"{cores:.2f}", f"{cores / first:.2f}", expected])
     return rows
 
 

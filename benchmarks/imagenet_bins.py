@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine, table
+from common import machine, table, timed
 from graphcut import published_bins_of
 from memory import added_memory
 
@@ -104,11 +104,8 @@ def run(args, rows):
         began = time.perf_counter()
         products.append(float((residual @ residual.T).mul_(embedding @ embedding.T)[0, 0]))  # waits for the device
         products[-1] = time.perf_counter() - began
-        began, computed = time.perf_counter(), time.process_time()
-        bins = graphcut_bins(features, labels)
-        seconds.append(time.perf_counter() - began)
-        cores.append(time.process_time() - computed)  # other load on the machine does not count
-        found.append(bins)
+        for values, value in zip((seconds, cores, found), timed(lambda: graphcut_bins(features, labels)), strict=True):
+            values.append(value)
     assert all(torch.equal(found[0], bins) for bins in found)
     memory = added_memory(lambda: graphcut_bins(features, labels))
     products_of = (residual @ residual.T) * (1 + embedding @ embedding.T)

@@ -17,7 +17,7 @@ from typing import Any
 from dqv2.config import load_config, read_files
 from dqv2.plan import Plan
 from dqv2.plan.verify import verify
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from tests.jobs import AsBefore, request_of
@@ -92,16 +92,6 @@ def here(folder: Path, work: Callable[[], int], limit: int = LIMIT) -> tuple[int
     return code, said.getvalue()
 
 
-def outputs_of(plan: Plan, job: PlannedJob) -> list[str]:
-    """The files and folders of a job."""
-    return [plan.file_of(job, name) for name in job.stage.writes]
-
-
-def inputs_of(plan: Plan, job: PlannedJob) -> list[str]:
-    """The files and folders that a job reads."""
-    return [file for files in plan.reads(job).values() for file in as_list(files)]
-
-
 def remove(path: Path) -> None:
     """A file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
@@ -112,7 +102,7 @@ def remove(path: Path) -> None:
 
 def run(plan: Plan, job: PlannedJob, folder: Path, limit: int = LIMIT) -> tuple[int | None, str]:
     """Do a job as Snakemake does it: without its outputs."""
-    for file in outputs_of(plan, job):
+    for file in plan.files_of(job):
         remove(folder / file)
     code, said = here(folder, lambda: run_job(request_of(plan, job, config=plan.values)), limit)
     if code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
@@ -123,7 +113,7 @@ def run(plan: Plan, job: PlannedJob, folder: Path, limit: int = LIMIT) -> tuple[
 def run_missing(plan: Plan, jobs: Iterable[PlannedJob], folder: Path) -> tuple[int | None, str]:
     """Do all jobs, in their order, that have not all their outputs; up to the first that fails."""
     for job in jobs:
-        if not all((folder / file).exists() for file in outputs_of(plan, job)):
+        if not all((folder / file).exists() for file in plan.files_of(job)):
             code, said = run(plan, job, folder)
             if code != 0:
                 return code, said

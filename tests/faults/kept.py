@@ -64,7 +64,7 @@ class Tries:
     def _finished(self, job: PlannedJob, name: str, damage: Callable[[Path], None]) -> Callable[[Path], Outcome]:
         def attempt(scratch: Path) -> Outcome:
             folder = base.clone(self.sound, scratch / "clone")
-            for file in base.outputs_of(self.plan, job):
+            for file in self.plan.files_of(job):
                 base.remove(folder / file)
             base.own(folder / name)
             damage(folder / name)
@@ -77,7 +77,7 @@ class Tries:
         def attempt(scratch: Path) -> Outcome:
             folder = base.clone(self.sound, scratch / "clone")
             base.remove(self._state(folder, job))
-            for file in base.outputs_of(self.plan, job):
+            for file in self.plan.files_of(job):
                 base.remove(folder / file)
             code, said = base.here(folder, lambda: stopped_at_step(request_of(self.plan, job), 1))
             if code != 128 + signal.SIGTERM:

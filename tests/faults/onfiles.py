@@ -35,16 +35,16 @@ def places(plan: Plan) -> list[Place]:
     chosen: dict[str, PlannedJob] = {}
     for job in jobs:
         best = chosen.setdefault(job.stage.name, job)
-        if len(base.inputs_of(plan, job)) > len(base.inputs_of(plan, best)):
+        if len(plan.files_read(job)) > len(plan.files_read(best)):
             chosen[job.stage.name] = job
     reading: dict[str, list[PlannedJob]] = {}
     for job in jobs:
-        for file in base.inputs_of(plan, job):
+        for file in plan.files_read(job):
             reading.setdefault(file, []).append(job)
     found = []
     for job in chosen.values():
-        beside = [each for file in base.outputs_of(plan, job) for each in reading.get(file, [])]
-        for file in base.outputs_of(plan, job):
+        beside = [each for file in plan.files_of(job) for each in reading.get(file, [])]
+        for file in plan.files_of(job):
             readers = beside if file.endswith("/record.json") else reading.get(file, [])
             found.append(Place(job, file, list(dict.fromkeys(readers))))
     return found
@@ -65,7 +65,7 @@ class Tries:
         self.plan, self.kept, self.sound = plan, kept, kept / "base"
         self.order = list(plan.jobs(plan.targets()))
         # Of what a job writes Snakemake misses what is asked for, or read
-        self.wanted = {*plan.targets(), *(file for job in self.order for file in base.inputs_of(plan, job))}
+        self.wanted = {*plan.targets(), *(file for job in self.order for file in plan.files_read(job))}
 
     def all(self) -> Iterator[Try]:
         """Every fault of every file."""
@@ -92,9 +92,9 @@ class Tries:
         if name.endswith("record.json"):
             return found
         record = self.plan.file_of(job, "record")
-        outputs = base.outputs_of(self.plan, job)
+        outputs = self.plan.files_of(job)
         if other := _sibling(self.plan, job):
-            theirs = base.outputs_of(self.plan, other)
+            theirs = self.plan.files_of(other)
             pairs = dict(zip(outputs, theirs, strict=True))
             if self._differ(self.sound / (name.replace(output, pairs[output], 1)), sound):
                 swap = name.replace(output, pairs[output], 1)
@@ -139,9 +139,9 @@ class Tries:
 
     def _ask(self, folder: Path, output: str, chosen: list[PlannedJob], hurt: bool) -> Outcome:
         """Run what reads it; do what is said; look at what is there in the end."""
-        names = [file for each in chosen for file in base.outputs_of(self.plan, each)]
+        names = [file for each in chosen for file in self.plan.files_of(each)]
         for each in chosen:  # one that Snakemake runs begins without its outputs
-            for file in base.outputs_of(self.plan, each):
+            for file in self.plan.files_of(each):
                 base.remove(folder / file)
         said, turns = [], 0
         while True:
@@ -188,7 +188,7 @@ class Tries:
         return code, said
 
     def _whole(self, folder: Path, job: PlannedJob) -> bool:
-        return all((folder / file).exists() for file in base.outputs_of(self.plan, job) if file in self.wanted)
+        return all((folder / file).exists() for file in self.plan.files_of(job) if file in self.wanted)
 
     def _follow(self, folder: Path, text: str, *, by_hand: bool) -> bool:
         """Do what a sentence says: remove what it names, or let `dqv2 verify --remove` do it. Whether it says any."""

@@ -84,7 +84,7 @@ class Tries:
         self.plan, self.sound = plan, kept / "base"
         self.target = plan.file("evaluate", "metrics", AXES)
         jobs = plan.jobs([self.target])
-        outputs = [file for job in jobs for file in base.outputs_of(plan, job) if not file.endswith("/record.json")]
+        outputs = [file for job in jobs for file in plan.files_of(job) if not file.endswith("/record.json")]
         below = base.files_below(self.sound)
         self.results = sorted(file for file in below if file.startswith(tuple(outputs)))
         self.pack = str(Path(plan.file("pack", "options", AXES)).parent)

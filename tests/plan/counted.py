@@ -9,10 +9,8 @@ from dqv2.stages import stage
 
 def counts(plan):
     """Stage -> its jobs behind the plan's experiments, and how many they were if nothing was shared."""
-    apart = Counter()
-    for job, times in jobs_apart(plan).items():
-        apart[job.stage.name] += times
-    return Counter(job.stage.name for job in jobs_behind(plan)[0]), apart
+    shared, apart = jobs_behind(plan)[0], jobs_apart(plan).elements()
+    return Counter(job.stage.name for job in shared), Counter(job.stage.name for job in apart)
 
 
 def stages_behind(plan):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 
-from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import ROOT, make, merged
 from tests.ready import READY
@@ -68,7 +67,7 @@ def walked(plan, files):
     found = {}
     for planned in plan.jobs(files):
         stage = planned.stage
-        reads = frozenset(file for named in plan.reads(planned).values() for file in as_list(named))
+        reads = frozenset(plan.files_read(planned))
         writes = frozenset(plan.file_of(planned, output) for output in stage.writes)
         gpus = plan.config.trainers[planned.w.trainer].devices if stage.name == "train" else int(stage.model)
         asked = Asked(stage.cores or plan.config.threads, gpus, 0)

@@ -130,10 +130,10 @@ def test_an_overlap_needs_masks_and_objects(demo, change):
     block = {"method": "dq_v2", "mask": ["early", "centre"], "tobias_size": [4, 8], "overlap": True, "table": table}
     values = change(change(demo, "experiments.mine", block), "targets", ["mine"])
     plan = make(values)
-    cells = plan.kind("mine", "overlap").cells()
-    assert len(cells) == 2 * 2 * len(demo["seeds"]) == plan.planned("mine")
+    rows = plan.kind("mine", "overlap").rows_with_files
+    assert len(rows) == 2 * 2 * len(demo["seeds"]) == plan.planned("mine")
     assert "train" not in stages_behind(plan)
-    assert cells[0].recipe == "results/demo/digits/tobias/mask-early/size-4/seed-0/recipe.npz"
+    assert rows[0]["recipe"] == "results/demo/digits/tobias/mask-early/size-4/seed-0/recipe.npz"
     with pytest.raises(ConfigError, match="an overlap needs masks, and mixture o100 has none"):
         make(change(values, "experiments.mine.method", "random"))
     with pytest.raises(ConfigError, match="imagenette has no known objects"):

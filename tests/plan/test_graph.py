@@ -4,7 +4,6 @@ import pytest
 
 from dqv2.config import ConfigError
 from dqv2.plan.count import jobs_behind
-from dqv2.plan.walk import as_list
 from dqv2.stages import all_stages
 from tests.conftest import make
 from tests.plan.counted import chain_of, counts, job_of, options_of, run_of
@@ -12,15 +11,6 @@ from tests.plan.counted import chain_of, counts, job_of, options_of, run_of
 
 def stages(jobs):
     return [job.stage.name for job in jobs]
-
-
-def test_a_chain_is_in_an_order_that_can_run(demo):
-    plan = make(demo)
-    for run in plan.runs[:: len(demo["seeds"])]:
-        done = set()
-        for job, reads in chain_of(plan, run).items():
-            assert set(reads) <= done
-            done.add(job)
 
 
 def test_the_chains_of_dq_and_dq_v2(demo):
@@ -76,21 +66,14 @@ def test_of_the_files_of_a_job_each_is_its_own(demo):
             assert plan.job_making(plan.file_of(job, output)) == job
 
 
-def test_jobs_come_in_an_order_in_which_they_can_run(demo):
+def test_jobs_come_in_an_order_in_which_they_can_run_and_read_what_those_before_them_make(demo):
     plan = make(demo)
     done = set()
     for job, reads in plan.jobs(plan.targets()).items():
         assert job not in done
-        assert set(reads) <= done
-        done.add(job)
-
-
-def test_a_job_reads_what_the_jobs_before_it_make(demo):
-    plan = make(demo)
-    for job, reads in plan.jobs(plan.targets()).items():
-        files = [file for named in plan.reads(job).values() for file in as_list(named)]
-        assert {plan.job_making(file) for file in files} - {None} == set(reads)
+        assert {plan.job_making(file) for file in plan.files_read(job)} - {None} == set(reads) <= done
         assert len(reads) == len(set(reads))
+        done.add(job)
 
 
 def test_the_targets_of_one_experiment_are_its_own(demo):
@@ -139,7 +122,7 @@ def test_pictures_and_storage_want_no_training(demo):
     plan = make(demo)
     for name in ("fig3", "fig5a", "table1"):
         assert plan.wanted(name)
-        assert not any("metrics.json" in file for files in plan.wanted(name) for file in files)
+        assert not any("metrics.json" in file for file in plan.wanted(name))
     assert plan.wanted("fig1") == []
 
 

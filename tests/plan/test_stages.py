@@ -126,11 +126,9 @@ def changed(monkeypatch):
     def look(copy):
         monkeypatch.setattr(lock, "LIBRARY", copy / "src/dqv2")
         monkeypatch.chdir(copy)
-        lock.forget()
         return lock.changed()
 
-    yield look
-    lock.forget()
+    return look
 
 
 def edit(path, old, new):

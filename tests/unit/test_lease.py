@@ -40,6 +40,10 @@ def start(folder, number, *, gpus=1, shared=1, seconds=0.6, **env):
     return log, subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 
+def hear(line):
+    raise TimeoutError(line)
+
+
 def record(log):
     """(began, took, gave back, device, slot) of a job, from its own log."""
     text = log.read_text()
@@ -160,24 +164,20 @@ def test_two_names_of_one_device_are_one(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-bb,GPU-b")
     assert [device.id for device in lease.pool()] == ["1"]
 
-    def hear(line):
-        raise TimeoutError(line)
-
+    monkeypatch.setattr(lease, "say", hear)
     with lease.take(1):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
-        held = pytest.raises(TimeoutError, match=r"^this job waits for a device: GPU-bb is held by a job \(process")
-        with another_job("GPU-bb"), held, lease.take(1, waiting=hear):
+        held = pytest.raises(TimeoutError, match=r"^a job waits for a device: GPU-bb is held by a job \(process")
+        with another_job("GPU-bb"), held, lease.take(1):
             pass
 
 
 def test_a_job_that_has_one_of_two_devices_says_who_holds_the_other(machine, monkeypatch):
-    def hear(line):
-        raise TimeoutError(line)
-
+    monkeypatch.setattr(lease, "say", hear)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     with lease.take(1, job="first"), another_job("5,6"):
         held = pytest.raises(TimeoutError, match=r"^second waits for a device: 5 is held by first \(process \d+\)$")
-        with held, lease.take(2, job="second", waiting=hear):
+        with held, lease.take(2, job="second"):
             pass
 
 

@@ -321,9 +321,11 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert main(["verify", "results/demo/"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines() == [
-        "compared with config.yaml",
-        "results/demo: 3 records, all files as they were written and as configured",
+        "there is no results/demo/config.json: name a configuration to see what is stale for its options, or orphaned",
+        "results/demo: 3 records, all files as they were written",
     ]
+    assert main(["verify", ROOT, "config.yaml"]) == 0
+    assert "all files as they were written and as configured" in capsys.readouterr().out
     Path(ROOT, "config.json").write_text(json.dumps(other_plan(test=30)), encoding="utf-8")  # as --config had it
     assert main(["verify", ROOT]) == 1
     out = capsys.readouterr().out

@@ -141,7 +141,7 @@ def copy(target):
 def give(project, other, plan, files):
     """What another project's run made, with all that it was made from, its times and Snakemake's notes."""
     for job in plan.jobs(files):
-        for file in (plan.file_of(job, name) for name in job.stage.writes):
+        for file in plan.files_of(job):
             source, target = other.folder / file, project.folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)

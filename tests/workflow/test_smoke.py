@@ -15,7 +15,6 @@ from PIL import Image
 from dqv2.config import load_config
 from dqv2.paper.collect import read_csv
 from dqv2.plan import Plan
-from dqv2.plan.walk import as_list
 from tests.conftest import ROOT, merged
 
 pytestmark = pytest.mark.workflow
@@ -58,7 +57,7 @@ def test_every_job_left_a_record_and_a_log(smoke):
         assert record["stage"] == job.stage.name
         assert record["wildcards"] == dict(job.wildcards)
         assert record["options"] == plan.options(job)
-        read = {file for files in plan.reads(job).values() for file in as_list(files)}
+        read = {*plan.files_read(job)}
         assert {each["file"] for found in record["inputs"].values() for each in found} == read
         log = plan.file_of(job, "record").replace(plan.root, plan.logs, 1).removesuffix("/record.json") + ".log"
         assert (smoke.folder / log).exists()

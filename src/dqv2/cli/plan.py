@@ -19,10 +19,11 @@ from dataclasses import replace
 
 from dqv2.cli.configured import add_values, base_elsewhere, values_of
 from dqv2.config import ConfigError, load_config
+from dqv2.config.base import as_list
 from dqv2.plan import Plan
 from dqv2.plan.count import jobs_apart, jobs_behind
 from dqv2.plan.runs import Row, Run
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime.sentences import counted
 from dqv2.stages import all_stages
 
@@ -81,9 +82,7 @@ def _asked(plan: Plan) -> str:
 
 def _count(plan: Plan, args: argparse.Namespace) -> None:
     shared = Counter(job.stage.name for job in jobs_behind(plan)[0])
-    apart: Counter[str] = Counter()
-    for job, times in jobs_apart(plan).items():
-        apart[job.stage.name] += times
+    apart = Counter(job.stage.name for job in jobs_apart(plan).elements())
     print(f"{'stage':<14}{'jobs':>8}{'without sharing':>18}")
     for stage in shared:
         print(f"{stage:<14}{shared[stage]:>8,}{apart[stage]:>18,}")
@@ -168,7 +167,7 @@ def _show_a_job(plan: Plan, name: str, configuration: str) -> None:
     if first := next((files[-1] for run, *_ in plan.rows[name] if (files := plan.asked_of(name, run))), None):
         job = plan.job_making(first)
         print(f"one of them: snakemake --cores 1 {first}{configuration}")
-        print("it reads " + ", ".join(file for files in plan.reads(job).values() for file in as_list(files)))
+        print("it reads " + ", ".join(plan.files_read(job)))
 
 
 def _cost(plan: Plan, args: argparse.Namespace) -> None:

@@ -68,7 +68,6 @@ def _raise(name: str) -> None:
     text = re.sub(r"^    version = \d+\n", "", text, count=1, flags=re.M)
     text = re.sub(r"^(    title = .*)$", rf"\1\n{line}", text, count=1, flags=re.M)
     path.write_text(text, encoding="utf-8")
-    forget()
     print(f"{name}: version {each.version}")
 
 
@@ -108,13 +107,12 @@ def module_of(name: str) -> Path:
     return LIBRARY / "stages" / f"{name}.py"
 
 
-@cache
 def source_hash(name: str) -> str:
     """Hash of what a stage does: its code and that of the modules it imports, without comments and docstrings."""
     digest = hashlib.sha256()
     for path in sorted(_closure(module_of(name)), key=lambda path: path.relative_to(LIBRARY).as_posix()):
         digest.update(path.relative_to(LIBRARY).as_posix().encode())
-        digest.update(_source(path).code.encode())
+        digest.update(_read(path).code.encode())
     return digest.hexdigest()[:16]
 
 
@@ -126,13 +124,12 @@ class Source(NamedTuple):
     references: tuple[str, ...]  # the modules named in its strings, as `module` or `module:function`
 
 
-@cache
-def _source(path: Path) -> Source:
-    return _read(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> Source:
+    return _parse(path.read_text(encoding="utf-8"))
 
 
 @cache
-def _read(text: str) -> Source:
+def _parse(text: str) -> Source:
     lines = text.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
@@ -165,23 +162,16 @@ def _closure(module: Path) -> set[Path]:
     return seen
 
 
-@cache
 def _imported(path: Path) -> list[Path]:
     """The modules of this library that one imports, and those that its tables name if it uses `declared.load`."""
-    names = _source(path).imports
+    names = _read(path).imports
     found = [module for name in names if (module := _module(name))]
     return found + ([named for table in found for named in _named(table)] if "dqv2.declared.load" in names else [])
 
 
 def _named(table: Path) -> list[Path]:
     """The modules of this library that strings name."""
-    return [module for name in _source(table).references if (module := _module(name))]
-
-
-def forget() -> None:
-    """Clear the caches, so that all modules are read again."""
-    for cached in (source_hash, _source, _imported):
-        cached.cache_clear()
+    return [module for name in _read(table).references if (module := _module(name))]
 
 
 def _module(name: str) -> Path | None:

@@ -20,8 +20,8 @@ The exit status is 1 if anything is damaged, stale, foreign or changed.
 import argparse
 from pathlib import Path
 
-from dqv2.cli.configured import add_values, base_elsewhere, values_of
-from dqv2.config import ConfigError, load_config, read_files
+from dqv2.cli.configured import add_values, values_of
+from dqv2.config import ConfigError, load_config
 from dqv2.plan import Plan
 from dqv2.runtime.sentences import counted
 
@@ -69,26 +69,18 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _plan(root: str, overlays: list[str], entries: list[str]) -> Plan | None:
-    """The plan of a run: from the given overlays and entries of --config, else from its last run, else from the file in
-    config/ that fits."""
+    """The plan of a run: from the given overlays and entries of --config, else from its last run; None without both."""
     from dqv2.plan.verify import asked_of
 
-    run = Path(root).name
-    file = Path(root, "config.json")  # includes what --config set
-    if not overlays and not entries and (file.exists() or file.is_symlink()):
-        plan = Plan(load_config(asked_of(root)))
-        print(f"compared with {file}, the configuration of its last run")
+    if overlays or entries:
+        plan = Plan(load_config(values_of(overlays, entries)))
+        if plan.root != root:
+            raise ConfigError(f"{' '.join([*overlays, *entries])} is of the run {plan.config.run!r}, not of {root}")
         return plan
-    if not overlays and not entries:
-        ways = [[], *([str(file)] for file in sorted(Path("config").glob("*.yaml")))]
-        fitting = [way for way in ways if read_files(way, base_elsewhere() or "config.yaml").get("run") == run]
-        if len(fitting) != 1:
-            many = "no configuration here is" if not fitting else "several configurations here are"
-            print(f"{many} of the run {run!r}: name one to see what is stale for its options, or orphaned")
-            return None
-        (overlays,) = fitting
-        print(f"compared with config.yaml{''.join(f' and {each}' for each in overlays)}")
-    plan = Plan(load_config(values_of(overlays, entries)))
-    if plan.root != root:
-        raise ConfigError(f"{' '.join([*overlays, *entries])} is of the run {plan.config.run!r}, not of {root}")
+    file = Path(root, "config.json")  # includes what --config set
+    if not (file.exists() or file.is_symlink()):
+        print(f"there is no {file}: name a configuration to see what is stale for its options, or orphaned")
+        return None
+    plan = Plan(load_config(asked_of(root)))
+    print(f"compared with {file}, the configuration of its last run")
     return plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -245,7 +245,7 @@ def _text(rows: pd.DataFrame | None, side: dict[str, Any], test: ClaimTest) -> s
     return ", ".join(printed(value, {}) for name, value in side.items() if name not in ("dataset", *test.each))
 
 
-def _named(side: Mapping[str, Any], columns: Iterator[str] | Mapping[str, Any] | Sequence[str]) -> str:
+def _named(side: Mapping[str, Any], columns: Iterable[str]) -> str:
     return ", ".join(f"{name} {printed(side[name], {})}" for name in columns)
 
 

@@ -16,7 +16,7 @@ from dqv2.data.errors import DataError
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime.files import read_json
 from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
@@ -42,7 +42,7 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
         ConfigError: a user's own file has a time in the future.
     """
     now, found, own = time.time(), [], []
-    for file in sorted({file for job in jobs for files in plan.reads(job).values() for file in as_list(files)}):
+    for file in sorted({file for job in jobs for file in plan.files_read(job)}):
         for place in filter(os.path.lexists, (file, f"{file}/.snakemake_timestamp")):
             if (ahead := os.lstat(place).st_mtime) <= now:
                 continue

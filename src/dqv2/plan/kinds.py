@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dqv2.config.data import KNOWS_OBJECTS
 from dqv2.config.experiments import OVERLAP, STORAGE, Experiment
@@ -41,11 +41,6 @@ class Kind:
     def wanted_of(self, run: Run) -> list[str]:
         """The files of a run that it is made from."""
         return []
-
-    def wanted(self) -> list[list[str]]:
-        """The files that it is made from, grouped by run (or coreset)."""
-        found = dict.fromkeys(tuple(self.wanted_of(run)) for run, *_ in self.rows)
-        return [list(files) for files in found if files]
 
     def asked_of(self, run: Run) -> list[str]:
         """The files to make for a run, before what is made from all runs together."""
@@ -280,15 +275,6 @@ class Storage(Redrawn):
         return storage_frame(columns, [dict.fromkeys(VARIANTS, (1, 1)) for _ in columns]), {*STORAGE, "coreset_size"}
 
 
-class Cell(NamedTuple):
-    """A mask, a size and a seed, with the known columns and the files."""
-
-    columns: dict[str, Any]
-    pack: str
-    recipe: str
-    records: list[list[str]]  # `Kind.records_behind` the recipe
-
-
 class Overlap(Kind):
     """Overlap of masks with a set's known objects."""
 
@@ -298,9 +284,11 @@ class Overlap(Kind):
     def of(block: Experiment) -> bool:
         return block.overlap
 
-    def cells(self) -> list[Cell]:
-        """Each mask, size and seed once."""
-        found: dict[str, Cell] = {}
+    @cached_property
+    def rows_with_files(self) -> list[dict[str, Any]]:
+        """For each mask, size and seed, once, the columns known before it runs, its pack and recipe, and
+        [stage, account, record] of the jobs behind the recipe."""
+        found: dict[str, dict[str, Any]] = {}
         keys = ("experiment", "dataset", "dataset_title", "mask", "mask_title", "tobias_size", "seed")
         for row in self.rows:
             selection = row.run.selection
@@ -308,14 +296,15 @@ class Overlap(Kind):
             pack = self.plan.file("pack", "train", dataset=selection.dataset)
             kept = {key: value for key, value in self.plan.columns(self.experiment, row).items() if key in keys}
             kept |= {"mask": selection.mask, "tobias_size": selection.tobias_size}
-            found.setdefault(recipe, Cell(kept, pack, recipe, self.records_behind(recipe)))
+            made = {"columns": kept, "pack": pack, "recipe": recipe, "records": self.records_behind(recipe)}
+            found.setdefault(recipe, made)
         return list(found.values())
 
     def wanted_of(self, run: Run) -> list[str]:
         return [self.plan.recipe_of_run(run)]
 
     def planned(self) -> int:
-        return len(self.cells())
+        return len(self.rows_with_files)
 
     def faults(self) -> Iterator[str]:
         for run, *_ in self.rows:
@@ -329,7 +318,7 @@ class Overlap(Kind):
         import pandas as pd
 
         measured = dict.fromkeys((*OVERLAP, "n_images", "mask_seconds"), 1.0) | {"mask_device": "made up"}
-        return pd.DataFrame([cell.columns | measured for cell in self.cells()]), set(measured)
+        return pd.DataFrame([row["columns"] | measured for row in self.rows_with_files]), set(measured)
 
 
 class Runs(Kind):

@@ -34,9 +34,10 @@ class Plan(Walk):
         """An experiment's result of this kind, or None."""
         return next((kind for kind in self._kinds.get(experiment, []) if kind.name == name), None)
 
-    def wanted(self, experiment: str) -> list[list[str]]:
-        """The files that an experiment is made from, grouped by run (or coreset)."""
-        return [files for kind in self._kinds[experiment] for files in kind.wanted()]
+    def wanted(self, experiment: str) -> list[str]:
+        """The files that an experiment is made from."""
+        runs = [run for run, *_ in self.rows[experiment]]
+        return list(dict.fromkeys(f for kind in self._kinds[experiment] for run in runs for f in kind.wanted_of(run)))
 
     def asked_of(self, experiment: str, run: Run) -> list[str]:
         """The files to make for a run of an experiment, before what is made from all its runs together."""
@@ -95,7 +96,7 @@ class Plan(Walk):
         """
         whole = names is None
         asked = self.rows if names is None else names
-        names = [name for name in asked if not self.config.partial or self.is_there(name)]
+        names = [name for name in asked if self.is_there(name)]
         of_one = [(each, {"experiment": name}) for name in names for each in all_stages().values() if _one(each)]
         of_all = [(each, {}) for each in all_stages().values() if whole and each.shows and not _one(each)]
         found = [
@@ -124,19 +125,18 @@ class Plan(Walk):
         """All files, or in a partial report those that exist."""
         return [file for file in dict.fromkeys(files) if not self.config.partial or Path(file).exists()]
 
-    def readable(self, tables: dict[str, str]) -> dict[str, str]:
-        """The tables, by name, that a report reads: all, or in a partial report those with some finished results."""
-        return {name: file for name, file in tables.items() if not self.config.partial or self.is_there(name, file)}
+    def readable(self) -> dict[str, str]:
+        """The tables of `tables` that a report reads: all, or in a partial report those with some finished results."""
+        return {name: file for name, file in self.tables().items() if self.is_there(name)}
 
-    def is_there(self, name: str, table: str | None = None) -> bool:
-        """Whether an experiment can be shown without selecting or training: one of its runs has finished or, if it
-        shows no runs, all its inputs exist. For a name that is not an experiment, whether its table exists."""
-        experiment = name.removesuffix("_jobs")
-        if experiment not in self.rows:
-            return table is not None and Path(table).exists()
+    def is_there(self, experiment: str) -> bool:
+        """Whether an experiment is shown: in a partial report only if that takes no selecting or training, as one of
+        its runs has finished or, if it shows no runs, all its inputs exist."""
+        if not self.config.partial:
+            return True
         if self.kind(experiment, "runs"):
             return any(Path(self.metrics_of(run)).exists() for run, *_ in self.rows[experiment])
-        return all(Path(file).exists() for needed in self.wanted(experiment) for file in needed)
+        return all(Path(file).exists() for file in self.wanted(experiment))
 
 
 def _one(each: Stage) -> bool:

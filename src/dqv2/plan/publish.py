@@ -21,9 +21,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from dqv2.config import ConfigError, load_config
+from dqv2.config.base import as_list
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import asked_of, records_below, verify, why_orphaned, why_stale
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime import record
 from dqv2.runtime.crate import of_all_sets, results_of
 from dqv2.runtime.files import atomic_dir, load_json, require_regular, sha256, write_json
@@ -89,7 +90,7 @@ def publish(root: str, folder: str | Path) -> Path:
     """
     asked, records = sound(root, refused=("damaged",))
     plan = finished_plan(root, asked | {"partial": False}, records)
-    files = {plan.file_of(job, name) for job in plan.jobs(plan.targets()) for name in job.stage.writes}
+    files = {file for job in plan.jobs(plan.targets()) for file in plan.files_of(job)}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
     with atomic_dir(folder, mark=SUMS) as staged:
         for kept in records:
@@ -129,7 +130,7 @@ def finished_plan(root: str, asked: dict[str, Any], records: list[dict[str, Any]
 
     def finished(name: str) -> bool:
         jobs = [job for job in plan.jobs(plan.targets([name])) if "record" in job.stage.writes]
-        return all(done & {plan.file_of(job, name) for name in job.stage.writes} for job in jobs)
+        return all(done & {*plan.files_of(job)} for job in jobs)
 
     there = [name for name in plan.rows if finished(name)]
     if not any(plan.tabled(name) for name in there):
@@ -205,12 +206,12 @@ def drawable(folder: str | Path, plan: Plan, out: str | Path, *, figures: str = 
         return made.get(file) or (str(kept) if kept.exists() else None)
 
     for job in plan.jobs(plan.targets()):
-        reads = plan.reads(job)
-        there = all(found(file) for files in reads.values() for file in as_list(files))
+        there = all(map(found, plan.files_read(job)))
         if job.stage.shows and there and not job.stage.shows_images:
             files = {name: plan.file_of(job, name) for name in job.stage.writes if name != "record"}
             inside = {name: file.replace(f"{plan.figures}/", f"{plan.root}/{figures}") for name, file in files.items()}
             outputs = {name: str(Path(out, file.removeprefix(f"{plan.root}/"))) for name, file in inside.items()}
             made |= {file: outputs[name] for name, file in files.items()}
-            inputs = {name: list(map(found, f)) if isinstance(f, list) else found(f) for name, f in reads.items()}
+            reads = plan.reads(job).items()
+            inputs = {name: list(map(found, f)) if isinstance(f, list) else found(f) for name, f in reads}
             yield Drawn(job, inputs, outputs)

@@ -7,12 +7,13 @@ import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dqv2.config import ConfigError, load_config
 from dqv2.plan.plan import Plan
-from dqv2.plan.walk import PlannedJob, as_list
+from dqv2.plan.walk import PlannedJob
 from dqv2.runtime import record
 from dqv2.runtime.files import read_json
 from dqv2.runtime.files import remove as remove_path
@@ -91,7 +92,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
             known.update(outputs)
             yield Finding("damaged", str(path), str(error), outputs)
             continue
-        if kept["stage"] not in all_stages() or any(record.record_beside(file) != path for file in kept["outputs"]):
+        if kept["stage"] not in all_stages() or record.of_others(path, kept):
             outputs = _files_of(plan, str(path))
             known.update(outputs)
             what = "it is the record of other files than those next to it"
@@ -103,7 +104,7 @@ def verify(root: str, plan: Plan | None = None) -> Iterator[Finding]:
         gone.update(file for kind, file, _ in found if kind == "gone")
         yield from (Finding(kind, file, what, outputs) for kind, file, what in found)
     for job in plan.jobs([*plan.targets(), *plan.exports()]) if plan else ():
-        outputs = tuple(plan.file_of(job, name) for name in job.stage.writes)
+        outputs = tuple(plan.files_of(job))
         there = [file for file in outputs if Path(file).exists() and file not in known]
         if there and "record" in job.stage.writes:
             known.update(outputs)
@@ -148,7 +149,7 @@ def _files_below(root: str, known: set[str]) -> Iterator[str]:
 def _files_of(plan: Plan | None, record_file: str) -> tuple[str, ...]:
     """All files of the job whose record has this path; empty where the plan has no such job."""
     job = plan.job_making(record_file) if plan else None
-    return tuple(plan.file_of(job, name) for name in job.stage.writes) if job and not plan.unknown(job) else ()
+    return tuple(plan.files_of(job)) if job and not plan.unknown(job) else ()
 
 
 def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> list[str]:
@@ -181,15 +182,14 @@ def _readers_first(files: set[str], jobs: list[tuple[set[str], set[str]]]) -> li
 
     jobs: the inputs and the files of each job.
     """
+    maker = {file: job for job, (_, own) in enumerate(jobs) for file in own}
+    order: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(jobs)), ()))
+    for job, (inputs, _) in enumerate(jobs):
+        for file in inputs & maker.keys():
+            order.add(maker[file], job)
     found: list[str] = []
-    left = [(inputs, own) for inputs, own in jobs if own & files]
-    while left:
-        read = {file for inputs, _ in left for file in inputs}
-        waiting = [each for each in left if each[1] & read]
-        free = [own & files for _, own in left if len(waiting) == len(left) or not own & read]
-        for own in free:
-            found += sorted(own, key=lambda file: (Path(file).name == "record.json", file))
-        left = waiting if len(waiting) < len(left) else []
+    for job in order.static_order():
+        found += sorted(jobs[job][1] & files, key=lambda file: (Path(file).name == "record.json", file))
     return [*found, *sorted(files - {*found})]
 
 
@@ -283,7 +283,7 @@ def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
     An example is an older backup that was restored: its record is sound, and Snakemake accepts anything newer.
     """
     waiting, made = set(jobs), cache(_made)
-    for job in plan.jobs(file for each in waiting for files in plan.reads(each).values() for file in as_list(files)):
+    for job in plan.jobs(file for each in waiting for file in plan.files_read(each)):
         if job in waiting or "record" not in job.stage.writes:
             continue
         path = Path(plan.file_of(job, "record"))
@@ -291,7 +291,7 @@ def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
             kept = record.read(path)
         except ValueError:  # it is gone or damaged: who reads it says so
             continue
-        if any(record.record_beside(file) != path for file in kept["outputs"]):  # so it is of another's
+        if record.of_others(path, kept):
             continue
         inputs = [each for found in kept["inputs"].values() for each in found]
         why = why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
@@ -320,7 +320,7 @@ def unnoticed(plan: Plan, notes: str | Path = NOTES) -> list[str]:
         except ValueError as error:
             found.append(str(error))
             continue
-        if any(record.record_beside(file) != path for file in kept["outputs"]):
+        if record.of_others(path, kept):
             found.append(f"{path}: it is the record of other files than those next to it, as of a run that was copied")
         elif why_orphaned(plan, kept) is None and (why := why_stale(plan, kept) or _of_lost(kept)):
             found.append(f"{path}: {why}")

@@ -63,20 +63,22 @@ class Walk:
 
     def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
         """The path of an output, with its axes from `w`, overridden by `other`."""
-        values = vars(w) if isinstance(w, Wildcards) else w or {}
-        return self.pattern(stage_name, output).format_map(values | other)
+        return self.pattern(stage_name, output).format_map((w or {}) | other)
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
         """The path of an output that depends on a backbone (that of `w`, or `backbone`); the same for all seeds where
         the backbone is fixed."""
-        values = vars(w) if isinstance(w, Wildcards) else w
-        values = values | ({"backbone": backbone} if backbone else {})
+        values = w | ({"backbone": backbone} if backbone else {})
         seed = {"seed": 0} if self.config.backbones[values["backbone"]].fixed else {}
         return self.file(stage_name, output, values, **seed)
 
     def file_of(self, job: PlannedJob, output: str) -> str:
         """The path of a job's output."""
         return self.file(job.stage.name, output, job.w)
+
+    def files_of(self, job: PlannedJob) -> list[str]:
+        """All files that a job makes."""
+        return [self.file_of(job, name) for name in job.stage.writes]
 
     def job_making(self, file: str) -> PlannedJob | None:
         """The job that makes a file; None where no stage does."""
@@ -101,6 +103,10 @@ class Walk:
         if job not in self._read:
             self._read[job] = job.stage.reads(self, job.w)
         return self._read[job]
+
+    def files_read(self, job: PlannedJob) -> list[str]:
+        """All files that a job reads."""
+        return [file for files in self.reads(job).values() for file in ([files] if isinstance(files, str) else files)]
 
     def options(self, job: PlannedJob) -> dict[str, Any]:
         """What a job's result depends on besides its inputs: its rule's params."""
@@ -134,7 +140,7 @@ class Walk:
         def visit(file: str) -> PlannedJob | None:
             job = self.job_making(file)
             if job is not None and job not in found:
-                read = (visit(each) for files in self.reads(job).values() for each in as_list(files))
+                read = map(visit, self.files_read(job))
                 found[job] = list(dict.fromkeys(each for each in read if each is not None))
             return job
 
@@ -162,11 +168,7 @@ class Walk:
     def passes(self, selection: Selection, w: Axes) -> dict[str, list[str]]:
         """The features and logits that a selection's selector reads: of the originals, then of the Tobias images."""
         selector, mixture = self.config.selectors[selection.selector], self.config.mixtures[selection.mixture]
-        axes = (vars(w) if isinstance(w, Wildcards) else w) | {
-            "mask": selection.mask,
-            "size": selection.tobias_size,
-            "backbone": selection.backbone,
-        }
+        axes = w | {"mask": selection.mask, "size": selection.tobias_size, "backbone": selection.backbone}
 
         def made(output: str) -> list[str]:
             if selector.pixels:
@@ -206,11 +208,6 @@ class Walk:
     def title(self, kind: str, name: str) -> str:
         """The printed name of a block of the configuration."""
         return title_of(getattr(self.config, kind), name) or ""
-
-    @staticmethod
-    def epochs_text(epochs: int) -> str:
-        """ "1 epoch", "2 epochs"."""
-        return f"{epochs} epoch" + ("s" if epochs > 1 else "")
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -303,11 +300,6 @@ class Walk:
         """The autoencoder that redraws the run's pixels, for captions; empty without one."""
         name = self.config.pixels[run.pixels].autoencoder if run.pixels else None
         return f"autoencoder: {self.config.autoencoders[name].title}" if name else ""
-
-
-def as_list(files: Any) -> list[str]:
-    """One file or a list of them, as a list."""
-    return [files] if isinstance(files, str) else list(files)
 
 
 def _sorted(block: dict[str, Any]) -> dict[str, Any]:

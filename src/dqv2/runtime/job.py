@@ -208,7 +208,7 @@ def _limit_threads(threads: int) -> None:
 def _devices(job: Job) -> Iterator[None]:
     """Hold the job's devices within the context; logs which, and when."""
     wanted, shared = (int(job.resources.get(name, default)) for name, default in (("gpu", 0), ("jobs_per_gpu", 1)))
-    with lease.take(wanted, jobs_per_device=shared, job=job.name, waiting=say) as held:
+    with lease.take(wanted, jobs_per_device=shared, job=job.name) as held:
         if held.devices:
             logger.info("took %s: process %d, %s", held, os.getpid(), _now())
         try:

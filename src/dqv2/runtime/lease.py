@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dqv2.runtime.files import read_json, write_json
-from dqv2.runtime.logging import logger
+from dqv2.runtime.logging import logger, say
 
 POLL_SECONDS = 0.1
 
@@ -105,16 +105,14 @@ def folder() -> Path:
 
 
 @contextmanager
-def take(
-    count: int, *, jobs_per_device: int = 1, job: str = "", waiting: Callable[[str], None] | None = None
-) -> Iterator[Lease]:
+def take(count: int, *, jobs_per_device: int = 1, job: str = "a job") -> Iterator[Lease]:
     """Hold `count` devices, each for this job alone (or `jobs_per_device` jobs), and make only them visible to CUDA.
 
     Under SLURM the scheduler's choice is used as is, except where an allocation has more devices than the job asks for
     (a whole node, divided by Snakemake): then they are leased. Without any device the lease is empty.
 
-    count: 0 takes none and hides all. job: the job's name, for messages to jobs that wait for it. waiting: called once
-    with a line that says what is waited for. Raises ValueError where `count` exceeds the number of devices.
+    count: 0 takes none and hides all. job: its name, for the messages of jobs that wait. Raises ValueError where
+    `count` exceeds the number of devices.
     """
     if count == 0:
         with _environment(CUDA_VISIBLE_DEVICES=""):
@@ -133,8 +131,8 @@ def take(
             "lower the devices of the trainer, or CUDA_VISIBLE_DEVICES hides some"
         )
     with ExitStack() as held:
-        with _door(job, waiting):
-            taken = _wait_for(count, devices, jobs_per_device, held, job, waiting)
+        with _door(job):
+            taken = _wait_for(count, devices, jobs_per_device, held, job)
         visible = ",".join(device.id for device, _ in taken)
         held.enter_context(_environment(CUDA_VISIBLE_DEVICES=visible, CUDA_DEVICE_ORDER="PCI_BUS_ID"))
         yield Lease(
@@ -155,24 +153,18 @@ def _environment(**variables: str) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _door(job: str, waiting: Callable[[str], None] | None) -> Any:
+def _door(job: str) -> Any:
     """Let one job at a time choose, so that one that needs several devices is not overtaken forever."""
     lock = _lock("door")
     try:
         return lock.acquire(timeout=1)
     except Timeout:
-        if waiting:
-            waiting(f"{job or 'this job'} waits for a device behind another job that waits")
+        say(f"{job} waits for a device behind another job that waits")
         return lock.acquire()
 
 
 def _wait_for(
-    count: int,
-    devices: list[Device],
-    jobs_per_device: int,
-    held: ExitStack,
-    job: str,
-    waiting: Callable[[str], None] | None,
+    count: int, devices: list[Device], jobs_per_device: int, held: ExitStack, job: str
 ) -> list[tuple[Device, int]]:
     """Lock a slot on each of `count` devices; `held` releases the locks."""
     taken: list[tuple[Device, int]] = []
@@ -184,9 +176,9 @@ def _wait_for(
                     taken.append((device, slot))
         if len(taken) == count:
             return sorted(taken, key=lambda found: devices.index(found[0]))
-        if waiting and not said:
+        if not said:
             others = [device for device in devices if device not in [d for d, _ in taken]]
-            waiting(f"{job or 'this job'} waits for a device: {_who_holds(others, jobs_per_device)}")
+            say(f"{job} waits for a device: {_who_holds(others, jobs_per_device)}")
             said = True
         time.sleep(POLL_SECONDS)
 

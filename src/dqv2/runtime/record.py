@@ -100,6 +100,11 @@ def read(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def of_others(path: str | Path, kept: dict[str, Any]) -> bool:
+    """Whether the record at a path is of files elsewhere than next to it, as in the folder of a run that was copied."""
+    return any(record_beside(file) != Path(path) for file in kept["outputs"])
+
+
 def checksums_of(files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Name -> for each file its path, its checksum, and the checksum of the record of the job that made it.
 
@@ -119,7 +124,7 @@ def _known(file: str) -> dict[str, Any]:
     if beside is None:
         return {"file": file, "checksum": checksum(file)}
     if beside == Path(file):  # a record vouches for itself
-        if any(record_beside(each) != beside for each in read(file)["outputs"]):
+        if of_others(file, read(file)):
             raise ValueError(f"{file} is the record of other files than those next to it. {remedy(str(beside.parent))}")
         return {"file": file, "checksum": checksum(file)}
     if not beside.exists():

@@ -29,24 +29,14 @@ def stage(name: str) -> Stage:
     return all_stages()[name]
 
 
-@cache
-def _by_last_part() -> dict[str, list[tuple[Stage, str]]]:
-    found: dict[str, list[tuple[Stage, str]]] = {}
-    for each in all_stages().values():
-        for name, pattern in each.writes.items():
-            last = pattern.rpartition("/")[2]
-            found.setdefault("" if "{" in last else last, []).append((each, name))
-    return found
-
-
 def makers(path: str) -> list[tuple[Stage, str, dict[str, str]]]:
     """The stages with an output pattern that matches a path: (stage, name of the output, wildcards). More than one
     where several stages make files of the same pattern."""
-    last, known = path.rpartition("/")[2], _by_last_part()
     return [
         (each, name, axes)
-        for each, name in known.get(last, []) + known[""]
-        if (axes := paths.axes_of(each.writes[name], path)) is not None
+        for each in all_stages().values()
+        for name, pattern in each.writes.items()
+        if (axes := paths.axes_of(pattern, path)) is not None
     ]
 
 

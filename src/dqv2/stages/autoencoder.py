@@ -1,5 +1,6 @@
 """Pre-train a masked autoencoder on the training images, for use without published weights."""
 
+from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
 
@@ -24,7 +25,7 @@ class Autoencoder(Stage):
 
     def detail(self, plan, w):
         block = plan.config.autoencoders[w.autoencoder]
-        return f"{block.title}: {plan.epochs_text(block.epochs)} on the full set"
+        return f"{block.title}: {counted(block.epochs, 'epoch')} on the full set"
 
     def work(self, reckoning, w):
         block, n = reckoning.config.autoencoders[w.autoencoder], reckoning.sizes(w.dataset)

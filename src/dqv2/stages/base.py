@@ -19,7 +19,10 @@ DRAWN |= {"record": "figures/{experiment}/record.json"}
 
 
 class Wildcards(SimpleNamespace):
-    """The axes in a job's paths, all as text: dataset, seed, keep, ..."""
+    """The axes in a job's paths, all as text: dataset, seed, keep, ... With `|` a dict, as that of other axes is."""
+
+    def __or__(self, other: dict[str, Any]) -> dict[str, Any]:
+        return vars(self) | other
 
 
 class Stage:
@@ -29,7 +32,8 @@ class Stage:
         title: printed in figure 1 and in messages.
         version: incremented when the stage's results change (`dqv2 stages raise`); part of its params.
         writes: name -> pattern of an output, below `results/<run>/` unless it begins with {figures} or {root}. "record"
-            is added next to the first output: what the job depended on, and its cost.
+            is added next to the first output: what the job depended on, and its cost; "" leaves none.
+        log: the pattern of a job's log below `logs/<run>/`: by default as its record lies below `results/<run>/`.
         model: whether it runs a network, so that its jobs ask for a GPU.
         account: how its seconds count in the cost of a coreset: "early" is a training before the selection, "" not at
             all (all methods need it equally, or it is not part of a method).
@@ -57,9 +61,9 @@ class Stage:
         cls.name = cls.__module__.rpartition(".")[2]
         first = next(iter(cls.writes.values()))
         cls.writes = {"record": f"{first.rpartition('/')[0]}/record.json"} | cls.writes
-        # Each job's log lies below logs/<run>/ as its record does below results/<run>/
-        cls.log = f"{cls.writes['record'].removesuffix('/record.json') or cls.name + '/{root}/{archive}'}.log"
-        if cls.writes["record"] == "":  # it leaves none
+        if record := cls.writes["record"]:
+            cls.log = f"{record.removesuffix('/record.json')}.log"
+        else:
             del cls.writes["record"]
 
     def makes(self, plan: Plan, w: Wildcards) -> bool:

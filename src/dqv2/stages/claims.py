@@ -15,14 +15,14 @@ class Claims(Stage):
         return bool(self._experiments() & set(plan.tables()))
 
     def reads(self, plan, w):
-        return {"tables": list(plan.readable(self._tables(plan)).values())}
+        return {"tables": list(self._tables(plan).values())}
 
     def options(self, plan, w):
         from dqv2.paper.reported import read_claims, reported_experiments, reported_values
 
         config = plan.config
         reported = {name: reported_values(name) for name in reported_experiments()}
-        facts = {"names": list(plan.readable(self._tables(plan))), "claims": read_claims(), "reported": reported}
+        facts = {"names": list(self._tables(plan)), "claims": read_claims(), "reported": reported}
         return facts | {"scale": config.label or config.run, "note": plan.run_note()}
 
     @staticmethod
@@ -33,13 +33,13 @@ class Claims(Stage):
         return {test["experiment"] for claim in read_claims() for test in claim["tests"]}
 
     def _tables(self, plan):
-        """The tables that claims and the paper's text are held against, by the name that they call them."""
+        """The tables to read that claims and the paper's text are held against, by the name that they call them."""
         from dqv2.paper.reported import reported_text
 
-        tables = plan.tables()
+        tables = plan.readable()
         wanted = sorted(self._experiments()) + [entry["experiment"] for entry in reported_text()]
         found = {name: tables[name] for name in dict.fromkeys(wanted) if name in tables}
-        costed = [name for name in plan.config.targets if plan.config.experiments[name].cost]
+        costed = [name for name in tables if plan.config.experiments[name].cost]
         return found | {f"{name}_jobs": plan.file("cost", "csv", experiment=name) for name in costed}
 
     def run(self, job):

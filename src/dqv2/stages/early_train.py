@@ -2,6 +2,7 @@
 
 import time
 
+from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 from dqv2.weights import PRETRAINED
 
@@ -35,7 +36,7 @@ class EarlyTrain(Stage):
         begins = "random weights"
         if block.weights:
             begins = "pre-trained elsewhere" + (f" ({block.place.hub})" if block.place.hub else "")
-        trained = f"{plan.epochs_text(block.epochs)} on the full set"
+        trained = f"{counted(block.epochs, 'epoch')} on the full set"
         both = f"{begins}, then {trained}" if block.weights else trained
         return f"{block.model}, {both if block.epochs else begins}"
 

@@ -11,6 +11,7 @@ class Fetch(Stage):
 
     title = "published set"
     writes = {"fetched": "{root}/.{archive}.fetched", "record": ""}
+    log = "fetch/{root}/{archive}.log"
 
     def options(self, plan, w):
         return {"name": w.archive}

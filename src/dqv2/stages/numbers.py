@@ -20,7 +20,7 @@ class Numbers(Stage):
 
     def reads(self, plan, w):
         claims = plan.file("claims", "csv") if self._claims(plan) else []
-        return {"tables": list(plan.readable(plan.tables()).values()), "claims": claims}
+        return {"tables": list(plan.readable().values()), "claims": claims}
 
     @staticmethod
     def _claims(plan):
@@ -34,7 +34,7 @@ class Numbers(Stage):
         from dqv2.paper.reported import reported_text, reported_values
 
         return {
-            "names": list(plan.readable(plan.tables())),
+            "names": list(plan.readable()),
             "reported": {name: reported_values(name) for name in sorted(plan.config.targets) if reported_values(name)},
             "text": reported_text(),
             "claims": self._claims(plan),

@@ -11,13 +11,13 @@ class Overlap(Tidy):
     version = 3
 
     def reads(self, plan, w):
-        cells = plan.kind(w.experiment, "overlap").cells()
-        packs, recipes = list(dict.fromkeys(cell.pack for cell in cells)), [cell.recipe for cell in cells]
-        return {"train": packs, "recipes": recipes, "records": [file for cell in cells for _, _, file in cell.records]}
+        rows = plan.kind(w.experiment, "overlap").rows_with_files
+        packs, recipes = list(dict.fromkeys(row["pack"] for row in rows)), [row["recipe"] for row in rows]
+        records = [file for row in rows for _, _, file in row["records"]]
+        return {"train": packs, "recipes": recipes, "records": records}
 
     def options(self, plan, w):
-        cells = plan.kind(w.experiment, "overlap").cells()
-        return {"rows": [cell._asdict() for cell in cells]}
+        return {"rows": plan.kind(w.experiment, "overlap").rows_with_files}
 
     def run(self, job):
         import pandas as pd

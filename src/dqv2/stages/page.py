@@ -52,7 +52,7 @@ class Page(Stage):
         for name in plan.config.targets:
             block, w = plan.config.experiments[name], Wildcards(experiment=name)
             drawn = [each for each in all_stages().values() if "png" in each.shows and each.makes(plan, w)]
-            there = not plan.config.partial or plan.is_there(name)
+            there = plan.is_there(name)
             files = {kind.upper(): plan.file(each.name, kind, w) for each in drawn for kind in ("pdf", "png")}
             if block.table:
                 kinds = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}

@@ -1,5 +1,6 @@
 """Scores of every training image, means over several early trainings: GraNd, EL2N, forgetting, uncertainty."""
 
+from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
 
@@ -25,7 +26,7 @@ class Score(Stage):
     def detail(self, plan, w):
         block = plan.config.backbones[w.backbone]
         times = f"{block.initialisations} times " if block.initialisations > 1 else ""
-        return f"{block.model}, {times}{plan.epochs_text(block.epochs)} on the full set"
+        return f"{block.model}, {times}{counted(block.epochs, 'epoch')} on the full set"
 
     def work(self, reckoning, w):
         block, n = reckoning.config.backbones[w.backbone], reckoning.sizes(w.dataset)

@@ -1,5 +1,6 @@
 """Train a network on a coreset. It is given the training split alone; `evaluate` reads the others."""
 
+from dqv2.runtime.sentences import counted
 from dqv2.stages.base import Stage
 
 
@@ -22,7 +23,7 @@ class Train(Stage):
         block = plan.config.trainers[w.trainer]
         fresh, start = block.fresh_tobias, block.start
         pixels = w.step.removeprefix("pixels-").rstrip("/")
-        of = vars(w) | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
+        of = w | {"seed": w.draw.removeprefix("coreset-seed-").rstrip("/") or w.seed}  # the coreset's seed
         return {
             "train": plan.file("pack", "train", w),
             "splits": plan.file("pack", "splits", w),
@@ -39,7 +40,7 @@ class Train(Stage):
 
     def detail(self, plan, w):
         block = plan.config.trainers[w.trainer]
-        length = plan.epochs_text(block.epochs) if block.epochs else f"{block.iterations} iterations"
+        length = counted(block.epochs, "epoch") if block.epochs else f"{block.iterations} iterations"
         anew = ", backgrounds drawn anew" if block.fresh_tobias else ""
         begins = f", from the {plan.title('backbones', block.start)}" if block.start else ""
         return f"{block.title or w.trainer}{begins}, {length}, batch {block.batch_size}{anew}"
