@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dqv2.config import Selector
 from dqv2.data import DataError
 from dqv2.data.digits import pack_digits
 from dqv2.data.pack import Pack
@@ -21,6 +22,11 @@ from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
 from dqv2.select.selectors import divide, weigh
 from dqv2.stages import stage
+
+
+def used(kind, **keys):
+    """A selector's options as the stages hand them on."""
+    return Selector(kind=kind, **keys).used
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.5, generator=generator(0))
     features = [torch.rand(n, 5, generator=generator(1)) for _ in range(2)]
-    divided = divide(pool, pack, features, [], kind="graphcut_bins", n_bins=10, generator=generator(3))
+    divided = divide(pool, pack, features, [], **used("graphcut_bins", n_bins=10), generator=generator(3))
     sizes = np.bincount(divided.bins)
     assert len(sizes) == 15
     assert abs(sizes - n / 10).max() <= 5
@@ -51,7 +57,7 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
 def test_bins_that_are_empty_are_said_also_where_they_are_the_last(pack, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logger, "propagate", True)
     np.save(tmp_path / "features.npy", np.random.default_rng(0).random((len(pack), 4), np.float32))
-    selector = {"kind": "graphcut_bins", "n_bins": 14}
+    selector = used("graphcut_bins", n_bins=14)
     job = SimpleNamespace(
         input=SimpleNamespace(train=pack.folder, features=[tmp_path / "features.npy"], logits=[]),
         output=SimpleNamespace(bins=tmp_path / "bins.csv"),
@@ -72,12 +78,12 @@ def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
     pool = c.mix(n, originals=0.3, tobias=0.3, generator=generator(0))
     originals = torch.rand(n, 4, generator=generator(1))
     tobias = torch.rand(n, 4, generator=generator(2))
-    got = divide(pool, pack, [originals, tobias], [], kind="graphcut", generator=generator(3))
+    got = divide(pool, pack, [originals, tobias], [], **used("graphcut"), generator=generator(3))
     stacked = torch.stack([(tobias if t else originals)[r] for r, t in zip(pool.rows, pool.tobias, strict=True)])
     want = graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
     assert torch.equal(torch.from_numpy(got.rank), want)
     with pytest.raises(ValueError, match="do not fit"):
-        divide(pool, pack, [originals], [], kind="graphcut", generator=generator(3))
+        divide(pool, pack, [originals], [], **used("graphcut"), generator=generator(3))
 
 
 @pytest.mark.parametrize("kind", ["random", "graphcut", "graphcut_bins"])
@@ -86,7 +92,7 @@ def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
     features = torch.rand(n, 5, generator=generator(1))
-    divided = divide(pool, pack, [features], [], kind=kind, generator=generator(3))
+    divided = divide(pool, pack, [features], [], **used(kind), generator=generator(3))
     sampler = "rank" if kind == "graphcut" else "bins"
     drawn = divided.take(c.draw_places(divided, pack.labels, count, sampler=sampler, generator=generator(2)))
     assert len(drawn) == len(set(drawn.rows)) == count
@@ -200,7 +206,8 @@ def test_a_kind_divides_by_the_function_of_its_name(pack, kind, features):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     arrays = [torch.rand(len(pack), d, generator=generator(d)) for d in (6, len(pack.classes))]
     labels = torch.from_numpy(pack.labels)
-    got = divide(pool, pack, *([values] for values in arrays), kind=kind, features=features, generator=generator(3))
+    options = used(kind, features=features)
+    got = divide(pool, pack, *([values] for values in arrays), **options, generator=generator(3))
     want = BY[kind](Candidates(labels, *arrays).features(features), labels)
     assert (got.bins if "bins" in kind else got.rank).tolist() == want.tolist()
 
@@ -209,9 +216,9 @@ def test_a_kind_divides_by_the_function_of_its_name(pack, kind, features):
 def test_weights_have_a_mean_of_one_and_are_kept_with_the_ids(pack, tmp_path, kind):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     features = [torch.rand(len(pack), 5, generator=generator(1)) * torch.arange(1, 6)]
-    divided = divide(pool, pack, features, [], kind=kind, generator=generator(3))
+    divided = divide(pool, pack, features, [], **used(kind), generator=generator(3))
     places = c.draw_places(divided, pack.labels, 30, sampler="rank", generator=generator(2))
-    weights = weigh(pool, places, pack, features, [], kind=kind)
+    weights = weigh(pool, places, pack, features, [], **used(kind))
     assert weights.shape == (30,)
     assert weights.mean() == pytest.approx(1)
     assert len(set(weights.tolist())) > 5
@@ -228,6 +235,6 @@ def test_weights_have_a_mean_of_one_and_are_kept_with_the_ids(pack, tmp_path, ki
 def test_kinds_without_weights_and_weights_of_nothing_are_refused(pack):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="'herding' gives its images no weights"):
-        weigh(pool, np.arange(3), pack, [torch.rand(len(pack), 5)], [], kind="herding")
+        weigh(pool, np.arange(3), pack, [torch.rand(len(pack), 5)], [], **used("herding"))
     with pytest.raises(ValueError, match="the weight 0: train without"):
-        weigh(pool, np.arange(3), pack, [torch.zeros(len(pack), 5)], [], kind="gradmatch")
+        weigh(pool, np.arange(3), pack, [torch.zeros(len(pack), 5)], [], **used("gradmatch"))
