@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dqv2.data import DataError
-from dqv2.data.image import read_image
 from dqv2.data.places import changed_files
 from dqv2.data.sources import open_set
 from tests.inputs import save, write_table
-from tests.miniatures import jpeg
+from tests.miniatures import jpeg, read_image
 from tests.unit.test_inputs import pack
 
 PETS = ["cat", "dog", "cat", "dog"]
