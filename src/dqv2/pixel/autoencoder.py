@@ -14,7 +14,7 @@ from dqv2.arguments import check_same_number
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
-from dqv2.weights import WeightsError, read_weights, require_values
+from dqv2.weights import WeightsError, fill, read_weights, require_values
 
 NO_COLOURS = (
     "{} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights trained without "
@@ -188,12 +188,7 @@ def _from_folder(path: Path) -> nn.Module:
 
 def _filled(config: ViTMAEConfig, state: dict[str, Tensor], path: Path) -> nn.Module:
     model = ViTMAEForPreTraining(config).eval()
-    require_values(path, model, state)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).split("\n")[1:4]]
-        raise WeightsError(f"{path} does not fit a masked autoencoder of its size: {' '.join(lines)[:300]}") from error
+    fill(model, state, path, "a masked autoencoder of its size")
     return model
 
 
