@@ -13,7 +13,7 @@ from dqv2.data import download as download_module
 from dqv2.data.download import download
 from dqv2.data.extract import extract
 from dqv2.data.fetch import fetch_set
-from dqv2.data.published import ARCHIVES, archive_of
+from dqv2.data.published import ARCHIVES
 from tests.miniatures import MAKERS, Server, archive, checksum
 
 
@@ -275,10 +275,10 @@ def test_addresses_and_checksums_are_torchvisions():
     from torchvision import datasets
 
     cifar, food = datasets.CIFAR10, datasets.Food101
-    assert (archive_of("cifar10").url, archive_of("cifar10").checksum) == (cifar.url, f"md5:{cifar.tgz_md5}")
-    assert archive_of("cifar10").folder == cifar.base_folder
-    assert (archive_of("food101").url, archive_of("food101").checksum) == (food._URL, f"md5:{food._MD5}")
+    assert (ARCHIVES["cifar10"].url, ARCHIVES["cifar10"].checksum) == (cifar.url, f"md5:{cifar.tgz_md5}")
+    assert ARCHIVES["cifar10"].folder == cifar.base_folder
+    assert (ARCHIVES["food101"].url, ARCHIVES["food101"].checksum) == (food._URL, f"md5:{food._MD5}")
     for variant, (url, md5) in datasets.Imagenette._ARCHIVES.items():
-        ours = archive_of(f"imagenette-{variant.removesuffix('px')}")
+        ours = ARCHIVES[f"imagenette-{variant.removesuffix('px')}"]
         assert (ours.url, ours.checksum) == (url, f"md5:{md5}")
     assert {name: a.name for name, a in ARCHIVES.items()} == {name: file for name, (_, file) in MAKERS.items()}
