@@ -27,14 +27,6 @@ def test_geometry_and_resampling_are_torchvisions(tmp_path, size):
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_orientation_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to show
-    path = save(tmp_path / "a.png", (8, 8), exif=exif)
-    stored = np.asarray(Image.open(path)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(read_image(path, 8), np.rot90(stored, -1, (1, 2)))
-
-
 def one_pixel(tmp_path, image, suffix=".png", **options) -> list[int]:
     path = Path(tmp_path, f"pixel{suffix}")
     image.save(path, **options)
