@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -32,13 +33,15 @@ from dqv2.config import load_config, read_files
 from dqv2.cost.rates import Net
 from dqv2.cost.work import Reckoning
 from dqv2.data.image import decode
+from dqv2.declared import load
 from dqv2.pixel.autoencoder import build_autoencoder, reconstruct
 from dqv2.pixel.pretrain import Pretraining, pretrain
 from dqv2.plan import Plan
 from dqv2.plan.count import jobs_behind
 from dqv2.runtime import warm
 from dqv2.runtime.device import use_device
-from dqv2.select.selectors import apply_selector
+from dqv2.select.candidates import Candidates
+from dqv2.select.table import KEYS, SELECTORS
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 from dqv2.semantic.masks import foreground
 from dqv2.semantic.saliency import forward_pass
@@ -47,7 +50,7 @@ from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
 
 CPU = torch.device("cpu")
-SELECTORS = ("graphcut_bins", "graphcut", "herding", "k_center", "craig", "gradmatch")
+MEASURED = ("graphcut_bins", "graphcut", "herding", "k_center", "craig", "gradmatch")
 
 
 def nets_of(plan: Plan) -> dict[Net, dict]:
@@ -151,13 +154,11 @@ def host_rates(repeats: int) -> dict:
     embedding = torch.randn(size, numbers, generator=draws).abs_()
     logits, labels = torch.randn(size, classes, generator=draws), torch.zeros(size, dtype=torch.int64)
     select = {}
-    for kind in SELECTORS:
-        options = {"features": "gradient"} if kind in ("craig", "gradmatch") else {}
-        length = numbers + (classes if options else 0)
-
-        def run(kind: str = kind, options: dict = options) -> None:
-            apply_selector(kind, labels, embedding, logits, generator=draws, **options)
-
+    for kind in MEASURED:
+        keys = {key: KEYS[key] for key in SELECTORS[kind].keys}
+        keys |= {"features": "gradient"} if kind in ("craig", "gradmatch") else {}
+        length = numbers + (classes if keys["features"] == "gradient" else 0)
+        run = partial(load(SELECTORS[kind].function), Candidates(labels, embedding, logits), **keys)
         select[kind] = size**2 * length / median_work(run, repeats, CPU)
     return {"start_up": warm_start(max(repeats, 10)), **rates, "select": select}
 

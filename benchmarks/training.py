@@ -44,7 +44,7 @@ from PIL import Image
 from dqv2.cost.networks import count
 from dqv2.cost.rates import Net, read_rates
 from dqv2.data.digits import make_digits
-from dqv2.data.image import read_image
+from dqv2.data.image import decode
 from dqv2.inputs import normalise
 from dqv2.runtime.device import use_device
 from dqv2.train.batch import Target
@@ -67,7 +67,7 @@ def folder(root: Path, size: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     classes = sorted(entry for entry in root.iterdir() if entry.is_dir())
     each = math.ceil(number / len(classes))
     files = [(file, k) for k, path in enumerate(classes) for file in sorted(path.rglob("*.*"))[:each]]
-    return np.stack([read_image(file, size) for file, _ in files]), np.array([k for _, k in files])
+    return np.stack([decode(file.read_bytes(), size).pixels for file, _ in files]), np.array([k for _, k in files])
 
 
 def write_folder(root: Path, images: np.ndarray, labels: np.ndarray) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dqv2.data.image import decode
+
 WNIDS = ("n01440764", "n02102040")
 
 
@@ -26,6 +28,12 @@ def save(path, seed=0, size=(20, 16), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     photo(seed, size).save(path, **options)
     return path
+
+
+def read_image(path, size, **limits):
+    """The pixels of an image file as it is packed, or the reason why it cannot be."""
+    found = decode(path.read_bytes(), size, **limits)
+    return found if isinstance(found, str) else found.pixels
 
 
 def jpeg(seed, size=(20, 16)):

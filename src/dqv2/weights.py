@@ -191,6 +191,20 @@ def read_weights(path: Path) -> Any:
         raise WeightsError(f"{path} {why}.") from error
 
 
+def fill(model: Any, state: dict[str, Any], path: Path, name: str) -> None:
+    """Load all weights of a network from the `state` of a file.
+
+    name: of the network, for messages. Raises WeightsError where names or shapes do not match, or values are not as
+    `require_values` wants them.
+    """
+    require_values(path, model, state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).split("\n")[1:4])
+        raise WeightsError(f"{path} does not fit {name}: {lines[:300]}") from error
+
+
 def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
     """Raise WeightsError unless every weight of the model in `state` is a dense floating-point tensor, and the learnt
     ones and running statistics are finite.

@@ -11,10 +11,11 @@ from hypothesis.extra import numpy as arrays
 
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack, write_pack
+from dqv2.declared import load
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
-from dqv2.select.selectors import apply_selector
-from dqv2.select.table import SELECTORS
+from dqv2.select.candidates import Candidates
+from dqv2.select.table import KEYS, SELECTORS
 from dqv2.train.models import load_network, save_model
 from dqv2.weights import WeightsError
 from tests.unit.trainings import model
@@ -51,18 +52,17 @@ def images(draw):
 def test_any_features_give_a_division_or_a_sentence(kind, drawn, n_bins, seed):
     (embedding, logits, scores, labels), sane = drawn
     keys = {"n_bins": n_bins, "n_strata": n_bins} | ({"score": kind.scores[0]} if kind.scores else {})
-    keys = {key: value for key, value in keys.items() if key in kind.keys}
-    given_to = {"generator": generator(seed), **keys}
-    result, said = tried(ValueError, apply_selector, kind.name, labels, embedding, logits, scores.double(), **given_to)
-    if result is None:
+    keys = {key: keys.get(key, KEYS[key]) for key in kind.keys}
+    candidates = Candidates(labels, embedding, logits, scores.double(), generator=generator(seed))
+    found, said = tried(ValueError, load(kind.function), candidates, **keys)
+    if found is None:
         assert not sane, said
         assert len(said) > 20
         assert "\n" not in said
         return
-    gives, found = result
     assert found.shape == labels.shape
     assert found.dtype == torch.int64
-    if gives == "rank":
+    if kind.gives == "rank":
         for label in labels.unique():
             mine = found[labels == label].sort().values
             assert len(mine.unique()) == len(mine), "two images of a class cannot have one place"

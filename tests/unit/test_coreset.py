@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dqv2.config import Selector
 from dqv2.data import DataError
 from dqv2.data.digits import pack_digits
 from dqv2.data.pack import Pack
@@ -21,6 +22,11 @@ from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
 from dqv2.select.selectors import divide, weigh
 from dqv2.stages import stage
+
+
+def used(kind, **keys):
+    """A selector's options as the stages hand them on."""
+    return Selector(kind=kind, **keys).used
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
     n = len(pack)
     pool = c.mix(n, originals=1.0, tobias=0.5, generator=generator(0))
     features = [torch.rand(n, 5, generator=generator(1)) for _ in range(2)]
-    divided = divide(pool, pack, features, [], kind="graphcut_bins", n_bins=10, generator=generator(3))
+    divided = divide(pool, pack, features, [], **used("graphcut_bins", n_bins=10), generator=generator(3))
     sizes = np.bincount(divided.bins)
     assert len(sizes) == 15
     assert abs(sizes - n / 10).max() <= 5
@@ -51,7 +57,7 @@ def test_an_enlarged_pool_has_more_bins_of_the_same_size(pack):
 def test_bins_that_are_empty_are_said_also_where_they_are_the_last(pack, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logger, "propagate", True)
     np.save(tmp_path / "features.npy", np.random.default_rng(0).random((len(pack), 4), np.float32))
-    selector = {"kind": "graphcut_bins", "n_bins": 14}
+    selector = used("graphcut_bins", n_bins=14)
     job = SimpleNamespace(
         input=SimpleNamespace(train=pack.folder, features=[tmp_path / "features.npy"], logits=[]),
         output=SimpleNamespace(bins=tmp_path / "bins.csv"),
@@ -72,32 +78,17 @@ def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
     pool = c.mix(n, originals=0.3, tobias=0.3, generator=generator(0))
     originals = torch.rand(n, 4, generator=generator(1))
     tobias = torch.rand(n, 4, generator=generator(2))
-    got = divide(pool, pack, [originals, tobias], [], kind="graphcut", generator=generator(3))
+    got = divide(pool, pack, [originals, tobias], [], **used("graphcut"), generator=generator(3))
     stacked = torch.stack([(tobias if t else originals)[r] for r, t in zip(pool.rows, pool.tobias, strict=True)])
     want = graphcut_order(stacked, torch.from_numpy(pack.labels[pool.rows]))
     assert torch.equal(torch.from_numpy(got.rank), want)
     with pytest.raises(ValueError, match="do not fit"):
-        divide(pool, pack, [originals], [], kind="graphcut", generator=generator(3))
+        divide(pool, pack, [originals], [], **used("graphcut"), generator=generator(3))
 
 
-@pytest.mark.parametrize("kind", ["random", "graphcut", "graphcut_bins"])
-@pytest.mark.parametrize("count", [1, 10, 37, 100])
-def test_the_coreset_has_exactly_the_images_asked_for(pack, kind, count):
-    n = len(pack)
-    pool = c.mix(n, originals=1.0, tobias=0.0, generator=generator(0))
-    features = torch.rand(n, 5, generator=generator(1))
-    divided = divide(pool, pack, [features], [], kind=kind, generator=generator(3))
-    sampler = "rank" if kind == "graphcut" else "bins"
-    drawn = divided.take(c.draw_places(divided, pack.labels, count, sampler=sampler, generator=generator(2)))
-    assert len(drawn) == len(set(drawn.rows)) == count
-
-
-def test_a_pool_too_small_says_which_keys_to_change(pack):
-    pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
-    with pytest.raises(ValueError, match="asks for 51 images and the pool holds 50: lower keep_ratio"):
-        c.draw_places(pool, pack.labels, 51, generator=generator(1))
+def test_a_share_that_comes_to_no_image_is_refused():
     with pytest.raises(ValueError, match=r"a share of 0\.001 of tobias comes to none"):
-        c.mix(len(pack), originals=1.0, tobias=0.001, generator=generator(0))
+        c.mix(100, originals=1.0, tobias=0.001, generator=generator(0))
 
 
 def test_ids_resolve_in_another_order(pack, tmp_path):
@@ -163,15 +154,6 @@ def test_coverage_centric_pools_leave_the_hardest_out(pack):
         c.draw_places(divided, pack.labels, 90, sampler="strata", generator=generator(2))
 
 
-def test_a_coreset_that_is_read_as_it_is_needed_is_the_same_as_a_whole(pack):
-    pool = c.mix(len(pack), originals=0.3, tobias=0.0, generator=generator(0))
-    whole = c.coreset_images(pool, pack, None)[0].numpy()
-    lazy = c.CoresetImages(pool, pack, None)
-    assert (lazy.shape, len(lazy), lazy.dtype) == (whole.shape, len(pool), np.uint8)
-    assert np.array_equal(np.array(lazy), whole), "as a feed takes it onto a device where it fits"
-    assert np.array_equal(lazy[3:7], whole[3:7])
-
-
 def test_scores_rank_the_rows_of_the_pool(pack):
     hard = np.random.default_rng(1).random(len(pack))
     pool = c.mix(len(pack), originals=0.5, tobias=0.0, generator=generator(0))
@@ -200,7 +182,8 @@ def test_a_kind_divides_by_the_function_of_its_name(pack, kind, features):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     arrays = [torch.rand(len(pack), d, generator=generator(d)) for d in (6, len(pack.classes))]
     labels = torch.from_numpy(pack.labels)
-    got = divide(pool, pack, *([values] for values in arrays), kind=kind, features=features, generator=generator(3))
+    options = used(kind, features=features)
+    got = divide(pool, pack, *([values] for values in arrays), **options, generator=generator(3))
     want = BY[kind](Candidates(labels, *arrays).features(features), labels)
     assert (got.bins if "bins" in kind else got.rank).tolist() == want.tolist()
 
@@ -209,9 +192,9 @@ def test_a_kind_divides_by_the_function_of_its_name(pack, kind, features):
 def test_weights_have_a_mean_of_one_and_are_kept_with_the_ids(pack, tmp_path, kind):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     features = [torch.rand(len(pack), 5, generator=generator(1)) * torch.arange(1, 6)]
-    divided = divide(pool, pack, features, [], kind=kind, generator=generator(3))
+    divided = divide(pool, pack, features, [], **used(kind), generator=generator(3))
     places = c.draw_places(divided, pack.labels, 30, sampler="rank", generator=generator(2))
-    weights = weigh(pool, places, pack, features, [], kind=kind)
+    weights = weigh(pool, places, pack, features, [], **used(kind))
     assert weights.shape == (30,)
     assert weights.mean() == pytest.approx(1)
     assert len(set(weights.tolist())) > 5
@@ -228,6 +211,6 @@ def test_weights_have_a_mean_of_one_and_are_kept_with_the_ids(pack, tmp_path, ki
 def test_kinds_without_weights_and_weights_of_nothing_are_refused(pack):
     pool = c.mix(len(pack), originals=1.0, tobias=0.0, generator=generator(0))
     with pytest.raises(ValueError, match="'herding' gives its images no weights"):
-        weigh(pool, np.arange(3), pack, [torch.rand(len(pack), 5)], [], kind="herding")
+        weigh(pool, np.arange(3), pack, [torch.rand(len(pack), 5)], [], **used("herding"))
     with pytest.raises(ValueError, match="the weight 0: train without"):
-        weigh(pool, np.arange(3), pack, [torch.zeros(len(pack), 5)], [], kind="gradmatch")
+        weigh(pool, np.arange(3), pack, [torch.zeros(len(pack), 5)], [], **used("gradmatch"))

@@ -19,7 +19,7 @@ from dqv2.data.digits import pack_digits
 from dqv2.data.image import as_people_see_it
 from dqv2.select.coreset import Pool, mix
 from dqv2.select.export import coreset_files, export_coreset, without_images
-from dqv2.select.names import SPLITS, class_folders, file_name
+from dqv2.select.names import SPLIT, class_folders, file_name
 from dqv2.semantic.recipe import make_recipe
 from dqv2.stages import stage
 from tests.inputs import write_table
@@ -243,7 +243,7 @@ def test_a_file_of_any_name_is_unique_and_of_no_split():
     ]
     names = [file_name(sample, ".png", "_tobias", taken) for sample in ids]
     assert len({name.lower() for name in names}) == len(ids)
-    assert not any(SPLITS.search(name) and "~" not in name for name in names)
+    assert not any(SPLIT.search(name) and "~" not in name for name in names)
     assert all(len(name.encode()) <= 220 for name in names)
     assert names[6:] == ["test~_tobias.png", "Evaluation~ 1.x_tobias.png"]
 

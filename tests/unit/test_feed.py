@@ -81,8 +81,9 @@ def test_a_coreset_that_does_not_fit_is_composed_as_it_is_read(pack, monkeypatch
     monkeypatch.setattr(coreset_module, "fits_memory", lambda *_: False)
     lazy, same = coreset_images(coreset, pack, recipe)
     assert torch.equal(labels, same)
-    assert lazy.shape == tuple(whole.shape)
-    for rows in (np.array([29, 0, 15]), np.arange(15), np.arange(15, 30)):
+    assert (lazy.shape, len(lazy), lazy.dtype) == (tuple(whole.shape), len(coreset), np.uint8)
+    np.testing.assert_array_equal(np.array(lazy), whole.numpy())  # as a feed takes it onto a device where it fits
+    for rows in (np.array([29, 0, 15]), np.arange(15), np.arange(15, 30), slice(3, 7)):
         np.testing.assert_array_equal(lazy[rows], whole.numpy()[rows])
 
 

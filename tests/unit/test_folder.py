@@ -12,9 +12,9 @@ from PIL import Image
 
 from dqv2.data import DataError, Pack
 from dqv2.data.folder import IMG_EXTENSIONS
-from dqv2.data.image import read_image
 from dqv2.data.sources import open_set
 from tests.conftest import ROOT
+from tests.miniatures import read_image
 from tests.unit.messy import pack_folder
 
 

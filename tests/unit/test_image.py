@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dqv2.data.errors import DataError
-from dqv2.data.image import decode, read_image, rgb
+from dqv2.data.image import decode, read_bytes, rgb
+from tests.miniatures import read_image
 
 
 def save(path, size, **options):
@@ -25,14 +25,6 @@ def test_geometry_and_resampling_are_torchvisions(tmp_path, size):
     ours = read_image(path, 8)
     assert (ours.dtype, ours.shape, ours.flags.c_contiguous) == (np.uint8, (3, 8, 8), True)
     np.testing.assert_array_equal(ours, theirs)
-
-
-def test_orientation_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to show
-    path = save(tmp_path / "a.png", (8, 8), exif=exif)
-    stored = np.asarray(Image.open(path)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(read_image(path, 8), np.rot90(stored, -1, (1, 2)))
 
 
 def one_pixel(tmp_path, image, suffix=".png", **options) -> list[int]:
@@ -71,8 +63,8 @@ def test_16_bit_grey_has_the_white_that_a_person_says(tmp_path, level, kind):
         Image.fromarray(np.full((2, 2), value, kind)).save(path)
         assert read_image(path, 2, white_level=level)[:, 0, 0].tolist() == [expected] * 3
     Image.fromarray(np.full((2, 2), level + 1, kind)).save(path)
-    with pytest.raises(DataError, match=rf"it holds the grey value {level + 1:,}, over white_level {level:,}"):
-        read_image(path, 2, white_level=level)
+    reason = f"it holds the grey value {level + 1:,}, over white_level {level:,}"
+    assert reason in read_image(path, 2, white_level=level)
 
 
 def test_the_default_white_gives_the_bits_of_a_division_by_257():
@@ -83,10 +75,9 @@ def test_the_default_white_gives_the_bits_of_a_division_by_257():
 
 def test_pixels_of_no_known_range_are_refused(tmp_path):
     for pixels in (np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70_000, np.int32)):
-        with pytest.raises(DataError, match=r"pixel\.tif: cannot be decoded \(.*save it with 8 or 16 bits\)"):
-            one_pixel(tmp_path, Image.fromarray(pixels), ".tif")
-    with pytest.raises(DataError, match=r"none\.png: cannot be decoded .*No such file"):
-        read_image(tmp_path / "none.png", 8)
+        Image.fromarray(pixels).save(tmp_path / "pixel.tif")
+        assert "save it with 8 or 16 bits" in read_image(tmp_path / "pixel.tif", 8)
+    assert "No such file" in read_bytes(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dqv2.data import DataError
-from dqv2.data.image import read_image
 from dqv2.data.places import changed_files
 from tests.inputs import save, write_table
-from tests.miniatures import jpeg
+from tests.miniatures import jpeg, read_image
 from tests.unit.test_inputs import pack
 
 

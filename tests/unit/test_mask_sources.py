@@ -58,21 +58,6 @@ def test_what_it_reads_is_left_as_it_is(source):
 
 
 @every_source
-def test_what_it_needs_and_does_not_get_is_named(source):
-    reads = MASK_SOURCES[source].reads
-    names = {"saliency": "network", "objects": "objects"}
-    if reads:
-        with pytest.raises(ValueError, match=f"the mask source {source} needs a"):
-            maps_of(source, **{names[reads]: None})
-    for name, maps in {
-        "network": torch.rand(N + 1, 4, 4),
-        "objects": torch.ones(N + 1, 4, 4, dtype=torch.bool),
-    }.items():
-        with pytest.raises(ValueError, match=f"there are {N} images, and {name} holds maps of {N + 1}"):
-            maps_of(source, **{name: maps})
-
-
-@every_source
 def test_the_configuration_wants_a_backbone_where_its_saliency_is_read(source):
     reads = MASK_SOURCES[source].reads
     mask = Mask(source=source, backbone="early" if reads == "saliency" else None)
@@ -95,11 +80,6 @@ def test_the_object_comes_first():
     objects = given("object")["objects"]
     masks = foreground(maps_of("object"), SIDE, fraction=0.5)
     assert bool((masks | ~objects).all())
-
-
-def test_a_source_that_there_is_not():
-    with pytest.raises(ValueError, match="no mask source 'moon'; there are "):
-        mask_saliency("moon", n=2, size=4, generator=generator(0))
 
 
 def test_the_centre_is_the_same_for_all_and_noise_is_not():

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from dqv2.data import DataError, Pack
-from dqv2.data.image import MAX_PIXELS, decode, read_image
+from dqv2.data.image import MAX_PIXELS, decode
 from dqv2.data.packing import pack_set
 from dqv2.data.sample import ImageSet, Sample
 from dqv2.data.sources import open_set
-from tests.miniatures import save
+from tests.miniatures import read_image, save
 from tests.unit.messy import ODD_NAMES, OPTIONS, messy, pack_folder, packed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names that other systems do not allow")

@@ -174,17 +174,6 @@ REFUSED = {
     "tar: a disk": tar(("set/disk", {"type": tarfile.BLKTYPE, "devmajor": 8, "devminor": 0})),
     "tar: a pipe": tar(("set/pipe", {"type": tarfile.FIFOTYPE})),
     "tar: a file that is a folder too": tar(("set/b", BAD), ("set/b/c", BAD)),
-    "tar: cut off": tar(("set/b", b"x" * 4000))[:2000],
-    "tar.gz: cut off": tar(("set/b", os.urandom(4000)), mode="w:gz")[:2000],
-    "tar.bz2: cut off": tar(("set/b", os.urandom(4000)), mode="w:bz2")[:2000],
-    "tar.xz: cut off": tar(("set/b", os.urandom(4000)), mode="w:xz")[:2000],
-    "tar.gz: another's checksum": tar(mode="w:gz")[:-8] + bytes(8),
-    "gz of no tar": gzip.compress(b"hello world" * 100),
-    "bz2 of no tar": bz2.compress(b"hello world" * 100),
-    "xz of no tar": lzma.compress(b"hello world" * 100),
-    "no archive": b"<!DOCTYPE html><html></html>",
-    "nothing": b"",
-    "tar: a size beyond all": patched(tar(), b"00000000004\x00", b"77777777777\x00"),
     "zip: one up": zipped(("../evil", BAD)),
     "zip: out of the set": zipped(("set/../../evil", BAD)),
     "zip: from the root": zipped(("/evil", BAD)),
@@ -196,10 +185,23 @@ REFUSED = {
     "zip: a device": zipped(("set/null", b"", {"external_attr": 0o020666 << 16})),
     "zip: a pipe": zipped(("set/pipe", b"", {"external_attr": 0o010666 << 16})),
     "zip: a file that is a folder too": zipped(("set/b", BAD), ("set/b/c", BAD)),
-    "zip: another's content": patched(zipped(), b"good", b"evil"),
-    "zip: cut off": zipped(("set/b", os.urandom(4000)))[:-200],
     "zip: no name": zipped(("", BAD)),
     "zip: locked": patched(zipped(), b"\x00\x00\x00\x00\x00\x00\x21", b"\x00\x00\x01\x00\x00\x00\x21"),
+}
+DAMAGED = {
+    "tar: cut off": tar(("set/b", b"x" * 4000))[:2000],
+    "tar.gz: cut off": tar(("set/b", os.urandom(4000)), mode="w:gz")[:2000],
+    "tar.bz2: cut off": tar(("set/b", os.urandom(4000)), mode="w:bz2")[:2000],
+    "tar.xz: cut off": tar(("set/b", os.urandom(4000)), mode="w:xz")[:2000],
+    "tar.gz: another's checksum": tar(mode="w:gz")[:-8] + bytes(8),
+    "gz of no tar": gzip.compress(b"hello world" * 100),
+    "bz2 of no tar": bz2.compress(b"hello world" * 100),
+    "xz of no tar": lzma.compress(b"hello world" * 100),
+    "no archive": b"<!DOCTYPE html><html></html>",
+    "nothing": b"",
+    "tar: a size beyond all": patched(tar(), b"00000000004\x00", b"77777777777\x00"),
+    "zip: another's content": patched(zipped(), b"good", b"evil"),
+    "zip: cut off": zipped(("set/b", os.urandom(4000)))[:-200],
 }
 
 
@@ -222,13 +224,13 @@ def all_below(folder):
     }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", REFUSED | DAMAGED)
 def test_an_archive_that_reaches_out_or_is_none_leaves_nothing(around, what):
-    (around / "a").write_bytes(REFUSED[what])
+    (around / "a").write_bytes((REFUSED | DAMAGED)[what])
     before = all_below(around)
-    with pytest.raises(DataError) as caught:
+    said = "is refused, nothing of it was kept" if what in REFUSED else r"is damaged \("
+    with pytest.raises(DataError, match=f"{around / 'a'} {said}"):
         extract(around / "a", around / "data", "set")
-    assert str(around / "a") in str(caught.value)
     assert all_below(around) == before
 
 

@@ -11,7 +11,7 @@ from dqv2.runtime.seeding import generator
 from dqv2.select.candidates import Candidates, PoolRows
 from dqv2.select.coreset import Pool, draw_places, mix
 from dqv2.select.published import published_coreset
-from dqv2.select.selectors import apply_selector, divide
+from dqv2.select.selectors import divide
 from dqv2.select.similarity import GradientFeatures
 from dqv2.select.table import FEATURES, KEYS, OF_A_PASS, SAMPLERS, SCORES, SELECTORS
 from dqv2.semantic.masks import foreground
@@ -342,28 +342,6 @@ def test_of_the_largest_coreset_alone_smaller_ones_are_the_same(selector):
                 draw_places(pool, images.labels, largest + 5, sampler="rank", generator=None)
 
 
-@those(lambda kind: kind.gives != "list")
-def test_it_can_be_applied_without_a_pack(selector):
-    images = made()
-    kind = SELECTORS[selector.kind]
-    what, values = apply_selector(
-        labels=torch.from_numpy(images.labels),
-        embedding=images.embedding if selector.reads_features else None,
-        logits=images.logits if selector.reads_logits else None,
-        scores=torch.from_numpy(images.scores[selector.score]) if selector.reads_scores else None,
-        generator=generator(0, "bins"),
-        **selector.used,
-    )
-    pool = divided(selector, images)
-    assert what == kind.gives
-    assert values.tolist() == (pool.rank if what == "rank" else pool.bins).tolist()
-
-
-def test_what_there_is_not_is_refused():
-    labels = torch.from_numpy(made().labels)
-    with pytest.raises(ValueError, match="no selector of kind 'magic'; there are "):
-        apply_selector("magic", labels, generator=generator(0))
-    with pytest.raises(ValueError, match="no key 'bins'; they have n_bins"):
-        apply_selector("random_bins", labels, generator=generator(0), bins=3)
+def test_a_list_divides_no_images():
     with pytest.raises(ValueError, match="'published' is a list of ids"):
         divide(Pool(*[np.zeros(1, np.int64)] * 4), made(), [], [], generator=generator(0), kind="published")

@@ -14,9 +14,8 @@ from dqv2.data import DataError, Pack
 from dqv2.data.boxes import BoxMasks, pack_box
 from dqv2.data.dataset import pack_dataset
 from dqv2.data.fetch import fetch_set
-from dqv2.data.image import read_image
 from dqv2.data.sources import imagenet, open_set
-from tests.miniatures import LAYOUTS, MAKERS, WNIDS, Server, archive, jpeg, photo, save
+from tests.miniatures import LAYOUTS, MAKERS, WNIDS, Server, archive, jpeg, photo, read_image, save
 
 
 def fetched(name, tmp_path):

@@ -158,12 +158,6 @@ def test_training_with_mixed_images_learns_and_repeats(data, kind):
     assert accuracy(first, images, labels, device=CPU) > 60
 
 
-def test_too_few_images(data):
-    images, labels = data
-    with pytest.raises(ValueError, match="raise keep_ratio"):
-        fit(model(), images[:1], labels[:1], hyperparameters(), seed=0, purpose="t", device=CPU)
-
-
 def test_adamw_is_another_training(data):
     weights = []
     for name in ("sgd", "adamw"):
@@ -266,5 +260,5 @@ def test_evaluation_looks_at_the_crop_it_is_told(data):
     ("count", "said"), [(0, "0 images are too few to train on"), (1, "1 image is too few to train")]
 )
 def test_fewer_than_two_images_are_refused(data, count, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"{said}.*raise keep_ratio"):
         fit(model(), *(part[:count] for part in data), hyperparameters(), seed=1, purpose="t", device=CPU)

@@ -7,12 +7,15 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import cache
 
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dqv2.runtime.resume import Resume
@@ -35,6 +38,39 @@ def data():
     return images[:26], labels[:26]
 
 
+class OfAllProcesses(nn.BatchNorm2d):
+    """Takes the statistics of all processes' images, as torch's SyncBatchNorm does, which needs GPUs."""
+
+    def forward(self, x):
+        if not self.training or not dist.is_initialized():
+            return super().forward(x)
+        count, total = (all_sum(part) for part in (x.new_tensor(x.numel() / x.shape[1]), x.sum((0, 2, 3))))
+        mean = total / count
+        centred = x - mean[:, None, None]
+        squares = all_sum((centred**2).sum((0, 2, 3)))
+        for running, now in ((self.running_mean, mean), (self.running_var, squares / (count - 1))):
+            running.lerp_(now.detach(), self.momentum)
+        self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(squares / count + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+own_group = cache(dist.new_group)  # one in each process, so that sums are not taken for those of gradients
+
+
+def all_sum(part):
+    return all_reduce(part, group=own_group())
+
+
+def synchronised():
+    """The network in float64, with statistics over all processes."""
+    network = model().double()
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = OfAllProcesses
+    return network
+
+
 def close(one, two, tolerance):
     for name, value in one.state_dict().items():
         torch.testing.assert_close(two.state_dict()[name], value, rtol=0, atol=tolerance)
@@ -46,7 +82,7 @@ def test_several_processes_end_in_the_weights_of_one(data, crop, devices):
     masks = torch.zeros(26, 4, 4, dtype=torch.bool)
     masks[:, 1:3] = True
     options = {"seed": 1, "purpose": "t", "device": CPU, "fresh": FreshTobias(masks, 0.5)}
-    alone, shared = model().double(), model().double()
+    alone, shared = synchronised(), synchronised()
     seen, seen_by_all = Presentations(26), Presentations(26)
     how = hyperparameters(epochs=3, mix="both")
     how = replace(how, augment=how.augment | {"crop": crop})
@@ -62,7 +98,7 @@ def test_a_signal_stops_all_at_one_step_and_any_number_goes_on(data, tmp_path):
     weights = torch.linspace(0, 2, 26)
     options = {"seed": 1, "purpose": "t", "device": CPU, "weights": weights}
     how = hyperparameters(epochs=None, iterations=80)
-    alone, shared = model().double(), model().double()
+    alone, shared = synchronised(), synchronised()
     fit(alone, *data, how, **options)
     resume = Resume(tmp_path, {"a": 1})
 

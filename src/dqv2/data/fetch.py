@@ -6,7 +6,7 @@ from filelock import FileLock
 
 from dqv2.data.download import download
 from dqv2.data.extract import extract
-from dqv2.data.published import archive_of
+from dqv2.data.published import ARCHIVES
 
 
 def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksum: str | None = None) -> Path:
@@ -17,12 +17,13 @@ def fetch_set(name: str, root: str | Path, *, mirror: str | None = None, checksu
     published one. Raises DataError as `download` and `extract` do.
     """
     root = Path(root).expanduser()
-    archive = archive_of(name, mirror=mirror, checksum=checksum)
+    archive = ARCHIVES[name]
     if (root / archive.folder).is_dir():  # complete, as it gets its name last
         return root / archive.folder
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{archive.folder}.lock"):  # two runs may share the folder
         if not (root / archive.folder).is_dir():
-            file = download(archive.url, root / archive.name, archive.checksum)
+            url = f"{mirror.rstrip('/')}/{archive.name}" if mirror else archive.url
+            file = download(url, root / archive.name, checksum or archive.checksum)
             extract(file, root, archive.folder)
     return root / archive.folder

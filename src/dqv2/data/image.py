@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from dqv2.data.errors import DataError
 from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
 from dqv2.runtime.files import in_its_place
@@ -45,22 +44,6 @@ class Decoded(NamedTuple):
     largest: int | None = None  # the largest value of 16-bit grey; None for other images
 
 
-def read_image(path: str | Path, size: int, *, max_pixels: int = MAX_PIXELS, white_level: int = WHITE) -> np.ndarray:
-    """Read an image file as RGB, uint8[3, size, size]: shorter side resized to `size`, then the central square.
-
-    The EXIF orientation is applied, transparency is composited over white, 16-bit grey is scaled to 8 bits with
-    `white_level` as white, and of an animation the first frame is taken. The resampling is Pillow's antialiased
-    bilinear; the geometry is that of torchvision's Resize and CenterCrop. Raises DataError where the file is missing,
-    truncated, not an image, over `max_pixels`, has 16-bit grey over `white_level`, or floating-point pixels of unknown
-    range; the message says which.
-    """
-    data = read_bytes(path, max_pixels=max_pixels)
-    found = data if isinstance(data, str) else decode(data, size, max_pixels=max_pixels, white_level=white_level)
-    if isinstance(found, str):
-        raise DataError(f"{path}: {found}.")
-    return found.pixels
-
-
 def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str:
     """The content of an image file, or the reason why it cannot be read, as a phrase."""
     try:
@@ -75,7 +58,14 @@ def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str
 
 
 def decode(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS, white_level: int = WHITE) -> Decoded | str:
-    """Decode the bytes of an image file as `read_image` does; returns a phrase with the reason where that fails."""
+    """Decode the bytes of an image file: shorter side resized to `size`, then the central square.
+
+    The EXIF orientation is applied, transparency is composited over white, 16-bit grey is scaled to 8 bits with
+    `white_level` as white, and of an animation the first frame is taken. The resampling is Pillow's antialiased
+    bilinear; the geometry is that of torchvision's Resize and CenterCrop. Returns a phrase with the reason where the
+    image is truncated, not an image, over `max_pixels`, has 16-bit grey over `white_level`, or floating-point pixels of
+    unknown range.
+    """
 
     def make(image: Image.Image, note: str | None, largest: int | None) -> Decoded:
         return Decoded(square(image, size, max_pixels), *image.size, note, largest)

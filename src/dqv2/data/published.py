@@ -5,7 +5,7 @@ docs/extend.md to add a set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -124,11 +124,3 @@ KNOWN_SETS: dict[str, KnownSet] = {
 }
 
 ARCHIVES = {name: archive for known in KNOWN_SETS.values() for name, archive in known.archives.items()}
-
-
-def archive_of(name: str, *, mirror: str | None = None, checksum: str | None = None) -> Archive:
-    """The archive of a set; its URL is `mirror` + its file name, and its checksum `checksum`, where given."""
-    archive = ARCHIVES[name]
-    if mirror:
-        archive = replace(archive, url=f"{mirror.rstrip('/')}/{archive.name}")
-    return replace(archive, checksum=checksum) if checksum else archive

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
+from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
 from dqv2.arguments import check_same_number
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
-from dqv2.weights import WeightsError, read_weights, require_values
+from dqv2.weights import WeightsError, fill, read_weights, require_values
 
 NO_COLOURS = (
     "{} was trained to draw normalised patches (norm_pix_loss), whose colours are lost: take weights trained without "
@@ -151,12 +152,9 @@ def reconstruct(
 
 
 def _positions(grid: int, width: int) -> Tensor:
-    """Fixed sine and cosine positions, columns then rows, zeros for the class token: float32[1, 1 + grid², width]."""
-    frequency = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angle = torch.arange(grid, dtype=torch.float64)[:, None] * frequency
-    wave = torch.cat([angle.sin(), angle.cos()], 1)  # [grid, width / 2]
-    column, row = wave.repeat(grid, 1), wave.repeat_interleave(grid, 0)
-    return torch.cat([torch.zeros(1, width), torch.cat([column, row], 1).float()])[None]
+    """Fixed sine and cosine positions, zeros for the class token: float32[1 + grid², width]."""
+    rows_first = build_2d_sinusoidal_position_embedding(grid, grid, width, cls_token=True)
+    return rows_first.roll(width // 2, dims=1)  # the authors have columns before rows
 
 
 def _config(width: int, depth: int, heads: int, d_width: int, d_depth: int, d_heads: int, **geometry: int) -> Any:
@@ -190,12 +188,7 @@ def _from_folder(path: Path) -> nn.Module:
 
 def _filled(config: ViTMAEConfig, state: dict[str, Tensor], path: Path) -> nn.Module:
     model = ViTMAEForPreTraining(config).eval()
-    require_values(path, model, state)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).split("\n")[1:4]]
-        raise WeightsError(f"{path} does not fit a masked autoencoder of its size: {' '.join(lines)[:300]}") from error
+    fill(model, state, path, "a masked autoencoder of its size")
     return model
 
 

@@ -1,53 +1,41 @@
 """Grad-CAM++: the regions of an image that a network's decision is based on."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqv2.arguments import as_tensor, check_vector
 from dqv2.semantic.saliency import Images, as_map, batches, evaluating, require_places
 
 
-def grad_cam_pp(
-    model: nn.Module, images: Images, classes: Tensor | np.ndarray | None = None, *, batch_size: int = 256
-) -> Tensor:
+def grad_cam_pp(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
     """Grad-CAM++ map of each image at the last feature map: float32[N, h, w] of at least 0, on the CPU.
 
-    With A the feature map, S the logit of the class and g = ∂S/∂A, the map is ReLU(Σ_k w_k·A_k), with
-    w_k = Σ_ij α_ij·ReLU(g_ij) and α = g² / (2·g² + g³·Σ_ab A_ab). Source: Chattopadhay et al. 2018, Grad-CAM++,
-    equations 7 and 19 (the common positive factor exp(S) is left out). Where g > 0, the only entries that ReLU keeps, α
-    is 1 / (2 + g·ΣA); it is computed in this form, without a small constant in the denominator, which would dominate
-    where gradients are as small as after global pooling. Images are independent of each other, whatever the batches.
+    With A the feature map, S the logit of the class that the model predicts, as in DQ's code, and g = ∂S/∂A, the map is
+    ReLU(Σ_k w_k·A_k), with w_k = Σ_ij α_ij·ReLU(g_ij) and α = g² / (2·g² + g³·Σ_ab A_ab). Source: Chattopadhay et al.
+    2018, Grad-CAM++, equations 7 and 19 (the common positive factor exp(S) is left out). Where g > 0, the only entries
+    that ReLU keeps, α is 1 / (2 + g·ΣA); it is computed in this form, without a small constant in the denominator,
+    which would dominate where gradients are as small as after global pooling. Images are independent of each other,
+    whatever the batches.
 
     model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored. images:
-    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch. classes: int[N], columns of the
-    logits; by default the class that the model predicts, as in DQ's code.
+    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch.
 
-    Raises TypeError for another model; ValueError for other images or classes, and where the model has no last layer,
-    its decision does not depend on that map (as with a transformer's class token), or the map is a single point.
+    Raises TypeError for another model; ValueError for other images, and where the model has no last layer, its decision
+    does not depend on that map (as with a transformer's class token), or the map is a single point.
     """
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
     if getattr(getattr(model, "model", model), "num_classes", None) == 0:
         raise ValueError(f"{type(model).__name__} has no last layer, so it decides on nothing: take a classifier")
-    if classes is not None:
-        classes = as_tensor(classes)
-        if check_vector(classes, "classes") != len(images):
-            raise ValueError(f"classes must be one integer for each of {len(images)} images, got {len(classes)}")
     maps, rests = [], False
     with evaluating(model):
-        for start, batch in batches(model, images, batch_size):
+        for _, batch in batches(model, images, batch_size):
             with torch.no_grad():
                 features = model.forward_features(batch)
             with torch.enable_grad():
                 features = features.detach().requires_grad_()
                 logits = model.forward_head(features)
-                own = logits.argmax(1)
-                if classes is not None:
-                    own = classes[start : start + len(batch)].to(own)
-                    if not 0 <= int(own.min()) <= int(own.max()) < logits.shape[1]:
-                        raise ValueError(f"classes must lie in 0..{logits.shape[1] - 1}, the columns of the logits")
-                (gradient,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), features)
+                decided = logits.gather(1, logits.argmax(1, keepdim=True))
+                (gradient,) = torch.autograd.grad(decided.sum(), features)
             activation, gradient = as_map(model, features.detach()), as_map(model, gradient)
             require_places(activation, type(model).__name__, batch.shape[-1])
             rests |= bool(gradient.any())

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dqv2.data.layout import IMG_EXTENSIONS
 from dqv2.data.walk import SYSTEM
+from dqv2.data.words import SPLITS
 from dqv2.runtime.files import sha256
 
 Form = Literal["none", "links", "copies", "packed"]  # of the originals in an export
@@ -14,16 +15,14 @@ Generated = Literal["png", "jpeg"]  # the format of images that have no file of 
 # Not allowed in names on Windows or in a line of a list; `datasets` takes $HOME for a variable and :: for an archive's
 UNFIT = re.compile(r"""[/\\:*?"<>|$\x00-\x1f\x7f\x85\u2028\u2029]""")
 LONGEST = 200  # bytes of a name; file systems allow 255
-# Where Hugging Face's `datasets` finds one of these in a name, delimited by non-letters, it takes the file for that
+# Where Hugging Face's `datasets` finds one of its words in a name, delimited by non-letters, it takes the file for that
 # split, and leaves out all files without one
-SPLITS = re.compile(
-    r"(?<![^\W\d_])(training|train|validation|valid|val|dev|testing|test|evaluation|eval)(?![^\W\d_])", re.IGNORECASE
-)
+SPLIT = re.compile(rf"(?<![^\W\d_])({'|'.join(SPLITS)})(?![^\W\d_])", re.IGNORECASE)
 
 
 def without_splits(name: str) -> str:
     """A name in which no word names a split: train_01 -> train~_01."""
-    return SPLITS.sub(r"\1~", name)
+    return SPLIT.sub(r"\1~", name)
 
 
 def class_folders(classes: Sequence[str]) -> list[str]:
@@ -35,7 +34,7 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     """
     folders = [_short(without_splits(UNFIT.sub("_", name)).strip()) for name in classes]
     alike = len({folder.casefold() for folder in folders}) < len(folders)
-    odd = any(_passed_over(folder) or SPLITS.search(name) for folder, name in zip(folders, classes, strict=True))
+    odd = any(_passed_over(folder) or SPLIT.search(name) for folder, name in zip(folders, classes, strict=True))
     if alike or odd or sorted(folders) != folders or sorted(folders, key=_natural) != folders:
         width = len(str(len(folders) - 1))
         return [f"{i:0{width}}_{folder}" for i, folder in enumerate(folders)]

@@ -13,29 +13,8 @@ from dqv2.declared import load
 from dqv2.select.budget import UNRANKED, enough_for
 from dqv2.select.candidates import Candidates, PoolRows
 from dqv2.select.coreset import Pool, coreset_images
-from dqv2.select.table import KEYS, SELECTORS, Kind
+from dqv2.select.table import SELECTORS, Kind
 from dqv2.semantic.recipe import Recipe
-
-
-def apply_selector(
-    kind: str,
-    labels: Tensor,
-    embedding: Tensor | PoolRows | None = None,
-    logits: Tensor | PoolRows | None = None,
-    scores: Tensor | None = None,
-    *,
-    generator: torch.Generator,
-    **keys: Any,
-) -> tuple[str, Tensor]:
-    """Divide or rank M images, class by class (ccs: over all classes, as in its paper).
-
-    kind: a key of `dqv2.select.table.SELECTORS` except "published". labels to generator: the fields of `Candidates`.
-    keys: as in the configuration; those that the kind does not take are ignored. Returns ("bin", int64[M], -1 for
-    images left out) or ("rank", int64[M], 0 is kept first). Raises ValueError for an unknown kind or key, or where an
-    input of the kind is not finite; TypeError where one is missing.
-    """
-    chosen, taken = _kind_and_keys(kind, keys)
-    return chosen.gives, load(chosen.function)(Candidates(labels, embedding, logits, scores, None, generator), **taken)
 
 
 def divide(
@@ -67,11 +46,16 @@ def divide(
         recipe: how the Tobias images are made, for a selector that looks at the images themselves.
         largest: size of the largest coreset that will be drawn; a kind with a budget ranks enough images of each class
             for any coreset up to it, with the ranks that they have without it. None: all are ranked.
-        kind, options: as for `apply_selector`, with its errors; `n_bins` is for a pool of N images.
+        kind: a key of `dqv2.select.table.SELECTORS`.
+        options: the values of the kind's keys; `n_bins` is for a pool of N images.
+
+    Raises ValueError where an input of the kind is not finite, and for "published".
     """
+    chosen = SELECTORS[kind]
+    if chosen.gives == "list":
+        raise ValueError(f"a selector of kind {kind!r} is a list of ids and divides no images")
     if "n_bins" in options:
         options["n_bins"] = bins_of_pool(options["n_bins"], len(pool), len(pack))
-    chosen, taken = _kind_and_keys(kind, options)
     candidates = _candidates(chosen, pool, pack, embeddings, logits)
     sizes = candidates.labels.unique(return_counts=True)[1]
     candidates = replace(
@@ -81,10 +65,10 @@ def divide(
         generator=generator,
         budget=None if largest is None else enough_for(sizes, largest),
     )
-    found = load(chosen.function)(candidates, **taken)
+    found = load(chosen.function)(candidates, **options)
     if chosen.gives == "rank":
         return replace(pool, rank=found.masked_fill(found == UNRANKED, -1).numpy())
-    importance = load(chosen.importance)(candidates, found, **taken).numpy() if chosen.importance else None
+    importance = load(chosen.importance)(candidates, found, **options).numpy() if chosen.importance else None
     return replace(pool, bins=found.numpy(), importance=importance)
 
 
@@ -108,11 +92,11 @@ def weigh(
     places: int64[K], positions of the coreset's images in the pool. Other arguments as for `divide`. Raises ValueError
     where the kind gives no weights, or all of them are 0.
     """
-    chosen, taken = _kind_and_keys(kind, options)
+    chosen = SELECTORS[kind]
     if chosen.weights is None:
         raise ValueError(f"a selector of kind {kind!r} gives its images no weights")
     candidates = _candidates(chosen, pool, pack, embeddings, logits)
-    found = load(chosen.weights)(candidates, torch.from_numpy(places), **taken).cpu().numpy()
+    found = load(chosen.weights)(candidates, torch.from_numpy(places), **options).cpu().numpy()
     if not found.sum() > 0:
         raise ValueError(
             f"{kind} gives every image of the coreset the weight 0: train without weights (weighted: false)"
@@ -128,15 +112,3 @@ def _candidates(kind: Kind, pool: Pool, pack: Pack, embeddings: Sequence[Any], l
     if not kind.by_class:
         embedding, values = (rows[:] if rows else None for rows in (embedding, values))
     return Candidates(torch.from_numpy(pack.labels[pool.rows]), embedding, values)
-
-
-def _kind_and_keys(kind: str, keys: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
-    """The declaration of a kind, and the values of the keys that it takes, with their defaults."""
-    if kind not in SELECTORS:
-        raise ValueError(f"there is no selector of kind {kind!r}; there are {', '.join(SELECTORS)}")
-    if strange := sorted(set(keys) - set(KEYS)):
-        raise ValueError(f"selectors have no key {strange[0]!r}; they have {', '.join(KEYS)}")
-    chosen = SELECTORS[kind]
-    if chosen.gives == "list":
-        raise ValueError(f"a selector of kind {kind!r} is a list of ids and divides no images")
-    return chosen, {key: keys.get(key, KEYS[key]) for key in chosen.keys}

@@ -25,20 +25,9 @@ class MaskInputs:
 def mask_saliency(source: str, **given: Any) -> Tensor:
     """The saliency maps that masks are made from: float[n, h, w].
 
-    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs`. Raises ValueError for an
-    unknown source, or where an input that it needs is missing or has another length than n.
+    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs` that it reads.
     """
-    if source not in MASK_SOURCES:
-        raise ValueError(f"there is no mask source {source!r}; there are {', '.join(MASK_SOURCES)}")
-    inputs, reads = MaskInputs(**given), MASK_SOURCES[source].reads
-    if reads == "saliency" and inputs.network is None:
-        raise ValueError(f"the mask source {source} needs a network's saliency maps")
-    if reads == "objects" and inputs.objects is None:
-        raise ValueError(f"the mask source {source} needs a set with known objects, such as the embedded one")
-    for name in ("network", "objects"):
-        if (maps := getattr(inputs, name)) is not None and len(maps) != inputs.n:
-            raise ValueError(f"there are {inputs.n} images, and {name} holds maps of {len(maps)}")
-    return load(MASK_SOURCES[source].function)(inputs)
+    return load(MASK_SOURCES[source].function)(MaskInputs(**given))
 
 
 def by_network(given: MaskInputs) -> Tensor:

@@ -1,7 +1,7 @@
 """The loop shared by all trainings: epochs over a shuffled order, with checkpoints possible after every step."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
+from dqv2.train.group import Group
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -45,8 +46,8 @@ class CheckpointedLoop:
         remedy: what to do where a loss is not finite, as a clause for the message.
         resume: where checkpoints are saved and loaded; None: no checkpoints.
         seconds: a checkpoint is saved at the first step after this many.
-        saves: whether this process saves checkpoints; among several with the same state one does.
-        agree: from the signal that asked this process to stop, or None, to the one that all processes act on.
+        group: the processes that have the same state, if there are several: the first saves checkpoints, and all stop
+            after the same step.
 
     `step` and `epoch` count those completed, `losses` has the mean loss of each epoch.
     """
@@ -65,12 +66,11 @@ class CheckpointedLoop:
         remedy: str,
         resume: Resume | None = None,
         seconds: float = CHECKPOINT_SECONDS,
-        saves: bool = True,
-        agree: Callable[[int | None], int | None] = lambda asked: asked,
+        group: Group | None = None,
     ):
         self.n, self.batch_size, self.per_epoch, self.total = n, batch_size, per_epoch, total
         self.parts, self.order_draws, self.draws, self.remedy = parts, order_draws, draws, remedy
-        self.resume, self.every, self.saves, self.agree = resume, seconds, saves, agree
+        self.resume, self.every, self.group = resume, seconds, group
         self.step, self.epoch, self.losses = 0, 0, []
         self._order: Tensor | None = None
         self._epoch_losses: list[Tensor] = []  # of the current epoch, not read from the device
@@ -115,7 +115,7 @@ class CheckpointedLoop:
         """
         self._epoch_losses.append(loss)
         self.step += 1
-        if signum := self.agree(stop.asked()):
+        if signum := self.group.agree(stop.asked()) if self.group else stop.asked():
             if self.resume:
                 self._keep(drawn)
                 logger.info("saved a checkpoint at step %d of %d", self.step, self.total)
@@ -125,7 +125,7 @@ class CheckpointedLoop:
             self._kept = time.monotonic()
 
     def _keep(self, drawn: Tensor | None) -> None:
-        if not self.saves:
+        if self.group and self.group.rank > 0:
             return
         self.resume.save(
             {

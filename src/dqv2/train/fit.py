@@ -131,8 +131,7 @@ def fit(
         remedy=f"lower learning_rate (now {hyperparameters.learning_rate:g})",
         resume=resume,
         seconds=checkpoint_seconds,
-        saves=rank == 0,
-        **({"agree": group.agree} if group else {}),
+        group=group,
     )
     with stop.deferred(), seeded(seed, purpose, "network", device=device):
         for rows in loop.epochs():

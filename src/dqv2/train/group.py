@@ -3,10 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-
-from dqv2.train.statistics import GlobalStatistics
 
 
 class Group:
@@ -22,14 +19,12 @@ class Group:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """A wrapper for the forward pass; `model` itself keeps the weights, under the same names."""
-        if any(isinstance(module, _BatchNorm) for module in model.modules()):
-            if self.device.type == "cuda":
-                from timm.layers import convert_sync_batchnorm  # knows torch's classes and timm's own
+        devices = None
+        if self.device.type == "cuda":
+            from timm.layers import convert_sync_batchnorm  # knows torch's classes and timm's own
 
-                convert_sync_batchnorm(model)
-            else:
-                model = GlobalStatistics(model, dist.new_group())  # torch's SyncBatchNorm needs a GPU
-        devices = [self.device.index] if self.device.type == "cuda" else None
+            convert_sync_batchnorm(model)
+            devices = [self.device.index]
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def weight(self, own: int, n: int) -> float:

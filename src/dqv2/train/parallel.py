@@ -2,8 +2,9 @@
 
 The processes are started by torchrun (`dqv2.train.worker`), and the gradients are averaged by DistributedDataParallel,
 with NCCL on GPUs and gloo on CPUs. All processes draw the same order and the same augmentation for the whole batch, and
-take their part; batch statistics are those of the whole batch; each part's loss is weighted by its share of the images.
-So the training equals that on one device up to the order of sums, and a checkpoint can be resumed on any number of
+take their part; each part's loss is weighted by its share of the images; on GPUs batch statistics are those of the
+whole batch. (On CPUs, where only tests train so, they are each process's own: torch's SyncBatchNorm needs a GPU.) So
+the training equals that on one device up to the order of sums, and a checkpoint can be resumed on any number of
 devices. Only dropout is drawn per process: a network with dropout trains equally well, with other zeros for another
 number of devices.
 """

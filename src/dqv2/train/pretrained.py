@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dqv2.runtime.seeding import seeded
 from dqv2.train.models import Network, adapted, build_model
 from dqv2.train.small import SMALL
-from dqv2.weights import WeightsError, read_weights, require_values
+from dqv2.weights import WeightsError, fill, read_weights
 
 State = dict[str, Tensor]
 
@@ -51,7 +51,9 @@ def load_pretrained(
     # Resizing and normalisation are added outside, below, so that the weights' names are those in the file
     fixed = {"img_size": network.input_size} if known and known.fixed_input_size else {}
     model = build_model(replace(own, args=fixed | own.args), seed=0, purpose="pretrained")
-    _fill(model, _in_order(state, model, path) if layers == "by_order" else _named(state, model), path, network.name)
+    state = _in_order(state, model, path) if layers == "by_order" else _named(state, model)
+    counters = {key: value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")}
+    fill(model, counters | state, path, network.name)  # old files lack the counters, and they do not matter
     if fresh_head is not None:
         own = put_fresh_head(model, own, network.n_classes, seed=fresh_head, purpose="backbone")
     if mean is None and known:
@@ -137,25 +139,3 @@ def _in_order(state: State, model: nn.Module, path: Path) -> State:
     if len(ours) != len(theirs):
         raise WeightsError(f"{path} is of another network: it has {len(theirs)} weights, the network {len(ours)}.")
     return dict(zip(ours, theirs.values(), strict=True))
-
-
-def _fill(model: nn.Module, state: State, path: Path, name: str) -> None:
-    """Load all weights; raises WeightsError where names or shapes do not match."""
-    ours = model.state_dict()
-    counters = {key: value for key, value in ours.items() if key.endswith("num_batches_tracked")}
-    state = counters | state  # old files lack these, and they do not matter
-    lacks, more = [key for key in ours if key not in state], [key for key in state if key not in ours]
-    other = [
-        f"{key} is {list(state[key].shape)} in place of {list(ours[key].shape)}"
-        for key in ours
-        if key in state and state[key].shape != ours[key].shape
-    ]
-    faults = (
-        [f"it lacks {', '.join(lacks[:3])}" + (f" and {len(lacks) - 3} more" if lacks[3:] else "")] if lacks else []
-    )
-    faults += [f"has {', '.join(more[:3])}" + (f" and {len(more) - 3} more" if more[3:] else "")] if more else []
-    faults += other[:2]
-    if faults:
-        raise WeightsError(f"{path} does not fit {name}: {'; '.join(faults)}.")
-    require_values(path, model, state)
-    model.load_state_dict(state)
