@@ -56,6 +56,7 @@ def test_every_caption_of_the_report_is_valid_whatever_is_in_it(tmp_path, templa
     caption = jinja2.Environment(**strict).from_string(template.read_text()).render(snakemake=job)
     found = printed(f"{caption}\n\n.. _figure.pdf: javascript:x")
     assert f"{text}." in found
+    assert label or "Scale" not in found, "of no run but the paper's is the scale the paper's own"
     if template.stem in ("figure", "pictures"):
         assert f"<p>Made by rule figure from results/{text}/a_.csv, b.csv.</p>" in found, "a paragraph of its own"
         assert f"Configuration of run {text}, experiment my_:" in found
