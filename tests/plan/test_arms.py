@@ -206,7 +206,7 @@ def test_a_coreset_with_weights_reads_what_they_are_of(paper, change):
 def test_weights_are_for_kinds_that_give_them_and_images_that_are_not_mixed(paper, change):
     with pytest.raises(ConfigError, match="weighted is for the kinds that give weights: craig"):
         make(weighted(change, paper, selector="herding"))
-    with pytest.raises(ConfigError, match="weighted gives each image a weight, and trainer resnet50_mixup"):
+    with pytest.raises(ConfigError, match="weighted gives each image a weight, but trainer resnet50_mixup"):
         make(weighted(change, paper, trainer="resnet50_mixup"))
 
 
@@ -233,7 +233,7 @@ def test_dqas_bins_by_the_reconstructed_images_and_draws_by_the_same_features(pa
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("selectors.dqas.pixels", "cutmix", "as pixels cutmix redraws them, which takes the step mae"),
+        ("selectors.dqas.pixels", "cutmix", "as redrawn by pixels cutmix, which needs the step mae"),
         ("methods.dqas.mixture", "o100_t50", "a mixture of originals alone, not o100_t50"),
         ("selectors.random.pixels", "mae", "pixels is for selectors that look at features, and random does not"),
         ("selectors.dqas.pixels", "nobodys", "selectors.dqas.pixels = 'nobodys': no such block under pixels"),

@@ -134,10 +134,10 @@ def test_elsewhere_the_configuration_of_the_checkout_is_used(plan, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     code, out, said = plan("show", "coreset", str(ROOT / "config/own_images.yaml"))
     assert code == 0
-    assert said == f"with {ROOT}/config.yaml, as there is no config.yaml here\n"
+    assert said == f"using {ROOT}/config.yaml, as there is no config.yaml here\n"
     assert re.search(rf"^one of them: snakemake --cores 1 results/own/\S+ -s {ROOT}/Snakefile --configfile", out, re.M)
     monkeypatch.setattr("dqv2.__file__", str(tmp_path / "lib/python3/dqv2/__init__.py"))  # a library without a checkout
-    assert plan() == (1, "", "There is no config.yaml here: call dqv2 in the project's folder.\n")
+    assert plan() == (1, "", "There is no config.yaml here: run dqv2 in the project's folder.\n")
 
 
 def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
@@ -152,7 +152,7 @@ def test_an_experiment_that_is_no_target_can_be_shown(plan, tmp_path):
     ("words", "sentence"),
     [
         (["show", "fig5c"], "'fig5c' is not a block under experiments; there are: fig1, "),
-        (["show"], "say which experiment: dqv2 plan show fig5b"),
+        (["show"], "name an experiment: dqv2 plan show fig5b"),
         (["config/none.yaml"], "There is no config/none.yaml.\n"),
         (["config.yaml/none.yaml"], "There is no config.yaml/none.yaml.\n"),
     ],

@@ -103,7 +103,7 @@ def test_without_labels_nothing_is_trained_on_them(tmp_path, change, method, why
         assert found == []
         return
     assert len(found) == 1
-    assert re.search(rf"datasets\.own\.unlabelled = true, and .*{why}.*: ask for coresets alone", found[0])
+    assert re.search(rf"datasets\.own\.unlabelled = true, and .*{why}.*: make only coresets", found[0])
     with pytest.raises(ConfigError, match="labels are missing"):
         check_jobs(plan, jobs)
 
@@ -111,7 +111,7 @@ def test_without_labels_nothing_is_trained_on_them(tmp_path, change, method, why
 def test_a_share_of_unlabelled_images_is_no_test_split(tmp_path, change):
     own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32, "unlabelled": True, "test": 0.5}
     plan = make(change(change(merged("own_images.yaml"), "datasets.own", own), "trainers.small", TRAINER))
-    with pytest.raises(ConfigError, match="needs classes: ask for coresets alone"):
+    with pytest.raises(ConfigError, match="needs classes: make only coresets"):
         check_jobs(plan, [TRAIN])
 
 
@@ -128,7 +128,7 @@ def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
     meta = tmp_path / "results/own/own/data/train/meta.json"  # a pack says so itself
     meta.parent.mkdir(parents=True)
     meta.write_text('{"classes": ["a"]}')
-    with pytest.raises(ConfigError, match=r"all training images are of one class, 'a'.*: add images of others"):
+    with pytest.raises(ConfigError, match=r"all training images are of one class, 'a'.*: add images of other classes"):
         check_jobs(plan, [TRAIN])
     meta.write_text('{"classes": ["a", "b"]}')
     check_jobs(plan, [TRAIN])
@@ -137,7 +137,7 @@ def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
     values = change(merged("demo.yaml"), "datasets.own", {"title": "o", "kind": "cifar10", "size": 32, "classes": 1})
     check_jobs(make(change(change(values, "trainers.small", TRAINER), "datasets.own.classes", 2)), [PACK, TRAIN])
     meta.unlink()
-    with pytest.raises(ConfigError, match=r"choose more by datasets\.own\.classes"):
+    with pytest.raises(ConfigError, match=r"choose more with datasets\.own\.classes"):
         check_jobs(make(change(values, "trainers.small", TRAINER)), [TRAIN])
 
 

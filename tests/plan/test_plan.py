@@ -257,7 +257,7 @@ def test_times_to_come_are_set_to_now_but_for_a_persons_own_files(demo, change, 
     figure.touch()
     os.utime(figure, (tomorrow, tomorrow))
     assert set_clocks(plan, [page]) == [str(figure)], "the run's too, though it lies elsewhere"
-    with pytest.raises(ConfigError, match=r"mine\.pth is of .*: touch "):
+    with pytest.raises(ConfigError, match=r"mine\.pth is dated .*: touch "):
         set_clocks(plan, [job_of("weights", block="backbones", network="pretrained")])
 
 
@@ -321,7 +321,7 @@ def test_pixel_arms_of_one_method_have_names_of_their_own(demo, change):
     ("path", "value", "message"),
     [
         ("experiments.table1.storage.tobias_size", 64, "finer than the 32 pixels"),
-        ("experiments.baselines.mixture", "o100_t50", "known of originals alone"),
+        ("experiments.baselines.mixture", "o100_t50", "which only originals have"),
         ("experiments.baselines.keep_ratio", 0.95, "too hard"),
         ("experiments.baselines.trainer", "resnet8_both", "would mix them"),
         ("autoencoders.self_mini.grid", 7, "does not divide the 32 pixels"),

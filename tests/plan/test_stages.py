@@ -194,7 +194,7 @@ def test_raise_and_accept(copy):
     ("arguments", "sentence"),
     [
         (["raise", "bni"], "there is no stage bni; there are: augment, "),
-        (["raise"], "raise needs names of stages, and nothing else takes them: dqv2 stages raise train"),
+        (["raise"], "raise needs names of stages, and only raise takes them: dqv2 stages raise train"),
         (["accept", "bin"], "raise needs names of stages"),
     ],
 )

@@ -62,7 +62,7 @@ def test_faults_are_named(demo, change, path, value, parts):
 
 def test_all_faults_come_at_once(demo, change):
     values = change(change(demo, "defaults.keep_ratio", 0), "run", "a/b")
-    with pytest.raises(ConfigError, match="2 faults"):
+    with pytest.raises(ConfigError, match="2 errors"):
         load_config(values)
 
 
@@ -98,12 +98,12 @@ def test_a_missing_key_is_named(demo):
     [
         ("seeds_per_job", 2, "a job does one seed now, .*leave it out"),
         ("arms_per_job", {"default": 4}, "a job does one arm now, .*leave it out"),
-        ("needs", {"train": {"mem_mb": 1}}, "set-resources of a profile"),
+        ("needs", {"train": {"mem_mb": 1}}, "set-resources, in a profile"),
         ("jobs_per_gpu", 2, "--default-resources jobs_per_gpu=2"),
     ],
 )
 def test_a_key_that_is_gone_says_what_to_write_in_its_place(demo, key, value, advice):
-    with pytest.raises(ConfigError, match=rf"\n  {key}: this key is gone; .*{advice}") as error:
+    with pytest.raises(ConfigError, match=rf"\n  {key}: this key was removed; .*{advice}") as error:
         load_config(demo | {key: value})
     assert len(str(error.value).splitlines()) == 2
     with pytest.raises(ConfigError, match=rf"datasets\.digits\.{key}: there is no such key"):

@@ -96,7 +96,7 @@ def test_a_mirror_and_a_checksum_of_ones_own(hub):
 
 
 def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub, monkeypatch):
-    with pytest.raises(WeightsError, match=r"timm knows no weights nobodys of resnet50: it has .*a1_in1k"):
+    with pytest.raises(WeightsError, match=r"timm has no weights nobodys of resnet50: it has .*a1_in1k"):
         fetch_weights(place_of("resnet50.nobodys"))
     point_hub_at("http://127.0.0.1:9", monkeypatch)
     waited = []

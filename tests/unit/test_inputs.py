@@ -107,9 +107,9 @@ def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
         save(tmp_path / "set" / path)
     pack(tmp_path / "set", tmp_path / "out")
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    end = "to keep such, set masks: keep"
-    assert f"own: 2 images were left aside as masks of other images (such as cat/0 GT.png): {end}" in warned
-    assert f"own: 1 folder was left aside as a mask of other images (such as dog/masks/): {end}" in warned
+    end = "to keep them, set masks: keep"
+    assert f"own: 2 images were left out as masks of other images (such as cat/0 GT.png): {end}" in warned
+    assert f"own: 1 folder was left out as a mask of other images (such as dog/masks/): {end}" in warned
 
 
 def test_classes_that_are_probably_one_or_none_are_told(tmp_path, caplog):
@@ -118,9 +118,9 @@ def test_classes_that_are_probably_one_or_none_are_told(tmp_path, caplog):
     with caplog.at_level("INFO", "dqv2"):
         pack(tmp_path / "set", tmp_path / "out")
     assert "own: . -> train: 6 classes (Cat , cafe\u0301, caf\xe9, ...), 7 images in 7 folders" in caplog.text
-    assert r"the classes 'Cat ' and 'cat' differ in capitals, spaces or the encoding of letters alone" in caplog.text
+    assert r"the classes 'Cat ' and 'cat' differ only in case, spaces or the encoding of letters" in caplog.text
     assert "(2 such pairs)" in caplog.text
-    assert "a class is called nan, which may be missing labels" in caplog.text
+    assert "a class is called nan, which may stand for missing labels" in caplog.text
 
 
 @pytest.mark.parametrize(

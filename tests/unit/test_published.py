@@ -168,14 +168,14 @@ def test_what_readme_tells_apart_is_told_apart_after_correction(monkeypatch):
     assert f"its {tenth['minus Random']:.1f} points at a tenth" in readme
 
 
-def test_the_spreads_and_masks_in_readme_are_the_published_ones(monkeypatch):
+def test_the_spreads_and_masks_that_readme_and_the_demos_page_name_are_the_published_ones(monkeypatch):
     monkeypatch.chdir(ROOT)
-    readme = Path("README.md").read_text(encoding="utf-8")
+    readme, demo = (Path(name).read_text(encoding="utf-8") for name in ("README.md", "docs/demo.md"))
     tables = {"{} points with ResNet-8 and five seeds": COLUMNS[:2], "{} with ResNet-20": COLUMNS[2:]}
     tables |= {"on 50 classes of Tiny-ImageNet they are {}": [("tiny_imagenet_small", "table2")]}
     for sentence, columns in tables.items():
         spread = pd.concat(leads_of(*column)["sd"] for column in columns)
-        assert sentence.format(f"{spread.min():.2f} to {spread.max():.2f}") in readme
+        assert sentence.format(f"{spread.min():.2f} to {spread.max():.2f}") in demo
     frame = read_csv(Path("published/masks/experiments/own_minus_others.csv"))
     means = summarise(frame, ["mask_title", "tobias_size"], "own_minus_others")
     networks = means["mask_title"].str.startswith(("random ResNet", "ResNet-8 after"))

@@ -39,14 +39,14 @@ FULL = "/dev/full"  # every write says that no space is left
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk of {folder} is full (.*): make room"),
         (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk of {folder} is full"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b.npy"), "the disk of a/b.npy is full: make room"),
-        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), r"^in {folder} files may not be that large \(ulimit -f"),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), r"^in {folder} a file reached the size limit \(ulimit -f"),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos, file write failed"), "the disk of"),
         (OSError("61440 requested and 36736 written"), "the disk of {folder} is full (.*): make room"),
         (
             OSError(errno.EROFS, os.strerror(errno.EROFS), "a/b"),
-            "^a/b is on a disk that may only be read: make it writ",
+            "^a/b is on a read-only disk: make it writ",
         ),
-        (MemoryError(), "no more memory or threads .MemoryError.: raise its limits"),
+        (MemoryError(), "ran out of memory or threads .MemoryError.: raise its limits"),
         (RuntimeError("can't start new thread"), "raise its limits"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "raise its limits"),
         (KeyError("keep"), "KeyError: 'keep'"),
@@ -128,7 +128,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_starts(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(ValueError, match=r"files may not be that large \(ulimit -f"):
+        with pytest.raises(ValueError, match=r"a file reached the size limit \(ulimit -f"):
             require_writable(str(tmp_path / "results/demo"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -216,6 +216,6 @@ def test_a_full_gpu_is_a_sentence_with_its_remedies():
     torchs = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has 80 GiB")
     for error, what in ((torchs, "CUDA out of memory"), (RuntimeError(CUDA), "CUDA error: out of memory")):
         said = sentence(error)
-        assert said.startswith(f"the GPU's memory does not suffice ({what}): run fewer jobs")
+        assert said.startswith(f"the GPU ran out of memory ({what}): run fewer jobs")
         assert "jobs_per_gpu" in said
         assert "\n" not in said

@@ -230,7 +230,7 @@ def test_what_may_not_be_read_is_named_and_nothing_is_removed(here, small, capsy
     monkeypatch.setattr(record, "load_json", denied(record.load_json))
     monkeypatch.setattr(record, "checksum", denied(record.checksum))
     assert main(["verify", ROOT, "--remove"]) == 1
-    assert capsys.readouterr().err.startswith(f"{place} may not be read or written: change its permissions")
+    assert capsys.readouterr().err.startswith(f"{place} cannot be read or written: change its permissions")
     with pytest.raises(PermissionError):
         list(verify(ROOT, small))
     monkeypatch.setattr(os, "scandir", scandir)

@@ -210,7 +210,7 @@ def test_a_time_to_come_is_set_to_now(smoke, plan):
     table, tomorrow = plan.table("fig6"), time.time() + 86400
     os.utime(smoke.folder / table, (tomorrow, tomorrow))
     said = smoke.snakemake("--force", "paper_figures/smoke/fig6.pdf").stderr
-    assert re.search(rf"1 result of a time that is still to come.*The first is {table}", said)
+    assert re.search(rf"1 result dated in the future.*The first is {table}", said)
     assert smoke.waiting() == {}
 
 

@@ -84,8 +84,8 @@ def before_the_first_job():
         check_jobs(PLAN, needed)
         if ahead := set_clocks(PLAN, needed):
             logger.warning(
-                f"{counted(len(ahead), 'result')} of a time that is still to come: the present one is set, as Snakemake refuses what is older "
-                f"than what it was made of. The first is {ahead[0]}"
+                f"{counted(len(ahead), 'result')} dated in the future: set to now, as Snakemake refuses files that are older than their inputs. "
+                f"The first is {ahead[0]}"
             )
     except ValueError as error:
         give_up(error)
@@ -98,8 +98,8 @@ def before_the_first_job():
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):
         logger.warning(
-            f"threads: {threads} in the configuration is more than --cores {workflow.cores}: networks run with {threads} threads all the "
-            "same, as weights made on a CPU depend on their number, and take longer than with fewer."
+            f"threads: {threads} in the configuration is more than --cores {workflow.cores}: networks still use {threads} threads, "
+            "as weights made on a CPU depend on their number, and take longer than with fewer."
         )
     lift_the_limit_of_jobs_a_second()
     clear_temporaries(PLAN.root, PLAN.figures, older_than=3600)
@@ -134,7 +134,7 @@ if workflow.is_main_process:  # here, because `onstart` is skipped if there is n
         logger.warning(said)
     if stale:
         logger.warning(
-            f"{counted(len(stale), 'possibly stale result')} below {PLAN.root}, which Snakemake takes to be up to date, as it has no "
+            f"{counted(len(stale), 'possibly stale result')} below {PLAN.root}, which Snakemake takes as up to date, as it has no "
             f"metadata of them: they were copied here, or .snakemake was removed. The first is {stale[0]}. To list all: "
             f"dqv2 verify {PLAN.root}; to make them again: dqv2 verify {PLAN.root} --remove, then run again"
         )

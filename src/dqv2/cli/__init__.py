@@ -1,6 +1,4 @@
-"""The command line `dqv2`: the jobs of a configuration and their cost (`plan`), whether results are sound (`verify`),
-published results (`publish`, `figures`, `compare`), a run as an RO-Crate (`crate`), the versions of the stages
-(`stages`), and the schema of configuration files (`schema`)."""
+"""Plan, check, publish and compare runs of the pipeline. `dqv2 COMMAND --help` explains a command, with examples."""
 
 import argparse
 import os
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # a ConfigError, or a network that cannot be built
         said = sentence(error)
         if isinstance(error, FileNotFoundError) and error.filename == "config.yaml":
-            said = "There is no config.yaml here: call dqv2 in the project's folder."
+            said = "There is no config.yaml here: run dqv2 in the project's folder."
         elif isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename:
             said = f"There is no {error.filename}."
         elif isinstance(error, IsADirectoryError):

@@ -13,14 +13,14 @@ from dqv2.config.files import from_entries
 
 def add_values(parser: argparse.ArgumentParser) -> None:
     """Add the option --config."""
-    about = "values on top, as for snakemake --config; after the other arguments"
+    about = "values to set, as for snakemake --config; put it after the other arguments"
     parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=about)
 
 
 def values_of(overlays: Sequence[str], entries: Sequence[str]) -> dict[str, Any]:
     """The values of config.yaml with overlays and --config on top; raises as `read_files` and `from_entries`."""
     if base := base_elsewhere():
-        print(f"with {base}, as there is no config.yaml here", file=sys.stderr)
+        print(f"using {base}, as there is no config.yaml here", file=sys.stderr)
     return read_files(overlays, base or "config.yaml", from_entries(entries))
 
 

@@ -1,4 +1,4 @@
-"""How many jobs a configuration needs, what sharing saves, what it will cost, and what an experiment consists of.
+"""How many jobs a configuration needs, what they will cost, and what an experiment consists of.
 
 dqv2 plan                                            config.yaml, the paper
 dqv2 plan config/demo.yaml                           with overlays, as for snakemake --configfile
@@ -6,7 +6,7 @@ dqv2 plan config/demo.yaml --config 'seeds=[0, 1]'   with values, as for snakema
 dqv2 plan show fig5b config/demo.yaml                an experiment's arms, runs, paths and jobs
 dqv2 plan --cost --device h100 --gpus 4 --cores 32   hours, disk and wall time to expect
 
-Without `show`, downloads and jobs that collect and draw results are not counted.
+Without `show`, downloads and the jobs that collect and draw results are not counted.
 """
 
 import argparse
@@ -30,17 +30,21 @@ from dqv2.stages import all_stages
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    about = "jobs, their cost, the parts of an experiment"
+    about = "count jobs, estimate their cost, show an experiment"
     parser = commands.add_parser("plan", help=about, description=__doc__)
-    parser.add_argument("words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="overlays on config.yaml")
+    parser.add_argument(
+        "words", nargs="*", metavar="[show EXPERIMENT] CONFIGFILE", help="files merged over config.yaml"
+    )
     add_values(parser)
-    parser.add_argument("--cost", action="store_true", help="hours, disk and wall time to expect")
-    parser.add_argument("--device", default="h100", help="what runs the networks: cpu, h100, h200, or one from --rates")
+    parser.add_argument("--cost", action="store_true", help="estimate device-hours, disk and wall time")
+    parser.add_argument(
+        "--device", default="h100", help="device for the networks: cpu, h100 (default), h200, or one from --rates"
+    )
     parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
     about = "number of CPU cores (default: this machine's)"
     parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help=about)
-    parser.add_argument("--rates", help="a file written by benchmarks/rates.py, which overrides the project's rates")
-    about = "assumed share of the peak FLOP/s, in (0, 1], where no network was measured"
+    parser.add_argument("--rates", help="your own rates, a file written by benchmarks/rates.py")
+    about = "share of the peak FLOP/s to assume for networks that were not measured, in (0, 1]"
     parser.add_argument("--utilisation", type=_share, help=about)
     about = "number of training images of a dataset that is not packed yet"
     parser.add_argument("--images", action="append", default=[], metavar="DATASET=N", help=about)
@@ -53,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigError("--images, --rates and --utilisation matter only for the cost: add --cost")
     if words[:1] == ["show"]:
         if len(words) < 2:
-            raise ConfigError("say which experiment: dqv2 plan show fig5b")
+            raise ConfigError("name an experiment: dqv2 plan show fig5b")
         shown, words = words[1], words[2:]
     values = values_of(words, args.config)
     config = load_config(values)

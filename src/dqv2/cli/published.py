@@ -15,7 +15,7 @@ PUBLISH = """Publish a run: its tables, figures, claims, the ids of its coresets
 
 dqv2 publish results/cifar10                 into published/cifar10; also rewrites docs/results.md
 
-Only finished experiments are published: those with no result missing or stale. No images of the dataset are written.
+Only finished experiments are published: no result may be missing or stale. Images of the dataset are never published.
 Damaged results are refused (see dqv2 verify).
 """
 FIGURES = """Redraw the figures and tables of published runs, and docs/results.md, from their small tables alone.
@@ -25,21 +25,21 @@ dqv2 figures published/cifar10
 
 Neither torch nor a dataset is needed.
 """
-COMPARE = """Compare a run with the published one: does any arm differ by more than the seeds do?
+COMPARE = """Compare a run with the published one: does any arm differ by more than its seeds explain?
 
 dqv2 compare results/cifar10                 with published/cifar10
 dqv2 compare results/mine published/cifar10
 
-Of a run's tables those are compared that `publish` would publish: nothing behind them is missing or stale.
-The exit status is 1 if an arm differs: p of Welch's t, Holm-corrected for the arms of an experiment, is below 0.05.
+Only finished experiments are compared: no result may be missing or stale.
+The exit status is 1 if an arm differs: p of Welch's t test, Holm-corrected over the experiment's arms, is below 0.05.
 """
 CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or publish it.
 
 dqv2 crate results/demo demo-crate
 
-The folder contains the workflow, the configuration, figures, tables, claims and the page, and the record of every job;
+The folder contains the workflow, the configuration, figures, tables, claims, the report page and all records.
 `ro-crate-metadata.json` describes them. Results that are not sound are refused (see dqv2 verify).
-A run of coresets alone has nothing for a crate: archive the exported folders.
+A run of coresets alone has nothing for a crate: archive its exported folders.
 """
 
 
@@ -50,14 +50,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_publish)
     about = "redraw the figures and tables of published runs"
     parser = commands.add_parser("figures", help=about, description=FIGURES)
-    parser.add_argument("published", nargs="*", metavar="PUBLISHED", help="published/<run>; by default all")
+    parser.add_argument("published", nargs="*", metavar="PUBLISHED", help="published/<run>; all by default")
     parser.set_defaults(run=_figures)
-    about = "whether a run differs from the published one"
+    about = "compare a run with the published one"
     parser = commands.add_parser("compare", help=about, description=COMPARE)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
-    parser.add_argument("published", nargs="?", metavar="PUBLISHED", help="published/<run>; by default of that run")
+    parser.add_argument(
+        "published", nargs="?", metavar="PUBLISHED", help="published/<run>; by default the one of the same name"
+    )
     parser.set_defaults(run=_compare)
-    parser = commands.add_parser("crate", help="a finished run as an RO-Crate", description=CRATE)
+    parser = commands.add_parser("crate", help="pack a finished run as an RO-Crate", description=CRATE)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
     parser.add_argument("folder", metavar="FOLDER", help="the folder to write; it must not exist")
     parser.set_defaults(run=_crate)

@@ -1,8 +1,8 @@
 """The versions of the stages, and the lock that ties them to their sources.
 
-Snakemake reruns nothing when an imported library changes, and everything when a script is touched. So each stage has a
-version among its params, and docs/stages.md records a hash of its sources: its module and, transitively, the modules of
-this library that it imports, without comments and docstrings. A test compares the hashes. When one differs:
+Snakemake cannot tell which code changes affect results. So each stage has a version among its params, and
+docs/stages.md records a hash of its sources: its module and, transitively, the modules of this library that it imports,
+without comments and docstrings. A test compares the hashes. When one differs:
 
 dqv2 stages raise train    results change: raise the version; train and all that follows run again
 dqv2 stages accept         results stay the same (a refactoring): record the new hashes
@@ -27,20 +27,20 @@ LOCK = Path("docs/stages.md")
 REFERENCE = re.compile(r"dqv2(\.\w+)+(:\w+)?")
 HEAD = """# The stages
 
-Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one a stage; [stage.md](stage.md) says how one is
-added. Patterns are below `results/<run>/` unless they begin with {figures} or {root}; each job also writes a record.
-The last column is the hash of a stage's sources, which a test holds to its version. Below are the kinds of selectors
-and the sources of masks, from their tables; [extend.md](extend.md) says how one is added.
+Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one per stage. [stage.md](stage.md) shows how to
+add one. Patterns are below `results/<run>/` unless they begin with {figures} or {root}. Each job also writes a record.
+The last column is the hash of a stage's sources; a test checks that it belongs to the version. Below are the kinds of
+selectors and the sources of masks; [extend.md](extend.md) shows how to add one.
 
 """
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    about = "the stages and their versions"
+    about = "list the stages, and record changes of their sources"
     parser = commands.add_parser("stages", help=about, description=__doc__)
     parser.add_argument("action", nargs="?", choices=["show", "accept", "raise"], default="show")
-    parser.add_argument("names", nargs="*", metavar="STAGE", help="for raise")
+    parser.add_argument("names", nargs="*", metavar="STAGE", help="stages whose version to raise")
     parser.set_defaults(run=_run)
 
 
@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
     if strangers := sorted(set(args.names) - set(all_stages())):
         raise ValueError(f"there is no stage {strangers[0]}; there are: {', '.join(all_stages())}")
     if (args.action == "raise") != bool(args.names):
-        raise ValueError("raise needs names of stages, and nothing else takes them: dqv2 stages raise train")
+        raise ValueError("raise needs names of stages, and only raise takes them: dqv2 stages raise train")
     if args.action == "show":
         print(table())
         return 0

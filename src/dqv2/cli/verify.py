@@ -3,15 +3,15 @@
 dqv2 verify results/demo                         every checksum, and the options of the last run (its config.json)
 dqv2 verify results/demo config/mine.yaml        against another configuration, as for snakemake --configfile
 dqv2 verify results/own config/own_images.yaml --config 'datasets={own: {path: images}}'
-                                                 where the run had values by --config too
-dqv2 verify results/demo --remove                also remove what is damaged or stale, with all that was made from it;
+                                                 if the run was given values by --config
+dqv2 verify results/demo --remove                also remove what is damaged or stale, and everything made from it;
                                                  the next run makes it again
 
 damaged    not what its job wrote
-stale      made with other options or another version of its stage, or from other inputs than are there now
-foreign    not written by any job; also within an exported coreset or a pack
-changed    an original image that an exported coreset links to is no longer the one that was packed; --remove leaves it
-gone       missing: somebody removed it. Snakemake makes it again if another missing file needs it
+stale      made with other options, by another version of its stage, or from inputs other than those there now
+foreign    not written by any job; also inside an exported coreset or a pack
+changed    an exported coreset links to an original image that has changed since it was packed; --remove keeps it
+gone       missing; Snakemake makes it again if another missing file needs it
 orphaned   sound, but from a job that the configuration no longer has
 
 The exit status is 1 if anything is damaged, stale, foreign or changed.
@@ -30,10 +30,10 @@ ORDER = ("damaged", "stale", "foreign", "changed", "gone", "orphaned")
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    about = "check that results are sound and match the configuration"
+    about = "check that results are undamaged and match the configuration"
     parser = commands.add_parser("verify", help=about, description=__doc__)
     parser.add_argument("results", metavar="RESULTS", help="results/<run>")
-    parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="overlays on config.yaml")
+    parser.add_argument("overlays", nargs="*", metavar="CONFIGFILE", help="files merged over config.yaml")
     add_values(parser)
     parser.add_argument("--remove", action="store_true", help="remove what is damaged or stale")
     parser.set_defaults(run=_run)
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"removed {len(removed)} files and folders: of {counted(jobs, 'job')}, and what was made from them")
         bad = []
     elif bad:
-        print("remove what is damaged or stale, and what was made from it, with --remove, and run again")
+        print("use --remove to remove what is damaged or stale and what was made from it, then run again")
     return int(bool(bad) or any(each.kind in ("foreign", "changed") for each in found))
 
 

@@ -18,9 +18,9 @@ BLOCKS |= {"backbone": "backbones", "start": "backbones", "selector": "selectors
 BLOCKS |= {"autoencoder": "autoencoders", "trainer": "trainers"}
 # Keys that were removed -> what to write instead
 RETIRED = {
-    "seeds_per_job": "a job does one seed now, and jobs share their start-up by themselves: leave it out",
-    "arms_per_job": "a job does one arm now, and jobs share their start-up by themselves: leave it out",
-    "needs": "memory and time stand in the rules, and are changed by set-resources of a profile or the command line",
+    "seeds_per_job": "a job does one seed now, and jobs share their start-up automatically: leave it out",
+    "arms_per_job": "a job does one arm now, and jobs share their start-up automatically: leave it out",
+    "needs": "memory and time are set in the rules; change them by set-resources, in a profile or on the command line",
     "jobs_per_gpu": "it is a resource now: snakemake --default-resources jobs_per_gpu=2",
 }
 
@@ -39,7 +39,7 @@ def load_config(values: dict[str, Any]) -> Config:
             faults = _explained(error, values)
     if not faults:
         return config
-    head = "the configuration has a fault" if len(faults) == 1 else f"the configuration has {len(faults)} faults"
+    head = "the configuration has an error" if len(faults) == 1 else f"the configuration has {len(faults)} errors"
     raise ConfigError("\n  ".join([head + ":", *faults]))
 
 
@@ -58,7 +58,7 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
     path = dotted(keys)
     kind, value = fault["type"], fault.get("input")
     if kind == "extra_forbidden" and path in RETIRED:
-        return path, f"this key is gone; {RETIRED[path]}"
+        return path, f"this key was removed; {RETIRED[path]}"
     if kind == "extra_forbidden":
         allowed = _allowed(fault["loc"])
         close = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
@@ -77,7 +77,7 @@ def _explain(fault: dict[str, Any], values: dict[str, Any]) -> tuple[str, str]:
     elif kind == "string_type" and isinstance(value, bool):
         message += READ_AS_BOOL
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        message = "expected a block, keys with values"
+        message = "expected a block of keys and values"
     elif kind == "string_too_short":
         message = "it is empty"
     return path + ("" if isinstance(value, dict) and value and kind == "value_error" else f" = {shown(value)}"), message
@@ -142,15 +142,15 @@ def _wrong_for_the_data(config: Config) -> Iterator[str]:
     """Faults that show only when two blocks are compared."""
     for name, dataset in config.datasets.items():
         if isinstance(dataset, Digits) and dataset.train + dataset.validation + dataset.test > 1797:
-            yield f"datasets.{name}: train + validation + test is over the 1797 digits that there are"
+            yield f"datasets.{name}: train + validation + test is more than the 1797 digits of the embedded dataset"
     for place, blocks in config:
         names: dict[str, str] = {}
         for name in blocks if isinstance(blocks, dict) else ():
             if (other := names.setdefault(name.lower(), name)) != name:
-                yield f"{place}.{name}: there is {other} too, and both are one path where a system ignores case"
+                yield f"{place}.{name}: {other} has the same path where a file system ignores case; rename one"
     for name, block in config.experiments.items():
         if block.cost and f"{name}_jobs" in config.experiments:
-            yield f"experiments.{name}_jobs: this name is that of the costs of {name}; choose another"
+            yield f"experiments.{name}_jobs: the costs of {name} have this name; choose another"
     missing = [axis for axis in Axes.model_fields if getattr(config.defaults, axis) is None]
     if missing:
         yield f"defaults: a default is missing for {', '.join(missing)}"

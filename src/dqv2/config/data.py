@@ -112,7 +112,7 @@ class Own(Images):
 class ImageFolder(Own):
     """A folder of images as torchvision's ImageFolder reads it.
 
-    `masks: keep` takes files that are called masks of others for images, which are left aside otherwise.
+    `masks: keep` reads files named as masks of other files as images; otherwise they are left out.
     """
 
     kind: Literal["image_folder"]

@@ -70,18 +70,18 @@ def _tell(name: str, images: "ImageSet") -> None:
         folders = f" in {within:,} folders" if within > part["classes"] else ""
         say(f"{name}: {shown} -> {part['split']}: {classes} ({named}), {counted(part['images'], 'image')}{folders}")
     for missing in sorted(MISSING & {*images.classes}):
-        logger.warning("%s: a class is called %s, which may be missing labels as text", name, missing)
+        logger.warning("%s: a class is called %s, which may stand for missing labels", name, missing)
     if twins := alike(images.classes):
         one, other, n = *map(ascii, twins[0][:2]), counted(len(twins), "such pair")
-        what = f"the classes {one} and {other} differ in capitals, spaces or the encoding of letters alone ({n})"
-        logger.warning("%s: %s: where they are one class, give them one name", name, what)
+        what = f"the classes {one} and {other} differ only in case, spaces or the encoding of letters ({n})"
+        logger.warning("%s: %s: if they are one class, give them one name", name, what)
     for noun, reason in (("image", MASK_OF), ("folder", MASKS_OF)):
         if masks := [entry["name"] for entry in images.aside if entry["reason"].startswith(f"{reason} ")]:
-            were = "was left aside as a mask" if len(masks) == 1 else "were left aside as masks"
+            were = "was left out as a mask" if len(masks) == 1 else "were left out as masks"
             what = f"{counted(len(masks), noun)} {were} of other images (such as {masks[0]})"
-            logger.warning("%s: %s: to keep such, set masks: keep", name, what)
+            logger.warning("%s: %s: to keep them, set masks: keep", name, what)
     for entry in images.aside:
-        logger.info("%s: %s is left aside: %s", name, entry["name"], entry["reason"])
+        logger.info("%s: %s is left out: %s", name, entry["name"], entry["reason"])
 
 
 def _names(classes: Sequence[str]) -> str:

@@ -26,8 +26,8 @@ from dqv2.runtime.sentences import counted
 # torchvision.datasets.folder.IMG_EXTENSIONS; a test holds them equal. Importing torchvision takes seconds.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 LAYOUT = (
-    "expected are train/CLASS/*, test/CLASS/* and, if there is one, validation/CLASS/* (or val, valid, dev, in any "
-    f"case); or CLASS/* alone, to be split. Images are files that end in {', '.join(IMG_EXTENSIONS)}"
+    "expected are train/CLASS/*, test/CLASS/* and, optionally, validation/CLASS/* (or val, valid, dev, in any case), "
+    f"or CLASS/* alone, which is then split. Images are files that end in {', '.join(IMG_EXTENSIONS)}"
 )
 
 
@@ -101,7 +101,7 @@ class _Folders:
             self.found.splits["train"] = [""]
         self.found.splits = {split: self.found.splits[split] for split in WORDS if split in self.found.splits}
         if "train" not in self.found.splits:
-            raise DataError(f"{self.root}: nothing is said to be train: {what_to_write({'train': ['FOLDER']})}.")
+            raise DataError(f"{self.root}: no folder is named as train: {what_to_write({'train': ['FOLDER']})}.")
         classes = {split: {self._name(c) for f in fs for c in self._full(f)} for split, fs in self.found.splits.items()}
         if self.labelled and len(classes["train"]) == 1:
             self._check_one_class(self.found.splits["train"])
@@ -195,9 +195,9 @@ class _Folders:
             for each in self._full(folder):
                 if inner := self._full(each):
                     raise DataError(
-                        f"{self._path(folder)} holds {self._name(each)}/ alone, in which {self._name(inner[0])}/ and "
-                        f"its like rather are the classes: {what_to_write({'train': [each]})}, with test likewise, or, "
-                        "where the images have no classes, set unlabelled: true."
+                        f"{self._path(folder)} holds only {self._name(each)}/, in which {self._name(inner[0])}/ and "
+                        f"its siblings look like the classes: {what_to_write({'train': [each]})}, with test likewise; "
+                        "or, if the images have no classes, set unlabelled: true."
                     )
 
     def _check_groups(self, split: str, full: Sequence[str]) -> None:
@@ -216,7 +216,7 @@ class _Folders:
                 if name.lower() in beside - {self._name(folder).lower()}:
                     raise DataError(
                         f"{self._path(place)} holds {name}/, and so does {self._path(above(folder))}: remove the one "
-                        f"that is no class, or say which holds the classes with {as_key({split: [place]})} in the "
+                        f"that is not a class, or say which holds the classes with {as_key({split: [place]})} in the "
                         f"dataset's block; where {self._name(folder)}/ is a class like {name}/, with "
                         f"{as_key(self.found.splits)}."
                     )
@@ -228,7 +228,7 @@ class _Folders:
         (one, in_one, _), (other, in_other, _) = next(iter(shared.values()))[:2]
         names = sorted(name for name, held in shared.items() if {one, other} <= {folder for folder, *_ in held})[:2]
         these = " and ".join(f"{name}/" for name in names)
-        what = f"{these} are the classes" if len(names) > 1 else f"{these} and its like are the classes"
+        what = f"{these} are the classes" if len(names) > 1 else f"{these} and its siblings are the classes"
         raise DataError(
             f"{self._path(in_one)} and {self._path(in_other)} both hold {these}: where {what}, say what is in which "
             f"folder in the dataset's block with {as_key({'train': [in_one], 'test': [in_other]})}, or all under "
@@ -262,7 +262,7 @@ class _Folders:
             inside = [f"{folder}/{pictures[0]}".lstrip("/")]
             raise DataError(
                 f"{self._path(folder)} has {pictures[0]}/ and {beside[0]}/, pictures and what belongs to them, not "
-                f"classes: to leave {beside[0]}/ aside {what_to_write({split: inside})}, with unlabelled: true where "
+                f"classes: to leave out {beside[0]}/, {what_to_write({split: inside})}, with unlabelled: true where "
                 f"it has no class folders; or, where all are classes, {as_key(self.found.splits)}."
             )
         for each in self.total:
@@ -275,8 +275,8 @@ class _Folders:
                 said and is_class and not whole and is_plain(name)
             ):
                 raise DataError(
-                    f"{self._path(each)} looks like a split where a class is expected: move it, or, where it "
-                    f"is none, {what_to_write(self.found.splits)}."
+                    f"{self._path(each)} looks like a split where a class is expected: move it, or, if it is "
+                    f"not a split, {what_to_write(self.found.splits)}."
                 )
         if pair := told_apart(full):
             both = " and ".join(f"{self._name(each)}/" for each in pair.values())
@@ -307,7 +307,7 @@ class _Folders:
             if split == "train" and (len(full) == 1 or 2 * stray > self.total[folder]):
                 what = f"its one folder {self._name(full[0])}/" if len(full) == 1 else "its folders, more than in them"
                 raise DataError(
-                    f"{self._path(folder)} has {stray} images next to {what}, so these can hardly be classes: "
+                    f"{self._path(folder)} has {stray} images next to {what}, so these are unlikely to be classes: "
                     f"{self._unlabelled('put each image into a class folder')}."
                 )
             self.found.aside[f"{folder}/" if folder else "./"] = f"{stray} images in no class folder"

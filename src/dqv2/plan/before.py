@@ -26,7 +26,7 @@ from dqv2.weights import noted, require_known, why_missing
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Raise ConfigError where these jobs, which are about to run, depend on stale results."""
-    verify = f"see all with `dqv2 verify {plan.root}`, and remove them with --remove, and run again"
+    verify = f"`dqv2 verify {plan.root}` lists all, and --remove removes them; then run again"
     _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
 
 
@@ -50,8 +50,8 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
                 os.utime(place, follow_symlinks=False)
                 found.append(file)
             elif ahead > now + 1:  # a disk's clock in a network may be ahead by a little
-                own.append(f"{file} is of {datetime.fromtimestamp(ahead):%Y-%m-%d %H:%M}: touch {file}")
-    _refuse("files are of a time that is still to come:", own)
+                own.append(f"{file} is dated {datetime.fromtimestamp(ahead):%Y-%m-%d %H:%M}: touch {file}")
+    _refuse("files are dated in the future:", own)
     return list(dict.fromkeys(found))
 
 
@@ -77,12 +77,12 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     digits = {name: block for name, block in plan.config.datasets.items() if isinstance(block, Digits)}
     sizes = {name: {"train": block.train} for name, block in digits.items()} | sizes
     faults = [*_more_bins_than_images(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
-    _refuse("images are too few:", faults)
+    _refuse("there are too few images:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
     drawings = [(job.stage.name, job.w.experiment) for job in jobs if job.stage.name in ("figure", "table")]
-    _refuse("what is asked for cannot be drawn:", faults_of_drawings(plan, drawings))
+    _refuse("figures or tables cannot be drawn:", faults_of_drawings(plan, drawings))
 
 
 def _refuse(head: str, faults: Sequence[str]) -> None:
@@ -117,10 +117,10 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
         chosen = getattr(plan.config.datasets[name], "classes", None)
         known = classes.get(name) or (chosen if isinstance(chosen, list) else [])
         if len(known) == 1 or chosen == 1:
-            remedy = f"choose more by datasets.{name}.classes" if chosen else "add images of others"
+            remedy = f"choose more with datasets.{name}.classes" if chosen else "add images of other classes"
             found.append(
                 f"datasets.{name}: all training images are of one class{''.join(f', {each!r}' for each in known)}, and "
-                f"a training tells classes apart: {remedy}, or ask for coresets alone (snakemake --cores all coresets)"
+                f"training needs at least two: {remedy}, or make only coresets (snakemake --cores all coresets)"
             )
     return found
 
@@ -182,8 +182,8 @@ def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
         elif job.stage.name == "bin" and plan.config.selectors[plan.selection(job.w).selector].reads_logits:
             found.setdefault(name, f"selector {plan.selection(job.w).selector} reads gradients of the classes")
     return [
-        f"datasets.{name}.unlabelled = true, and {why}: ask for coresets alone (snakemake --cores all coresets), by "
-        "a method that reads no labels: random, gc or dq_no_pixel (pre-trained network), dq_v2_untrained (random one)."
+        f"datasets.{name}.unlabelled = true, and {why}: make only coresets (snakemake --cores all coresets), with a "
+        "method that needs no labels: random, gc or dq_no_pixel (pre-trained network), dq_v2_untrained (random one)."
         for name, why in sorted(found.items())
     ]
 

@@ -30,13 +30,11 @@ def check(config: Config, rows: Mapping[str, list[Row]], faults_of: Mapping[str,
     ]
     faults += [f"experiments.{name}: {fault}" for name in rows for fault in _doubled(config, name, rows[name])]
     faults += [f"experiments.{name}.{fault}" for name in rows for fault in faults_of[name]]
-    faults += [
-        f"datasets.{name}: this name is taken by a folder of the results; choose another" for name in _taken(config)
-    ]
+    faults += [f"datasets.{name}: a folder of the results has this name; choose another" for name in _taken(config)]
     if config.run == "published":
-        faults.append("run = 'published': `dqv2 figures` writes into paper_figures/published; choose another name")
+        faults.append("run = 'published': `dqv2 figures` writes to paper_figures/published; choose another name")
     if faults:
-        raise ConfigError("\n  ".join(["the configuration asks for what cannot be done:", *dict.fromkeys(faults)]))
+        raise ConfigError("\n  ".join(["the configuration asks for something impossible:", *dict.fromkeys(faults)]))
 
 
 def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None) -> Iterator[str]:
@@ -45,7 +43,7 @@ def mask_faults(config: Config, dataset: str, mask: str | None, size: int | None
     if size and size > block.size:
         yield f"Tobias size {size} is finer than the {block.size} pixels of datasets.{dataset}"
     if mask and config.masks[mask].reads_objects and block.kind not in KNOWS_OBJECTS:
-        yield f"mask {mask} (source {config.masks[mask].source}) needs a set with known objects; {dataset} has none"
+        yield f"mask {mask} (source {config.masks[mask].source}) needs a dataset with known objects; {dataset} has none"
 
 
 def redraws(config: Config, run: Run) -> bool:
@@ -62,7 +60,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
         yield from mask_faults(config, selection.dataset, fresh.mask, fresh.size)
     mixture = config.mixtures[selection.mixture]
     if run.keep_ratio > 1:
-        yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the images there are"
+        yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the available images"
     elif mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
@@ -70,51 +68,51 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     if count and asked > count:
         yield f"selectors.{selection.selector}.n_bins = {asked} is more than the {count} images of {selection.dataset}"
     if selector.declared.gives == "list" and selection.mask:
-        yield f"{selection.selector} is a list of originals, and mixture {selection.mixture} has Tobias images"
+        yield f"{selection.selector} is a list of originals, but mixture {selection.mixture} has Tobias images"
     if selector.reads_scores:
         if mixture.tobias:
             yield (
-                f"selector {selection.selector} needs scores, which are known of originals alone, and mixture "
-                f"{selection.mixture} has Tobias images: choose a mixture without, or the kind score_bins"
+                f"selector {selection.selector} needs scores, which only originals have, but mixture "
+                f"{selection.mixture} has Tobias images: choose a mixture without them, or the kind score_bins"
             )
         if not config.backbones[selection.backbone].epochs:
-            yield f"selector {selection.selector} scores by training, and backbone {selection.backbone} has no epochs"
+            yield f"selector {selection.selector} scores by training, but backbone {selection.backbone} has no epochs"
         if config.backbones[selection.backbone].weights:
             yield (
-                f"selector {selection.selector} scores by training from random weights, and backbone "
+                f"selector {selection.selector} scores by training from random weights, but backbone "
                 f"{selection.backbone} has weights: choose one without"
             )
     elif (
         selector.reads_logits and (backbone := config.backbones[selection.backbone]).weights and backbone.head == "own"
     ):
         yield (
-            f"selector {selection.selector} reads gradients of the set's classes, and backbone {selection.backbone} "
-            "keeps the classes of its weights: set head: fresh, or choose features: embedding"
+            f"selector {selection.selector} reads gradients of the dataset's classes, but backbone "
+            f"{selection.backbone} keeps the classes of its weights: set head: fresh, or choose features: embedding"
         )
     whole = mixture.originals if mixture.budget == "originals" else 1
     if "prune_hardest" in selector.used and run.keep_ratio > whole * (1 - selector.prune_hardest):
         yield (
             f"selector {selection.selector} drops {selector.prune_hardest:g} of the images as too hard, so keep_ratio "
-            f"{run.keep_ratio:g} is more than there is: lower selectors.{selection.selector}.prune_hardest"
+            f"{run.keep_ratio:g} is more than is left: lower selectors.{selection.selector}.prune_hardest"
         )
     trainer = config.trainers[run.trainer]
     if trainer.start and config.backbones[trainer.start].model != trainer.model:
-        yield f"trainer {run.trainer} ({trainer.model}) cannot start from backbone {trainer.start}, another network"
+        yield f"trainer {run.trainer} ({trainer.model}) cannot start from backbone {trainer.start}, another model"
     if run.pixels and config.pixels[run.pixels].step == "cutmix" and (trainer.mix != "none" or fresh):
         yield (
-            f"pixels {run.pixels} mixes images and labels once for all, and trainer {run.trainer} would mix them "
-            "again: choose a trainer without mix and fresh_tobias"
+            f"pixels {run.pixels} already mixes images and labels, and trainer {run.trainer} would mix them again: "
+            "choose a trainer without mix and fresh_tobias"
         )
     if selector.pixels and (mixture.tobias or config.pixels[selector.pixels].step != "mae"):
         yield (
-            f"selector {selection.selector} looks at images as pixels {selector.pixels} redraws them, which takes the "
-            f"step mae and a mixture of originals alone, not {selection.mixture}"
+            f"selector {selection.selector} uses images as redrawn by pixels {selector.pixels}, which needs the step "
+            f"mae and a mixture of originals alone, not {selection.mixture}"
         )
     mixes = trainer.mix != "none" or (run.pixels and config.pixels[run.pixels].step == "cutmix")
     if selector.weighted and mixes:
         yield (
-            f"selector {selection.selector} gives each image a weight, and trainer {run.trainer} or its pixels mix "
-            "images, which have none of their own: choose mix: none and pixels without cutmix, or weighted: false"
+            f"selector {selection.selector} gives each image a weight, but trainer {run.trainer} or its pixels mix "
+            "images, and a mixed image has none: choose mix: none and pixels without cutmix, or weighted: false"
         )
     if redraws(config, run):
         autoencoder = config.autoencoders[config.pixels[run.pixels].autoencoder]
@@ -133,7 +131,7 @@ def _doubled(config: Config, experiment: str, rows: list[Row]) -> Iterator[str]:
     for run, title, method in rows:
         if (run, title) in seen:
             both = " and ".join(str(each) for each in (seen[run, title], method))
-            yield f"{both} are the same trainings with the same title, {title!r}: leave one out, or name it otherwise"
+            yield f"{both} are the same trainings with the same title, {title!r}: leave one out, or change its title"
         seen[run, title] = method
 
 
@@ -146,7 +144,7 @@ def _one_under_two_names(config: Config, experiment: str, rows: list[Row]) -> It
         axes = dict.fromkeys(axis for name in names for axis in replaced(config, experiment, run, name))
         if len(names) > 1 and axes:
             both = listed([*names])
-            yield f"{both} are the same trainings with this {listed([*axes])}: leave one method out, or the axes"
+            yield f"{both} are the same trainings with this {listed([*axes])}: remove one method, or this setting"
 
 
 def _taken(config: Config) -> list[str]:

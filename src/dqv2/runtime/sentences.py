@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 BLOCK = 2**16  # bytes
-LARGE = "files may not be that large (ulimit -f, or the file system): raise the limit, and run it again"
+LARGE = "a file reached the size limit (ulimit -f, or the file system): raise the limit, and run it again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_WRITTEN = ("file write failed", "unexpected pos", " requested and ")
 NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
@@ -39,21 +39,19 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError) and error.filename:
         return f"{error.filename} is in the way ({error.strerror}): remove it, and run again"
     if isinstance(error, PermissionError) and error.filename:
-        return f"{error.filename} may not be read or written: change its permissions (chmod -R u+rwX), and run again"
+        return f"{error.filename} cannot be read or written: change its permissions (chmod -R u+rwX), and run again"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return (
-            f"{error.filename or _fullest(places)} is on a disk that may only be read: make it writable, and run again"
-        )
+        return f"{error.filename or _fullest(places)} is on a read-only disk: make it writable, and run again"
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return (
-            f"this process may have no more memory or threads ({text or type(error).__name__}): raise its limits "
+            f"this process ran out of memory or threads ({text or type(error).__name__}): raise its limits "
             "(ulimit -v, ulimit -u, the memory of a container or of a cluster's job), or run fewer jobs at once"
         )
     # torch's, which is not imported for this, or CUDA's own
     if type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in text:
         what = text.splitlines()[0].partition(". ")[0]
         return (
-            f"the GPU's memory does not suffice ({what}): run fewer jobs on it at once "
+            f"the GPU ran out of memory ({what}): run fewer jobs on it at once "
             "(jobs_per_gpu), end other programs that use it, or lower batch_size of the trainer or backbone"
         )
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:

@@ -83,7 +83,7 @@ NOTED = {
     "left_out": ("file was left out", "files were left out"),
     "duplicates": ("file is a copy of another", "files are copies of others"),
     "ignored": ("file is not an image by its name", "files are not images by their names"),
-    "aside": ("file or folder was left aside", "files or folders were left aside"),
+    "aside": ("file or folder was set aside", "files or folders were set aside"),
     "mended": ("file has damaged metadata, its pixels are kept", "files have damaged metadata, their pixels are kept"),
     "dark": ("image of 16-bit grey holds", "images of 16-bit grey hold"),
 }
