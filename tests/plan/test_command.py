@@ -52,6 +52,8 @@ def test_an_arm_is_shown_with_its_backbone_and_what_the_paper_reports_with_its_s
     assert "importance by pre-trained ResNet-18 (resnet18.tv_in1k)" in arms["DQ (method dq)"]
     assert "the paper: 52.77 (table 2, which has it from Zhao et al. 2024)" in out
     assert "the paper: 53.12 (table 2)" in out
+    assert "the paper: 57.67 ± 1.20 (section 4.2)" in plan("show", "vit")[1]
+    assert "the paper: 72.136 ± 1.092 (section 4.3)" in plan("show", "table3_imagenette")[1]
     assert "backbone early-trained ResNet-50," not in arms["DQ (method dq)"]
     assert "backbone early-trained ResNet-50" in arms["DQ_V2 (method dq_v2)"]
 

@@ -16,7 +16,7 @@ CLAIMS = read_claims()
 
 
 def everything(tables):
-    reported = {name: reported_values(name) for name in ("fig4a", "table2", "tableC", "vit")}
+    reported = {name: reported_values(name) for name in ("fig4a", "table2", "table3_imagenette", "vit")}
     text = text_numbers(reported_text(), tables)
     return all_numbers(tables, reported, text, CLAIMS, judge(CLAIMS, tables, "made up"))
 
@@ -41,6 +41,9 @@ def test_values_are_those_of_the_tables():
     found = {one.macro: one.value for one in everything(world())}
     assert found["PaperFigFourACubTwoZeroZeroDqVTwoVariance"] == "0.233"
     assert found["PaperTableTwoTinyImagenetDqVTwoZeroPointFourMean"] == "63.01"
+    assert found["PaperTableThreeImagenetteImagenetteBinsMean"] == "72.136"
+    assert found["PaperTableThreeImagenetteImagenetteBinsPlusMinus"] == "1.092"
+    assert found["PaperVitImagenetteDqVTwoPlusMinus"] == "1.20"
     assert found["ClaimThree"] == "supported"
     assert found["ClaimThreeP"] == "< 0.001"
     assert found["TextAverageGain"] == "5.00"

@@ -123,6 +123,7 @@ def test_numbers_verdicts_and_the_papers_values_are_on_it(made):
     text = " ".join(" ".join(Page(made[0]()).texts).split())
     assert "75.00 ± 0.50" in text
     assert "72.14" in text, "as the paper reports of DQ on ImageNette"
+    assert " 73.80 74.12 to 75.88" in text, "as it prints it, with its last zero"
     assert "± 2.17" in text, "the error from 400 test images"
     assert "74.12 to 75.88: the paper's is not" in text
     assert "Seeds for 80 %" in text

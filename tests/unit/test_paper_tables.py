@@ -302,6 +302,8 @@ def test_decimals_of_a_table_are_by_cell_and_the_configurations_win(tmp_path):
     assert [row[1] for row in shown] == ["**72.000 ± 2.646**", "70.100 ± 0.100"]
     spec = {"reported": [{"label": "DQ", "mean": 72.14, "variance": 9.0}]}
     assert cells_of(frame, spec, tmp_path)[0][2] == "72.14 ± 3.00", "the paper's as it prints them"
+    spec = {"reported": [{"label": "DQ", "mean": 72.136, "plus_minus": 1.092}, {"label": "DQ_V2", "mean": 73.8}]}
+    assert [row[2] for row in cells_of(frame, spec, tmp_path)] == ["72.136 ± 1.092", "73.80"]
 
 
 def test_the_best_by_its_own_decimals_and_who_prints_like_it():

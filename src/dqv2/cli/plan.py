@@ -146,13 +146,13 @@ def _network(plan: Plan, name: str) -> str:
 
 def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
     """The values that the paper reports for an arm, each with its place in the paper and, if copied, its source."""
-    from dqv2.paper.reported import ABOUT, reported_values
+    from dqv2.paper.reported import ABOUT, as_printed, reported_values
 
     columns = plan.columns(experiment, row)
     for entry in [] if columns.get("replaces") else reported_values(experiment):
         if all(columns.get(name) == value for name, value in entry.items() if name not in ABOUT):
-            value = f"{entry['mean']:.2f}" if "mean" in entry else f"variance {entry['variance']:g}"
-            spread = f" ± {entry['plus_minus']:g}" if "plus_minus" in entry else ""
+            value = as_printed(entry["mean"]) if "mean" in entry else f"variance {as_printed(entry['variance'])}"
+            spread = f" ± {as_printed(entry['plus_minus'])}" if "plus_minus" in entry else ""
             source = f", which has it from {entry['source']}" if "source" in entry else ""
             yield f"{value}{spread} ({entry['place']}{source})"
 

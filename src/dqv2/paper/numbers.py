@@ -9,6 +9,7 @@ import pandas as pd
 
 from dqv2.paper.arms import match, own, printed
 from dqv2.paper.claims import summary
+from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import crossed, summarise
 from dqv2.paper.tables import tex_escape
 from dqv2.paper.wording import number, p_text
@@ -120,10 +121,10 @@ def all_numbers(
         for entry in entries:
             arm = [entry[axis] for axis in ARM if axis in entry]
             words = ", ".join(printed(value, {}) for value in arm)
-            for key, form in (("mean", ".2f"), ("variance", "g"), ("plus_minus", "g")):
+            for key in ("mean", "variance", "plus_minus"):
                 if entry.get(key) is not None:
                     about = f"{name}: {words}, {key} as the paper reports ({entry['place']})"
-                    found.append(Number(macro_name("paper", name, *arm, key), f"{entry[key]:{form}}", about))
+                    found.append(Number(macro_name("paper", name, *arm, key), as_printed(entry[key]), about))
     for claim in [] if verdicts is None else summary(claims, verdicts):
         macro = macro_name("claim", claim["claim"])
         found.append(Number(macro, claim["verdict"], claim["statement"]))

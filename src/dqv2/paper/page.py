@@ -13,6 +13,7 @@ import pandas as pd
 from dqv2.paper.arms import printed, reported
 from dqv2.paper.claims import summary
 from dqv2.paper.numbers import arm_axes
+from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import binomial_error, crossed, predicted, summarise
 from dqv2.paper.style import COLUMN, DPI
 from dqv2.paper.wording import CLAIMED, PAPER, PAPER_RULES, RULES, number, told, told_paper, with_effect
@@ -59,7 +60,8 @@ def build_page(
     templates = jinja2.PackageLoader("dqv2.paper", "templates")
     strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(loader=templates, trim_blocks=True, lstrip_blocks=True, finalize=_said, **strict)
-    environment.filters |= {"number": number, "link": link, "slug": lambda verdict: verdict.replace(" ", "-")}
+    environment.filters |= {"number": number, "as_printed": as_printed, "link": link}
+    environment.filters["slug"] = lambda verdict: verdict.replace(" ", "-")
     found = summary(claims, verdicts) if verdicts is not None and len(verdicts) else []
     shown = {experiment["name"] for experiment in experiments}
     for claim in found:

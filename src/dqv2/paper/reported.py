@@ -32,6 +32,11 @@ def reported_text() -> list[dict[str, Any]]:
     return list(_read("reported.yaml")["text"])
 
 
+def as_printed(value: float) -> str:
+    """A value as the paper prints it: with two decimals (YAML drops the last zeros), or with more where it has them."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
 def read_claims() -> list[dict[str, Any]]:
     """The paper's claims, as ``dqv2.paper.claims`` takes them."""
     return list(_read("claims.yaml"))

@@ -15,6 +15,7 @@ from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported,
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import holm, means
 from dqv2.paper.measures import unnamed
+from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import (
     binomial_error,
     decimals_of,
@@ -181,8 +182,6 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     head = [spec.get("row_title", "Method")]
     alone = unnamed(spec["y"], spec.get("caption", "")) or spec["y"]
     head += [printed(v, spec, column) if column else alone for v in columns]
-    if "reported" in table:
-        table = table.assign(reported_spread=table["reported_sd"].fillna(table["reported_plus_minus"]))
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
     beside = spec.get("beside", [])
@@ -191,25 +190,35 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     head += [BESIDE.get(name, name) for name in beside]
     head += [printed(v, spec, column) if column else "mean" for v in paper] + ["n"]
 
-    def cells(rows: pd.DataFrame, mean: str, sd: str, columns: list, decimals: int | None) -> list[Cell]:
+    def cells(rows: pd.DataFrame) -> list[Cell]:
         found = [rows[_is(rows, column, v)] for v in columns]
-        bold = mean == "mean"
-        texts = [plus_minus(one[mean].iloc[0], one[sd].iloc[0], decimals) if len(one) else "" for one in found]
-        return [(text, bold and bool(one["best"].any())) for text, one in zip(texts, found, strict=True)]
+        decimals = spec.get("decimals")
+        texts = [plus_minus(one["mean"].iloc[0], one["sd"].iloc[0], decimals) if len(one) else "" for one in found]
+        return [(text, bool(one["best"].any())) for text, one in zip(texts, found, strict=True)]
 
     body = []
     for value in table[row].unique():
         mine = table[table[row] == value]
-        line = [(printed(value, spec, row), False), *cells(mine, "mean", "sd", columns, spec.get("decimals"))]
+        line = [(printed(value, spec, row), False), *cells(mine)]
         line += [(_lead(mine[_is(mine, column, v)], name), False) for name, v in leads]
         line += [("" if np.isnan(mean) else f"{mean:z.1f}", False) for mean in mine[beside].mean()]
-        line += cells(mine, "reported", "reported_spread", paper, spec.get("decimals", 2))
+        line += [(_theirs(mine[_is(mine, column, v)]), False) for v in paper]
         body.append([*line, (span(mine["n"]), False)])
     foot = None
     if "coreset_size" in table and table["coreset_size"].notna().any():
         sizes = [span(table.loc[_is(table, column, v), "coreset_size"]) for v in columns]
         foot = ["Coreset size", *sizes, *[""] * (len(paper) + 1 + len(beside) + len(leads))]
     return head, body, foot, len(paper)
+
+
+def _theirs(cell: pd.DataFrame) -> str:
+    """The paper's value of a cell as the paper prints it, the root of its variance with two decimals; "" if none."""
+    mean, sd, spread = cell[["reported", "reported_sd", "reported_plus_minus"]].iloc[0] if len(cell) else [np.nan] * 3
+    if np.isnan(mean):
+        return ""
+    if not np.isnan(sd):
+        return f"{as_printed(mean)} ± {sd:.2f}"
+    return as_printed(mean) + ("" if np.isnan(spread) else f" ± {as_printed(spread)}")
 
 
 def _lead(cell: pd.DataFrame, name: str) -> str:

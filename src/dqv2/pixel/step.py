@@ -67,7 +67,7 @@ def mae_step(
 
 
 def cutmix_step(images: Tensor, share: float, *, generator: torch.Generator) -> PixelStep:
-    """CutMix instead of the autoencoder (DQ_V2, section 3.2): a box of another image, fixed for all epochs.
+    """CutMix instead of the autoencoder (DQ_V2, section 3.3): a box of another image, fixed for all epochs.
 
     images: uint8[K, 3, H, W], K at least 2; share: of the image's area. Labels are mixed by area, as in CutMix.
     """

@@ -34,7 +34,7 @@ claim too, **inconclusive** where neither is, which is no evidence that there is
 there were no such runs ([claims.md](claims.md)). A single comparison that is supported is not corrected for the others
 of its claim.
 
-DQ's own networks are a ResNet-50 and a ResNet-18 of ImageNet at 224 px and an MAE ViT-Large. Each section names those
+In config.yaml DQ has a ResNet-50 and a ResNet-18 of ImageNet at 224 px and an MAE ViT-Large. Each section names those
 that its DQ has instead, and what is said of DQ and its pixel step holds for these.
 """
 

@@ -1,4 +1,4 @@
-"""Saliency maps of a CNN: the channel sum of its last feature map (Tobias; DQ_V2, section 4, step 1)."""
+"""Saliency maps of a CNN: the channel sum of its last feature map (Tobias; DQ_V2, section 3.4, step 1)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ class ForwardPass(NamedTuple):
 def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
     """Channel sum of the model's last feature map, unpooled: float32[N, h, w] on the images' device.
 
-    Source: Cao & Wu 2022 (Tobias); DQ_V2, section 4, step 1. model: with timm's `forward_features` (a transformer's
+    Source: Cao & Wu 2022 (Tobias); DQ_V2, section 3.4, step 1. model: with timm's `forward_features` (a transformer's
     patch tokens are put back on their grid), else one that pools its feature map by a global `AdaptiveAvgPool2d`, as
     torchvision's ResNets do. images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`), or floats,
     used unchanged; anything but a tensor is read batch by batch. The model runs in eval mode on its own device; its
