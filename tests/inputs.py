@@ -140,6 +140,9 @@ FOLDERS = {
         [*pets("cat", "dog", names=["images"]), "cat/masks/0.png"], {"train": 6}, aside=["cat/masks/"]
     ),
     "classes that hold one folder of the same name": Input(pets("cat", "dog", names=["left"]), {"train": 6}),
+    "a class that holds a kind called like another class": Input(
+        [*pets(""), *pets("dog", names=["cat"])], {"train": 9}
+    ),
     "a class within a folder of its own name": Input([*pets("", names=["dog"]), "cat/cat/1.png"], {"train": 4}),
     "classes of different folders": Input(
         [*pets("cat", names=["tabby", "lion"]), *pets("dog", names=["wolf", "poodle"])], {"train": 12}
@@ -182,7 +185,11 @@ FOLDERS = {
     ),
     "a folder that holds the classes beside it once more": Input(
         [*pets(""), *pets("Pets")],
-        refused=r"set/Pets holds cat/, and so does .*set: .*train: \[Pets\].*where Pets/ is a class .*\[\.\]",
+        refused=r"set/Pets holds cat/ and dog/, and so does .*set: .*train: \[Pets\].*Pets/ is a class .*\[\.\]",
+    ),
+    "a split's folder that holds the classes of it once more": Input(
+        [*pets("train"), *pets("train/Pets"), *pets("test")],
+        refused=r"train/Pets holds cat/ and dog/, .*splits: \{train: \[train/Pets\], test: \[test\]\} in the ",
     ),
     "images next to anything": Input(
         ["images/1.png", "overlays/2.png"], refused=r"images/ and overlays/, pictures and .*train: \[images\]"

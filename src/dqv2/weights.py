@@ -199,8 +199,8 @@ def fill(model: Any, state: dict[str, Any], path: Path, name: str) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        lines = " ".join(line.strip() for line in str(error).split("\n")[1:4])
-        raise WeightsError(f"{path} does not fit {name}: {lines[:300]}") from error
+        lines = [line.strip() for line in str(error).split("\n")[1:4]]  # what is missing, what is more, another shape
+        raise WeightsError(f"{path} does not fit {name}: {' '.join(line[:120] for line in lines)}") from error
 
 
 def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:

@@ -58,6 +58,10 @@ def test_paths_hold_only_what_a_stage_depends_on():
         ),
         ("tobias/mask-early/size-08/seed-0/recipe.npz", "the Tobias size '08' is spelt 8 in paths"),
         ("tobias/mask-early/size-0/seed-0/recipe.npz", "'0' is no Tobias size, which is from 1 to 4096"),
+        (
+            "tobias/mask-early/size-64/seed-0/recipe.npz",
+            "Tobias size 64 is finer than the 32 pixels of datasets.digits",
+        ),
         ("train/o100/random/keep-0.1/coreset-seed-01/resnet8/seed-0/model.pt", "the seed '01' is spelt 1 in paths"),
         ("train/o100/random/keep-0.1/coreset-seed-1/resnet8/seed-1/model.pt", "the coreset's seed 1 is the training's"),
         (
@@ -73,6 +77,11 @@ def test_paths_hold_only_what_a_stage_depends_on():
 def test_a_path_that_no_run_would_have_is_unknown(demo, path, said):
     plan = make(demo)
     assert plan.unknown(plan.job_making(f"results/demo/digits/{path}")).startswith(said)
+
+
+def test_a_path_of_a_mask_that_the_set_cannot_have_is_unknown(paper):
+    job = make(paper).job_making("results/paper/imagenette/tobias/mask-object/size-4/seed-0/recipe.npz")
+    assert "needs a set with known objects; imagenette has none" in make(paper).unknown(job)
 
 
 def test_a_seed_and_a_keep_ratio_of_no_experiment_are_known(demo):

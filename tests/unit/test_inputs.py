@@ -15,7 +15,7 @@ from dqv2.data import walk as walk_module
 from dqv2.data.dataset import _names, pack_dataset
 from dqv2.data.sources import open_set
 from dqv2.data.walk import walk
-from dqv2.data.words import WORDS, as_key, splits_in, told_apart
+from dqv2.data.words import WORDS, alike, as_key, splits_in, told_apart
 from dqv2.select.coreset import mix, read_pool, write_pool
 from tests.inputs import FOLDERS, pets, save, special_files
 
@@ -113,6 +113,7 @@ def test_masks_that_are_left_aside_are_told(tmp_path, caplog):
 
 
 def test_classes_that_are_probably_one_or_none_are_told(tmp_path, caplog):
+    assert alike(["a", "A", "b", "B "]) == [], "letters are classes of their own"
     for name in ("cat", "Cat ", "cafe\u0301", "caf\xe9", "dog/a", "dog/b", "nan"):
         save(tmp_path / "set" / name / "1.png")
     with caplog.at_level("INFO", "dqv2"):

@@ -9,6 +9,7 @@ import pytest
 
 from dqv2.data import DataError
 from dqv2.data.places import changed_files
+from dqv2.data.sources import table as table_module
 from tests.inputs import save, write_table
 from tests.miniatures import jpeg, read_image
 from tests.unit.test_inputs import pack
@@ -89,6 +90,16 @@ def test_a_damaged_table_is_named(tmp_path, kind, damage):
     path = write_table(tmp_path / f"train.{kind}", ["cat", "dog"], kind=kind)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=rf"train\.{kind} is damaged"):
+        pack(tmp_path, tmp_path / "out", "table")
+
+
+def test_a_table_on_a_disk_that_fails_is_named(tmp_path, monkeypatch):
+    def fail(first):
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(table_module, "in_its_place", fail)
+    with pytest.raises(DataError, match=r"train\.parquet is damaged"):
         pack(tmp_path, tmp_path / "out", "table")
 
 

@@ -78,6 +78,7 @@ def test_tables_that_name_no_split_are_all_train(tmp_path):
             {},
             r"160px/train\* and full/train\* may be two versions .*splits: \{train: \['160px/train\*'\]\}",
         ),
+        (["train.parquet", "a/test.parquet", "b/test.parquet"], {}, r"twice: .*test: \[a/test\.parquet\]\}, and other"),
         (["a/train/0.parquet", "b/train/0.parquet"], {}, r"a/train and b/train may be .*train: \[a/train\]"),
         (["a/data-0-of-1.arrow", "b/data-0-of-1.arrow"], {}, r"a/data\* and b/data\* may be two versions"),
     ],

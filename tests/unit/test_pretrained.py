@@ -190,6 +190,16 @@ def test_a_network_without_a_last_layer_as_self_supervised_ones_come(tmp_path, m
     assert (found.n_classes, forward_pass(fresh, images()).logits.shape) == (5, (6, 5))
 
 
+@pytest.mark.parametrize("prefix", ["", "net.backbone."])
+def test_a_network_whose_layers_are_all_in_one_module(tmp_path, prefix):
+    """That module's name is no prefix of a wrapper."""
+    args = {"depth": 1, "embed_dim": 64, "num_heads": 2}
+    state = timm.create_model("qwen3_vit_88m", **args).state_dict()
+    torch.save({f"{prefix}{name}": value for name, value in state.items()}, tmp_path / "w.pth")
+    model, _ = load_pretrained(tmp_path / "w.pth", Network("qwen3_vit_88m", 0, 224, args=args))
+    assert torch.equal(model.state_dict()["model.encoder.pos_embed"], state["encoder.pos_embed"])
+
+
 def test_a_file_without_counters_of_batches_is_whole(tmp_path, file):
     state = {name: value for name, value in tiny().state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "old.safetensors")

@@ -1,5 +1,6 @@
 """How a script of Snakemake's describes its job."""
 
+import shlex
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -56,11 +57,13 @@ script.request_of = lambda snakemake, name: {"threads": 1}
 script.do = lambda request: (print(os.getpid(), flush=True), time.sleep(60))[0] or 0
 script.run(None, "train.py")
 """
-PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ORPHAN!r}])"
+COLD = [sys.executable, "-c", ORPHAN]
 
 
-def test_a_cold_job_does_not_outlive_snakemake():
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+@pytest.mark.parametrize("command", [COLD, ["bash", "-c", f"{shlex.join(COLD)}; true"]], ids=["itself", "by a shell"])
+def test_a_cold_job_does_not_outlive_snakemake(command):
+    snakemake = [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"]
+    with subprocess.Popen(snakemake, stdout=subprocess.PIPE, text=True) as parent:
         job = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    job.wait(20)  # raises if it goes on: it would write its results over those of the next run
+        job.wait(20)  # raises if it goes on: it would write its results over those of the next run

@@ -114,6 +114,22 @@ def test_an_experiment_with_stale_runs_is_neither_published_nor_compared(publish
     assert "vit:" not in said
 
 
+def test_a_comparison_asks_for_nothing_but_the_tables(published, changed, capsys):
+    """And what is behind them: a figure may be lost, and another run be stale."""
+    Path("paper_figures").unlink()
+    Path("results/smoke/claims.md").unlink()
+    assert main(["compare", "results/smoke", str(published / "published/smoke")]) == 0
+    assert "left out" not in capsys.readouterr().out
+    Path("mine/experiments").mkdir(parents=True)
+    shutil.copy("results/smoke/experiments/fig4a.csv", "mine/experiments")
+    changed(lambda asked: [trainer.update(learning_rate=0.5) for trainer in asked["trainers"].values()])
+    for pair in (["results/smoke", "mine"], ["mine", "results/smoke"]):
+        assert main(["compare", *pair]) == 1
+        said = capsys.readouterr()
+        assert said.out == "left out, as results are missing or stale (dqv2 verify results/smoke): fig4a\n"
+        assert "no finished experiment in common" in said.err
+
+
 @pytest.mark.parametrize("name", ["experiments/vit.csv", "../../paper_figures/smoke/fig4a.pdf"])
 def test_what_is_shown_and_gone_is_neither_published_nor_archived(published, changed, capsys, name):
     Path("paper_figures").unlink()

@@ -2,6 +2,7 @@
 as an RO-Crate (`crate`)."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ COMPARE = """Compare a run with the published one: does any arm differ by more t
 dqv2 compare results/cifar10                 with published/cifar10
 dqv2 compare results/mine published/cifar10
 
-Only finished experiments are compared: no result may be missing or stale.
+Only tables behind which no result is missing or stale are compared.
 The exit status is 1 if an arm differs: p of Welch's t test, Holm-corrected over the experiment's arms, is below 0.05.
 """
 CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or publish it.
@@ -120,7 +121,7 @@ def _figures(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from dqv2.paper.agreement import agreement, missing_arms, told
-    from dqv2.plan.publish import SUMS, finished_plan, published_plan, sound
+    from dqv2.plan.publish import SUMS, published_plan
     from dqv2.runtime.record import checksums_of, record_beside
 
     mine = Path(args.results)
@@ -131,13 +132,14 @@ def _compare(args: argparse.Namespace) -> int:
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
     if not both:
         raise ConfigError(f"{mine} and {theirs} have no experiment in common: no table in experiments/ of both")
-    # A run's own tables are those of its configuration only where nothing behind them is missing or stale
-    run = mine.parent == Path("results") and Path(mine, "config.json").exists()
-    finished = finished_plan(str(mine), *sound(str(mine), refused=("damaged",))).rows if run else both
-    if left_out := [name for name in both if name not in finished]:
-        print(f"left out, as results are missing or stale (dqv2 verify {mine}): {', '.join(left_out)}")
+    for run in (mine, theirs):
+        if left_out := _unfinished(run, both):
+            print(f"left out, as results are missing or stale (dqv2 verify {run}): {', '.join(left_out)}")
+            both = {name: file for name, file in both.items() if name not in left_out}
+    if not both:
+        raise ConfigError(f"{mine} and {theirs} have no finished experiment in common, so nothing was compared")
     differ = untested = arms = 0
-    for name, file in ((name, file) for name, file in both.items() if name in finished):
+    for name, file in both.items():
         own = Path(mine, "experiments", file.name)
         if record_beside(str(own)):
             checksums_of({"csv": str(own)})  # raises where it is damaged
@@ -162,6 +164,18 @@ def _compare(args: argparse.Namespace) -> int:
     left = f"; {untested} could not be tested" if untested else ""
     print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do{left}")
     return int(differ > 0)
+
+
+def _unfinished(root: Path, names: Iterable[str]) -> list[str]:
+    """The tables of a run behind which something is missing or stale, so that they may be of other options; none where
+    the folder is no run's."""
+    from dqv2.plan.publish import begun_plan
+    from dqv2.plan.verify import asked_of, finished
+
+    if root.parent != Path("results") or not Path(root, "config.json").exists():
+        return []
+    plan = begun_plan(str(root), asked_of(str(root)))
+    return [name for name in names if name not in plan.rows or not finished(plan, [f"{root}/experiments/{name}.csv"])]
 
 
 def _read_table(file: Path) -> Any:

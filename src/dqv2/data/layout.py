@@ -202,7 +202,7 @@ class _Folders:
 
     def _check_groups(self, split: str, full: Sequence[str]) -> None:
         """Refuse folders that share subfolders, as those of sites or years do: either level may be the classes; and a
-        folder that holds what is beside it once more, as archives that were unpacked twice do.
+        folder that holds two of those beside it once more, as archives that were unpacked twice do.
 
         Subfolders that are called images or masks are none; nor is a single name, as it would be the only class.
         """
@@ -210,18 +210,17 @@ class _Folders:
         beside = {self._name(folder).lower() for folder in full}
         for folder in full if len(full) > 1 else ():
             place = self._unwrapped(folder, split)  # amazon/images/bike beside dslr/images/bike
-            for name in map(self._name, self._full(place)):
-                if is_pictures(name) or is_masks(name):
-                    continue
-                if name.lower() in beside - {self._name(folder).lower()}:
-                    raise DataError(
-                        f"{self._path(place)} holds {name}/, and so does {self._path(above(folder))}: remove the one "
-                        f"that is not a class, or say which holds the classes with {as_key({split: [place]})} in the "
-                        f"dataset's block; where {self._name(folder)}/ is a class like {name}/, with "
-                        f"{as_key(self.found.splits)}."
-                    )
-                if not self.images[folder]:
-                    holding[name.lower()].append((folder, place, name))
+            inside = [n for n in map(self._name, self._full(place)) if not is_pictures(n) and not is_masks(n)]
+            again = [name for name in inside if name.lower() in beside - {self._name(folder).lower()}]
+            if len(again) > 1:
+                both, inner = f"{again[0]}/ and {again[1]}/", self.found.splits | {split: [place]}
+                raise DataError(
+                    f"{self._path(place)} holds {both}, and so does {self._path(above(folder))}: remove what is there "
+                    f"twice, or say which holds the classes with {as_key(inner)} in the dataset's block; where "
+                    f"{self._name(folder)}/ is a class like {both}, with {as_key(self.found.splits)}."
+                )
+            for name in inside if not self.images[folder] else ():
+                holding[name.lower()].append((folder, place, name))
         shared = {held[0][2]: held for held in holding.values() if len(held) > 1}
         if not shared or len(holding) == 1:
             return

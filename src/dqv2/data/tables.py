@@ -66,12 +66,12 @@ def table_layout(root: str, files: Iterable[str], *, chosen: Mapping[str, Sequen
                 "twice: remove one kind, or name the files of each split with splits: in the dataset's block."
             )
         if chosen is None:
-            _check_shards(root, names, found)
+            _check_shards(root, split, names, found)
     found.splits = {split: found.splits[split] for split in WORDS if split in found.splits}
     return found
 
 
-def _check_shards(root: str, names: Sequence[str], found: Layout) -> None:
+def _check_shards(root: str, split: str, names: Sequence[str], found: Layout) -> None:
     """Check shards, NAME-00000-of-00002, and names of a split that come in several folders: refuse two versions of a
     set, and record missing shards."""
     sets: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
@@ -88,7 +88,8 @@ def _check_shards(root: str, names: Sequence[str], found: Layout) -> None:
             if place != "/".join(folders[:n]):
                 raise DataError(
                     f"{root}: {other} and {which} may be two versions of one set, whose images would come twice: "
-                    f"name one, or both, in the dataset's block with {as_key({'train': [other]})}, and test likewise."
+                    f"name one, or both, in the dataset's block with {as_key({split: [other]})}, and other splits "
+                    "likewise."
                 )
     for prefix, parts in sets.items():
         totals, places = {total for total, *_ in parts}, [place for _, place, _ in parts]

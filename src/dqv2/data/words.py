@@ -74,11 +74,12 @@ def told_apart(names: Iterable[str]) -> dict[str, str] | None:
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ in capitals, spaces or the encoding of letters alone: ["cat", "Cat "]."""
+    """Groups of names that differ in capitals, spaces or the encoding of letters alone: ["cat", "Cat "], but not "a"
+    and "A", which sets of letters tell apart."""
     found = defaultdict(list)
     for name in names:
         found["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
-    return [group for group in found.values() if len(group) > 1]
+    return [group for key, group in found.items() if len(group) > 1 and len(key) > 1]
 
 
 def nearly(name: str, names: Iterable[str]) -> str:

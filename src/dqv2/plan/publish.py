@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from dqv2.config import ConfigError, load_config
 from dqv2.config.base import as_list
 from dqv2.plan.plan import Plan
-from dqv2.plan.verify import asked_of, records_below, verify, why_orphaned, why_stale
+from dqv2.plan.verify import asked_of, finished, records_below, verify, why_stale
 from dqv2.plan.walk import PlannedJob
 from dqv2.runtime import record
 from dqv2.runtime.crate import of_all_sets, results_of
@@ -89,7 +89,12 @@ def publish(root: str, folder: str | Path) -> Path:
         ConfigError: the configuration is missing, a result is damaged, or no table of runs is finished.
     """
     asked, records = sound(root, refused=("damaged",))
-    plan = finished_plan(root, asked | {"partial": False}, records)
+    plan = begun_plan(root, asked)
+    there = [name for name in plan.rows if finished(plan, plan.targets([name]))]
+    if not any(plan.tabled(name) for name in there):
+        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish")
+    asked |= {"partial": False, "targets": there}
+    plan = Plan(load_config(asked))
     files = {file for job in plan.jobs(plan.targets()) for file in plan.files_of(job)}
     records = [kept for kept in records if files & {*kept["outputs"]} and not why_stale(plan, kept)]
     with atomic_dir(folder, mark=SUMS) as staged:
@@ -104,7 +109,7 @@ def publish(root: str, folder: str | Path) -> Path:
                 for file in kept["outputs"]:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
                     _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
-        write_json(staged / "config.json", asked | {"partial": False, "targets": list(plan.rows)})
+        write_json(staged / "config.json", asked)
         lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
         _write(staged / RECORDS, lines.encode())
         for drawn in drawable(staged, plan, staged, figures="figures/"):
@@ -118,24 +123,9 @@ def publish(root: str, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def finished_plan(root: str, asked: dict[str, Any], records: list[dict[str, Any]]) -> Plan:
-    """The plan of the experiments whose jobs are all done and not stale; those of the last command come first.
-
-    asked, records: as from `sound`. Raises ConfigError where no table of runs is finished.
-    """
-    plan = Plan(load_config(asked | {"targets": begun(root, asked)}))
-    done = {
-        file for kept in records if not (why_orphaned(plan, kept) or why_stale(plan, kept)) for file in kept["outputs"]
-    }
-
-    def finished(name: str) -> bool:
-        jobs = [job for job in plan.jobs(plan.targets([name])) if "record" in job.stage.writes]
-        return all(done & {*plan.files_of(job)} for job in jobs)
-
-    there = [name for name in plan.rows if finished(name)]
-    if not any(plan.tabled(name) for name in there):
-        raise ConfigError(f"{root}: no table of runs is finished, so there is nothing to publish or compare")
-    return Plan(load_config(asked | {"targets": there}))
+def begun_plan(root: str, asked: dict[str, Any]) -> Plan:
+    """The whole plan of a run's last configuration, of all that is `begun`."""
+    return Plan(load_config(asked | {"partial": False, "targets": begun(root, asked)}))
 
 
 def begun(root: str, asked: dict[str, Any]) -> list[str]:

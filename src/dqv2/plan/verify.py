@@ -283,20 +283,37 @@ def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
     An example is an older backup that was restored: its record is sound, and Snakemake accepts anything newer.
     """
     waiting, made = set(jobs), cache(_made)
-    for job in plan.jobs(file for each in waiting for file in plan.files_read(each)):
-        if job in waiting or "record" not in job.stage.writes:
-            continue
-        path = Path(plan.file_of(job, "record"))
-        try:
-            kept = record.read(path)
-        except ValueError:  # it is gone or damaged: who reads it says so
-            continue
-        if record.of_others(path, kept):
-            continue
-        inputs = [each for found in kept["inputs"].values() for each in found]
-        why = why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
-        if why:
+    for job in _recorded(plan, (file for each in waiting for file in plan.files_read(each))):
+        kept = None if job in waiting else _kept(plan, job)  # where it is gone or damaged, who reads it says so
+        if kept and (why := _why_other(plan, kept, made)):
             yield f"{next(iter(kept['outputs']))} is stale: {why}."
+
+
+def finished(plan: Plan, files: Iterable[str]) -> bool:
+    """Whether all results that files are made from, and they themselves, are done and not stale, by the records."""
+    made, kept = cache(_made), (_kept(plan, job) for job in _recorded(plan, files))
+    return all(each is not None and _why_other(plan, each, made) is None for each in kept)
+
+
+def _recorded(plan: Plan, files: Iterable[str]) -> Iterator[PlannedJob]:
+    """The jobs behind files that leave records."""
+    return (job for job in plan.jobs(files) if "record" in job.stage.writes)
+
+
+def _kept(plan: Plan, job: PlannedJob) -> dict[str, Any] | None:
+    """The record of a job; None where it is gone, damaged or of other files."""
+    path = Path(plan.file_of(job, "record"))
+    try:
+        kept = record.read(path)
+    except ValueError:
+        return None
+    return None if record.of_others(path, kept) else kept
+
+
+def _why_other(plan: Plan, kept: dict[str, Any], made: Made) -> str | None:
+    """Why a job's results are stale, for its options or its inputs; None where they are not."""
+    inputs = (each for found in kept["inputs"].values() for each in found)
+    return why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
 
 
 def _short(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from dqv2 import paths
 from dqv2.config import Config
 from dqv2.config.blocks import Trainable, Training
+from dqv2.plan.check import mask_faults
 from dqv2.plan.runs import Row, Run, Selection, largest_keeps, replaced, rows_of, title_of
 from dqv2.stages import Stage, Wildcards, makers, stage
 from dqv2.weights import PRETRAINED, hub_name
@@ -129,6 +130,8 @@ class Walk:
             return f"the configuration has no pixel step {step!r}"
         if wrong := paths.misspelt(w):
             return wrong
+        if "mask" in w and (fault := next(mask_faults(config, w["dataset"], w["mask"], int(w["size"])), None)):
+            return fault
         if "selection" in w and (w["dataset"], w["selection"]) not in self.selections:
             return f"no experiment among the targets selects {w['selection']!r} from {w['dataset']}"
         return None

@@ -25,16 +25,28 @@ def run(snakemake: Any, script: str) -> None:
     code = warm.run(request)
     if code is not None:
         os._exit(code)  # no output waits to be flushed, and taking Snakemake's modules apart takes 5 to 20 ms
-    threading.Thread(target=_stop_without, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=_stop_without, args=[_snakemake()], daemon=True).start()
     sys.exit(do(request))
 
 
-def _stop_without(snakemake: int) -> None:
-    """In a thread: ask this job to stop when Snakemake's process, its parent, is gone, as the warm server does. Else it
-    would go on, and write its results over those of the next run."""
-    while os.getppid() == snakemake:
+def _stop_without(snakemake: int | None) -> None:
+    """In a thread: ask this job to stop when Snakemake is gone, as the warm server does. Else it would go on, and write
+    its results over those of the next run."""
+    while _snakemake() == snakemake:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _snakemake() -> int | None:
+    """Snakemake's process: the parent, or that of the shell between them, which bash before 5.1 (as on macOS) keeps.
+    None where they have just ended."""
+    import psutil
+
+    try:
+        parent = psutil.Process(os.getppid())
+        return parent.ppid() if parent.name() in ("bash", "sh") else parent.pid
+    except psutil.Error:
+        return None
 
 
 def do(request: dict[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """Networks with published weights: files in timm's or torchvision's format, loaded completely or refused."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,14 @@ def load_pretrained(
     classifier = classifier if isinstance(classifier, str) else classifier[0]
     state = _state_of(path)
     bare = known is not None and known.num_classes == 0  # features alone, as for self-supervised networks
-    own = replace(network, n_classes=0 if bare else _classes(state, classifier, layers, path), input_size=None)
+    n_classes = 0 if bare else _classes(_unwrapped(state), classifier, layers, path)
+    own = replace(network, n_classes=n_classes, input_size=None)
     # Resizing and normalisation are added outside, below, so that the weights' names are those in the file
     fixed = {"img_size": network.input_size} if known and known.fixed_input_size else {}
     model = build_model(replace(own, args=fixed | own.args), seed=0, purpose="pretrained")
-    state = _in_order(state, model, path) if layers == "by_order" else _named(state, model)
-    counters = {key: value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")}
+    ours = model.state_dict()
+    state = _in_order(state, model, path) if layers == "by_order" else _named(_unwrapped(state, ours), model)
+    counters = {key: value for key, value in ours.items() if key.endswith("num_batches_tracked")}
     fill(model, counters | state, path, network.name)  # old files lack the counters, and they do not matter
     if fresh_head is not None:
         own = put_fresh_head(model, own, network.n_classes, seed=fresh_head, purpose="backbone")
@@ -76,7 +78,7 @@ def put_fresh_head(model: nn.Module, network: Network, n_classes: int, *, seed: 
 
 
 def _state_of(path: Path) -> State:
-    """The weights in a file by name, without the keys and prefixes that training checkpoints and wrappers add."""
+    """The weights in a file by name, without the keys that training checkpoints add."""
     from timm.models import clean_state_dict
 
     kept = read_weights(path)
@@ -90,9 +92,13 @@ def _state_of(path: Path) -> State:
     if not _is_state(kept):
         keys = f"; its keys are {', '.join(map(str, list(kept)[:5]))}" if isinstance(kept, dict) and kept else ""
         raise WeightsError(f"{path} holds a {type(kept).__name__} that is not a state_dict (weights by name){keys}.")
-    state = clean_state_dict(kept)
-    # Lightning's model. and other wrappers' prefixes: no network has all of its layers within one
-    while all("." in name for name in state) and len({name.partition(".")[0] for name in state}) == 1:
+    return clean_state_dict(kept)
+
+
+def _unwrapped(state: State, own: Collection[str] = ()) -> State:
+    """The weights without the prefixes that all have, such as Lightning's model.; a prefix of `own`, the network's own
+    names, is none: some networks without a last layer have all other layers in one module."""
+    while not {*own} & {*state} and all("." in n for n in state) and len({n.partition(".")[0] for n in state}) == 1:
         state = {name.partition(".")[2]: value for name, value in state.items()}
     return state
 

@@ -178,9 +178,10 @@ def _opened(file: Path) -> Iterator[Any]:
     except (PermissionError, FileNotFoundError) as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        with file.open("rb") as content:
-            what = in_its_place(content.read(64))
-        raise DataError(f"{file} is {what or 'damaged'}: {' '.join(str(error).split())}.") from error
+        what = "damaged"
+        with suppress(OSError), file.open("rb") as content:  # where the disk fails, it fails again
+            what = in_its_place(content.read(64)) or what
+        raise DataError(f"{file} is {what}: {' '.join(str(error).split())}.") from error
 
 
 def _column(file: Path, name: str) -> Iterator[Any]:
