@@ -81,7 +81,7 @@ def test_a_path_that_no_run_would_have_is_unknown(demo, path, said):
 
 def test_a_path_of_a_mask_that_the_set_cannot_have_is_unknown(paper):
     job = make(paper).job_making("results/paper/imagenette/tobias/mask-object/size-4/seed-0/recipe.npz")
-    assert "needs a set with known objects; imagenette has none" in make(paper).unknown(job)
+    assert "needs a dataset with known objects; imagenette has none" in make(paper).unknown(job)
 
 
 def test_a_seed_and_a_keep_ratio_of_no_experiment_are_known(demo):
