@@ -32,7 +32,7 @@ def test_every_configuration_of_the_project_can_be_drawn(file):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"tobias_size": [4, 8], "table": {}}, "share seed 0 at .*they differ in tobias_size"),
+        ({"tobias_size": [4, 8], "table": {}}, "share seed 0 at .*they differ in tobias_size: make it .*row or column"),
         ({"table": {"column": "keepratio"}}, "no column 'keepratio'"),
         ({"table": {"beside": ["seconds"]}}, "no column 'seconds'"),
         ({"figure": {"kind": "line", "x": "tobias"}, "tobias_size": [4, 8]}, "they differ in tobias_size"),
