@@ -186,8 +186,9 @@ def test_networks_are_those_of_the_jobs_to_be_done(demo, change):
 def test_a_network_that_cannot_be_built_is_named_before_the_first_job(demo, change):
     values = change(demo, "trainers.resnet8.model", "resnet_eight")
     plan = mine(values, change, method="random", table={})
+    train = plan.job_making("results/demo/digits/train/o100/random/keep-0.1/resnet8/seed-0/model.pt")
     with pytest.raises(ValueError, match=r"trainers\.resnet8.*'resnet_eight'"):
-        check_jobs(plan, [job_of("train", dataset="digits", trainer="resnet8")])
+        check_jobs(plan, [train])  # also where the demo was run, whose packs say how many images there are
 
 
 def test_the_made_up_table_has_the_options_of_the_real_one(demo, change):
