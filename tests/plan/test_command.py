@@ -69,6 +69,8 @@ def test_an_experiment_is_shown_with_its_arms_runs_paths_and_jobs(plan, demo):
         assert re.search(rf"^{re.escape(title)}( \(method \w+\))?$", out, re.M)
     for run in {row.run for row in rows if row.run.seed == 0}:
         assert make(demo).metrics_of(run) in out
+        if size := run.selection.tobias_size:
+            assert f"mask early, Tobias size {size}, " in out
     assert re.search(r"^    sample +the same share of every bin: 10 % of .*<- .*bin", out, re.M)
     assert "one of them: snakemake --cores 1 results/demo/digits/train/" in out
     (total, parts) = re.search(r"^(\d+) jobs: (.*)$", out, re.M).groups()

@@ -32,7 +32,7 @@ def test_every_configuration_of_the_project_can_be_drawn(file):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"tobias_size": [4, 8], "table": {}}, "share seed 0 at .*they differ in tobias_size"),
+        ({"tobias_size": [4, 8], "table": {}}, "share seed 0 at .*they differ in tobias_size: make it .*row or column"),
         ({"table": {"column": "keepratio"}}, "no column 'keepratio'"),
         ({"table": {"beside": ["seconds"]}}, "no column 'seconds'"),
         ({"figure": {"kind": "line", "x": "tobias"}, "tobias_size": [4, 8]}, "they differ in tobias_size"),
@@ -186,8 +186,9 @@ def test_networks_are_those_of_the_jobs_to_be_done(demo, change):
 def test_a_network_that_cannot_be_built_is_named_before_the_first_job(demo, change):
     values = change(demo, "trainers.resnet8.model", "resnet_eight")
     plan = mine(values, change, method="random", table={})
+    train = plan.job_making("results/demo/digits/train/o100/random/keep-0.1/resnet8/seed-0/model.pt")
     with pytest.raises(ValueError, match=r"trainers\.resnet8.*'resnet_eight'"):
-        check_jobs(plan, [job_of("train", dataset="digits", trainer="resnet8")])
+        check_jobs(plan, [train])  # also where the demo was run, whose packs say how many images there are
 
 
 def test_the_made_up_table_has_the_options_of_the_real_one(demo, change):

@@ -216,10 +216,12 @@ def test_more_bins_than_images_is_a_sentence(here, small, capfd):
     assert "Error in bin: n_bins = 101 is more than the 100 training images: lower it" in capfd.readouterr().err
 
 
-def test_a_job_that_is_stopped_ends_with_the_signal(here, small, capfd, monkeypatch):
+@pytest.mark.parametrize(("resumes", "said"), [(True, "resumes from what it saved"), (False, "begins from the start")])
+def test_a_job_that_is_stopped_ends_with_the_signal(here, small, capfd, monkeypatch, resumes, said):
     monkeypatch.setattr(stage("sample"), "run", lambda job: os.kill(os.getpid(), signal.SIGTERM), raising=False)
+    monkeypatch.setattr(stage("sample"), "resumes", resumes, raising=False)
     assert run_job(request_of(small, small.job_making(CORESET))) == 128 + signal.SIGTERM
-    assert "started again, it resumes from what it saved" in capfd.readouterr().err
+    assert f"started again, it {said}" in capfd.readouterr().err
 
 
 @pytest.fixture

@@ -337,6 +337,13 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     out = capsys.readouterr().out
     assert f"damaged (1):\n  {BINS}\n      {BINS} is damaged: its checksum was" in out
     assert "results/demo: 3 records; 1 damaged, 0 stale, 0 foreign, 0 changed, 0 gone, 0 orphaned" in out
+    assert "what is gone" not in out
+    Path(BINS).unlink()
+    assert main(["verify", ROOT]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-2].endswith("1 gone, 0 orphaned")
+    assert out[-1] == "what is gone is made again where a job needs it; to have it back now, give Snakemake its path"
+    Path(BINS).write_bytes(b"damaged")
     assert main(["verify", ROOT, "--remove"]) == 0
     assert "removed 4 files and folders: of 1 job, and what was made from them" in capsys.readouterr().out
     assert not Path(BINS).exists()

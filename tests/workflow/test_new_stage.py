@@ -8,6 +8,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
 PAGE = (ROOT / "docs/stage.md").read_text(encoding="utf-8")
+EXAMPLE, _, KEY = PAGE.partition("## A key of the configuration")
 
 
 def put(project, file, before, block):
@@ -18,10 +19,18 @@ def put(project, file, before, block):
     path.write_text(text.replace(before, block + before), encoding="utf-8")
 
 
-def test_the_example_of_a_new_stage_runs_as_it_is_written(project):
-    example = PAGE.partition("## A key of the configuration")[0]
-    blocks = re.findall(r"```(?:python|text)\n(.*?)```", example, re.S)
-    stage, script, rule, asked, reads, imported, used, _ = blocks
+def replace(project, file, old, block):
+    put(project, file, old, block)
+    path = project.folder / file
+    path.write_text(path.read_text(encoding="utf-8").replace(old, ""), encoding="utf-8")
+
+
+def blocks_of(text):
+    return re.findall(r"```(?:python|text|yaml)\n(.*?)```", text, re.S)
+
+
+def follow_the_example(project):
+    stage, script, rule, asked, reads, imported, used, _ = blocks_of(EXAMPLE)
     (project.folder / "src/dqv2/stages/dedupe.py").write_text(stage, encoding="utf-8")
     (project.folder / "workflow/scripts/dedupe.py").write_text(script, encoding="utf-8")
     select = project.folder / "workflow/rules/select.smk"
@@ -33,7 +42,11 @@ def test_the_example_of_a_new_stage_runs_as_it_is_written(project):
     put(project, "src/dqv2/stages/bin.py", '            "scores": [', reads)
     put(project, "src/dqv2/stages/bin.py", "        import numpy as np\n", imported)
     put(project, "src/dqv2/stages/bin.py", "            largest = None\n", used)
-    command, table = re.search(r"\$ snakemake (\S+) .*?\n((?:    \w+ +\d+\n)+)", example).groups()
+
+
+def test_the_example_of_a_new_stage_runs_as_it_is_written(project):
+    follow_the_example(project)
+    command, table = re.search(r"\$ snakemake (\S+) .*?\n((?:    \w+ +\d+\n)+)", EXAMPLE).groups()
     expected = dict(line.split() for line in table.splitlines())
     assert {rule: str(n) for rule, n in project.waiting(command).items()} | {"total": "6"} == expected
     project.snakemake(command)
@@ -42,3 +55,24 @@ def test_the_example_of_a_new_stage_runs_as_it_is_written(project):
     assert int(found[1]) > 0
     (bins,) = project.folder.glob("results/smoke/digits/bins/o100/**/bins.csv")
     assert len(bins.read_text(encoding="utf-8").splitlines()) == 1 + 200 - int(found[1])
+
+
+def test_its_key_of_the_configuration_makes_it_a_choice(project):
+    follow_the_example(project)
+    key, of_a_mixture, asked, used, mine = blocks_of(KEY)
+    budget = '    budget: Literal["originals", "pool"] = "originals"\n'
+    put(project, "src/dqv2/config/blocks.py", budget, key)
+    writes, options = of_a_mixture.split("\n\n")
+    stage = (project.folder / "src/dqv2/stages/dedupe.py").read_text(encoding="utf-8")
+    replace(project, "src/dqv2/stages/dedupe.py", re.search(r"    writes = .*\n", stage)[0], writes + "\n")
+    replace(project, "src/dqv2/stages/dedupe.py", re.search(r"    def options.*\n.*\n", stage)[0], options)
+    before, _, reads = asked.partition("        return {\n            ...\n")
+    *_, always, _, in_use, _ = blocks_of(EXAMPLE)
+    replace(project, "src/dqv2/stages/bin.py", always, reads)
+    replace(project, "src/dqv2/stages/bin.py", in_use, used)
+    put(project, "src/dqv2/stages/bin.py", '        return {\n            "train"', before)
+    (project.folder / "mine.yaml").write_text(mine, encoding="utf-8")
+    coreset = "results/smoke/digits/coreset/{}/backbone-pretrained/bins/keep-0.1/seed-0/coreset.csv"
+    both = ("--configfile", "config/smoke.yaml", "mine.yaml", "--")
+    assert "dedupe" not in project.waiting(*both, coreset.format("o100"), config=None)
+    assert project.waiting(*both, coreset.format("o100_apart"), config=None)["dedupe"] == 1

@@ -294,4 +294,10 @@ def test_what_cannot_be_published_or_compared_is_said(tmp_path, monkeypatch, cap
     assert main(["compare", "results/mine"]) == 1
     assert "published/mine holds no published run" in capsys.readouterr().err
     assert main(["compare", "results/mine", "results/other"]) == 1
+    assert "there is no folder results/mine" in capsys.readouterr().err
+    (tmp_path / "results/mine").mkdir(parents=True)
+    assert main(["compare", "results/mine", "results/other"]) == 1
+    assert "there is no folder results/other" in capsys.readouterr().err
+    (tmp_path / "results/other").mkdir()
+    assert main(["compare", "results/mine", "results/other"]) == 1
     assert "have no experiment in common" in capsys.readouterr().err

@@ -112,7 +112,8 @@ def _show(plan: Plan, name: str) -> None:
         stages = {job.stage.name for job in chain} if chain else set(all_stages())  # a diagram shows all of it
         facts = {"dataset": s.dataset, "selection": s.path, "keep ratio": f"{keep:g}" if "sample" in stages else None}
         facts |= {"pixels": pixels if "pixels" in stages else None, "trainer": trainer if "train" in stages else None}
-        facts |= {"mask": s.mask, "backbone": s.backbone and "bin" in stages and _network(plan, s.backbone)}
+        facts |= {"mask": s.mask, "Tobias size": s.tobias_size}
+        facts |= {"backbone": s.backbone and "bin" in stages and _network(plan, s.backbone)}
         importance = plan.config.pixels[pixels].backbone if pixels and "pixels" in stages else None
         facts |= {"importance by": importance and _network(plan, importance)}
         print("  " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))

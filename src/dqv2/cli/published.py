@@ -131,6 +131,8 @@ def _compare(args: argparse.Namespace) -> int:
     pairs = {file.stem: file for file in sorted(Path(theirs, "experiments").glob("*.csv"))}
     both = {name: file for name, file in pairs.items() if Path(mine, "experiments", file.name).exists()}
     if not both:
+        if missing := [str(folder) for folder in (mine, theirs) if not folder.is_dir()]:
+            raise ConfigError(f"there is no folder {missing[0]}")
         raise ConfigError(f"{mine} and {theirs} have no experiment in common: no table in experiments/ of both")
     for run in (mine, theirs):
         if left_out := _unfinished(run, both):

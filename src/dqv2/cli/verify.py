@@ -65,6 +65,8 @@ def _run(args: argparse.Namespace) -> int:
         bad = []
     elif bad:
         print("use --remove to remove what is damaged or stale and what was made from it, then run again")
+    if any(each.kind == "gone" for each in found):
+        print("what is gone is made again where a job needs it; to have it back now, give Snakemake its path")
     return int(bool(bad) or any(each.kind in ("foreign", "changed") for each in found))
 
 

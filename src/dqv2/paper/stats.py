@@ -87,7 +87,8 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
     first = clash.iloc[0]
     differ = [name for name in AXES if name in clash and clash[name].nunique(dropna=False) > 1]
     where = ", ".join(f"{name} = {first[name]}" for name in by) or "the whole table"
-    hint = f"they differ in {', '.join(differ)}: make it an axis, or pick one with 'where'"
+    axis = "an axis (x, hue or panel of a figure, row or column of a table)"
+    hint = f"they differ in {', '.join(differ)}: make it {axis}, or pick one with 'where'"
     raise ValueError(
         f"{len(clash)} rows share seed {first['seed']} at {where}, so a mean would mix different arms; "
         + (hint if differ else "the same run is listed twice")

@@ -173,7 +173,8 @@ def run_job(request: dict[str, Any]) -> int:
             _work(job, began)
     except Stopped as stopped:
         logger.info("stopped", exc_info=True)
-        print(f"\n{job.stage.name} was {stopped}; started again, it resumes from what it saved\n", file=sys.stderr)
+        goes_on = "resumes from what it saved" if job.stage.resumes else "begins from the start"
+        print(f"\n{job.stage.name} was {stopped}; started again, it {goes_on}\n", file=sys.stderr)
         return 128 + stopped.signum
     except Exception as error:
         logger.info("failed", exc_info=True)
