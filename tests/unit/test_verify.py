@@ -354,4 +354,4 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert main(["verify", ROOT, "config/other.yaml"]) == 1
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
     assert main(["verify", "results/nothing"]) == 1
-    assert "results/nothing is not a folder results/<run> in this folder" in capsys.readouterr().err
+    assert "no run is in results/nothing: name a folder results/<run>" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def require_root(folder: str) -> str:
     """The folder of a run's results, normalised; raises ConfigError for anything else than results/<run>."""
     root = Path(folder)
     if not root.is_dir() or root.parent != Path("results") or root.name == "..":
-        raise ConfigError(f"{folder} is not a folder results/<run> in this folder ({Path.cwd()})")
+        raise ConfigError(f"no run is in {folder}: name a folder results/<run> of this folder ({Path.cwd()})")
     return root.as_posix()
 
 
