@@ -194,7 +194,8 @@ class Tries:
         """Do what a sentence says: remove what it names, or let `dqv2 verify --remove` do it. Whether it says any."""
         named = re.findall(r"\(rm -r ([^)]+)\)", text) or re.findall(r"(\S+/record\.json) cannot be read", text)
         named = named or re.findall(
-            r"The pack (\S+) is damaged: .* Delete that folder|(\S+) is damaged: remove it|remove (\S+) to have", text
+            r"The pack (\S+) is damaged: .* Delete that folder|(\S+) is damaged: remove it|remove (\S+), and run again",
+            text,
         )
         named = ["".join(each) for each in named]
         if by_hand and named:
