@@ -20,7 +20,7 @@ BAD = {
     "traceback": "a traceback is what a person sees",
     "stuck": "refused again after having done what was said",
     "unclear": "refused without saying where or what to do",
-    "unseen": "other bytes on the disk that `dqv2 verify` takes for good",
+    "unseen": "other bytes on the disk that `dqv2 verify` accepts as valid",
 }
 
 SLOW = ("diagram", "cost", "figure", "page", "pictures", "pixel_pictures", "claims", "numbers")

@@ -93,7 +93,7 @@ def before_the_first_job():
         give_up(sentence(error, [PLAN.root]))
     if workflow.touch and (stale := unnoticed(PLAN, notes=os.devnull)):
         logger.warning(
-            f"--touch takes for good {counted(len(stale), 'possibly stale result')}, the first is {stale[0]}: dqv2 verify {PLAN.root}"
+            f"--touch accepts {counted(len(stale), 'possibly stale result')} as up to date, the first is {stale[0]}: dqv2 verify {PLAN.root}"
         )
     threads = PLAN.config.threads
     if workflow.local_exec and threads > workflow.cores and any(job.stage.model for job in needed):

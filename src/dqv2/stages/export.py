@@ -78,5 +78,5 @@ class Export(Stage):
                 "or raise keep_ratio",
                 *(len(empty), len(pack.classes), some, job.output.folder),
             )
-        count = len(coreset) if pixels else int(coreset.tobias.sum())
-        say(f"coreset of {counted(len(coreset), 'image')} ({count:,} generated): {job.output.folder}")
+        kinds = f"{len(coreset):,} redrawn" if pixels else f"{int(coreset.tobias.sum()):,} Tobias"
+        say(f"coreset of {counted(len(coreset), 'image')} ({kinds}): {job.output.folder}")
