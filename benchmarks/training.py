@@ -89,7 +89,7 @@ class Bench:
         self.steps = whole // args.batch
 
     def model(self) -> torch.nn.Module:
-        return build_model(Network(self.name, self.classes, self.size), seed=0, purpose="benchmark")
+        return build_model(Network(self.name, self.classes, self.size, self.args.stem), seed=0, purpose="benchmark")
 
     def ours(self) -> tuple[float, float]:
         """Images a second of `fit`, and a CPU second."""
@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, action="append", default=[], help="CLASS/* images; may be repeated")
     parser.add_argument("--no-digits", action="store_true", help="without the embedded set")
     parser.add_argument("--models", nargs="+", default=["test_resnet", "resnet18"], help="of timm")
+    parser.add_argument("--stem", choices=("standard", "small"), default="standard", help="small: not in timm's script")
     parser.add_argument("--size", type=int, default=32, help="pixels a side")
     parser.add_argument("--number", type=int, default=2000, help="images of each set, at most")
     parser.add_argument("--batch", type=int, default=64)
@@ -244,6 +245,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of timm's reading")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU, dense bf16")
     args = parser.parse_args()
+    if args.timm_script and args.stem != "standard":
+        parser.error("timm's script builds networks with their standard stem: leave out --timm-script or --stem")
     use_device(args.threads)
     sets = {} if args.no_digits else {"digits": digits(args.size, args.number)}
     sets |= {"/".join(path.parts[-2:]): folder(path, args.size, args.number) for path in args.folder}
@@ -270,7 +273,9 @@ def main() -> None:
                     pairs.append([title, name, *(ratio(low[which], high[which]) for which in found[0])])
                     pairs[-1].append(ratio(low["ours"], high["timm"]))
     print(f"{machine(torch.device(args.device))}, timm {timm.__version__}; images/s, median (range) of {args.repeats};")
-    print(f"{args.size} px, batch {args.batch}, {args.epochs} epochs, {args.threads} threads,", end=" ")
+    print(
+        f"{args.size} px, {args.stem} stem, batch {args.batch}, {args.epochs} epochs, {args.threads} threads,", end=" "
+    )
     print(f"{args.workers} workers for timm\n\n{table(header, rows)}")
     if pairs:
         second, first = args.precision[1], args.precision[0]
