@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dqv2.config import ConfigError
-from dqv2.plan.before import check_jobs, faults_of_drawings
+from dqv2.plan.before import check_jobs, faults_of_drawings, faults_of_numbers
 from tests.conftest import make, merged
 from tests.plan.counted import job_of, options_of
 
@@ -27,6 +27,17 @@ def drawings_of(plan):
 def test_every_configuration_of_the_project_can_be_drawn(file):
     plan = make(merged(*[file] if file else []))
     assert faults_of_drawings(plan, drawings_of(plan)) == []
+    assert faults_of_numbers(plan) == []
+
+
+def test_two_experiments_whose_numbers_would_have_one_name_are_refused(demo, change):
+    for name in ("mine1", "mine_one"):
+        demo = change(demo, f"experiments.{name}", {"method": "dq", "table": {}})
+    plan = make(change(demo, "targets", ["mine1", "mine_one"]))
+    (fault,) = faults_of_numbers(plan)
+    assert re.fullmatch(r"two numbers would be \\dqvMineOne\w+: mine1: .*; mine_one: .*: rename one of the two", fault)
+    with pytest.raises(ConfigError, match=r"numbers cannot be named:\n  two numbers would be"):
+        check_jobs(plan, [job_of("numbers")])
 
 
 @pytest.mark.parametrize(

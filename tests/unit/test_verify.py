@@ -344,6 +344,12 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert out[-2].endswith("1 gone, 0 orphaned")
     assert out[-1] == "what is gone is made again where a job needs it; to have it back now, give Snakemake its path"
     Path(BINS).write_bytes(b"damaged")
+    lock = Path(".snakemake/locks/0.output.lock")
+    lock.parent.mkdir(parents=True)
+    lock.write_text(f"paper_figures/demo/a.pdf\n{BINS}\n", encoding="utf-8")
+    assert main(["verify", ROOT, "--remove"]) == 1
+    assert "a run is writing results/demo: wait until it ends; if it was killed, repeat" in capsys.readouterr().err
+    lock.write_text(BINS.replace("/demo/", "/demo2/"), encoding="utf-8")
     assert main(["verify", ROOT, "--remove"]) == 0
     assert "removed 4 files and folders: of 1 job, and what was made from them" in capsys.readouterr().out
     assert not Path(BINS).exists()

@@ -40,9 +40,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from dqv2.plan.verify import records_below, remove, require_root, verify
+    from dqv2.plan.verify import records_below, remove, require_no_run, require_root, verify
 
     root = require_root(args.results)
+    if args.remove:
+        require_no_run(root)
     plan = _plan(root, args.overlays, args.config)
     found = sorted(verify(root, plan), key=lambda each: (ORDER.index(each.kind), each.file))
     for kind in ORDER:

@@ -83,6 +83,8 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
     drawings = [(job.stage.name, job.w.experiment) for job in jobs if job.stage.name in ("figure", "table")]
     _refuse("figures or tables cannot be drawn:", faults_of_drawings(plan, drawings))
+    if any(job.stage.name == "numbers" for job in jobs):
+        _refuse("numbers cannot be named:", faults_of_numbers(plan))
 
 
 def _refuse(head: str, faults: Sequence[str]) -> None:
@@ -264,6 +266,19 @@ def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[
         except (ValueError, KeyError, TypeError) as error:
             found.append(f"experiments.{name}.{kind}: {error}")
     return found
+
+
+def faults_of_numbers(plan: Plan) -> list[str]:
+    """A sentence where two arms of the planned tables would have one LaTeX macro, as those of `fig4a` and `fig_4a`."""
+    import pandas as pd
+
+    from dqv2.paper.numbers import all_numbers
+
+    try:
+        all_numbers({name: plan.planned_table(name)[0] for name in plan.readable()}, {}, pd.DataFrame(), [], None)
+    except ValueError as error:
+        return [f"{error}: rename one of the two"]
+    return []
 
 
 def _columns_of(spec: dict[str, Any]) -> list[str]:

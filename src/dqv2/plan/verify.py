@@ -6,6 +6,7 @@ import json
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -22,6 +23,7 @@ from dqv2.stages import all_stages, stage
 
 Made = Callable[[Path], dict[str, str]]
 NOTES = Path(".snakemake/metadata")
+LOCKS = Path(".snakemake/locks")
 NOT_RESULTS = ("resume",)  # below results/<run>/: the state of trainings
 
 
@@ -50,6 +52,17 @@ def require_root(folder: str) -> str:
     if not root.is_dir() or root.parent != Path("results") or root.name == "..":
         raise ConfigError(f"no run is in {folder}: name a folder results/<run> of this folder ({Path.cwd()})")
     return root.as_posix()
+
+
+def require_no_run(root: str) -> None:
+    """Raise ConfigError where Snakemake's lock says that a run is writing these results: they are damaged or stale only
+    until its jobs end."""
+    for lock in LOCKS.glob("*.output.lock"):
+        with suppress(FileNotFoundError):  # the run has just ended
+            if any(file.startswith(f"{root}/") for file in lock.read_text(encoding="utf-8").splitlines()):
+                raise ConfigError(
+                    f"a run is writing {root}: wait until it ends; if it was killed, repeat its command with --unlock"
+                )
 
 
 def asked_of(root: str) -> dict[str, Any]:
