@@ -11,7 +11,7 @@ Where to start:
     scores to rank by           grand_scores, el2n_scores, forgetting_scores, uncertainty_scores, with rank_by_score
     control masks               centre_saliency, random_saliency, shuffled; object_saliency and mask_iou, for true masks
 
-docs/extend.md builds a coreset with them. The public functions are loaded on first use, so `import dqv2` itself costs
+docs/code.md builds a coreset with them. The public functions are loaded on first use, so `import dqv2` itself costs
 nothing. They take and return torch tensors on any device, while torch's default device is the CPU. Features for orders
 and bins may also be NumPy arrays, memory-mapped or not; labels, bins, ranks and scores may be NumPy arrays or lists.
 Every random choice takes a `torch.Generator`.

@@ -326,8 +326,8 @@ def test_an_overlay_of_another_workflow_follows_config_yaml(project, tmp_path, f
 
 
 def test_a_module_whose_hooks_are_called_is_checked_and_leaves_its_configuration(project, tmp_path):
-    """Its renamed rules are known by their files; the extension names the hooks as docs/extend.md does."""
-    text = (ROOT / "docs/extend.md").read_text()
+    """Its renamed rules are known by their files; the hooks are those of docs/code.md."""
+    text = (ROOT / "docs/code.md").read_text()
     hooks = textwrap.dedent(re.search(r"\n    onstart:\n(?:.*\n)*?(?=\n\S)", text)[0])
     where = tmp_path / "elsewhere"
     where.mkdir()

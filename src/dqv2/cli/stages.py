@@ -30,7 +30,7 @@ HEAD = """# The stages
 Made by `dqv2 stages accept` from the modules of `src/dqv2/stages/`, one per stage. [stage.md](stage.md) shows how to
 add one. Patterns are below `results/<run>/` unless they begin with {figures} or {root}. Each job also writes a record.
 The last column is the hash of a stage's sources; a test checks that it belongs to the version. Below are the kinds of
-selectors and the sources of masks; [extend.md](extend.md) shows how to add one.
+selectors and the sources of masks; [code.md](code.md) shows how to add one.
 
 """
 

@@ -1,7 +1,7 @@
 """The sets that are known by name: where each comes from, how it is read, how large it is. Imports no torch.
 
 The choices of the configuration, the archives to fetch, the readers and the sizes are derived from `KNOWN_SETS`. See
-docs/extend.md to add a set.
+docs/code.md to add a set.
 """
 
 from collections.abc import Mapping

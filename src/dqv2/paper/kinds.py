@@ -1,6 +1,6 @@
 """The kinds of figures: which functions arrange and paint each. Imports neither pandas nor matplotlib.
 
-The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See docs/extend.md to add a kind.
+The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See docs/code.md to add a kind.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The kinds of selectors: what each reads, how a coreset is drawn from it, which function it is. Imports no torch.
 
 The choices and checks of the configuration, the dispatch, the table in the docs and a test suite that every kind must
-pass are derived from `SELECTORS`; a function's docstring says what its kind does. See docs/extend.md to add a kind.
+pass are derived from `SELECTORS`; a function's docstring says what its kind does. See docs/code.md to add a kind.
 """
 
 from dataclasses import dataclass

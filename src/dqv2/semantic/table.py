@@ -1,7 +1,7 @@
 """The sources of masks: where the object is assumed to be, what each reads, which function it is. Imports no torch.
 
 The choices and checks of the configuration, the dispatch, the docs and a test suite that all sources must pass are
-derived from `MASK_SOURCES`. See docs/extend.md to add a source.
+derived from `MASK_SOURCES`. See docs/code.md to add a source.
 """
 
 from dataclasses import dataclass
