@@ -8,17 +8,21 @@ from tests.faults.tries import BAD, GOOD
 
 HEAD = """# How faults end
 
-Made by `make test-faults` from {tries}, in a random order with drawings at the end, on
-{commit}: {bad}.
-`make test` makes a few of each kind.
+What happens when a file is damaged, a process is killed or a disk is full. A try injects one fault into a run, then
+does what a user would do (run again, follow the message, `dqv2 verify --remove`), and compares all results byte for
+byte with those of a run without the fault. Only seconds, memory and what is plotted from them may differ.
 
-A try injects one fault into a run, then does what a user would do (run again, follow the message,
-`dqv2 verify --remove`), and compares all results byte for byte with those of a run without the fault. Only seconds,
-memory and what is plotted from them may differ. Outcomes:
+**Bad outcomes of {tries}: {bad}.**
+
+Made by `make test-faults` on {commit}. `make test` makes a few of each kind.
+
+The outcomes, the bad ones last:
 
 {outcomes}
 
-## Faults
+## By fault
+
+Only the kinds of outcomes that occurred have a column.
 
 {faults}
 
@@ -33,23 +37,23 @@ memory and what is plotted from them may differ. Outcomes:
 - The machine: a full or read-only disk, a memory limit, another locale, another number of cores, Snakemake's
   metadata lost.
 
-{untried}## Stages
+{untried}## By stage
 
 {stages}
 
-## Where it ends
+## What is not covered
 
-- For faults of files, the harness runs the jobs that read them in its own process, as Snakemake would (the checks
-  before the first job, then each job whose outputs are missing). Faults of processes go through Snakemake itself, on
-  one training and all that it depends on.
-- One fault at a time, on a small dataset and one machine's CPU. Faults of a GPU, of the network during a download and
-  of a cluster's scheduler are not covered, nor is memory that flips a bit between two comparisons.
+- Faults of a GPU, of the network during a download and of a cluster's scheduler, several faults at a time, and memory
+  that flips a bit between two comparisons. All tries are on a small dataset and one machine's CPU.
+- Snakemake itself, for faults of files: the harness runs the jobs that read them in its own process, as Snakemake would
+  (the checks before the first job, then each job whose outputs are missing). Faults of processes go through Snakemake,
+  on one training and all that it depends on.
 - Users' own images are not compared with anything once they are packed, nor are sources (`src/`).
 - Checksums detect damage, not forgery: a file rewritten together with its record is believed.
 - A file that nothing reads again (a figure, the page) is checked by `dqv2 verify` alone.
 
-To repeat it: `make test-faults`. It resumes where it was stopped, keeps outcomes in `build/faults/` by a checksum of
-the sources, and takes half an hour to two hours on two cores. A part of it:
+To repeat it: `make test-faults`. It takes half an hour to two hours on two cores, resumes where it was stopped, and
+keeps outcomes in `build/faults/` by a checksum of the sources. A part of it:
 `python -m tests.faults --only "flipped | bin"`.
 """
 
@@ -68,7 +72,7 @@ def write(file: Path, entries: Iterable[dict], every: Iterable[str]) -> None:
     by_fault = _table("fault", "stages", entries, "fault", "stage")
     by_stage = _table("stage", "faults", entries, "stage", "fault")
     text = HEAD.format(
-        tries=f"{len(entries):,} of its {faults.total():,} tries" if left else f"all of its {faults.total():,} tries",
+        tries=f"{len(entries):,} of {faults.total():,} tries" if left else f"all {faults.total():,} tries",
         untried=f"Not tried yet: {untried}.\n\n" if left else "",
         commit=commit,
         bad=said,
@@ -80,7 +84,8 @@ def write(file: Path, entries: Iterable[dict], every: Iterable[str]) -> None:
 
 
 def _table(head: str, other: str, entries: list[dict], key: str, counted: str) -> str:
-    kinds = [*GOOD, *(kind for kind in BAD)]
+    ended = {entry["outcome"] for entry in entries}
+    kinds = [kind for kind in (*GOOD, *BAD) if kind in ended]
     lines = [f"| {head} | {other} | tries | {' | '.join(kinds)} |", f"|---|---{'|---:' * (1 + len(kinds))}|"]
     for name in sorted({entry[key] for entry in entries}, key=str.lower):
         some = [entry for entry in entries if entry[key] == name]
