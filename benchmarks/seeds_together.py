@@ -2,8 +2,9 @@
 
     python benchmarks/seeds_together.py --models resnet8 resnet20 --seeds 5
 
-  apart      one after another, as `train` jobs do, channels_last (on a GPU: in one stream)
+  apart      one after another, as `train` jobs do on a CPU, channels_last (on a GPU: in one stream)
   streams    the same, each network in a CUDA stream of its own (on a GPU)
+  recorded   each network's gradient as a CUDA graph, as `train` jobs do on a GPU
   together   one batch of all: the weights stacked, `torch.func.vmap` over the gradient of one network's loss
 
 Forward and backward, without an optimiser; batch statistics without running ones, which vmap cannot update in place.
@@ -17,6 +18,7 @@ import copy
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,8 @@ from common import clock, cpu_seconds, machine, spread, table
 from torch.func import functional_call, grad, replace_all_batch_norm_modules_, stack_module_state, vmap
 
 from dqv2.runtime.device import use_device
+from dqv2.train.batch import Target
+from dqv2.train.graphed import GraphedGradient
 from dqv2.train.models import Network, build_model
 
 
@@ -55,7 +59,20 @@ def ways(name: str, args: argparse.Namespace) -> dict[str, Callable[[], object]]
     if device.type == "cuda":
         streams = [torch.cuda.Stream() for _ in seeds]
         found["streams"] = lambda: apart(streams)
+        targets = [Target(part, None) for part in labels]
+        graphs = [
+            GraphedGradient(partial(gradient, m), m, b, t) for m, b, t in zip(models, batches, targets, strict=True)
+        ]
+        found["recorded"] = lambda: [graph(*each) for graph, *each in zip(graphs, batches, targets, strict=True)]
     return found
+
+
+def gradient(model: torch.nn.Module, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a network's mean loss, into its weights; returns that loss, and the logits."""
+    logits = model(images)
+    loss = F.cross_entropy(logits, target.labels)
+    loss.backward()
+    return loss.detach(), logits.detach()
 
 
 def seconds(way: Callable[[], object], steps: int, device: torch.device) -> float:

@@ -11,8 +11,9 @@ other load on the machine meets all of them:
   timm    its train.py on the same images as PNG files in an ImageFolder: random resized crop and flip, nothing else of
           its augmentation, the same network, batch size, precision and device, channels_last, --workers for reading
 
-Images a second are those of warm epochs: ours after a first call of one epoch; timm's as it prints them, the average of
-an epoch with its waiting for data, of all epochs but the first (median). Its validation is switched off.
+Images a second are those of warm epochs: ours after a first call of one epoch, on a GPU less a second such call, which
+records the gradient too; timm's as it prints them, the average of an epoch with its waiting for data, of all epochs but
+the first (median). Its validation is switched off.
 
 With two precisions each repeat takes both in turn, and a table of their ratios follows.
 
@@ -104,8 +105,9 @@ class Bench:
             return fit(model, self.images, self.labels, hyperparameters, **options).seconds
 
         run(1)
+        first = run(1) if self.device.type == "cuda" else None
         began = cpu_seconds()
-        seconds = run(self.args.epochs)
+        seconds = run(self.args.epochs) if first is None else run(1 + self.args.epochs) - first
         images = len(self.images) * self.args.epochs
         return images / seconds, images / (cpu_seconds() - began)
 
@@ -208,7 +210,7 @@ def row(bench: Bench, title: str, found: Found, memory: float) -> list[object]:
         cells += [ratio(found["ours"], found[name], which) for name in found if name != "ours"]
     if bench.device.type == "cuda":
         rate = statistics.median(entry[0] for entry in found["ours"])
-        flops = count(Net(bench.name, bench.size), bench.classes).train * rate
+        flops = count(Net(bench.name, bench.size, bench.args.stem), bench.classes).train * rate
         peak = peak_of(bench.args)
         cells += [f"{memory:.1f} GiB", f"{100 * flops / peak:.1f} %" if peak else "unknown: --peak-tflops"]
     return cells

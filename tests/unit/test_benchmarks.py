@@ -1,11 +1,13 @@
 """The benchmarks run, on next to nothing; how fast anything is, no test asks."""
 
+import argparse
 import importlib
 import json
 import os
 import subprocess
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +94,28 @@ def test_what_timms_script_prints_is_read(load):
     )
     (found,) = load("training").LINE.finditer(line)
     assert (found[1], found[2], found[3]) == ("2", "100", "512.00")
+
+
+def test_a_gpu_is_waited_for_before_and_after_a_call(load, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: seen.append("waits"))
+    load("common").clock(lambda: seen.append("call"), torch.device("cuda"))
+    load("common").clock(lambda: seen.append("call"), torch.device("cpu"))
+    assert seen == ["waits", "call", "waits", "call"]
+
+
+def test_on_a_gpu_training_is_measured_without_recording_and_with_its_own_flops(load, monkeypatch):
+    """By a training of half a second and a tenth more for each epoch."""
+    training = load("training")
+    monkeypatch.setattr(training, "fit", lambda *args, **_: SimpleNamespace(seconds=0.5 + 0.1 * args[3].epochs))
+    given = {"device": "cuda", "batch": 4, "epochs": 3, "stem": "small", "compile": False, "peak_tflops": 1.0}
+    images, labels = np.zeros((8, 3, 16, 16), np.uint8), np.arange(8) % 2
+    bench = training.Bench("resnet8", images, labels, argparse.Namespace(**given), "float32")
+    assert bench.ours()[0] == pytest.approx(3 * 8 / 0.3)
+    found = {"ours": [(100.0, 1.0)], "limit": [], "graph": [], "timm": []}
+    flops = 100 * training.count(Net("resnet8", 16, "small"), 2).train
+    assert training.row(bench, "made up", found, 1.0)[-1] == f"{100 * flops / 1e12:.1f} %"
+    assert flops > 350 * training.count(Net("resnet8", 16), 2).train, "four times, but for the last layer"
 
 
 def test_rates_are_measured_and_the_file_says_how(load):

@@ -167,6 +167,21 @@ def test_adamw_is_another_training(data):
     assert not torch.allclose(*weights)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+def test_a_fused_optimiser_makes_the_steps_of_a_plain_one(data, monkeypatch, kind):
+    """On a CPU it pairs weights and gradients in the order of their memory: both must be channels last."""
+    how, found, original = hyperparameters(optimiser=kind.lower(), learning_rate=1e-3), [], getattr(torch.optim, kind)
+    plain = lambda *args, fused, **more: original(*args, **more)  # noqa: E731
+    for made in (original, plain):
+        monkeypatch.setattr(torch.optim, kind, made)
+        network = model().double()
+        fit(network, *data, how, seed=1, purpose="t", device=CPU)
+        found.append(network.state_dict())
+    assert found[0]["blocks.0.conv1.weight"].is_contiguous(memory_format=torch.channels_last)
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("schedule", "wanted"),
     [

@@ -1,6 +1,7 @@
 """A batch that does not fit into a GPU's memory: its gradient summed over parts, or a refusal that says why."""
 
 import logging
+from copy import deepcopy
 
 import pytest
 import torch
@@ -130,8 +131,9 @@ class Recorded:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, caplog, full):
-    """A network with batch normalisation, which would be refused if it did not fit without a graph."""
+@pytest.mark.parametrize("between", [nn.BatchNorm2d(8), nn.Dropout(0.5)])
+def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, caplog, between, full):
+    """Networks that would be refused if they did not fit without a graph."""
 
     class Beside(Small):
         def forward(self, x):
@@ -147,13 +149,13 @@ def test_a_graph_that_leaves_too_little_memory_is_given_up(data, monkeypatch, ca
             self.buffers = list(self.model.buffers())
             self.before = [torch.empty_like(buffer) for buffer in self.buffers]
 
-    _, weights = trained(Small(between=nn.BatchNorm2d(8)), data)
+    _, weights = trained(Small(between=deepcopy(between)), data)
     monkeypatch.setattr("dqv2.train.fit.Stepper", Stepper)
     monkeypatch.setattr(step, "GraphedGradient", Recorded)
     monkeypatch.setattr(Recorded, "full", full, raising=False)
     monkeypatch.setattr(logger, "propagate", True)
     with caplog.at_level(logging.INFO, logger="dqv2"):
-        network = Beside(between=nn.BatchNorm2d(8))
+        network = Beside(between=deepcopy(between))
         _, again = trained(network, data)
     for name, value in weights.items():
         assert torch.equal(again[name], value), name

@@ -162,7 +162,7 @@ def _repeated(step: Callable[[], None], device: torch.device) -> Callable[[int],
             step()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=side):  # torch's own stream is of the first device that recorded
             for _ in range(_GRAPH_STEPS):
                 step()
 

@@ -45,13 +45,18 @@ class GraphedGradient:
         with torch.cuda.device(images.device), torch.random.fork_rng([images.device]):
             self._warm_up(gradient, list(model.buffers()))
             self.graph = torch.cuda.CUDAGraph()
-            # The stream is set again here, as torch leaves its own in place where recording fails; and other threads,
-            # which read the next batch, may allocate memory meanwhile
-            with (
-                torch.cuda.stream(torch.cuda.current_stream()),
-                torch.cuda.graph(self.graph, capture_error_mode="thread_local"),
-            ):
-                self.loss, self.logits = gradient(self.images, self.target)
+            # On a stream of this device: torch's own is of the first device that recorded. Other threads, which read
+            # the next batch, may allocate memory meanwhile
+            how = {"stream": _side(images.device), "capture_error_mode": "thread_local"}
+            try:
+                # The stream is set again here, as torch leaves the other in place where recording fails
+                with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(self.graph, **how):
+                    self.loss, self.logits = gradient(self.images, self.target)
+            except RuntimeError:
+                # The generator would still count as recording, and refuse to draw for dropout: it gets a copy
+                generator = torch.cuda.default_generators[images.device.index]
+                generator.graphsafe_set_state(generator.clone_state())
+                raise
         self.gradients = [parameter.grad for parameter in self.parameters]
         self._clear()
 
@@ -87,7 +92,7 @@ class GraphedGradient:
 
 @cache
 def _side(device: torch.device) -> torch.cuda.Stream:
-    """One stream for all warm-ups: matrix products keep 64 MiB for each stream that they have run on."""
+    """One stream for all recordings: matrix products keep 64 MiB for each stream that they have run on."""
     return torch.cuda.Stream(device)
 
 

@@ -184,7 +184,8 @@ class Stepper:
         return smaller
 
     def _take_back(self) -> None:
-        """Restore the state before the step."""
+        """Restore the state before the step, for whose dropout the caller has seeded torch's generators."""
+        torch.manual_seed(torch.initial_seed())
         self.optimiser.zero_grad(set_to_none=True)
         if self.buffers:
             torch._foreach_copy_(self.buffers, self.before)
