@@ -6,7 +6,8 @@ Size: how often a test finds what is not there, of so many samples of normal val
 means or variances; of "not lower", a loss of the margin; of "comparable", variances at the margin), at level 0.05 and
 at 0.005, the first of Holm's ten steps. It should be at most the level, within what so many draws tell: the standard
 error is printed. Below, the same tests for values of a t distribution with 5 degrees of freedom, which is not what they
-assume. Power: at the paper's ratios and differences, simulated and reckoned.
+assume. Power: at the paper's ratios and differences, simulated and reckoned; of
+"comparable", of equal variances.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def size_rows(draw: Draw, draws: int, n: int) -> list[list[str]]:
     x, y = pairs(draw, draws, n)
     add("F, independent arms", variance_f(x, y, "greater"))
     add("Brown-Forsythe, independent arms (stands beside)", brown_forsythe(x, y))
+    p = np.minimum(*(paired_t(x[:, :k], y[:, :k], "greater") for k in (3, n)))
+    add("Student's t, paired, at three seeds and again at all", p)
     steps = draw(size=(draws, n, len(SIZES)))
     add("Student's t on the seeds' slopes", paired_t(slopes(steps, SIZES), np.zeros((draws, n)), "greater"))
     return rows
@@ -95,6 +98,10 @@ def power_rows(draw: Draw, draws: int, n: int) -> list[list[str]]:
         rows.append(
             [name, "Brown-Forsythe, two-sided", *(f"{100 * (p < level).mean():.1f}" for level in LEVELS), "", ""]
         )
+    for correlation in (0.0, 0.5, 0.9):
+        p = within(pitman_morgan, *pairs(draw, draws, n, correlation=correlation), MARGIN)
+        about = f"Pitman-Morgan twice, seeds correlated {correlation:g}"
+        rows.append([f"1, within {MARGIN:g}", about, *(f"{100 * (p < level).mean():.1f}" for level in LEVELS), "", ""])
     return rows
 
 

@@ -78,6 +78,17 @@ def test_what_was_not_run_is_not_tested():
 COSTS = {"selection_seconds", "memory", "device_memory"}
 
 
+def test_runs_of_one_coreset_or_of_each_pair_of_seeds_are_no_sample_of_the_pipeline():
+    """`selection_seeds: [0]` with several `training_seeds`: the draw of the coreset is not in the spread."""
+    table = HOLDS["cutmix"]
+    pairs = pd.concat([table.assign(selection_seed=seed) for seed in (0, 1)])
+    for shared in (table.assign(selection_seed=0), pairs):
+        row = judge([CLAIMS[2]], {"cutmix": shared}, "x").iloc[0]
+        assert (row["verdict"], row["why"]) == ("not tested", "its runs share seeds: not independent")
+    own = judge([CLAIMS[2]], {"cutmix": table.assign(selection_seed=table["seed"])}, "x")
+    assert own["verdict"].tolist() == ["supported"]
+
+
 def test_arms_of_which_the_experiment_replaces_something_are_not_tested():
     table = HOLDS["table2"]
     tables = HOLDS | {"table2": table.assign(replaces=np.where(table["method"] == "dq_v2", "selector", None))}

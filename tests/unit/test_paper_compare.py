@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dqv2.paper.compare import holm, means, pitman_morgan, trend, variance_f, variances
+from dqv2.paper.compare import holm, means, paired_t, pitman_morgan, trend, variance_f, variances, within
+from tests.conftest import ROOT
 
 
 def arm(values, seeds=None):
@@ -132,6 +133,21 @@ def test_at_the_margin_equivalence_is_found_as_seldom_as_the_level_says(n, ratio
     outside = 2 * np.minimum(pitman_morgan(x / 2, y, "greater"), pitman_morgan(2 * x, y, "less"))
     for p in (within, outside):
         assert (p < 0.05).mean() < 0.05 + 3 * 0.0035
+
+
+def test_what_docs_claims_says_of_five_seeds_and_of_added_ones_is_so():
+    said, rng = (ROOT / "docs/claims.md").read_text(encoding="utf-8"), np.random.default_rng(0)
+    texts = {0.0: "1.7 % for pairs without correlation", 0.5: "6 % at a correlation of 0.5", 0.9: "53 % at 0.9"}
+    for correlation, text in texts.items():
+        shared, first, second = rng.normal(size=(3, 4000, 5))
+        arms = [correlation**0.5 * shared + (1 - correlation) ** 0.5 * own for own in (first, second)]
+        assert text in said
+        assert 100 * (within(pitman_morgan, *arms, 4) < 0.05).mean() == pytest.approx(float(text.split()[0]), abs=2.4)
+    assert "(power 0 %)" not in said
+    x, y = rng.normal(size=(2, 40_000, 5))
+    found = np.minimum(paired_t(x[:, :3], y[:, :3], "greater"), paired_t(x, y, "greater"))
+    assert 100 * (found < 0.05).mean() == pytest.approx(8.1, abs=0.4)
+    assert "in 8.1 % of draws" in said
 
 
 def test_trend_is_the_mean_slope_of_the_seeds_over_the_places_as_they_are():

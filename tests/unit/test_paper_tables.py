@@ -122,6 +122,20 @@ def test_leads_of_arms_with_other_seeds_are_not_called_paired_by_seed_alone(fram
     assert "paired by the seeds that both have, Welch's t where these are fewer than two; " in files[1].read_text()
 
 
+def test_runs_of_one_coreset_have_no_interval(frame):
+    """Their spread is that of the training alone, whatever the coreset."""
+    reported = [{"dataset": "digits", "label": "Random", "keep_ratio": 0.1, "mean": 50.19}]
+    spec = SPEC | {"against": ["Random"], "reported": reported}
+    own, shared = (results_table(frame.assign(selection_seed=seed), spec) for seed in (frame["seed"], 0))
+    made = ["ci95", "predicted_low", "minus Random low", "minus Random p_holm"]
+    assert own[made].notna().any().all()
+    assert shared[made].isna().all().all()
+    assert shared["minus Random"].equals(own["minus Random"])
+    assert set(shared.loc[shared["minus Random"].notna(), "minus Random lacks"]) == {
+        "its runs share seeds: not independent"
+    }
+
+
 def test_a_lead_without_an_interval_says_why(frame, tmp_path):
     """In the words of the claims; what varies beside it keeps its interval."""
     from dqv2.paper.compare import means

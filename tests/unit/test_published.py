@@ -110,6 +110,17 @@ def test_a_lead_without_a_test_is_not_called_not_told_apart():
     assert "not told apart" not in text
 
 
+def test_in_short_an_effect_stands_beside_the_verdict_that_it_has(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = Path("docs/results.md").read_text(encoding="utf-8")
+    short, rest = page.partition("## In short")[2].split("\n## ", 1)
+    cells = [cell.strip() for line in short.splitlines() if line.startswith("| ") for cell in line.split("|")[2:-1]]
+    told = [cell.split(", ", 1) for cell in cells if cell.startswith("**")]
+    assert len(told) > 10
+    for verdict, effect in told:
+        assert any(f"| {effect} |" in line and line.endswith(f"{verdict.strip('*')} |") for line in rest.splitlines())
+
+
 COLUMNS = [("cifar10_small", "controls"), ("cifar10_small", "longer"), ("cifar10_resnet20", "controls")]  # of README's
 
 
@@ -148,6 +159,11 @@ def test_what_readme_tells_apart_is_told_apart_after_correction(monkeypatch):
     better = [set(table.loc[(table["minus Random"] > 0) & (table["minus Random p_holm"] < 0.05), "label"])
               for table in tables]  # fmt: skip
     assert better == [{"Herding"}, {untrained}, set()], "only these are better"
+    alone = pd.concat(tables).set_index("label").loc[["DQ (no pixel step)", untrained]]
+    above = f"{alone['minus Random'].min():.1f} to {alone['minus Random'].max():.1f} points"
+    assert f"originals alone the mean is {above} above random" in readme
+    assert f"originals alone are {above} above random in the mean" in readme
+    assert f"from {alone['minus Random low'].min():.1f} to {alone['minus Random high'].max():.1f}." in readme
     questions = read_questions()
     tables = {name: read_csv(f"published/cifar10_small/experiments/{name}.csv") for name in ("controls", "longer")}
     asked = judge(questions, tables, "", family=len(questions))

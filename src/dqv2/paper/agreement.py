@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper.compare import Comparison, holm, means
-from dqv2.paper.stats import AXES, crossed, plain
+from dqv2.paper.stats import AXES, SHARED, crossed, plain
 
 ALPHA = 0.05
 SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # axes printed for an arm
@@ -42,7 +42,7 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
         if crossed(mine) or crossed(theirs[arm]):
-            got = Comparison(got.n, got.n_against, effect=got.effect, lacks="its runs share seeds: not independent")
+            got = Comparison(got.n, got.n_against, effect=got.effect, lacks=SHARED)
         row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
         row |= {"mean": x.mean(), "mean_published": z.mean(), "effect": got.effect, "low": got.low, "high": got.high}
         equal = int((x[both] == z[both]).sum())

@@ -15,7 +15,7 @@ from dqv2.paper.arms import match, own, printed
 from dqv2.paper.compare import Comparison, counts, holm, means, trend, variances
 from dqv2.paper.replication import ALPHA, Asked, against_paper
 from dqv2.paper.replication import COLUMNS as PAPER
-from dqv2.paper.stats import require_columns
+from dqv2.paper.stats import SHARED, crossed, require_columns
 
 COSTS = ("selection_seconds", "early_seconds", "memory", "device_memory")  # measured: they differ in each run
 FAMILY = 10  # the number of the paper's claims, which p is corrected for, whatever was run
@@ -213,6 +213,8 @@ def _compare(
             return names, title, None, f"there are no runs of {_named(side, side)}{other}"
         if rows[measured].isna().any(axis=1).all():
             return names, title, None, f"{' and '.join(measured)} of {_named(side, side)} were not measured"
+    if any(map(crossed, found)):
+        return names, title, None, SHARED
     found = [rows[rows[measured].notna().all(axis=1)] for rows in found]
     if test.statistic == "trend":
         got = trend(*({place: _arm(part, test) for place, part in rows.groupby(test.over)} for rows in found))

@@ -11,6 +11,7 @@ AXES = ("experiment", "dataset", "method", "label", "selector", "mask", "tobias_
 AXES += ("backgrounds", "backbone", "keep_ratio", "trainer")
 COLUMNS = ("n", "mean", "sd", "variance", "ci95", "min", "max")
 PAPER_SEEDS = 5  # behind each mean that the paper reports
+SHARED = "its runs share seeds: not independent"  # why `crossed` runs are not tested
 Numbers = float | np.ndarray
 
 

@@ -13,11 +13,13 @@ import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.compare import holm, means
+from dqv2.paper.compare import Comparison, holm, means
 from dqv2.paper.measures import unnamed
 from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import (
+    SHARED,
     binomial_error,
+    crossed,
     decimals_of,
     plus_minus,
     predicted,
@@ -45,6 +47,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     has reported values, ``reported``, ``reported_sd``, ``reported_plus_minus`` (what the paper prints after ± without
     explaining it), ``reported_source`` where it copies another paper's value, ``predicted_low`` and ``predicted_high``
     (Student's 95 % prediction interval of ours for the mean of five new seeds, which should contain the reported one).
+    Runs that share coresets (see ``crossed``) have no interval and no p.
 
     For each row that ``against`` names, ``minus NAME`` is the lead over it in the same column (y's unit), with
     `` low`` and `` high`` (95 % interval), `` p`` (two-sided), `` p_holm`` (corrected for all leads over it) and
@@ -62,6 +65,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     require_one_row_per_seed(frame, by)
     table = summarise(frame, by, spec["y"])[[*by, "mean", "sd", "variance", "n", "ci95"]]
     arms = frame.groupby(by, sort=False, observed=True)  # in the order of `summarise`
+    if crossed(frame):
+        table["ci95"] = np.nan
     if "coreset_size" in frame:
         sizes = arms["coreset_size"].agg(["min", "max"]).reset_index()
         same = sizes["min"].eq(sizes["max"]).fillna(False)
@@ -84,17 +89,18 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.iloc[:, :3].astype("float64").to_numpy()
         if theirs["source"].notna().any():
             table["reported_source"] = theirs["source"]
-        ours = [predicted(n, mean, sd) for n, mean, sd in table[["n", "mean", "sd"]].itertuples(index=False)]
+        sds = table["sd"] * np.nan if crossed(frame) else table["sd"]
+        ours = [predicted(n, mean, sd) for n, mean, sd in zip(table["n"], table["mean"], sds, strict=True)]
         table[["predicted_low", "predicted_high"]] = np.array(ours, dtype="float64").reshape(-1, 2)
-    values = {arm: rows.set_index("seed")[spec["y"]] for arm, rows in arms}
     for name in spec.get("against", []):
-        table = table.join(_leads(table, by, values, name, spec))
+        table = table.join(_leads(table, by, dict(iter(arms)), name, spec))
     return table
 
 
-def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], name: str, spec: Spec) -> pd.DataFrame:
+def _leads(table: pd.DataFrame, by: list[str], runs: dict[Any, pd.DataFrame], name: str, spec: Spec) -> pd.DataFrame:
     """The leads of all rows over the one printed as ``name``, column by column; missing for that row itself, and where
-    it has no runs."""
+    it has no runs. ``runs``: of each arm."""
+    values = {arm: rows.set_index("seed")[spec["y"]] for arm, rows in runs.items()}
     arms = list(table[by].itertuples(index=False, name=None))
     rows = [printed(arm[0], spec, by[0]) for arm in arms]
     if name not in rows:
@@ -104,6 +110,8 @@ def _leads(table: pd.DataFrame, by: list[str], values: dict[Any, pd.Series], nam
     for arm in arms:
         other = others.get(arm[1:], arm)
         lead = means(values[arm], values[other]) if other != arm else None
+        if lead and (crossed(runs[arm]) or crossed(runs[other])):
+            lead = Comparison(lead.n, lead.n_against, effect=lead.effect, lacks=SHARED)
         p = 2 * min(lead.p_higher, lead.p_lower) if lead else np.nan
         found.append((lead.effect, lead.low, lead.high, p, lead.n_paired) if lead else (np.nan,) * 5)
         lacks.append(lead.lacks if lead else "")

@@ -38,7 +38,7 @@ In config.yaml DQ has a ResNet-50 and a ResNet-18 of ImageNet at 224 px and an M
 that its DQ has instead, and what is said of DQ and its pixel step holds for these.
 """
 
-IN_SHORT = """Each question's verdict, and the effect (points of top-1 accuracy) of the first of its comparisons.
+IN_SHORT = """Each question's verdict, and the effect (points of top-1 accuracy) of its first comparison that has it.
 """
 
 ADVICE = """Each method's lead over a random coreset is tested two-sided here and corrected by Holm for all leads of its
@@ -74,7 +74,7 @@ class _Run:
 
 
 def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
-    """Each question's verdict in each run, with the effect of its first comparison there."""
+    """Each question's verdict in each run, with the effect of the first comparison that has it there."""
     if not runs:
         return
     yield "## In short\n"
@@ -83,8 +83,9 @@ def _in_short(runs: Sequence[_Run]) -> Iterator[str]:
     for claims in zip(*(run.judged for run in runs), strict=True):  # one question in each run
         cells = [md_escape(claims[0]["statement"])]
         for claim in claims:
-            tested = [told(row)["effect_text"] for row in claim["rows"] if row["verdict"] != NOT_TESTED]
-            cells.append(f"**{claim['verdict']}**, {md_escape(tested[0])}" if tested else claim["verdict"])
+            effects = [told(row)["effect_text"] for row in claim["rows"] if row["verdict"] == claim["verdict"]]
+            tested = claim["verdict"] != NOT_TESTED
+            cells.append(f"**{claim['verdict']}**, {md_escape(effects[0])}" if tested else claim["verdict"])
         lines.append(md_row(cells))
     yield "\n".join([*lines, ""])
 
