@@ -63,6 +63,9 @@ ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
 if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
     give_up(f"--cache {' '.join(cached)} would take one seed's results for those of another: leave it out")
 
+CLONE = Path(HERE).resolve()  # HERE may lead through links, and through the .. of a module's path
+os.environ["DQV2_CLONE"] = str(CLONE)  # for envs/dqv2.post-deploy.sh
+
 WARM = warm.Server()  # not started until the first job
 
 
@@ -119,9 +122,9 @@ def lift_the_limit_of_jobs_a_second():
 
 
 if workflow.is_main_process:  # here, because `onstart` is skipped if there is nothing to do
-    if not Path(dqv2.__file__).is_relative_to(HERE):
+    if not Path(dqv2.__file__).resolve().is_relative_to(CLONE):
         logger.warning(
-            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
+            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {CLONE}: its records name the commit there"
         )
     try:
         changed = changed_folders(PLAN)
