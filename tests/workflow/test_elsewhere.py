@@ -42,3 +42,29 @@ def test_a_conda_environment_gets_the_library_of_the_clone_wherever_the_run_is(t
     script = ROOT / "envs/dqv2.post-deploy.sh"
     done = subprocess.run(["sh", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == ["--editable", "/a clone"]
+
+
+PLUGIN = """
+from snakemake_interface_storage_plugins.storage_object import StorageObjectRead, StorageObjectWrite
+from snakemake_interface_storage_plugins.storage_provider import StorageProviderBase
+
+class StorageObject(StorageObjectRead, StorageObjectWrite): ...
+class StorageProvider(StorageProviderBase): ...
+
+StorageProvider.__abstractmethods__ = frozenset()
+"""
+
+
+def test_a_storage_plugin_is_refused_in_a_sentence(project, tmp_path):
+    """Tables are made from paths in params, which Snakemake does not move: after all trainings, this would fail."""
+    plugin = tmp_path / "plugins/snakemake_storage_plugin_elsewhere/__init__.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(PLUGIN)
+    options = ["-n", "--default-storage-provider", "elsewhere", "--default-storage-prefix", "elsewhere://bucket"]
+    env = {"PYTHONPATH": f"{project.folder / 'src'}:{tmp_path / 'plugins'}"}
+    done = project.snakemake(*options, check=False, env=env)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "--default-storage-provider elsewhere cannot move results/smoke" in said
+    assert "run in a folder that all machines share (--directory)" in said
+    assert "Traceback" not in said

@@ -57,6 +57,11 @@ for place in (PLAN.root, PLAN.logs, PLAN.figures):
             f"prefix and replace_prefix of a module cannot move {place}, as what its jobs read stands in their params too: name "
             "another folder by the key `run` of its configuration, or take --directory."
         )
+if provider := workflow.storage_settings.default_storage_provider:  # likewise
+    give_up(
+        f"--default-storage-provider {provider} cannot move {PLAN.root}, as what its jobs read stands in their params "
+        "too: leave it out, and run in a folder that all machines share (--directory)."
+    )
 
 # Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
 ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
