@@ -68,3 +68,10 @@ def test_a_storage_plugin_is_refused_in_a_sentence(project, tmp_path):
     assert "--default-storage-provider elsewhere cannot move results/smoke" in said
     assert "run in a folder that all machines share (--directory)" in said
     assert "Traceback" not in said
+
+
+def test_touch_needs_no_images(project):
+    """It runs no job: images that are missing, for which a run is refused, are no reason to refuse it."""
+    done = project.snakemake("--touch", "coresets", config="own_images", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "there is no such folder" not in done.stdout + done.stderr

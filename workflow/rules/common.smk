@@ -86,10 +86,11 @@ def before_the_first_job():
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
         write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
-        # Not if Snakemake was told to accept results made with other options
-        if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
-            require_fresh(PLAN, needed)
-        check_jobs(PLAN, needed)
+        if not workflow.touch:  # which runs no job and opens no input
+            # Not if Snakemake was told to accept results made with other options
+            if "params" in map(str, workflow.rerun_triggers):
+                require_fresh(PLAN, needed)
+            check_jobs(PLAN, needed)
         if ahead := set_clocks(PLAN, needed):
             logger.warning(
                 f"{counted(len(ahead), 'result')} dated in the future: set to now, as Snakemake refuses files that are older than their inputs. "
