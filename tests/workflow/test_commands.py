@@ -320,6 +320,7 @@ def test_an_overlay_of_another_workflow_follows_config_yaml(project, tmp_path, f
     if first:
         assert done.returncode == 0, said
         assert "rule sets_export:" in said
+        assert "localrules directive specifies rules that are not present" not in said
     else:
         assert done.returncode == 1
         assert "methods: this key is missing" in said

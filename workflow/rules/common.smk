@@ -57,11 +57,19 @@ for place in (PLAN.root, PLAN.logs, PLAN.figures):
             f"prefix and replace_prefix of a module cannot move {place}, as what its jobs read stands in their params too: name "
             "another folder by the key `run` of its configuration, or take --directory."
         )
+if provider := workflow.storage_settings.default_storage_provider:  # likewise
+    give_up(
+        f"--default-storage-provider {provider} cannot move {PLAN.root}, as what its jobs read stands in their params "
+        "too: leave it out, and run in a folder that all machines share (--directory)."
+    )
 
 # Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
 ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
 if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
     give_up(f"--cache {' '.join(cached)} would take one seed's results for those of another: leave it out")
+
+CLONE = Path(HERE).resolve()  # HERE may lead through links, and through the .. of a module's path
+os.environ["DQV2_CLONE"] = str(CLONE)  # for envs/dqv2.post-deploy.sh
 
 WARM = warm.Server()  # not started until the first job
 
@@ -78,10 +86,11 @@ def before_the_first_job():
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
         write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
-        # Not if Snakemake was told to accept results made with other options
-        if not workflow.touch and "params" in map(str, workflow.rerun_triggers):
-            require_fresh(PLAN, needed)
-        check_jobs(PLAN, needed)
+        if not workflow.touch:  # which runs no job and opens no input
+            # Not if Snakemake was told to accept results made with other options
+            if "params" in map(str, workflow.rerun_triggers):
+                require_fresh(PLAN, needed)
+            check_jobs(PLAN, needed)
         if ahead := set_clocks(PLAN, needed):
             logger.warning(
                 f"{counted(len(ahead), 'result')} dated in the future: set to now, as Snakemake refuses files that are older than their inputs. "
@@ -119,9 +128,9 @@ def lift_the_limit_of_jobs_a_second():
 
 
 if workflow.is_main_process:  # here, because `onstart` is skipped if there is nothing to do
-    if not Path(dqv2.__file__).is_relative_to(HERE):
+    if not Path(dqv2.__file__).resolve().is_relative_to(CLONE):
         logger.warning(
-            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {HERE}: its records name the commit there"
+            f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {CLONE}: its records name the commit there"
         )
     try:
         changed = changed_folders(PLAN)

@@ -1,10 +1,6 @@
 # Coresets to share, and coresets that others published.
 
 
-localrules:
-    fetch_coreset,
-
-
 rule coresets:
     input:
         PLAN.exports(),
@@ -39,6 +35,7 @@ rule fetch_coreset:
         record=writes("fetch_coreset", "record"),
     log:
         log_of("fetch_coreset"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:

@@ -1,16 +1,13 @@
 # Download published datasets, and pack images: uint8, memory-mapped, with a manifest of sample ids.
 
 
-localrules:
-    fetch,
-
-
 # Compute nodes may have no internet, so fetching runs on the machine where snakemake was started.
 rule fetch:
     output:
         fetched=writes("fetch", "fetched"),
     log:
         log_of("fetch"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:

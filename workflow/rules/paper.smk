@@ -2,19 +2,6 @@
 # which experiment has which: several rules make files of the same pattern, each for different experiments.
 
 
-localrules:
-    all,
-    collect,
-    overlap,
-    storage,
-    figure,
-    table,
-    pictures,
-    pixel_pictures,
-    diagram,
-    cost,
-
-
 rule collect:
     input:
         metrics=reads("collect", "metrics"),
@@ -26,6 +13,7 @@ rule collect:
         log_of("collect"),
     wildcard_constraints:
         experiment=experiments_of("collect"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -47,6 +35,7 @@ rule overlap:
         log_of("overlap"),
     wildcard_constraints:
         experiment=experiments_of("overlap"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -68,6 +57,7 @@ rule storage:
         log_of("storage"),
     wildcard_constraints:
         experiment=experiments_of("storage"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -92,6 +82,7 @@ rule figure:
         log_of("figure"),
     wildcard_constraints:
         experiment=experiments_of("figure"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -117,6 +108,7 @@ rule table:
         log_of("table"),
     wildcard_constraints:
         experiment=experiments_of("table"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -141,6 +133,7 @@ rule pictures:
         log_of("pictures"),
     wildcard_constraints:
         experiment=experiments_of("pictures"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -166,6 +159,7 @@ rule pixel_pictures:
         log_of("pixel_pictures"),
     wildcard_constraints:
         experiment=experiments_of("pixel_pictures"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -187,6 +181,7 @@ rule diagram:
         log_of("diagram"),
     wildcard_constraints:
         experiment=experiments_of("diagram"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -217,6 +212,7 @@ rule cost:
         log_of("cost"),
     wildcard_constraints:
         experiment=experiments_of("cost"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:

@@ -1,10 +1,6 @@
 # DQ's pixel step on a coreset: an autoencoder, pre-trained here or published, redraws the least important patches.
 
 
-localrules:
-    weights,
-
-
 rule autoencoder:
     input:
         train=reads("autoencoder", "train"),
@@ -35,6 +31,7 @@ rule weights:
         record=writes("weights", "record"),
     log:
         log_of("weights"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:

@@ -1,12 +1,6 @@
 # What is made from the tables of several experiments together: claims, numbers, the page.
 
 
-localrules:
-    claims,
-    numbers,
-    page,
-
-
 rule claims:
     input:
         tables=reads("claims", "tables"),
@@ -24,6 +18,7 @@ rule claims:
         record=writes("claims", "record"),
     log:
         log_of("claims"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -46,6 +41,7 @@ rule numbers:
         record=writes("numbers", "record"),
     log:
         log_of("numbers"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
@@ -69,6 +65,7 @@ rule page:
         record=writes("page", "record"),
     log:
         log_of("page"),
+    localrule: True
     conda:
         "../../envs/dqv2.yaml"
     params:
