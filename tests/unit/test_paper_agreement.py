@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from dqv2.cli import main
-from dqv2.paper.agreement import agreement, missing_arms, told
+from dqv2.paper.agreement import agreement, corrected, missing_arms, told
 from dqv2.paper.collect import write_csv
 from tests.unit.made_up import method
 
@@ -16,29 +16,58 @@ def join(*frames):
     return pd.concat(frames, ignore_index=True)
 
 
+def compared(ours, published):
+    return corrected([agreement(ours, published)])[0]
+
+
 def test_arms_are_compared_by_welch_and_corrected_for_their_number():
     published = join(method("cifar10", "dq", 70, 1.0), method("cifar10", "dq_v2", 75, 1.0))
     ours = join(method("cifar10", "dq", 70.5, 1.2), method("cifar10", "dq_v2", 60, 1.0), method("cifar10", "gc", 1, 1))
-    table = agreement(ours, published)
+    table = compared(ours, published)
     assert table["method"].tolist() == ["dq", "dq_v2"], "an arm that was not published is left out"
-    assert table["verdict"].tolist() == ["agrees", "DIFFERS"]
+    assert table["verdict"].tolist() == ["not told apart", "DIFFERS"]
     x, z = (frame[frame.method == "dq"].test_accuracy for frame in (ours, published))
     assert table["p"].iloc[0] == pytest.approx(stats.ttest_ind(x, z, equal_var=False).pvalue)
     assert table["p_holm"].iloc[1] == pytest.approx(2 * table["p"].iloc[1])
     assert table["effect"].tolist() == pytest.approx([0.5, -15])
     lines = told(table)
-    assert lines[0].startswith("agrees  DQ · cifar10 · 0.1: 70.50 (n = 5), published 70.00 (n = 5), difference +0.50 [")
+    assert lines[0].startswith(
+        "not told apart  DQ · cifar10 · 0.1: 70.50 (n = 5), published 70.00 (n = 5), difference +0.50 ["
+    )
     assert lines[1].startswith("DIFFERS  DQ_V2")
+
+
+def test_p_is_corrected_for_all_arms_of_a_run_each_once():
+    published = join(method("cifar10", "dq", 70, 1.0), method("cifar10", "dq_v2", 75, 1.0))
+    ours = join(method("cifar10", "dq", 70.5, 1.2), method("cifar10", "dq_v2", 72.5, 1.2))
+    both, again = agreement(ours, published), agreement(ours[ours.method == "dq_v2"], published)
+    first, second = corrected([both, again])
+    assert first["p_holm"].tolist() == pytest.approx([both["p"][0], 2 * both["p"][1]])
+    assert second["p_holm"].tolist() == pytest.approx([2 * both["p"][1]]), "the arm of both tables counts once"
+    assert [*first["verdict"], *second["verdict"]] == ["not told apart", "DIFFERS", "DIFFERS"]
+    with_more = corrected(
+        [
+            both,
+            again,
+            *(
+                agreement(join(method("cifar10", "gc", mean, 1.0)), join(method("cifar10", "gc", mean, 1.1)))
+                for mean in range(40)
+            ),
+        ]
+    )
+    assert with_more[0]["verdict"].tolist() == ["not told apart", "not told apart"], (
+        "of 42 arms one is as far by chance"
+    )
 
 
 def test_equal_runs_are_counted_and_a_single_seed_is_tested_only_by_that():
     one = method("cifar10", "dq", 70, 1.0, seeds=1)
-    assert agreement(one, one)[["equal", "verdict"]].to_numpy().tolist() == [[1, "agrees"]]
+    assert agreement(one, one)[["equal", "verdict"]].to_numpy().tolist() == [[1, "equal"]]
     far = agreement(one, one.assign(test_accuracy=20.0))
     assert far["verdict"].tolist() == ["not tested"]
     assert told(far)[0].startswith("not tested (too few seeds)  DQ · cifar10 · 0.1: 70.00 (n = 1), published 20.00")
     many = method("cifar10", "dq", 70, 1.0)
-    assert agreement(many, many)[["equal", "verdict", "effect"]].to_numpy().tolist() == [[5, "agrees", 0.0]]
+    assert agreement(many, many)[["equal", "verdict", "effect"]].to_numpy().tolist() == [[5, "equal", 0.0]]
 
 
 def test_runs_that_share_a_coreset_or_a_training_seed_are_no_independent_sample():
@@ -52,7 +81,7 @@ def test_runs_that_share_a_coreset_or_a_training_seed_are_no_independent_sample(
     assert table["effect"].tolist() == pytest.approx([1.0])
     assert table[["low", "high", "p"]].isna().all(axis=None)
     own = join(*(rows[seed][rows[seed]["seed"] == seed] for seed in range(5)))
-    assert agreement(own, own.assign(test_accuracy=20.0))["verdict"].tolist() == ["DIFFERS"]
+    assert compared(own, own.assign(test_accuracy=20.0))["verdict"].tolist() == ["DIFFERS"]
 
 
 def test_whole_numbers_are_printed_as_such_beside_arms_that_have_none():
@@ -60,7 +89,7 @@ def test_whole_numbers_are_printed_as_such_beside_arms_that_have_none():
     arms = arms.astype({"tobias_size": "Int64"})
     for frame in (arms, arms[arms["label"] == "DQ_V2"]):
         line = told(agreement(frame, frame))[-1]
-        assert line.startswith("agrees  DQ_V2 · cifar10 · 0.1 · 4: 75.00 (n = 5)")
+        assert line.startswith("equal  DQ_V2 · cifar10 · 0.1 · 4: 75.00 (n = 5)")
 
 
 def test_an_axis_without_a_value_is_the_same_arm():

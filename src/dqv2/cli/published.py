@@ -32,7 +32,7 @@ dqv2 compare results/cifar10                 with published/cifar10
 dqv2 compare results/mine published/cifar10
 
 Only tables behind which no result is missing or stale are compared.
-The exit status is 1 if an arm differs: p of Welch's t test, Holm-corrected over the experiment's arms, is below 0.05.
+The exit status is 1 if an arm differs: p of Welch's t test, Holm-corrected for all arms of the run, is below 0.05.
 """
 CRATE = """Make a Workflow Run RO-Crate of a finished run, to archive or publish it.
 
@@ -120,7 +120,7 @@ def _figures(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from dqv2.paper.agreement import agreement, missing_arms, told
+    from dqv2.paper.agreement import agreement, corrected, missing_arms, told
     from dqv2.plan.publish import SUMS, published_plan
     from dqv2.runtime.record import checksums_of, record_beside
 
@@ -140,7 +140,7 @@ def _compare(args: argparse.Namespace) -> int:
             both = {name: file for name, file in both.items() if name not in left_out}
     if not both:
         raise ConfigError(f"{mine} and {theirs} have no finished experiment in common, so nothing was compared")
-    differ = untested = arms = 0
+    tables, missing = {}, {}
     for name, file in both.items():
         own = Path(mine, "experiments", file.name)
         if record_beside(str(own)):
@@ -151,20 +151,23 @@ def _compare(args: argparse.Namespace) -> int:
             continue
         ours = _read_table(own)
         try:
-            table, missing = agreement(ours, published, measure), missing_arms(ours, published)
+            table, missing[name] = agreement(ours, published, measure), missing_arms(ours, published)
         except (ValueError, KeyError) as error:
             why = f"it has no column {error}" if isinstance(error, KeyError) else error
             raise ConfigError(f"{own} is not a table of runs like {file}: {why}") from error
-        print(f"{name}:" + (f" {missing} arms of the published table are not here" if missing else ""))
-        for line in told(table) if len(table) else ["no arm in common"]:
-            print(f"  {line}")
-        arms += len(table)
-        verdicts = list(table["verdict"]) if len(table) else []
-        differ, untested = differ + verdicts.count("DIFFERS"), untested + verdicts.count("not tested")
-    if not arms:
+        if len(table):
+            tables[name] = table
+    if not tables:
         raise ConfigError(f"{mine} and {theirs} have no arm in common, so nothing was compared")
+    tables = dict(zip(tables, corrected(list(tables.values())), strict=True))
+    for name, gone in missing.items():
+        print(f"{name}:" + (f" {gone} arms of the published table are not here" if gone else ""))
+        for line in told(tables[name]) if name in tables else ["no arm in common"]:
+            print(f"  {line}")
+    verdicts = [verdict for table in tables.values() for verdict in table["verdict"]]
+    differ, untested = verdicts.count("DIFFERS"), verdicts.count("not tested")
     left = f"; {untested} could not be tested" if untested else ""
-    print(f"{differ} of {arms} arms differ from {theirs} by more than the seeds do{left}")
+    print(f"{differ} of {len(verdicts)} arms differ from {theirs} by more than the seeds do{left}")
     return int(differ > 0)
 
 

@@ -1,5 +1,7 @@
 """Comparing a new run with a published one: do they differ by more than their seeds do?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -16,9 +18,9 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
     Returns one row per arm that both have: its columns of ``AXES``, ``seeds`` and ``seeds_published`` (counts),
     ``mean`` and ``mean_published``, ``effect`` (ours minus published, in y's unit) with its 95 % interval ``low`` and
     ``high`` by Welch's t (a training on another machine is an independent draw, even with the same seed), ``p``
-    (two-sided), ``p_holm`` (corrected for the number of arms), ``equal`` (seeds with identical values), ``lacks`` (the
-    reason for having no p, in words, else empty) and ``verdict``: "DIFFERS" where p_holm is below 0.05, "not tested"
-    where there is no p and a value is not identical, else "agrees".
+    (two-sided), ``equal`` (seeds with identical values), ``lacks`` (the reason for having no p, in words, else empty)
+    and ``verdict``: "equal" where all seeds are, "not tested" where there is no p, else "not told apart", until
+    `corrected` finds that it differs.
 
     Raises:
         KeyError: ours lacks a column; the error names it.
@@ -47,12 +49,23 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         row |= {"mean": x.mean(), "mean_published": z.mean(), "effect": got.effect, "low": got.low, "high": got.high}
         equal = int((x[both] == z[both]).sum())
         row |= {"p": 2 * min(got.p_higher, got.p_lower), "equal": equal, "lacks": got.lacks}
-        found.append(row | {"verdict": "not tested" if got.lacks and equal < max(len(x), len(z)) else "agrees"})
-    table = pd.DataFrame(found)
-    if len(table):
-        table["p_holm"] = holm(table["p"])
-        table["verdict"] = table["verdict"].mask(table["p_holm"] < ALPHA, "DIFFERS")
-    return table
+        verdict = "equal" if equal == max(len(x), len(z)) else "not tested" if got.lacks else "not told apart"
+        found.append(row | {"verdict": verdict})
+    return pd.DataFrame(found)
+
+
+def corrected(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The tables of `agreement` for all experiments of a run, with ``p_holm``, p corrected by Holm for all arms of the
+    run, and the verdict "DIFFERS" where it is below 0.05.
+
+    An arm of several experiments, which has the same numbers in each, counts once.
+    """
+    numbers = ["seeds", "seeds_published", "mean", "mean_published", "p"]
+    both = pd.concat([table[numbers] for table in tables], ignore_index=True)
+    arms = both.drop_duplicates()
+    p = iter(both.merge(arms.assign(p_holm=holm(arms["p"])), how="left")["p_holm"])
+    found = [table.assign(p_holm=[next(p) for _ in range(len(table))]) for table in tables]
+    return [table.assign(verdict=table["verdict"].mask(table["p_holm"] < ALPHA, "DIFFERS")) for table in found]
 
 
 def missing_arms(ours: pd.DataFrame, published: pd.DataFrame) -> int:
@@ -72,7 +85,7 @@ def _arms(frame: pd.DataFrame, by: list[str]) -> dict[tuple, pd.DataFrame]:
 
 
 def told(table: pd.DataFrame) -> list[str]:
-    """The comparison as text, one line per arm: "agrees  DQ_V2 · 0.1: 71.2 (n = 5), published 71.0 (n = 5), ..."."""
+    """The comparison as text, one line per arm: "equal  DQ_V2 · 0.1: 71.2 (n = 5), published 71.2 (n = 5), ..."."""
     lines = []
     for row in table.to_dict("records"):
         shown = [plain(row[name]) for name in SHOWN if name in row and not pd.isna(row[name])]
