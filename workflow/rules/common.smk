@@ -69,7 +69,7 @@ if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
     give_up(f"--cache {' '.join(cached)} would take one seed's results for those of another: leave it out")
 
 CLONE = Path(HERE).resolve()  # HERE may lead through links, and through the .. of a module's path
-os.environ["DQV2_CLONE"] = str(CLONE)  # for envs/dqv2.post-deploy.sh
+os.environ.update(DQV2_CLONE=str(CLONE))  # for envs/dqv2.post-deploy.sh
 
 WARM = warm.Server()  # not started until the first job
 
