@@ -146,10 +146,11 @@ def test_both_forms_of_tobias_images_are_the_same_pixels(load):
 def test_size_and_power_of_the_claims_tests_are_simulated(load):
     sizes, rng = load("claims_size"), np.random.default_rng(1)
     found = {row[0]: float(row[1].split(" ")[0]) for row in sizes.size_rows(rng.normal, 2000, 5)}
-    assert len(found) == 17
+    assert len(found) == 18
+    assert found.pop("Student's t, paired, at three seeds and again at all") == pytest.approx(8.1, abs=3)
     assert max(found.values()) < 7, "in %, of a level of 5: four standard errors"
     rows = sizes.power_rows(rng.normal, 2000, 5)
-    assert len(rows) == 8
+    assert len(rows) == 11
     simulated, reckoned = (float(text.strip("()")) for text in rows[0][2].split(" "))
     assert simulated == pytest.approx(reckoned, abs=4)
 
