@@ -165,20 +165,50 @@ fit(model(), *easy_set(), hyperparameters(epochs=None, iterations=100_000), **ho
 """
 
 
-def test_killed_outright_it_leaves_no_process_behind(tmp_path):
+@pytest.mark.parametrize("killed", ["while the processes start", "while they train"])
+def test_killed_outright_it_leaves_no_process_behind(tmp_path, killed):
     """Or they would hold devices that the lease gives to the next job."""
     resume, temporary = tmp_path / "resume", tmp_path / "temporary"
     temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary)}
     job = subprocess.Popen([sys.executable, "-c", JOB, str(resume)], cwd=ROOT, env=environment)
+    this = psutil.Process(job.pid)
     try:
-        while not (resume / "checkpoint.pt").exists():
+        while not (started := this.children(recursive=True)) or (
+            killed == "while they train" and not (resume / "checkpoint.pt").exists()
+        ):
             assert job.poll() is None, "it failed"
             time.sleep(0.05)
-        started = psutil.Process(job.pid).children(recursive=True)
-        assert len(started) == 3, "torchrun and two processes"
+        assert killed == "while the processes start" or len(started) == 3, "torchrun and two processes"
     finally:
         job.kill()
         job.wait()
-    assert not psutil.wait_procs(started, timeout=15)[1]
+    assert not psutil.wait_procs(started, timeout=60)[1]
     assert not list(temporary.glob("dqv2-*")), "nor the images"
+
+
+def test_a_file_that_is_written_while_the_job_is_killed_does_not_keep_its_folder(tmp_path):
+    """The other process's end is an error in this one, which writes it just as the folder is being removed."""
+    code = """
+import sys
+from pathlib import Path
+from dqv2.train import worker
+folder, job = Path(sys.argv[1]), int(sys.argv[2])
+def told(folder):
+    (folder.parent / "ready").touch()
+    while True:
+        with worker._writing, worker.atomic_path(folder / "error-0.pickle") as temporary:
+            temporary.write_bytes(b"")
+worker._told = told
+sys.exit(worker.main(folder, job))
+"""
+    (tmp_path / "folder").mkdir()
+    job = subprocess.Popen(["sleep", "600"])
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "folder"), str(job.pid)], cwd=ROOT)
+    while not (tmp_path / "ready").exists():
+        assert process.poll() is None, "it failed"
+        time.sleep(0.05)
+    job.kill()
+    job.wait()
+    process.wait(60)
+    assert not (tmp_path / "folder").exists()

@@ -23,15 +23,22 @@ from dqv2.runtime.logging import log_to, logger
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.group import Group
 
+_writing = threading.Lock()  # held while a file of the folder is written, so that nothing is written after a removal
+
 
 def main(folder: Path, job: int) -> int:
     """Train for the process `job`; returns the exit code."""
-    parent = psutil.Process(job)
+    try:
+        parent = psutil.Process(job)
+    except psutil.NoSuchProcess:  # killed while this one started
+        _remove(folder)
+        return 1
     _end_with(parent, folder)
-    code = _told(folder)
-    if _gone(parent):  # then nobody else removes the folder
-        shutil.rmtree(folder, ignore_errors=True)
-    return code
+    try:
+        return _told(folder)
+    finally:
+        if _gone(parent):  # then nobody else removes the folder
+            _remove(folder)
 
 
 def _told(folder: Path) -> int:
@@ -45,11 +52,12 @@ def _told(folder: Path) -> int:
                 logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
             _train(folder, job)
         except Stopped as stopped:
-            (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)), encoding="utf-8")
+            with _writing:
+                (folder / f"stopped-{rank}").write_text(str(int(stopped.signum)), encoding="utf-8")
             return 128 + stopped.signum
         except Exception as error:
             logger.warning("process %d failed", rank, exc_info=True)
-            with atomic_path(folder / f"error-{rank}.pickle") as temporary:
+            with _writing, atomic_path(folder / f"error-{rank}.pickle") as temporary:
                 temporary.write_bytes(_pickled(error))
             return 1
     return 0
@@ -67,7 +75,7 @@ def _train(folder: Path, job: dict) -> None:
         state = {key: value.cpu() for key, value in model.state_dict().items()}
         watch = options["watch"]
         kept = {"model": state, "history": history, "watch": watch.state_dict() if watch is not None else None}
-        with atomic_path(folder / "result.pt") as temporary:
+        with _writing, atomic_path(folder / "result.pt") as temporary:
             torch.save(kept, temporary)
     dist.barrier(group.control)
     dist.destroy_process_group()
@@ -80,14 +88,21 @@ def _gone(parent: psutil.Process) -> bool:
         return True
 
 
+def _remove(folder: Path) -> None:
+    """Each process does so after the last that it writes: whoever comes last leaves nothing."""
+    with _writing:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _end_with(parent: psutil.Process, folder: Path) -> None:
     """End when the job that this process works for is gone: killed outright, it can neither say so nor clear up."""
 
     def look() -> None:
         while not _gone(parent):
             time.sleep(0.5)
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
+        with _writing:
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
 
