@@ -146,11 +146,14 @@ class Fails(nn.Module):
         return self.last(x.flatten(1))
 
 
-def test_what_one_process_raises_is_what_the_training_raises(data):
+def test_what_one_process_raises_is_what_the_training_raises(data, tmp_path, monkeypatch):
+    """And nothing of torchrun is left either."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(
         RuntimeError, match=r"batches of 8 images of 16x16 on 2 devices: lower batch_size.*raise devices"
     ):
         fit(Fails(), *data, hyperparameters(), seed=0, purpose="t", device=CPU, devices=2)
+    assert not list(tmp_path.iterdir())
 
 
 JOB = """

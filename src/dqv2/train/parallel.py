@@ -61,6 +61,7 @@ def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, d
 def _launch(folder: Path, devices: int) -> int:
     """Run the processes to their end, forwarding a request to stop; returns torchrun's exit code."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    command += ["--log-dir", str(folder)]  # or it leaves a folder in TMPDIR each time
     command += ["--nproc-per-node", str(devices), "-m", worker.__name__, str(folder), str(os.getpid())]
     path = [str(Path(dqv2.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
