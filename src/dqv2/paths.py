@@ -14,6 +14,7 @@ AXES = {
     "step": rf"(?:pixels-{NAME}/)?",  # empty, or the pixel step between a coreset and its training
     "draw": r"(?:coreset-seed-\d+/)?",  # empty, or the seed of the coreset where the training's is another
     "form": r"[a-z]+(?:-[a-z]+){0,2}",
+    "block": "autoencoders|backbones",  # those that may have published weights
     "root": r".+?",
     "archive": r"[\w-]+",
     "figures": "paper_figures",

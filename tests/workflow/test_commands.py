@@ -126,16 +126,16 @@ def test_a_file_asked_for_by_its_path_makes_its_own_chain_alone(project, coreset
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        (
-            "coreset/o100/nonsense/keep-0.1/seed-0/coreset.csv",
-            "no experiment among the targets selects 'o100/nonsense'",
-        ),
+        ("coreset/o100/odd/keep-0.1/seed-0/coreset.csv", "no experiment among the targets selects 'o100/odd'"),
         ("early/nonsense/seed-0/model.pt", "the configuration has no backbone 'nonsense'"),
         ("coreset/o100/random/keep-1e-1/seed-0/coreset.csv", "the keep ratio '1e-1' is spelt 0.1 in paths"),
+        ("../weights/backbones/nonsense.json", "the configuration has no network 'nonsense'"),
+        ("../weights/nonsense/random.json", "No rule to produce results/smoke/weights/nonsense/random.json"),
+        ("../../../data/.nonsense.fetched", "No rule to produce data/.nonsense.fetched"),
     ],
 )
 def test_a_file_of_nothing_that_is_configured_is_refused_in_a_sentence(project, path, sentence):
-    done = project.snakemake("-n", f"results/smoke/digits/{path}", check=False)
+    done = project.snakemake("-n", os.path.normpath(f"results/smoke/digits/{path}"), check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
     assert sentence in said

@@ -2,6 +2,7 @@
 # and depend on.
 import inspect
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ if 0 <= (allowed := resource.getrlimit(resource.RLIMIT_AS)[0]) < LEAST_MEMORY:  
 import dqv2
 from dqv2 import paths
 from dqv2.config import ConfigError, load_config, read_file
+from dqv2.data.places import fetch_options
 from dqv2.plan import Plan, PlannedJob
 from dqv2.plan.before import changed_folders, check_jobs, require_fresh, set_clocks
 from dqv2.plan.verify import unnoticed
@@ -209,3 +211,9 @@ def grows(amount):
 def experiments_of(name):
     """The active experiments for which a stage makes files, as a wildcard constraint; without any it matches nothing."""
     return "|".join(each for each in PLAN.rows if stage(name).makes(PLAN, Wildcards(experiment=each))) or "(?!)"
+
+
+def fetched(axis):
+    """The values of a wildcard of the notes of fetched sets, as a wildcard constraint; without any it matches nothing."""
+    values = {paths.axes_of(stage("fetch").writes["fetched"], note)[axis] for note in fetch_options(PLAN.config)}
+    return "|".join(map(re.escape, sorted(values))) or "(?!)"

@@ -7,6 +7,9 @@ rule fetch:
         fetched=writes("fetch", "fetched"),
     log:
         log_of("fetch"),
+    wildcard_constraints:
+        root=fetched("root"),
+        archive=fetched("archive"),
     localrule: True
     conda:
         "../../envs/dqv2.yaml"

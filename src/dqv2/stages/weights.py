@@ -2,8 +2,6 @@
 
 from dqv2.stages.base import Stage
 
-KINDS = ("autoencoders", "backbones")
-
 
 class Weights(Stage):
     """A note that published weights are there and can be loaded.
@@ -15,9 +13,6 @@ class Weights(Stage):
     title = "published weights"
     version = 2
     writes = {"json": "weights/{block}/{network}.json", "record": "weights/{block}/{network}/record.json"}
-
-    def makes(self, plan, w):
-        return w.block in KINDS
 
     def reads(self, plan, w):
         block = self._block(plan.config, w)
