@@ -297,6 +297,13 @@ def test_what_rounds_to_zero_has_no_sign():
     assert effect_text(row) == "+0.000 IoU [-0.001, 0.0001]"
 
 
+def test_a_slope_keeps_its_digits_whatever_its_axis():
+    row = {"statistic": "trend", "unit": "points a unit of tobias_size", "effect": 0.01921, "low": 0.00826, "high": 0.03}
+    assert effect_text(row) == "+0.0192 points a unit of tobias_size [0.00826, 0.0300]"
+    row |= {"unit": "points a unit of keep_ratio", "effect": -6.0, "low": -61.1098, "high": 49.1098}
+    assert effect_text(row) == "-6.00 points a unit of keep_ratio [-61.1, 49.1]"
+
+
 def cells_of(frame, spec, tmp_path):
     files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
     write_table(frame, spec, "", *files)

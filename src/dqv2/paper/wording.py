@@ -60,9 +60,21 @@ def effect_text(row: dict[str, Any]) -> str:
     """The effect with its unit and interval: "+1.66 points [0.20, 3.12]"."""
     if not np.isfinite(row["effect"]):
         return ""
-    ratio, places = row["statistic"] == "variance", 3 if row["unit"] == "IoU" else 2
-    text = f"× {number(row['effect'])}" if ratio else f"{row['effect']:+z.{places}f} {row['unit']}".rstrip()
-    return text + (f" {_interval(row['low'], row['high'], places)}" if np.isfinite(row["low"]) else "")
+    text = _amount(row, "effect")
+    if not np.isfinite(row["low"]):
+        return text
+    if row["statistic"] == "trend":
+        return f"{text} [{row['low']:#.3g}, {row['high']:#.3g}]"
+    return f"{text} {_interval(row['low'], row['high'], 3 if row['unit'] == 'IoU' else 2)}"
+
+
+def _amount(row: dict[str, Any], name: str) -> str:
+    """An effect with its sign and unit: two decimals, of an IoU three; of a trend, whose size depends on its axis, three
+    significant digits."""
+    if row["statistic"] == "variance":
+        return f"× {number(row[name])}"
+    form = "+#.3g" if row["statistic"] == "trend" else "+z.3f" if row["unit"] == "IoU" else "+z.2f"
+    return f"{row[name]:{form}} {row['unit']}".rstrip()
 
 
 def p_text(value: float) -> str:
@@ -109,9 +121,7 @@ TEXTS = ("of", "against", "at", "beside", "unit", "minus", "replicated", "spread
 
 def told_paper(row: dict[str, Any]) -> dict[str, str]:
     """The paper's effect for a comparison, with power, as text with the keys of `PAPER`."""
-    ratio = row["statistic"] == "variance"
     unit, known = row["unit"], np.isfinite(row["power_spread"])
-    effect = f"× {number(row['reported_effect'])}" if ratio else f"{row['reported_effect']:+z.2f} {unit}"
     low, high = row["predicted_low"], row["predicted_high"]
     seeds = [_seeds(row[name]) for name in ("seeds_80", "seeds_80_first")]
     powers = [f"{100 * row[name]:.0f} %" if np.isfinite(row[name]) else "" for name in ("power", "power_first")]
@@ -119,7 +129,7 @@ def told_paper(row: dict[str, Any]) -> dict[str, str]:
     return {
         "compared": said["compared"],
         "data": said["data"],
-        "reported_text": effect,
+        "reported_text": _amount(row, "reported_effect"),
         "predicted_text": _interval(low, high) if np.isfinite(low) else "",
         "replicated": row["replicated"] if isinstance(row["replicated"], str) else "",
         "spread_text": f"{number(row['power_spread'])} {unit} ({row['spread_from']})" if known else "",
