@@ -234,6 +234,17 @@ def test_missing_folders_are_named_with_the_expected_layout(paper, tmp_path, mon
         check_jobs(plan, [job_of("pack", dataset=name) for name in plan.datasets])
 
 
+def test_what_cannot_be_compiled_here_is_said_before_the_first_job(demo, change, monkeypatch):
+    plan = make(change(demo, "trainers.resnet8.compile", True))
+    jobs = [job_of("train", dataset="digits", trainer="resnet8", selection="o100/random", keep="0.1", seed="0")]
+    monkeypatch.setattr("dqv2.plan.before.why_not_compiled", lambda device: "no compiler")
+    with pytest.raises(ConfigError, match=r"compiled:\n  trainers\.resnet8 on datasets\.digits: no compiler\."):
+        check_jobs(plan, jobs)
+    check_jobs(plan, jobs, here=False)  # the machines of a cluster may have one
+    monkeypatch.setattr("dqv2.plan.before.why_not_compiled", lambda device: None)
+    check_jobs(plan, jobs)
+
+
 def test_a_folder_that_may_not_be_looked_for_is_not_called_missing(paper, monkeypatch):
     def stat(path, **_):
         raise PermissionError(13, "Permission denied", str(path))

@@ -298,7 +298,8 @@ def test_what_rounds_to_zero_has_no_sign():
 
 
 def test_a_slope_keeps_its_digits_whatever_its_axis():
-    row = {"statistic": "trend", "unit": "points a unit of tobias_size", "effect": 0.01921, "low": 0.00826, "high": 0.03}
+    row = {"statistic": "trend", "unit": "points a unit of tobias_size"}
+    row |= {"effect": 0.01921, "low": 0.00826, "high": 0.03}
     assert effect_text(row) == "+0.0192 points a unit of tobias_size [0.00826, 0.0300]"
     row |= {"unit": "points a unit of keep_ratio", "effect": -6.0, "low": -61.1098, "high": 49.1098}
     assert effect_text(row) == "-6.00 points a unit of keep_ratio [-61.1, 49.1]"

@@ -67,10 +67,17 @@ def test_a_compiled_network_is_trained_and_kept_under_its_own_names(data, monkey
 
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", translate)
+    monkeypatch.setattr("dqv2.train.fit.why_not_compiled", lambda device: None)
     plain, translated = trained(data)[0], trained(data, compile=True)[0]
     assert compiled == [translated]
     for name, value in plain.state_dict().items():
         assert torch.equal(translated.state_dict()[name], value), name
+
+
+def test_where_nothing_can_be_compiled_no_training_begins(data, monkeypatch):
+    monkeypatch.setattr("dqv2.train.fit.why_not_compiled", lambda device: f"no compiler for the {device}")
+    with pytest.raises(ValueError, match="no compiler for the cpu"):
+        trained(data, compile=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

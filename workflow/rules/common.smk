@@ -92,7 +92,7 @@ def before_the_first_job():
             # Not if Snakemake was told to accept results made with other options
             if "params" in map(str, workflow.rerun_triggers):
                 require_fresh(PLAN, needed)
-            check_jobs(PLAN, needed)
+            check_jobs(PLAN, needed, here=workflow.local_exec)
         if ahead := set_clocks(PLAN, needed):
             logger.warning(
                 f"{counted(len(ahead), 'result')} dated in the future: set to now, as Snakemake refuses files that are older than their inputs. "

@@ -69,8 +69,8 @@ def effect_text(row: dict[str, Any]) -> str:
 
 
 def _amount(row: dict[str, Any], name: str) -> str:
-    """An effect with its sign and unit: two decimals, of an IoU three; of a trend, whose size depends on its axis, three
-    significant digits."""
+    """An effect with its sign and unit: two decimals, three for an IoU; for a trend, whose size depends on its axis,
+    three significant digits."""
     if row["statistic"] == "variance":
         return f"× {number(row[name])}"
     form = "+#.3g" if row["statistic"] == "trend" else "+z.3f" if row["unit"] == "IoU" else "+z.2f"

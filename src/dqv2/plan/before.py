@@ -17,6 +17,7 @@ from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
 from dqv2.plan.walk import PlannedJob
+from dqv2.runtime.compiler import why_not_compiled
 from dqv2.runtime.files import read_json
 from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
@@ -55,8 +56,8 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
-    """Check files, networks and drawings for these jobs, which are about to run.
+def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> None:
+    """Check files, networks and drawings for these jobs, which are about to run, on this machine if `here`.
 
     Raises:
         ConfigError: an input is missing or is not a valid set of images, a network cannot be built, or a figure or
@@ -79,7 +80,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     faults = [*_more_bins_than_images(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
     _refuse("there are too few images:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
-    _check_networks(plan, jobs)
+    _check_networks(plan, jobs, here)
     _refuse("weights cannot be used:", _bad_weights(plan, jobs))
     drawings = [(job.stage.name, job.w.experiment) for job in jobs if job.stage.name in ("figure", "table")]
     _refuse("figures or tables cannot be drawn:", faults_of_drawings(plan, drawings))
@@ -154,8 +155,9 @@ def _too_few_to_train_on(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[
     return sorted(found)
 
 
-def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
-    """Build the networks of the jobs and run them on images; raises ValueError where one fails."""
+def _check_networks(plan: Plan, jobs: Sequence[PlannedJob], here: bool) -> None:
+    """Build the networks of the jobs and run them on images; raises ValueError where one fails, or cannot be compiled
+    here."""
     built = {place: options for job in jobs for place, options in job.stage.builds(plan, job.w).items()}
     mapped: dict[str, str] = {}
     for job in jobs:
@@ -168,6 +170,11 @@ def _check_networks(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
         from dqv2.train.trial import check_networks  # with torch
 
         check_networks(asked, mapped)
+    if here and (compiled := sorted(place for place, options in built.items() if options.get("compile"))):
+        import torch
+
+        why = why_not_compiled("cuda" if torch.cuda.is_available() else "cpu")
+        _refuse("networks cannot be compiled:", [f"{place}: {why}." for place in compiled if why])
 
 
 def _without_labels(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.runtime import stop
+from dqv2.runtime.compiler import why_not_compiled
 from dqv2.runtime.device import fast_precision
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator, reseed, seeded
@@ -107,6 +108,8 @@ def fit(
     batches = Batches(feed, labels, hyperparameters, **of_images, part=group and group.part)
     network = group.wrap(model) if group else model
     if hyperparameters.compile:
+        if why := why_not_compiled(device.type):
+            raise ValueError(why)
         network = torch.compile(network, dynamic=False)  # only the last batch of an epoch has another size
     optimiser = _optimiser(model, hyperparameters)
     make_step = Stepper(network, optimiser, hyperparameters, group)
