@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import glob
 import hashlib
 import io
 import json
@@ -21,6 +20,8 @@ from typing import Any, TextIO
 import numpy as np
 import psutil
 from numpy.typing import ArrayLike
+
+ASIDE = ".aside"  # ends the temporary name of a folder that is being replaced
 
 
 class _LineFeeds:
@@ -64,9 +65,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_dir(path: str | os.PathLike[str], *, mark: str | None = None) -> Iterator[Path]:
     """Yield a new, empty folder next to `path`; on success it replaces `path`.
 
-    An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if the
-    rename fails. Leftovers of killed processes for the same folder are removed. When the block raises, the new folder
-    is removed and the old one stays.
+    An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if what
+    follows fails or is interrupted. So is one that a killed process had moved aside; its other leftovers for the same
+    folder are removed. When the block raises, the new folder is removed and the old one stays.
 
     mark: the name of a file in every folder of this kind; only such a folder, or an empty one, is replaced.
 
@@ -81,33 +82,41 @@ def atomic_dir(path: str | os.PathLike[str], *, mark: str | None = None) -> Iter
             raise FileExistsError(
                 f"{target} would be replaced, and its files are others', as it has no {mark}: name a new folder"
             )
-        for left in target.parent.glob(f".tmp-*-{glob.escape(target.name)}"):
-            if _abandoned(left, 3600):
-                remove(left, ignore_errors=True)
+        _settle_what_is_left(target.parent, target)
         temporary.mkdir()
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in [*names, "."]:
                 _fsync(Path(folder, name))
-        old = temporary.with_name(temporary.name + ".old")
         if target.exists():
-            target.rename(old)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+            target.rename(f"{temporary}{ASIDE}")
+        temporary.rename(target)
+        _settle(target, temporary)
 
 
 def recover_dirs(parent: str | os.PathLike[str]) -> None:
     """Restore folders in `parent` that a killed `atomic_dir` had moved aside, and remove its other leftovers."""
-    for old in Path(parent).glob(".tmp-*.old"):
-        target = old.with_name("-".join(old.name.removesuffix(".old").split("-")[4:]))
-        if _abandoned(old, 3600) and not target.exists():
-            old.rename(target)
+    _settle_what_is_left(Path(parent))
     clear_temporaries(parent, older_than=3600)
+
+
+def _settle_what_is_left(folder: Path, *only: Path) -> None:
+    """What killed processes have left in a folder, of these targets or of any."""
+    for left in folder.glob(".tmp-*"):
+        temporary = left.with_name(left.name.removesuffix(ASIDE))
+        target = folder / "-".join(temporary.name.split("-")[4:])
+        if (not only or target in only) and _abandoned(left, 3600):
+            _settle(target, temporary)
+
+
+def _settle(target: Path, temporary: Path) -> None:
+    """After a replacement of `target`, or amid one that failed: remove `temporary` and what was moved aside, which is
+    moved back where there is no `target`."""
+    remove(temporary, ignore_errors=True)
+    old = temporary.with_name(temporary.name + ASIDE)
+    with suppress(OSError):  # mostly, there is none
+        old.rename(temporary if target.exists() else target)  # not removed under a name from which it is put back
+    remove(temporary, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -191,7 +200,7 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
-        remove(temporary, ignore_errors=True)
+        _settle(target, temporary)
         with suppress(OSError):  # another process has written to it meanwhile: keep it
             for parent in made:
                 parent.rmdir()
