@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -100,12 +101,26 @@ def recover_dirs(parent: str | os.PathLike[str]) -> None:
     clear_temporaries(parent, older_than=3600)
 
 
-def _settle_what_is_left(folder: Path, *only: Path) -> None:
+@contextmanager
+def temporary_dir(purpose: str) -> Iterator[Path]:
+    """Yield a new, private folder in TMPDIR, removed afterwards; and remove those for the same purpose that killed
+    processes of this machine have left."""
+    target = Path(tempfile.gettempdir(), purpose).resolve()
+    _settle_what_is_left(target.parent, target, older_than=math.inf)
+    temporary = _temporary(target)
+    try:
+        temporary.mkdir(mode=0o700)
+        yield temporary
+    finally:
+        remove(temporary, ignore_errors=True)
+
+
+def _settle_what_is_left(folder: Path, *only: Path, older_than: float = 3600) -> None:
     """What killed processes have left in a folder, of these targets or of any."""
     for left in folder.glob(".tmp-*"):
         temporary = left.with_name(left.name.removesuffix(ASIDE))
         target = folder / "-".join(temporary.name.split("-")[4:])
-        if (not only or target in only) and _abandoned(left, 3600):
+        if (not only or target in only) and _abandoned(left, older_than):
             _settle(target, temporary)
 
 
@@ -194,8 +209,7 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     target = Path(path).resolve()  # a symbolic link is kept: its target is replaced
     made = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not the tempfile module: its files are private (0600), while outputs should follow the user's umask.
-    temporary = target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
+    temporary = _temporary(target)
     try:
         yield target, temporary
         _fsync(target.parent)
@@ -205,6 +219,12 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
             for parent in made:
                 parent.rmdir()
         raise
+
+
+def _temporary(target: Path) -> Path:
+    """A new path next to `target` that says whose it is."""
+    # Not the tempfile module: its files are private (0600), while outputs should follow the user's umask.
+    return target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
 
 
 def remove(path: Path, *, ignore_errors: bool = False) -> None:
