@@ -156,6 +156,28 @@ def test_a_folder_that_is_written_again_clears_what_a_killed_process_left_of_it(
     assert [path.name for path in tmp_path.iterdir()] == ["crate"]
 
 
+def test_so_is_what_was_written_into_it_as_a_folder_of_its_own(tmp_path):
+    """As a set's packs, which appear together; killed between any two steps."""
+    code = """
+import os, sys
+from pathlib import Path
+from dqv2.runtime import files
+replace, steps = Path.rename, int(sys.argv[2])
+def rename(self, other):
+    global steps
+    steps -= 1
+    replace(self, other) if steps else os._exit(9)
+Path.rename = rename
+with files.atomic_dir(sys.argv[1]) as staged, files.atomic_dir(staged) as own:
+    (own / "a").touch()
+"""
+    for step in (1, 2, 3, 4):
+        assert subprocess.run([sys.executable, "-c", code, tmp_path / "pack", str(step)]).returncode == 9
+        with pytest.raises(RuntimeError, match="it fails"), atomic_dir(tmp_path / "pack"):
+            raise RuntimeError("it fails")
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_write_json_is_sorted_and_strict(tmp_path):
     path = tmp_path / "m.json"
     write_json(path, {"b": [1, 2.5], "a": {"é": None}})

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -22,6 +23,7 @@ import numpy as np
 import psutil
 from numpy.typing import ArrayLike
 
+MARK = r"\.tmp(?:-[^-]*){3}-"  # begins a temporary name (`_temporary`)
 ASIDE = ".aside"  # ends the temporary name of a folder that is being replaced
 
 
@@ -119,9 +121,13 @@ def _settle_what_is_left(folder: Path, *only: Path, older_than: float = 3600) ->
     """What killed processes have left in a folder, of these targets or of any."""
     for left in folder.glob(".tmp-*"):
         temporary = left.with_name(left.name.removesuffix(ASIDE))
-        target = folder / "-".join(temporary.name.split("-")[4:])
-        if (not only or target in only) and _abandoned(left, older_than):
+        target, final = (folder / re.sub(rf"^({MARK}){count}", "", temporary.name) for count in ("", "+"))
+        if (only and final not in only) or not _abandoned(left, older_than):
+            continue
+        if target == final:
             _settle(target, temporary)
+        else:  # what it was to replace was a temporary itself
+            remove(left, ignore_errors=True)
 
 
 def _settle(target: Path, temporary: Path) -> None:
