@@ -20,6 +20,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dqv2.runtime.resume import Resume
+from dqv2.runtime.sentences import sentence
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train import parallel
 from dqv2.train.backgrounds import FreshTobias
@@ -155,6 +156,20 @@ def test_what_one_process_raises_is_what_the_training_raises(data, tmp_path, mon
         RuntimeError, match=r"batches of 8 images of 16x16 on 2 devices: lower batch_size.*raise devices"
     ):
         fit(Fails(), *data, hyperparameters(), seed=0, purpose="t", device=CPU, devices=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_as_that_of_the_temporary_folder(data, tmp_path, monkeypatch):
+    """It was told as that of the outputs."""
+
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 36416 vs 36312")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="No space left") as error:
+        fit(model(), *data, hyperparameters(), seed=0, purpose="t", device=CPU, devices=2)
+    assert sentence(error.value, ["results/x"]) == f"the disk of {tmp_path} is full: make room, and run it again"
     assert not list(tmp_path.iterdir())
 
 

@@ -24,6 +24,7 @@ import dqv2
 from dqv2.runtime import stop
 from dqv2.runtime.files import temporary_dir
 from dqv2.runtime.logging import log_file, logger
+from dqv2.runtime.sentences import written_to
 from dqv2.train import worker
 
 PURPOSE = "dqv2-training"  # of the temporary folder
@@ -42,7 +43,8 @@ def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, d
     watch = job["watch"]
     with temporary_dir(PURPOSE) as folder, stop.deferred():
         about = {"log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
-        torch.save(about | {"fit": fit, "model": model, "job": job}, folder / "job.pt")
+        with written_to(folder.parent):
+            torch.save(about | {"fit": fit, "model": model, "job": job}, folder / "job.pt")
         code = _launch(folder, devices)
         told = sorted(folder.glob("stopped-*"))
         if signum := stop.asked() or (int(told[0].read_text(encoding="utf-8")) if told else None):
