@@ -64,6 +64,12 @@ def test_a_server_without_ranges_sends_it_all_again(server, file, tmp_path):
     assert get(server, tmp_path, file).read_bytes() == file.read_bytes()
 
 
+def test_a_length_that_is_said_twice_is_no_error(server, file, tmp_path):
+    """As some proxies do: requests joins the two, "3, 3"."""
+    server.lengths = 2
+    assert get(server, tmp_path, file).read_bytes() == file.read_bytes()
+
+
 def test_a_part_that_is_whole_or_of_another_file_is_noticed(server, file, tmp_path):
     part = tmp_path / "data/set.tgz.part"
     part.parent.mkdir()

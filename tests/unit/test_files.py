@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dqv2.runtime import files
 from dqv2.runtime.files import (
     atomic_dir,
     atomic_path,
@@ -24,6 +25,7 @@ from dqv2.runtime.files import (
     sha256,
     write_json,
 )
+from dqv2.runtime.stop import Stopped
 
 
 def test_atomic_path_replaces_on_success_only(tmp_path):
@@ -154,6 +156,28 @@ def test_a_folder_that_is_written_again_clears_what_a_killed_process_left_of_it(
     assert [path.name for path in tmp_path.iterdir()] == ["crate"]
 
 
+def test_so_is_what_was_written_into_it_as_a_folder_of_its_own(tmp_path):
+    """As a set's packs, which appear together; killed between any two steps."""
+    code = """
+import os, sys
+from pathlib import Path
+from dqv2.runtime import files
+replace, steps = Path.rename, int(sys.argv[2])
+def rename(self, other):
+    global steps
+    steps -= 1
+    replace(self, other) if steps else os._exit(9)
+Path.rename = rename
+with files.atomic_dir(sys.argv[1]) as staged, files.atomic_dir(staged) as own:
+    (own / "a").touch()
+"""
+    for step in (1, 2, 3, 4):
+        assert subprocess.run([sys.executable, "-c", code, tmp_path / "pack", str(step)]).returncode == 9
+        with pytest.raises(RuntimeError, match="it fails"), atomic_dir(tmp_path / "pack"):
+            raise RuntimeError("it fails")
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_write_json_is_sorted_and_strict(tmp_path):
     path = tmp_path / "m.json"
     write_json(path, {"b": [1, 2.5], "a": {"é": None}})
@@ -266,6 +290,68 @@ with files.atomic_dir({str(target)!r}) as staged:
     recover_dirs(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a-run"]
     assert [path.name for path in target.iterdir()] == ["new" if renamed else "old"]
+
+
+@pytest.mark.parametrize("error", [Stopped(signal.SIGTERM), KeyboardInterrupt()])
+def test_a_signal_at_any_line_of_a_replacement_leaves_one_whole_folder_and_nothing_else(tmp_path, error):
+    """Between the two renames the folder was lost, and what a signal kept from being removed stayed."""
+    whole = [[f"{kind}{k}" for k in range(3)] for kind in ("new", "old")]
+    target, lines = tmp_path / "a-run", 0
+
+    def replace_until(last):
+        """Whether the signal came, at the line of this number."""
+        nonlocal lines
+        lines = 0
+
+        def count(frame, event, _):
+            nonlocal lines
+            lines += event == "line"
+            if event == "line" and lines == last:
+                sys.settrace(None)
+                raise error
+            return count
+
+        sys.settrace(lambda frame, *_: count if frame.f_code.co_filename in (files.__file__, shutil.__file__) else None)
+        try:
+            with atomic_dir(target) as staged:
+                for name in whole[0]:
+                    (staged / name).touch()
+        except (type(error), OSError):  # interrupted at one line, Python 3.11's rmtree closes a descriptor twice
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    came = True
+    while came:
+        remove(target)
+        target.mkdir()
+        for name in whole[1]:
+            (target / name).touch()
+        came = replace_until(lines + 1)
+        assert [path.name for path in tmp_path.iterdir()] == ["a-run"], lines
+        assert sorted(path.name for path in target.iterdir()) in whole, lines
+    assert lines > 60
+
+
+def test_what_is_left_of_another_folder_with_this_ones_name_at_its_end_stays(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+from dqv2.runtime.files import atomic_dir
+Path.rename = lambda self, other: os.rename(self, other) or os._exit(9)
+with atomic_dir(sys.argv[1]) as staged:
+    (staged / "new").touch()
+"""
+    (tmp_path / "my-run").mkdir()
+    (tmp_path / "my-run/old").touch()
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "my-run"]).returncode == 9
+    with pytest.raises(RuntimeError, match="it fails"), atomic_dir(tmp_path / "run"):
+        raise RuntimeError("it fails")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RuntimeError, match="it fails"), atomic_dir(tmp_path / "my-run"):
+        raise RuntimeError("it fails")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["my-run", "my-run/old"]
 
 
 @pytest.mark.parametrize("text", [None, "", "[" * 10**5, "\ufeff{}", "9" * 5000])

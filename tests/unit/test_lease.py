@@ -1,5 +1,6 @@
 """The device lease, without a GPU: never two jobs on one slot, none idle while jobs wait, freed however a job dies."""
 
+import errno
 import itertools
 import os
 import re
@@ -250,6 +251,19 @@ def test_allocations_that_number_their_own_devices_do_not_wait_for_each_other(ma
         monkeypatch.setenv("SLURM_JOB_ID", "8")
         with lease.take(1) as two:
             assert [one.devices[0].id, two.devices[0].id] == ["0", "0"]
+
+
+def test_a_full_disk_is_told_as_that_of_the_locks(machine, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "write_json", full)
+        with pytest.raises(OSError, match=str(lease.folder())), lease.take(1):
+            pass
+    with lease.take(1) as held:
+        assert held.devices, "it was given back"
 
 
 def test_a_strangers_folder_is_refused(machine, tmp_path, monkeypatch):

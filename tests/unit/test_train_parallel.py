@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -19,7 +20,9 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dqv2.runtime.resume import Resume
+from dqv2.runtime.sentences import sentence
 from dqv2.runtime.stop import Stopped, stop_signals
+from dqv2.train import parallel
 from dqv2.train.backgrounds import FreshTobias
 from dqv2.train.fit import fit
 from dqv2.train.models import Network, build_model
@@ -156,6 +159,20 @@ def test_what_one_process_raises_is_what_the_training_raises(data, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_told_as_that_of_the_temporary_folder(data, tmp_path, monkeypatch):
+    """It was told as that of the outputs."""
+
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 36416 vs 36312")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="No space left") as error:
+        fit(model(), *data, hyperparameters(), seed=0, purpose="t", device=CPU, devices=2)
+    assert sentence(error.value, ["results/x"]) == f"the disk of {tmp_path} is full: make room, and run it again"
+    assert not list(tmp_path.iterdir())
+
+
 JOB = """
 import sys
 from pathlib import Path
@@ -187,7 +204,23 @@ def test_killed_outright_it_leaves_no_process_behind(tmp_path, killed):
         job.kill()
         job.wait()
     assert not psutil.wait_procs(started, timeout=60)[1]
-    assert not list(temporary.glob("dqv2-*")), "nor the images"
+    assert not list(temporary.glob("*dqv2-*")), "nor the images"
+
+
+def test_the_images_of_one_that_was_killed_while_it_passed_them_on_are_removed_by_the_next(tmp_path, monkeypatch):
+    """Before any other process looks after them."""
+    job = JOB.replace("fit(model()", "import os, torch\ntorch.save = lambda *_: os._exit(9)\nfit(model()")
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", job, "resume"], cwd=ROOT, env=environment).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    elsewhere = tmp_path / ".tmp-0a0a0a0a-1-0a0a0a0a0a0a-dqv2-training"  # of another machine, and it may be at work
+    elsewhere.mkdir()
+    os.utime(elsewhere, (1, 1))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with parallel.temporary_dir(parallel.PURPOSE) as own, parallel.temporary_dir(parallel.PURPOSE) as another:
+        assert {*tmp_path.iterdir()} == {own, another, elsewhere}
+    assert [*tmp_path.iterdir()] == [elsewhere]
 
 
 def test_a_file_that_is_written_while_the_job_is_killed_does_not_keep_its_folder(tmp_path):

@@ -361,3 +361,17 @@ def test_the_command_says_what_it_found_and_removes_what_is_to_be_made_anew(here
     assert "config/other.yaml is of the run 'other', not of results/demo" in capsys.readouterr().err
     assert main(["verify", "results/nothing"]) == 1
     assert "no run is in results/nothing: name a folder results/<run>" in capsys.readouterr().err
+
+
+def test_a_run_that_begins_while_checksums_are_computed_keeps_what_it_writes(here, monkeypatch, capsys):
+    Path(BINS).write_bytes(b"half")
+
+    def begun(*_):
+        Path(".snakemake/locks").mkdir(parents=True)
+        Path(".snakemake/locks/0.output.lock").write_text(f"{BINS}\n", encoding="utf-8")
+        return verify(ROOT)
+
+    monkeypatch.setattr("dqv2.plan.verify.verify", begun)
+    assert main(["verify", ROOT, "--remove"]) == 1
+    assert "a run is writing results/demo" in capsys.readouterr().err
+    assert Path(BINS).exists()

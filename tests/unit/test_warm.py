@@ -210,6 +210,17 @@ def test_missing_module_is_said(tmp_path):
         assert len(err.splitlines()) == 1
 
 
+def test_temporary_folder_of_an_import(tmp_path):
+    """matplotlib's own, where HOME cannot be written: each run left one."""
+    made = "import atexit, shutil, tempfile; left = tempfile.mkdtemp(); atexit.register(shutil.rmtree, left)"
+    (tmp_path / "leaves.py").write_text(made)
+    with owner(tmp_path, preload="leaves") as running:
+        there = "import leaves, os, tempfile; print(os.path.isdir(leaves.left), tempfile.gettempdir())"
+        assert [running.job(there)[:2] for _ in range(2)] == [(0, f"True {running.tmp}\n")] * 2
+        assert running.end()[1] == ""
+        assert list(running.tmp.iterdir()) == []
+
+
 def test_closed_standard_descriptors(alone):
     before = ["bash", "-c", 'exec "$@" <&- >&-', "bash"]
     assert alone.job("import os; os.write(1, b'x'); code = 5", before=before)[0] in (5, 1)

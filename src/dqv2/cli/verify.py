@@ -61,6 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         numbers = ", ".join(f"{sum(each.kind == kind for each in found)} {kind}" for kind in ORDER)
         print(f"{root}: {count:,} records; {numbers}")
     if args.remove:
+        require_no_run(root)  # one may have begun while the checksums were computed
         removed = remove(found, root, plan)
         jobs = len({each.outputs for each in bad})
         print(f"removed {len(removed)} files and folders: of {counted(jobs, 'job')}, and what was made from them")

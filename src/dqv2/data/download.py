@@ -120,7 +120,8 @@ def _go_on(url: str, part: Path) -> None:
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             have = 0  # the server sends the whole file
-        rest = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
+        length = answer.headers.get("Content-Length", "")
+        rest = int(length) if length.isdecimal() else None  # a proxy may send "3, 3"
         free = shutil.disk_usage(part.parent).free
         if rest is not None and rest > free:
             raise DataError(

@@ -2,14 +2,15 @@
 
 import csv
 import errno
-import glob
 import hashlib
 import io
 import json
 import math
 import os
 import platform
+import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from typing import Any, TextIO
 import numpy as np
 import psutil
 from numpy.typing import ArrayLike
+
+MARK = r"\.tmp(?:-[^-]*){3}-"  # begins a temporary name (`_temporary`)
+ASIDE = ".aside"  # ends the temporary name of a folder that is being replaced
 
 
 class _LineFeeds:
@@ -64,9 +68,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_dir(path: str | os.PathLike[str], *, mark: str | None = None) -> Iterator[Path]:
     """Yield a new, empty folder next to `path`; on success it replaces `path`.
 
-    An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if the
-    rename fails. Leftovers of killed processes for the same folder are removed. When the block raises, the new folder
-    is removed and the old one stays.
+    An existing folder at `path` is replaced with everything in it: it is moved aside first, and moved back if what
+    follows fails or is interrupted. So is one that a killed process had moved aside; its other leftovers for the same
+    folder are removed. When the block raises, the new folder is removed and the old one stays.
 
     mark: the name of a file in every folder of this kind; only such a folder, or an empty one, is replaced.
 
@@ -81,33 +85,59 @@ def atomic_dir(path: str | os.PathLike[str], *, mark: str | None = None) -> Iter
             raise FileExistsError(
                 f"{target} would be replaced, and its files are others', as it has no {mark}: name a new folder"
             )
-        for left in target.parent.glob(f".tmp-*-{glob.escape(target.name)}"):
-            if _abandoned(left, 3600):
-                remove(left, ignore_errors=True)
+        _settle_what_is_left(target.parent, target)
         temporary.mkdir()
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in [*names, "."]:
                 _fsync(Path(folder, name))
-        old = temporary.with_name(temporary.name + ".old")
         if target.exists():
-            target.rename(old)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+            target.rename(f"{temporary}{ASIDE}")
+        temporary.rename(target)
+        _settle(target, temporary)
 
 
 def recover_dirs(parent: str | os.PathLike[str]) -> None:
     """Restore folders in `parent` that a killed `atomic_dir` had moved aside, and remove its other leftovers."""
-    for old in Path(parent).glob(".tmp-*.old"):
-        target = old.with_name("-".join(old.name.removesuffix(".old").split("-")[4:]))
-        if _abandoned(old, 3600) and not target.exists():
-            old.rename(target)
+    _settle_what_is_left(Path(parent))
     clear_temporaries(parent, older_than=3600)
+
+
+@contextmanager
+def temporary_dir(purpose: str) -> Iterator[Path]:
+    """Yield a new, private folder in TMPDIR, removed afterwards; and remove those for the same purpose that killed
+    processes of this machine have left."""
+    target = Path(tempfile.gettempdir(), purpose).resolve()
+    _settle_what_is_left(target.parent, target, older_than=math.inf)
+    temporary = _temporary(target)
+    try:
+        temporary.mkdir(mode=0o700)
+        yield temporary
+    finally:
+        remove(temporary, ignore_errors=True)
+
+
+def _settle_what_is_left(folder: Path, *only: Path, older_than: float = 3600) -> None:
+    """What killed processes have left in a folder, of these targets or of any."""
+    for left in folder.glob(".tmp-*"):
+        temporary = left.with_name(left.name.removesuffix(ASIDE))
+        target, final = (folder / re.sub(rf"^({MARK}){count}", "", temporary.name) for count in ("", "+"))
+        if (only and final not in only) or not _abandoned(left, older_than):
+            continue
+        if target == final:
+            _settle(target, temporary)
+        else:  # what it was to replace was a temporary itself
+            remove(left, ignore_errors=True)
+
+
+def _settle(target: Path, temporary: Path) -> None:
+    """After a replacement of `target`, or amid one that failed: remove `temporary` and what was moved aside, which is
+    moved back where there is no `target`."""
+    remove(temporary, ignore_errors=True)
+    old = temporary.with_name(temporary.name + ASIDE)
+    with suppress(OSError):  # mostly, there is none
+        old.rename(temporary if target.exists() else target)  # not removed under a name from which it is put back
+    remove(temporary, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -185,17 +215,22 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     target = Path(path).resolve()  # a symbolic link is kept: its target is replaced
     made = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not the tempfile module: its files are private (0600), while outputs should follow the user's umask.
-    temporary = target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
+    temporary = _temporary(target)
     try:
         yield target, temporary
         _fsync(target.parent)
     except BaseException:
-        remove(temporary, ignore_errors=True)
+        _settle(target, temporary)
         with suppress(OSError):  # another process has written to it meanwhile: keep it
             for parent in made:
                 parent.rmdir()
         raise
+
+
+def _temporary(target: Path) -> Path:
+    """A new path next to `target` that says whose it is."""
+    # Not the tempfile module: its files are private (0600), while outputs should follow the user's umask.
+    return target.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}-{target.name}")
 
 
 def remove(path: Path, *, ignore_errors: bool = False) -> None:

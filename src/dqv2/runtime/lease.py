@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from dqv2.runtime.files import read_json, write_json
 from dqv2.runtime.logging import logger, say
+from dqv2.runtime.sentences import written_to
 
 POLL_SECONDS = 0.1
 
@@ -191,7 +192,8 @@ def _try(device: Device, slot: int, held: ExitStack, job: str) -> bool:
         return False
     held.callback(lock.release)
     holder = {"pid": os.getpid(), "job": job, "since": datetime.now().isoformat(timespec="seconds")}
-    write_json(folder() / f"{_file_name(device, slot)}.json", holder)
+    with written_to(folder()):
+        write_json(folder() / f"{_file_name(device, slot)}.json", holder)
     return True
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 BLOCK = 2**16  # bytes
@@ -30,18 +32,17 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return f"in {error.filename or _fullest(places)} {LARGE}"
-    full = isinstance(error, OSError) and error.errno in FULL
-    # On a full disk, PyTorch and NumPy report short writes; Python has many messages for too little memory
-    if (full and error.filename is None) or any(sign in text for sign in NOT_WRITTEN):
-        return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
-    if full:
-        return f"the disk of {error.filename} is full: make room, and run it again"
+    if _is_full(error):
+        if (file := getattr(error, "filename", None)) is None:
+            return f"the disk of {_fullest(places)} is full ({text}): make room, and run it again"
+        return f"the disk of {file} is full: make room, and run it again"
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError) and error.filename:
         return f"{error.filename} is in the way ({error.strerror}): remove it, and run again"
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename} cannot be read or written: change its permissions (chmod -R u+rwX), and run again"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return f"{error.filename or _fullest(places)} is on a read-only disk: make it writable, and run again"
+    # Python has many messages for too little memory
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return (
             f"this process ran out of memory or threads ({text or type(error).__name__}): raise its limits "
@@ -57,6 +58,23 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:
         return f"{type(error).__name__}: {text}" if text else f"it ended with {type(error).__name__}"
     return text
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a disk is full; PyTorch and NumPy report short writes."""
+    return (isinstance(error, OSError) and error.errno in FULL) or any(sign in str(error) for sign in NOT_WRITTEN)
+
+
+@contextmanager
+def written_to(folder: Path) -> Iterator[None]:
+    """Within the context, the error of a full disk names this folder: who reports it knows of the outputs alone."""
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error):
+            code = getattr(error, "errno", None) or errno.ENOSPC
+            raise OSError(code, os.strerror(code), str(folder)) from error
+        raise
 
 
 def require_writable(folder: str) -> None:

@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ LIFELINE = 0  # standard input, whose other end only Snakemake has
 def main(about: dict[str, Any]) -> None:
     """Import, serve, and end with Snakemake; `about` is what `warm.start` says."""
     gc.disable()  # nothing of an import is garbage worth looking for
+    # For what an import leaves there until the end of its process, as matplotlib does where HOME cannot be written
+    tempfile.tempdir = about["folder"]
     preload(about["preload"])
     server = Server(about)
     gc.collect()

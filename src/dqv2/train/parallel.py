@@ -13,7 +13,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,12 @@ from torch import nn
 
 import dqv2
 from dqv2.runtime import stop
+from dqv2.runtime.files import temporary_dir
 from dqv2.runtime.logging import log_file, logger
+from dqv2.runtime.sentences import written_to
 from dqv2.train import worker
 
+PURPOSE = "dqv2-training"  # of the temporary folder
 SECONDS_TO_STOP = 45  # torchrun gives its processes 30 to write a checkpoint
 
 
@@ -39,10 +41,10 @@ def fit_on_several(fit: Callable[..., Any], model: nn.Module, *, devices: int, d
     process ended without an error.
     """
     watch = job["watch"]
-    with tempfile.TemporaryDirectory(prefix="dqv2-") as name, stop.deferred():
-        folder = Path(name)
+    with temporary_dir(PURPOSE) as folder, stop.deferred():
         about = {"log": log_file(), "threads": torch.get_num_threads(), "kind": device.type}
-        torch.save(about | {"fit": fit, "model": model, "job": job}, folder / "job.pt")
+        with written_to(folder.parent):
+            torch.save(about | {"fit": fit, "model": model, "job": job}, folder / "job.pt")
         code = _launch(folder, devices)
         told = sorted(folder.glob("stopped-*"))
         if signum := stop.asked() or (int(told[0].read_text(encoding="utf-8")) if told else None):

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from dqv2.runtime.device import use_device
 from dqv2.runtime.files import atomic_path
 from dqv2.runtime.logging import log_to, logger
+from dqv2.runtime.sentences import written_to
 from dqv2.runtime.stop import Stopped, stop_signals
 from dqv2.train.group import Group
 
@@ -75,7 +76,7 @@ def _train(folder: Path, job: dict) -> None:
         state = {key: value.cpu() for key, value in model.state_dict().items()}
         watch = options["watch"]
         kept = {"model": state, "history": history, "watch": watch.state_dict() if watch is not None else None}
-        with _writing, atomic_path(folder / "result.pt") as temporary:
+        with written_to(folder.parent), _writing, atomic_path(folder / "result.pt") as temporary:
             torch.save(kept, temporary)
     dist.barrier(group.control)
     dist.destroy_process_group()
