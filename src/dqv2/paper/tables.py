@@ -21,9 +21,9 @@ from dqv2.paper.stats import (
     binomial_error,
     crossed,
     decimals_of,
+    numbers,
     plus_minus,
     predicted,
-    require_columns,
     require_one_row_per_seed,
     span,
     summarise,
@@ -58,6 +58,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """
     spec = filled(frame, spec)
     by = [name for name in (spec["row"], spec["column"]) if name]
+    if spec["row"] == spec["column"]:
+        raise ValueError(f"row and column are both {spec['row']}: choose another, or column: null")
     try:
         frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
     except NothingYet:
@@ -72,7 +74,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         same = sizes["min"].eq(sizes["max"]).fillna(False)
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
     for name in spec.get("beside", []):
-        require_columns(frame, [name])
+        numbers(frame, name)
         table[name] = arms[name].mean().to_numpy()
     if spec["y"] == "test_accuracy" and "n_test" in frame:
         images = arms["n_test"].mean().to_numpy("float64", na_value=np.nan)
