@@ -117,6 +117,14 @@ IDLE = {
     "trainers.resnet8": ({"mix": "none", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: none"),
     "trainers.resnet8_mixup": ({"mix": "mixup", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: mixup"),
     "datasets.digits.augment": ({"crop": "none", "pad": 9}, "pad has no effect with crop: none"),
+    "trainers.vit": ({"momentum": 0.8}, "momentum has no effect with optimiser: adamw"),
+    "backbones.early_vit": ({"optimiser": "adamw", "momentum": 0.8}, "momentum has no effect with optimiser: adamw"),
+    "pixels.none": ({"share": 0.5}, "share has no effect with step: none"),
+    "pixels.cutmix": ({"counts": "pixels"}, "counts has no effect with step: cutmix"),
+    "experiments.fig5b.figure": ({"values": True, "decimals": 1}, "values and decimals have no effect with kind: line"),
+    "experiments.seeds.figure": ({"values": True}, r"values has no effect .*: leave it out, .*\(values: null\)"),
+    "experiments.table1.storage": ({"encoding": "png", "quality": 95}, "quality has no effect with encoding: png"),
+    "experiments.fig4a.export": ({"empty_classes": True}, "empty_classes has no effect with images: none"),
 }
 
 

@@ -166,5 +166,5 @@ def refuse_idle(block: Block, keys: Iterable[str], where: str) -> None:
     if idle := {key: default for key, default in defaults.items() if getattr(block, key) != default}:
         verb, them = ("have", "them") if len(idle) > 1 else ("has", "it")
         what = f"{listed([*idle])} {verb} no effect {where}"
-        set_to = listed([f"{key}: {default}" for key, default in idle.items()])
+        set_to = listed([f"{key}: {'null' if default is None else default}" for key, default in idle.items()])
         raise ValueError(f"{what}: leave {them} out, or at the default ({set_to})")
