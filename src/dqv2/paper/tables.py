@@ -14,7 +14,7 @@ import pandas as pd
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import Comparison, holm, means
-from dqv2.paper.measures import unnamed
+from dqv2.paper.measures import measure, unnamed
 from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import (
     SHARED,
@@ -190,8 +190,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     row, column = spec["row"], spec["column"]
     columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
-    alone = unnamed(spec["y"], spec.get("caption", "")) or spec["y"]
-    head += [printed(v, spec, column) if column else alone for v in columns]
+    head += [printed(v, spec, column) if column else measure(spec["y"]) for v in columns]
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
     beside = spec.get("beside", [])
