@@ -81,6 +81,12 @@ def test_a_bare_number_is_not_taken_for_a_seed(demo, change, key, value):
     assert str(error.value).endswith(f"{key} = {value!r}: {said}")
 
 
+@pytest.mark.parametrize("value", ["0-4", "range(5)", "[0, 1]", 0.5])
+def test_seeds_that_are_no_number_are_told_the_form_of_a_list_alone(demo, change, value):
+    with pytest.raises(ConfigError, match=r"seeds are a list: write \[0, 1, 2, 3, 4\] for five seeds$"):
+        load_config(change(demo, "seeds", value))
+
+
 @pytest.mark.parametrize("key", ["seeds", "targets", "experiments.fig4a.arms"])
 def test_nothing_in_the_place_of_a_list_is_called_empty(demo, change, key):
     with pytest.raises(ConfigError, match=f"{key} = None: it is empty: give a list, or leave the key out$"):

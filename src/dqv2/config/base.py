@@ -77,7 +77,8 @@ def many(kind: Any) -> Any:
 def _seeds(value: Any) -> Any:
     """The value itself; a bare number is refused, because it could as well mean how many seeds."""
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        raise ValueError(f"seeds are a list: write [{value}] for the seed {value}, or [0, 1, 2, 3, 4] for five seeds")
+        one = f"[{value}] for the seed {value}, or " if str(value).isdecimal() else ""
+        raise ValueError(f"seeds are a list: write {one}[0, 1, 2, 3, 4] for five seeds")
     return as_list(value)
 
 
