@@ -44,6 +44,15 @@ def test_two_experiments_whose_numbers_would_have_one_name_are_refused(demo, cha
     ("block", "message"),
     [
         ({"tobias_size": [4, 8], "table": {}}, "share seed 0 at .*they differ in tobias_size: make it .*row or column"),
+        ({"selection_seeds": [0, 1], "training_seeds": [0], "table": {}}, "they differ in selection_seed: make it"),
+        (
+            {"arms": [{"title": "a", "pixels": ["none", "mae"]}], "mixture": "o100", "table": {}},
+            "they differ in pixels",
+        ),
+        ({"table": {"row": "label", "column": "label"}}, "row and column are both label: choose another"),
+        ({"table": {"y": "label"}}, "column 'label' holds text such as 'DQ_V2', not numbers"),
+        ({"table": {"beside": ["label"]}}, "column 'label' holds text such as 'DQ_V2', not numbers"),
+        ({"figure": {"kind": "methods", "y": "device"}}, "column 'device' holds text such as 'made up', not numbers"),
         ({"table": {"column": "keepratio"}}, "no column 'keepratio'"),
         ({"table": {"beside": ["seconds"]}}, "no column 'seconds'"),
         ({"figure": {"kind": "line", "x": "tobias"}, "tobias_size": [4, 8]}, "they differ in tobias_size"),

@@ -81,6 +81,12 @@ def test_a_bare_number_is_not_taken_for_a_seed(demo, change, key, value):
     assert str(error.value).endswith(f"{key} = {value!r}: {said}")
 
 
+@pytest.mark.parametrize("value", ["0-4", "range(5)", "[0, 1]", 0.5])
+def test_seeds_that_are_no_number_are_told_the_form_of_a_list_alone(demo, change, value):
+    with pytest.raises(ConfigError, match=r"seeds are a list: write \[0, 1, 2, 3, 4\] for five seeds$"):
+        load_config(change(demo, "seeds", value))
+
+
 @pytest.mark.parametrize("key", ["seeds", "targets", "experiments.fig4a.arms"])
 def test_nothing_in_the_place_of_a_list_is_called_empty(demo, change, key):
     with pytest.raises(ConfigError, match=f"{key} = None: it is empty: give a list, or leave the key out$"):
@@ -117,6 +123,14 @@ IDLE = {
     "trainers.resnet8": ({"mix": "none", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: none"),
     "trainers.resnet8_mixup": ({"mix": "mixup", "cutmix_alpha": 3}, "cutmix_alpha has no effect with mix: mixup"),
     "datasets.digits.augment": ({"crop": "none", "pad": 9}, "pad has no effect with crop: none"),
+    "trainers.vit": ({"momentum": 0.8}, "momentum has no effect with optimiser: adamw"),
+    "backbones.early_vit": ({"optimiser": "adamw", "momentum": 0.8}, "momentum has no effect with optimiser: adamw"),
+    "pixels.none": ({"share": 0.5}, "share has no effect with step: none"),
+    "pixels.cutmix": ({"counts": "pixels"}, "counts has no effect with step: cutmix"),
+    "experiments.fig5b.figure": ({"values": True, "decimals": 1}, "values and decimals have no effect with kind: line"),
+    "experiments.seeds.figure": ({"values": True}, r"values has no effect .*: leave it out, .*\(values: null\)"),
+    "experiments.table1.storage": ({"encoding": "png", "quality": 95}, "quality has no effect with encoding: png"),
+    "experiments.fig4a.export": ({"empty_classes": True}, "empty_classes has no effect with images: none"),
 }
 
 

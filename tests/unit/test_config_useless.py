@@ -153,12 +153,16 @@ def test_text_within_braces_of_the_command_line_is_read_as_yaml_reads_it(demo, c
     [
         ("seeds: [0]\nseeds: [1]\n", "line 2: the key seeds appears already in line 1"),
         ("a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: the key b appears already in line 2"),
+        ("a: {b: 1, c: 2, 'b': 3}\n", "line 1: the key b appears already in line 1"),
         ('{"a": 1, "b": 2,\n"a": 3}', "the key a appears twice"),
         ('{"a": {"b": 1,\t"b": 2}}', "the key b appears twice"),
         ("a: [1, 2\n", "is not valid YAML"),
         ("a: *nowhere\n", "undefined alias"),
         ("- a\n- b\n", "holds a list"),
         ("just words\n", "holds a str"),
+        ("# nothing\n", "is empty"),  # Snakemake refuses these too
+        ("false\n", "holds a bool"),
+        ("[]\n", "holds a list"),
         ("a: &a\n  b: *a\n", "an anchor holds itself"),
         ("[" * 3000, "nested too deep"),
         ("a: 2026-13-45\n", "month must be in"),

@@ -13,7 +13,7 @@ from dqv2.cli import main
 from dqv2.runtime import record
 from dqv2.runtime.files import write_json
 from dqv2.runtime.job import run_job
-from tests.conftest import ROOT, merged
+from tests.conftest import merged
 from tests.damage import BYTES
 from tests.jobs import BINS, request_of
 
@@ -27,13 +27,9 @@ ONE_ONE = {
 
 @pytest.fixture
 def finished(here, small):
-    """A run with a figure, in a checkout."""
+    """A run with a figure, in a folder without the checkout: Snakemake's --directory, or another workflow's."""
     job = small.job_making(f"{small.figures}/fig1.pdf")
     assert run_job(request_of(small, job)) == 0
-    for name in ("Snakefile", "LICENSE", "README.md"):
-        shutil.copy(ROOT / name, name)
-    for name in ("workflow", "envs"):
-        shutil.copytree(ROOT / name, name)
     configure()
 
 

@@ -37,6 +37,11 @@ def test_arms_are_compared_by_welch_and_corrected_for_their_number():
     assert lines[1].startswith("DIFFERS  DQ_V2")
 
 
+def test_arms_that_differ_in_their_pixels_alone_are_two():
+    frame = join(*(method("cifar10", "dq", mean, 1.0).assign(pixels=step) for step, mean in (("mae", 70), (None, 75))))
+    assert compared(frame, frame)["mean"].tolist() == pytest.approx([70, 75], abs=1)
+
+
 def test_p_is_corrected_for_all_arms_of_a_run_each_once():
     published = join(method("cifar10", "dq", 70, 1.0), method("cifar10", "dq_v2", 75, 1.0))
     ours = join(method("cifar10", "dq", 70.5, 1.2), method("cifar10", "dq_v2", 72.5, 1.2))

@@ -226,7 +226,7 @@ def test_without_columns_each_row_is_one_mean(frame, tmp_path):
     files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
     write_table(one, {**SPEC, "column": None, "better": None}, "note", *files)
     lines = files[1].read_text().splitlines()
-    assert lines[0] == "| Method | test\\_accuracy | n |"
+    assert lines[0] == "| Method | Top-1 accuracy (%) | n |"
     assert "**" not in files[1].read_text()
     with pytest.raises(ValueError, match="would mix different arms"):
         results_table(frame, {"column": None})
@@ -256,11 +256,19 @@ def test_a_table_of_another_measure_names_it_with_its_unit(frame, tmp_path, y, c
     assert tex_escape(said) in files[2].read_text()
 
 
-def test_the_only_column_is_headed_by_its_measure(frame, tmp_path):
-    one = frame[frame["keep_ratio"] == 0.1].assign(selection_seconds=1.5)
+@pytest.mark.parametrize(
+    ("y", "caption", "head"),
+    [
+        ("selection_seconds", "", "Selection time (s)"),
+        ("test_accuracy", "", "Top-1 accuracy (%)"),
+        ("validation_accuracy", "On the validation split", "Validation accuracy (%)"),
+    ],
+)
+def test_the_only_column_is_headed_by_its_measure(frame, tmp_path, y, caption, head):
+    one = frame[frame["keep_ratio"] == 0.1].assign(**{y: 1.5})
     files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
-    write_table(one, {"column": None, "y": "selection_seconds", "better": "lower"}, "note", *files)
-    assert files[1].read_text().startswith("| Method | Selection time (s) | n |")
+    write_table(one, {"column": None, "y": y, "caption": caption}, "note", *files)
+    assert files[1].read_text().startswith(f"| Method | {head} | ")
 
 
 def test_a_partial_table_without_a_run_is_a_head(tmp_path):

@@ -26,6 +26,10 @@ def values_of(overlays: Sequence[str], entries: Sequence[str]) -> dict[str, Any]
 
 def base_elsewhere() -> Path | None:
     """The config.yaml of the checkout that this library is of, where there is none in this folder; None without one."""
-    project = Path(dqv2.__file__).parents[2]
-    there = (project / "config.yaml").is_file() and (project / "Snakefile").is_file()
-    return project / "config.yaml" if there and not Path("config.yaml").exists() else None
+    base = project() / "config.yaml"
+    return base if base.is_file() and (project() / "Snakefile").is_file() and not Path("config.yaml").exists() else None
+
+
+def project() -> Path:
+    """The checkout that this library is of; another folder where it is installed without one."""
+    return Path(dqv2.__file__).parents[2]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dqv2.cli.configured import project
 from dqv2.config import ConfigError
 from dqv2.runtime.files import atomic_dir, recover_dirs
 from dqv2.runtime.sentences import counted
@@ -210,7 +211,7 @@ def _crate(args: argparse.Namespace) -> int:
         raise ConfigError(f"{folder} is there already: choose another name")
     asked, records = sound(root)
     label = asked.get("label") or ("the paper" if root == "results/paper" else f"run {Path(root).name}")
-    told = {"run": Path(root).name, "label": label, "project": Path(), "configuration": Path(root, "config.json")}
+    told = {"run": Path(root).name, "label": label, "project": project(), "configuration": Path(root, "config.json")}
     write_crate(folder, **told, records=records)
     print(f"{folder}: {counted(len(records), 'job')}, described in {folder}/ro-crate-metadata.json")
     return 0

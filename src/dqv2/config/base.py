@@ -77,7 +77,8 @@ def many(kind: Any) -> Any:
 def _seeds(value: Any) -> Any:
     """The value itself; a bare number is refused, because it could as well mean how many seeds."""
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        raise ValueError(f"seeds are a list: write [{value}] for the seed {value}, or [0, 1, 2, 3, 4] for five seeds")
+        one = f"[{value}] for the seed {value}, or " if str(value).isdecimal() else ""
+        raise ValueError(f"seeds are a list: write {one}[0, 1, 2, 3, 4] for five seeds")
     return as_list(value)
 
 
@@ -166,5 +167,5 @@ def refuse_idle(block: Block, keys: Iterable[str], where: str) -> None:
     if idle := {key: default for key, default in defaults.items() if getattr(block, key) != default}:
         verb, them = ("have", "them") if len(idle) > 1 else ("has", "it")
         what = f"{listed([*idle])} {verb} no effect {where}"
-        set_to = listed([f"{key}: {default}" for key, default in idle.items()])
+        set_to = listed([f"{key}: {'null' if default is None else default}" for key, default in idle.items()])
         raise ValueError(f"{what}: leave {them} out, or at the default ({set_to})")

@@ -94,6 +94,11 @@ class Trainable(Training):
             raise ValueError(f"args are for a model of timm's, and {info.data['model']} takes none: leave them out")
         return args
 
+    @model_validator(mode="after")
+    def _momentum_where_used(self) -> Trainable:
+        refuse_idle(self, ["momentum"] if self.optimiser == "adamw" else [], "with optimiser: adamw")
+        return self
+
     def stem_for(self, dataset_stem: str) -> str:
         """The stem of this network on a dataset's images."""
         return dataset_stem
@@ -123,8 +128,8 @@ class Trainer(Trainable):
             raise ValueError("give either epochs or iterations, not both and not neither")
         if self.devices > self.batch_size:
             raise ValueError(f"{self.devices} devices cannot share a batch of {self.batch_size}: lower devices")
-        mixes = ("mixup", "cutmix") if self.mix == "both" else (self.mix,)
-        refuse_idle(self, [f"{m}_alpha" for m in ("mixup", "cutmix") if m not in mixes], f"with mix: {self.mix}")
+        idle = [f"{mix}_alpha" for mix in ("mixup", "cutmix") if self.mix not in (mix, "both")]
+        refuse_idle(self, idle, f"with mix: {self.mix}")
         return self
 
 
@@ -158,8 +163,7 @@ class Backbone(Trainable):
             if idle := sorted(name for name in self.model_fields_set & own if getattr(self, name) is not None):
                 raise ValueError(f"{', '.join(idle)} is for a backbone with weights")
             return self
-        place = self.place
-        if place.hub and place.hub.partition(".")[0] != self.model:
+        if (hub := self.place.hub) and hub.partition(".")[0] != self.model:
             raise ValueError(f"weights {self.weights} are of another model than {self.model}")
         if self.input_size is None:
             raise ValueError("a backbone with weights needs input_size, the pixels a side that it was trained for")
@@ -367,8 +371,8 @@ class Pixels(Block):
         for key in ("autoencoder", "backbone"):
             if (self.step == "mae") != (getattr(self, key) is not None):
                 raise ValueError(f"{key} is needed by the step mae, and by no other")
-        if self.step != "mae" and (self.visible, self.counts) != ("kept", "images"):
-            raise ValueError("visible and counts are for the step mae")
+        idle = {"mae": [], "cutmix": ["visible", "counts"], "none": ["share", "visible", "counts"]}[self.step]
+        refuse_idle(self, idle, f"with step: {self.step}")
         return self
 
     def share_of_images(self, keep_ratio: float) -> float:

@@ -19,6 +19,7 @@ from dqv2.config.base import (
     many,
     one_of,
     real,
+    refuse_idle,
     whole,
 )
 from dqv2.config.blocks import Autoencoder, Axes, Backbone, Mask, Method, Mixture, Pixels, Selector, Trainer
@@ -90,6 +91,8 @@ class Figure(Drawn):
         if any(entry.get("label") is None for entry in self.reference or []):
             example = "{label: all, method: random}"
             raise ValueError(f"each entry of reference needs a label, and columns with their values: {example}")
+        idle = [key for key in ("values", "decimals") if key not in FIGURES[self.kind].prints]
+        refuse_idle(self, idle, f"with kind: {self.kind}")
         return self
 
 
@@ -126,6 +129,11 @@ class Storage(Block):
     mask: Name
     tobias_size: TobiasSize
 
+    @model_validator(mode="after")
+    def _quality_where_used(self) -> Storage:
+        refuse_idle(self, () if self.encoding == "jpeg" else ("quality",), f"with encoding: {self.encoding}")
+        return self
+
 
 class Export(Block):
     """Coresets as folders: always their ids, and of the originals links, copies, the packed images, or nothing.
@@ -137,6 +145,11 @@ class Export(Block):
     images: Form = "none"
     generated: Generated = "png"
     empty_classes: bool = False
+
+    @model_validator(mode="after")
+    def _images_where_used(self) -> Export:
+        refuse_idle(self, ("generated", "empty_classes") if self.images == "none" else (), "with images: none")
+        return self
 
     @property
     def form(self) -> str:

@@ -38,8 +38,10 @@ class _Loader(yaml.SafeLoader):
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and (first := lines.setdefault((key.tag, key.value), line)) != line:
-                raise ConfigError(f"line {line}: the key {key.value} appears already in line {first}")
+            if isinstance(key, yaml.ScalarNode):
+                if first := lines.get((key.tag, key.value)):
+                    raise ConfigError(f"line {line}: the key {key.value} appears already in line {first}")
+                lines[key.tag, key.value] = line
         return node
 
 
@@ -89,7 +91,7 @@ def _value(text: str) -> Any:
 def read_file(file: str | Path) -> dict[str, Any]:
     """The values of one file; raises as `read_files`."""
     try:
-        new = _read(Path(file).read_text(encoding="utf-8")) or {}
+        new = _read(Path(file).read_text(encoding="utf-8"))
         plain(new)  # raises ConfigError for anchors that contain themselves or multiply, before they are copied
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
@@ -100,7 +102,8 @@ def read_file(file: str | Path) -> dict[str, Any]:
     except ValueError as error:  # a duplicate key, an invalid number or date
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(new, dict):
-        raise ConfigError(f"{file} holds a {type(new).__name__}: a configuration is keys and values")
+        what = "is empty" if new is None else f"holds a {type(new).__name__}"
+        raise ConfigError(f"{file} {what}: a configuration is keys and values")
     return new
 
 

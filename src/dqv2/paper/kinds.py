@@ -17,6 +17,7 @@ class FigureKind:
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
     marks: str  # what its points, lines, whiskers, bars or bands are, for the note; {of} is filled with "n = 5 seeds"
     columns: bool = False  # whether each hue has its own column, so that several need the page's full width
+    prints: tuple[str, ...] = ()  # the keys about printed numbers that it reads: values, decimals
     arrange: str | None = None  # (frame, spec) -> (frame, spec), which fills in keys that the spec does not have
 
 
@@ -26,8 +27,8 @@ COLUMNS = "points: seeds · dash: mean · whiskers: ± 1 standard deviation over
 LINES = "small points: seeds · line: mean · {spread}: ± 1 standard deviation over {of}"  # whiskers, or a band
 BARS = "bars: the standard deviation that each adds, of {of}"
 FIGURES = by_name(
-    FigureKind("methods", "label", PAINT_COLUMNS, COLUMNS, columns=True),
+    FigureKind("methods", "label", PAINT_COLUMNS, COLUMNS, columns=True, prints=("values", "decimals")),
     FigureKind("line", "tobias_size", PAINT_LINES, LINES),
-    FigureKind("seeds", "label", "dqv2.paper.seeds:paint", BARS, arrange=SEEDS),
+    FigureKind("seeds", "label", "dqv2.paper.seeds:paint", BARS, prints=("decimals",), arrange=SEEDS),
     FigureKind("mixing", "tobias", PAINT_LINES, LINES, arrange=MIXING),
 )

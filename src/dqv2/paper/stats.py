@@ -8,7 +8,7 @@ import pandas as pd
 import scipy  # its parts are imported when they are used: `special` alone, which takes less time than `stats`
 
 AXES = ("experiment", "dataset", "method", "label", "selector", "mask", "tobias_size", "originals", "tobias", "mixture")
-AXES += ("backgrounds", "backbone", "keep_ratio", "trainer")
+AXES += ("backgrounds", "backbone", "pixels", "keep_ratio", "trainer")
 COLUMNS = ("n", "mean", "sd", "variance", "ci95", "min", "max")
 PAPER_SEEDS = 5  # behind each mean that the paper reports
 SHARED = "its runs share seeds: not independent"  # why `crossed` runs are not tested
@@ -23,11 +23,11 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str], y: str) -> pd.DataFr
     ``min`` and ``max``, all in the unit of ``y``. Spread needs two seeds: sd, variance and ci95 of a
     single one are missing. An empty ``by`` makes one group of everything.
 
-    Raises ValueError where a column does not exist, or a value of ``y`` is missing or not finite.
+    Raises ValueError where a column does not exist, or a value of ``y`` is missing or not a finite number.
     """
     by = [by] if isinstance(by, str) else list(by)
-    require_columns(frame, [*by, y])
-    values = frame[y].astype("float64")
+    require_columns(frame, by)
+    values = numbers(frame, y)
     if not np.isfinite(values).all():
         raise ValueError(f"{(~np.isfinite(values)).sum()} of {len(values)} values of {y!r} are missing or not finite")
     keys = [frame[name] for name in by] or np.zeros(len(frame))
@@ -72,6 +72,15 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError(f"no column {', '.join(map(repr, missing))}; the table has {', '.join(frame.columns)}")
 
 
+def numbers(frame: pd.DataFrame, column: str) -> pd.Series:
+    """A column as float64; raises ValueError where it does not exist, or holds something other than numbers."""
+    require_columns(frame, [column])
+    try:
+        return frame[column].astype("float64")
+    except (TypeError, ValueError):
+        raise ValueError(f"column {column!r} holds text such as {str(frame[column].iloc[0])!r}, not numbers") from None
+
+
 def crossed(runs: pd.DataFrame) -> bool:
     """Whether coresets have seeds other than their trainings': runs share one of the two and are not independent."""
     return "selection_seed" in runs and bool((runs["selection_seed"] != runs["seed"]).any())
@@ -86,7 +95,7 @@ def require_one_row_per_seed(frame: pd.DataFrame, by: Sequence[str]) -> None:
         return
     clash = next(rows for _, rows in twice.groupby([*by, "seed"], sort=False, dropna=False, observed=True))
     first = clash.iloc[0]
-    differ = [name for name in AXES if name in clash and clash[name].nunique(dropna=False) > 1]
+    differ = [name for name in (*AXES, "selection_seed") if name in clash and clash[name].nunique(dropna=False) > 1]
     where = ", ".join(f"{name} = {first[name]}" for name in by) or "the whole table"
     axis = "an axis (x, hue or panel of a figure, row or column of a table)"
     hint = f"they differ in {', '.join(differ)}: make it {axis}, or pick one with 'where'"

@@ -14,16 +14,16 @@ import pandas as pd
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
 from dqv2.paper.compare import Comparison, holm, means
-from dqv2.paper.measures import unnamed
+from dqv2.paper.measures import measure, unnamed
 from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import (
     SHARED,
     binomial_error,
     crossed,
     decimals_of,
+    numbers,
     plus_minus,
     predicted,
-    require_columns,
     require_one_row_per_seed,
     span,
     summarise,
@@ -58,6 +58,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """
     spec = filled(frame, spec)
     by = [name for name in (spec["row"], spec["column"]) if name]
+    if spec["row"] == spec["column"]:
+        raise ValueError(f"row and column are both {spec['row']}: choose another, or column: null")
     try:
         frame, _ = select(frame, {**spec, "x": spec["row"], "panel": spec["column"]})
     except NothingYet:
@@ -72,7 +74,7 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         same = sizes["min"].eq(sizes["max"]).fillna(False)
         table["coreset_size"] = sizes["max"].where(same.astype(bool)).astype("Int64")
     for name in spec.get("beside", []):
-        require_columns(frame, [name])
+        numbers(frame, name)
         table[name] = arms[name].mean().to_numpy()
     if spec["y"] == "test_accuracy" and "n_test" in frame:
         images = arms["n_test"].mean().to_numpy("float64", na_value=np.nan)
@@ -188,8 +190,7 @@ def _grid(table: pd.DataFrame, spec: Spec) -> tuple[list[str], list[list[Cell]],
     row, column = spec["row"], spec["column"]
     columns = ordered(table, column, None) if column else [None]
     head = [spec.get("row_title", "Method")]
-    alone = unnamed(spec["y"], spec.get("caption", "")) or spec["y"]
-    head += [printed(v, spec, column) if column else alone for v in columns]
+    head += [printed(v, spec, column) if column else measure(spec["y"]) for v in columns]
     known = table.loc[table["reported"].notna()] if "reported" in table else table.iloc[:0]
     paper = [v for v in columns if _is(known, column, v).any()]
     beside = spec.get("beside", [])

@@ -7,7 +7,7 @@ class Table(Stage):
     """An experiment's table, made from its table of runs alone."""
 
     title = "table"
-    version = 6
+    version = 7
     shows = ("csv", "md", "tex")
     writes = {
         "csv": "{figures}/{experiment}_table.csv",
