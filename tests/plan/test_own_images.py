@@ -1,5 +1,6 @@
 """What is said of a person's own images before the first job."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -139,6 +140,52 @@ def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
     meta.unlink()
     with pytest.raises(ConfigError, match=r"choose more with datasets\.own\.classes"):
         check_jobs(make(change(values, "trainers.small", TRAINER)), [TRAIN])
+
+
+@pytest.mark.parametrize(
+    ("text", "keep", "block", "options", "refused"),
+    [
+        ("cat/0.png\ndog/0.png\n", 0.333, {}, {}, None),
+        (None, 0.9, {}, {}, r"there is no file .*ids\.txt with a published coreset: change manifest"),
+        (
+            "cat/0.png\ndog/0.png\n",
+            0.333,
+            {"sha256": "0" * 64},
+            {},
+            "has the checksum .*: it is another list than the one",
+        ),
+        ("cat/0.png\ndog/9.png\n", 0.333, {}, {}, "1 of 2 ids are not in the pack .*such as 'dog/9.png'"),
+        ("cat/0.png\n", 0.9, {}, {}, "has 1 of 6 images, which is not a keep ratio of 0.9: set keep_ratio: 0.1667"),
+        ("cat/0.png\n", 0.9, {}, {"on_bad": "skip"}, None),
+        ("id,class\ncat/0.png,dog\n", 0.9, {}, {"on_bad": "skip"}, "1 image of another class, such as cat/0.png: dog"),
+        (None, 0.9, {"manifest": "https://example.org/ids.csv"}, {}, None),
+    ],
+)
+def test_a_published_list_that_cannot_be_used_is_refused_before_the_first_job(
+    tmp_path, monkeypatch, change, text, keep, block, options, refused
+):
+    monkeypatch.chdir(tmp_path)
+    for i in range(6):
+        save(tmp_path / f"data/own/{'cat' if i < 3 else 'dog'}/{i % 3}.png", seed=i)
+    listed = tmp_path / "ids.txt"
+    if text is not None:
+        listed.write_text(text)
+    own = {"title": "own", "kind": "image_folder", "path": "data/own", "size": 32}
+    values = change(merged("own_images.yaml"), "datasets.own", own | options)
+    selector = {
+        "kind": "published",
+        "manifest": str(listed),
+        "sha256": hashlib.sha256((text or "").encode()).hexdigest(),
+    }
+    values = change(values, "selectors.theirs", selector | block)
+    values = change(values, "methods.theirs", {"title": "Theirs", "selector": "theirs", "mixture": "o100"})
+    plan = make(change(values, "experiments.coreset", {"method": "theirs", "keep_ratio": keep, "export": {}}))
+    jobs = plan.jobs(plan.exports())
+    if refused is None:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(ConfigError, match=rf"published lists cannot be used:\n  selectors\.theirs: .*{refused}"):
+        check_jobs(plan, jobs)
 
 
 def test_keys_of_ones_own_sets(demo, change):

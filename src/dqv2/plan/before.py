@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dqv2.config import ConfigError
 from dqv2.config.data import Digits
-from dqv2.data import places
+from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
@@ -23,6 +26,9 @@ from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
+
+if TYPE_CHECKING:
+    from dqv2.data.sample import ImageSet
 
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
@@ -67,8 +73,11 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
     _refuse("images are missing:", places.missing_folders(plan.config, packed))
     _refuse("labels are missing:", _without_labels(plan, jobs))
-    sizes, classes, faults = _listed(plan, packed)
+    listed, faults = _listed(plan, packed)
     _refuse("images cannot be used as they are:", faults)
+    _refuse("published lists cannot be used:", _bad_lists(plan, jobs, packed, listed))
+    sizes = {name: {split: len(samples) for split, samples in found.splits.items()} for name, found in listed.items()}
+    classes = {name: found.classes for name, found in listed.items()}
     for name in set(trained) - set(packed):  # a pack says so itself
         sizes[name] = read_json(plan.file("pack", "splits", dataset=name))
         meta = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json"))
@@ -93,24 +102,67 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
         raise ConfigError("\n  ".join([head, *faults]))
 
 
-def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, int]], dict[str, list[str]], list[str]]:
-    """For users' own sets that will be packed: the number of images of each split, the classes, and a sentence for each
-    set that is refused.
+def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, ImageSet], list[str]]:
+    """For users' own sets that will be packed: their images, and a sentence for each set that is refused.
 
     Names and labels are read as packing reads them; no image is opened.
     """
     from dqv2.data.dataset import list_set
 
-    sizes, classes, faults = {}, {}, []
+    listed, faults = {}, []
     for name in datasets:
         if plan.config.datasets[name].kind in ("image_folder", "table"):
             try:
-                found = list_set(**places.pack_block(plan.config, name))
-                sizes[name] = {split: len(samples) for split, samples in found.splits.items()}
-                classes[name] = found.classes
+                listed[name] = list_set(**places.pack_block(plan.config, name))
             except DataError as error:
                 faults.append(f"datasets.{name}: {error}")
-    return sizes, classes, faults
+    return listed, faults
+
+
+def _bad_lists(
+    plan: Plan, jobs: Iterable[PlannedJob], packed: Collection[str], listed: Mapping[str, ImageSet]
+) -> list[str]:
+    """One sentence for each published list of ids that is missing, is another one than published, or does not fit the
+    images that it is used for. Lists at an address are checked once they are downloaded.
+
+    packed: the sets that will be packed; listed: the images of those that are users' own."""
+    fetched, uses = set(), defaultdict(set)
+    for job in jobs:
+        if job.stage.name == "fetch_coreset":
+            fetched.add(job.w.selector)
+        elif job.stage.name == "sample" and plan.config.selectors[plan.selection(job.w).selector].kind == "published":
+            uses[plan.selection(job.w).selector].add((job.w.dataset, float(job.w.keep)))
+    if not (names := sorted(fetched | uses.keys())):
+        return []
+    from dqv2.select.published import list_on_disk, published_coreset  # with torch
+
+    found = []
+    for name in names:
+        block = plan.config.selectors[name]
+        try:
+            here = Path(plan.file("fetch_coreset", "ids", selector=name))
+            file = list_on_disk(block.manifest, block.sha256) if name in fetched else here
+            for dataset, keep in sorted(uses[name]) if file else ():
+                if dataset in listed or dataset not in packed:
+                    images = plan.config.datasets[dataset]
+                    skips = dataset in listed and "skip" in (
+                        images.on_bad,
+                        images.on_duplicate,
+                    )  # so there may be fewer
+                    published_coreset(file, _pack(plan, dataset, listed), keep=None if skips else keep)
+        except DataError as error:
+            found.append(f"selectors.{name}: {error}")
+    return found
+
+
+def _pack(plan: Plan, dataset: str, listed: Mapping[str, ImageSet]) -> Pack:
+    """The pack of a set's training images, of a listed set as it will be: without the images."""
+    folder = Path(plan.file("pack", "train", dataset=dataset))
+    if dataset not in listed:
+        return Pack.open(folder)
+    images = listed[dataset]
+    ids, labels = [s.id for s in images.splits["train"]], [s.label for s in images.splits["train"]]
+    return Pack(folder, None, np.array(labels), ids, images.classes, None, {"files": images.streams})
 
 
 def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list[str]]) -> list[str]:
