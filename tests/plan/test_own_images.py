@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from dqv2.config import ConfigError, load_config
-from dqv2.data.places import LATER, changed_folders, note_files, states_of
+from dqv2.data.dataset import pack_dataset
+from dqv2.data.places import LATER, changed_folders, note_files, pack_block, states_of
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
 from tests.inputs import FOLDERS, write_table
@@ -234,6 +235,34 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
     assert f"--forcerun {options}" in sentence
     shutil.rmtree(tmp_path / "set")
     assert changed_folders(config, {"own": str(options)}) == [], "images are not needed once they are packed"
+
+
+@pytest.mark.parametrize("how", ["added", "replaced", "a new class"])
+def test_files_that_a_copying_program_brought_are_told_though_it_kept_the_folders_times(tmp_path, change, how):
+    """As rsync -a, tar and cp -a do; and a link to the set may be turned to an older one."""
+
+    def old(root, year):
+        for path in (root, *root.rglob("*")):
+            os.utime(path, (year, year if path.is_dir() else 1))
+
+    for root in (tmp_path / "first", tmp_path / "second"):
+        for i in range(4):
+            save(root / f"{'cat' if i < 2 else 'dog'}/{i}.png", seed=i)
+    (tmp_path / "first/cat" / os.fsdecode(b"caf\xe9")).mkdir()
+    old(tmp_path / "first", 100)
+    (tmp_path / "set").symlink_to("first")
+    config = load_config(change(merged("own_images.yaml"), "datasets.own.path", str(tmp_path / "set")))
+    pack_dataset("own", tmp_path / "data", **pack_block(config, "own"), workers=1)
+    options = tmp_path / "data/options.json"
+    options.write_text("{}")
+    assert changed_folders(config, {"own": str(options)}) == []
+    place = tmp_path / ("second" if how == "replaced" else "first")
+    save(place / ("owl/9.png" if how == "a new class" else "cat/9.png"), seed=9)
+    old(place, 200)
+    (tmp_path / "set").unlink()
+    (tmp_path / "set").symlink_to(place.name)
+    (sentence,) = changed_folders(config, {"own": str(options)})
+    assert f"datasets.own: {tmp_path / 'set'} has changed since its images were packed" in sentence
 
 
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):
