@@ -1,15 +1,18 @@
 """What is said of a person's own images before the first job."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from dqv2.config import ConfigError, load_config
 from dqv2.data.dataset import pack_dataset
 from dqv2.data.places import LATER, changed_folders, note_files, pack_block, states_of
+from dqv2.plan import before
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
 from tests.inputs import FOLDERS, write_table
@@ -263,6 +266,25 @@ def test_files_that_a_copying_program_brought_are_told_though_it_kept_the_folder
     (tmp_path / "set").symlink_to(place.name)
     (sentence,) = changed_folders(config, {"own": str(options)})
     assert f"datasets.own: {tmp_path / 'set'} has changed since its images were packed" in sentence
+
+
+def test_a_set_that_is_gone_is_told_where_a_coreset_links_to_it(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    plan = make(change(merged("own_images.yaml"), "datasets.own.path", "data/own"))
+    link = Path(plan.exports()[0], "images/cat/0.png")
+    options = Path(plan.file("pack", "options", dataset="own"))
+    options.parent.mkdir(parents=True)
+    options.write_text(json.dumps(plan.options(PACK)), encoding="utf-8")
+    assert before.changed_folders(plan) == [], "images are not needed once they are packed"
+    save(tmp_path / "data/own/cat/0.png")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "data/own/cat/0.png")
+    shutil.rmtree(tmp_path / "data")
+    (sentence,) = before.changed_folders(plan)
+    assert re.search(
+        r"datasets\.own: data/own is gone, and the images of .*export-links-png are links into it", sentence
+    )
+    assert "set path to where it is now" in sentence
 
 
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):

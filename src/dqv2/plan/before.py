@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqv2.config import ConfigError
-from dqv2.config.data import Digits
+from dqv2.config.data import Digits, Published
 from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
 from dqv2.plan.named import unknown_names
@@ -284,14 +284,32 @@ def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
 
 
 def changed_folders(plan: Plan) -> list[str]:
-    """One sentence for each folder of a dataset whose files have changed since it was packed."""
+    """One sentence for each folder of a dataset whose files have changed since it was packed, or that is gone where
+    links of an exported coreset lead."""
     packs = {}
     for name in plan.datasets:
         file = plan.file("pack", "options", dataset=name)
         # A pack with other options is made again anyway
         if read_json(file) == plan.options(plan.job_making(file)):
             packs[name] = file
-    return places.changed_folders(plan.config, packs)
+    return places.changed_folders(plan.config, packs) + _lost_links(plan, packs)
+
+
+def _lost_links(plan: Plan, datasets: Iterable[str]) -> list[str]:
+    """One sentence for each of `datasets` whose folder is gone and has been the target of an exported coreset's
+    links."""
+    roots = {name: places.folder_of(plan.config, name) for name in datasets}
+    gone = {name: root for name, root in roots.items() if root and not Path(root).expanduser().exists()}
+    found = {}
+    for file in plan.exports() if gone else ():
+        name = plan.job_making(file).w.dataset
+        if name in gone and any(link.is_symlink() for link in Path(file).glob("images/*/*")):
+            found[name] = (
+                f"datasets.{name}: {gone[name]} is gone, and the images of {file} are links into it: put it back"
+            )
+            if not isinstance(plan.config.datasets[name], Published):
+                found[name] += ", or set path to where it is now"
+    return list(found.values())
 
 
 def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:
