@@ -287,6 +287,34 @@ def test_a_set_that_is_gone_is_told_where_a_coreset_links_to_it(tmp_path, monkey
     assert "set path to where it is now" in sentence
 
 
+@pytest.mark.parametrize(
+    ("images", "storage", "stages", "refused"),
+    [
+        ("links", "packed", ["export"], True),
+        ("copies", "packed", ["export"], True),
+        ("packed", "packed", ["export"], False),
+        ("none", "packed", ["export"], False),
+        ("links", "packed", ["bin", "sample", "saliency"], False),
+        ("none", "streamed", ["saliency"], True),
+        ("none", "streamed", ["bin", "sample"], False),
+    ],
+)
+def test_a_packed_set_that_is_gone_is_told_before_the_first_job_where_its_files_are_read(
+    tmp_path, monkeypatch, change, images, storage, stages, refused
+):
+    monkeypatch.chdir(tmp_path)
+    values = change(merged("own_images.yaml"), "experiments.coreset.export.images", images)
+    plan = make(change(values, "datasets.own.storage", storage))
+    jobs = [job for job in plan.jobs(plan.exports()) if job.stage.name in stages]
+    if not refused:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(
+        ConfigError, match=r"images are missing:\n  datasets\.own\.path = 'data/own': there is no such folder"
+    ):
+        check_jobs(plan, jobs)
+
+
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):
     values = change(merged("own_images.yaml"), "trainers.small", TRAINER)
     for name, has_test in (

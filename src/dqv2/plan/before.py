@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from dqv2.config import ConfigError
 from dqv2.config.data import Digits, Published
 from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
+from dqv2.data.published import KNOWN_SETS
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
@@ -71,7 +72,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     """
     jobs = list(jobs)
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
-    _refuse("images are missing:", places.missing_folders(plan.config, packed))
+    _refuse("images are missing:", places.missing_folders(plan.config, sorted({*packed, *_read_again(plan, jobs)})))
     _refuse("labels are missing:", _without_labels(plan, jobs))
     listed, faults = _listed(plan, packed)
     _refuse("images cannot be used as they are:", faults)
@@ -117,6 +118,19 @@ def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, ImageSet], l
             except DataError as error:
                 faults.append(f"datasets.{name}: {error}")
     return listed, faults
+
+
+def _read_again(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
+    """The datasets whose own files these jobs read, though they are packed: to export originals, or, of a streamed set,
+    for every network."""
+    for job in jobs:
+        if not (block := plan.config.datasets.get(getattr(job.w, "dataset", None))):
+            continue
+        streamed = job.stage.model and getattr(block, "storage", None) == "streamed"
+        originals = job.stage.name == "export" and not job.w.step and job.w.form.split("-")[0] in ("links", "copies")
+        known = KNOWN_SETS.get(block.kind)
+        if streamed or (originals and (known is None or known.streams)):
+            yield job.w.dataset
 
 
 def _bad_lists(
