@@ -87,7 +87,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
     digits = {name: block for name, block in plan.config.datasets.items() if isinstance(block, Digits)}
     sizes = {name: {"train": block.train} for name, block in digits.items()} | sizes
-    faults = [*_more_bins_than_images(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
+    faults = [*_too_few_to_divide(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
     _refuse("there are too few images:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs, here)
@@ -194,15 +194,25 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
     return found
 
 
-def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
-    """One sentence for each selector that would divide one of the listed sets into more bins than it has images."""
-    found = {}
+def _too_few_to_divide(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each selector that would divide one of the listed sets into more bins than it has images, and
+    for each mixture that would take none of its images, or Tobias images of a single one."""
+    found = set()
     for job in jobs:
-        if job.stage.name == "bin" and (count := (sizes.get(job.w.dataset) or {}).get("train")):
-            name = plan.selection(job.w).selector
-            if (asked := plan.config.selectors[name].used.get("n_bins", 0)) > count:
-                found[name, job.w.dataset] = f"selectors.{name}.n_bins = {asked} is more than the {count}"
-    return [f"{fault} training images of datasets.{dataset}: lower it" for (_, dataset), fault in sorted(found.items())]
+        if job.stage.name != "bin" or not (count := (sizes.get(job.w.dataset) or {}).get("train")):
+            continue
+        selection, images = plan.selection(job.w), f"training image{'s' * (count != 1)} of datasets.{job.w.dataset}"
+        selector, mixture = plan.config.selectors[selection.selector], plan.config.mixtures[selection.mixture]
+        if (asked := selector.used.get("n_bins", 0)) > count:
+            found.add(f"selectors.{selection.selector}.n_bins = {asked} is more than the {count} {images}: lower it")
+        for kind in ("originals", "tobias"):
+            if (share := getattr(mixture, kind)) and round(share * count) == 0:
+                found.add(f"mixtures.{selection.mixture}.{kind} = {share:g} is none of the {count} {images}: raise it")
+        if mixture.tobias and count == 1:
+            found.add(
+                f"mixtures.{selection.mixture}: a Tobias image needs two images, and there is 1 {images}: add some"
+            )
+    return sorted(found)
 
 
 def _too_few_to_train_on(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
