@@ -266,6 +266,43 @@ def test_more_bins_than_images_are_told_before_anything_is_trained(tmp_path, cha
     check_jobs(plan, [job_of("pack", dataset="own"), division])
 
 
+@pytest.mark.parametrize(
+    ("n", "mixture", "fault"),
+    [
+        (
+            9,
+            {"originals": 0.05, "tobias": 0.0},
+            r"few\.originals = 0\.05 is none of the 9 training images of .*: raise it",
+        ),
+        (
+            9,
+            {"originals": 1.0, "tobias": 0.05},
+            r"few\.tobias = 0\.05 is none of the 9 training images of datasets\.own",
+        ),
+        (
+            1,
+            {"originals": 1.0, "tobias": 1.0},
+            "few: a Tobias image needs two images, and there is 1 training image of",
+        ),
+        (9, {"originals": 0.06, "tobias": 0.06}, None),
+    ],
+)
+def test_a_mixture_of_no_images_is_told_before_anything_is_trained(tmp_path, change, n, mixture, fault):
+    for i in range(n):
+        save(tmp_path / "a" / f"{i}.png", seed=i)
+    own = {"title": "own", "kind": "image_folder", "path": str(tmp_path), "size": 32}
+    values = change(merged("own_images.yaml"), "mixtures.few", {"title": "few", **mixture})
+    values = change(values, "methods.few", {"title": "few", "selector": "random", "mixture": "few", "mask": "centre"})
+    coreset = {"method": "few", "keep_ratio": 0.05, "export": {}}
+    plan = make(change(change(values, "datasets.own", own), "experiments.coreset", coreset))
+    jobs = [job for job in plan.jobs(plan.exports()) if job.stage.name in ("pack", "bin")]
+    if fault is None:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(ConfigError, match=rf"there are too few images:\n(.*\n)*  mixtures\.{fault}"):
+        check_jobs(plan, jobs)
+
+
 def trained_on(values, change, keep, **axes):
     """The plan of a random coreset, trained on, and its jobs."""
     block = {"method": "random", "keep_ratio": keep, "table": {}} | axes

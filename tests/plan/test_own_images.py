@@ -1,13 +1,18 @@
 """What is said of a person's own images before the first job."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from dqv2.config import ConfigError, load_config
-from dqv2.data.places import LATER, changed_folders, note_files, states_of
+from dqv2.data.dataset import pack_dataset
+from dqv2.data.places import LATER, changed_folders, note_files, pack_block, states_of
+from dqv2.plan import before
 from dqv2.plan.before import _without_labels, check_jobs
 from tests.conftest import make, merged
 from tests.inputs import FOLDERS, write_table
@@ -141,6 +146,52 @@ def test_a_training_needs_more_than_one_class(tmp_path, monkeypatch, change):
         check_jobs(make(change(values, "trainers.small", TRAINER)), [TRAIN])
 
 
+@pytest.mark.parametrize(
+    ("text", "keep", "block", "options", "refused"),
+    [
+        ("cat/0.png\ndog/0.png\n", 0.333, {}, {}, None),
+        (None, 0.9, {}, {}, r"there is no file .*ids\.txt with a published coreset: change manifest"),
+        (
+            "cat/0.png\ndog/0.png\n",
+            0.333,
+            {"sha256": "0" * 64},
+            {},
+            "has the checksum .*: it is another list than the one",
+        ),
+        ("cat/0.png\ndog/9.png\n", 0.333, {}, {}, "1 of 2 ids are not in the pack .*such as 'dog/9.png'"),
+        ("cat/0.png\n", 0.9, {}, {}, "has 1 of 6 images, which is not a keep ratio of 0.9: set keep_ratio: 0.1667"),
+        ("cat/0.png\n", 0.9, {}, {"on_bad": "skip"}, None),
+        ("id,class\ncat/0.png,dog\n", 0.9, {}, {"on_bad": "skip"}, "1 image of another class, such as cat/0.png: dog"),
+        (None, 0.9, {"manifest": "https://example.org/ids.csv"}, {}, None),
+    ],
+)
+def test_a_published_list_that_cannot_be_used_is_refused_before_the_first_job(
+    tmp_path, monkeypatch, change, text, keep, block, options, refused
+):
+    monkeypatch.chdir(tmp_path)
+    for i in range(6):
+        save(tmp_path / f"data/own/{'cat' if i < 3 else 'dog'}/{i % 3}.png", seed=i)
+    listed = tmp_path / "ids.txt"
+    if text is not None:
+        listed.write_text(text)
+    own = {"title": "own", "kind": "image_folder", "path": "data/own", "size": 32}
+    values = change(merged("own_images.yaml"), "datasets.own", own | options)
+    selector = {
+        "kind": "published",
+        "manifest": str(listed),
+        "sha256": hashlib.sha256((text or "").encode()).hexdigest(),
+    }
+    values = change(values, "selectors.theirs", selector | block)
+    values = change(values, "methods.theirs", {"title": "Theirs", "selector": "theirs", "mixture": "o100"})
+    plan = make(change(values, "experiments.coreset", {"method": "theirs", "keep_ratio": keep, "export": {}}))
+    jobs = plan.jobs(plan.exports())
+    if refused is None:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(ConfigError, match=rf"published lists cannot be used:\n  selectors\.theirs: .*{refused}"):
+        check_jobs(plan, jobs)
+
+
 def test_keys_of_ones_own_sets(demo, change):
     own = {"title": "own", "kind": "image_folder", "path": "x", "size": 32}
     for key, value in (
@@ -187,6 +238,81 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
     assert f"--forcerun {options}" in sentence
     shutil.rmtree(tmp_path / "set")
     assert changed_folders(config, {"own": str(options)}) == [], "images are not needed once they are packed"
+
+
+@pytest.mark.parametrize("how", ["added", "replaced", "a new class"])
+def test_files_that_a_copying_program_brought_are_told_though_it_kept_the_folders_times(tmp_path, change, how):
+    """As rsync -a, tar and cp -a do; and a link to the set may be turned to an older one."""
+
+    def old(root, year):
+        for path in (root, *root.rglob("*")):
+            os.utime(path, (year, year if path.is_dir() else 1))
+
+    for root in (tmp_path / "first", tmp_path / "second"):
+        for i in range(4):
+            save(root / f"{'cat' if i < 2 else 'dog'}/{i}.png", seed=i)
+    (tmp_path / "first/cat" / os.fsdecode(b"caf\xe9")).mkdir()
+    old(tmp_path / "first", 100)
+    (tmp_path / "set").symlink_to("first")
+    config = load_config(change(merged("own_images.yaml"), "datasets.own.path", str(tmp_path / "set")))
+    pack_dataset("own", tmp_path / "data", **pack_block(config, "own"), workers=1)
+    options = tmp_path / "data/options.json"
+    options.write_text("{}")
+    assert changed_folders(config, {"own": str(options)}) == []
+    place = tmp_path / ("second" if how == "replaced" else "first")
+    save(place / ("owl/9.png" if how == "a new class" else "cat/9.png"), seed=9)
+    old(place, 200)
+    (tmp_path / "set").unlink()
+    (tmp_path / "set").symlink_to(place.name)
+    (sentence,) = changed_folders(config, {"own": str(options)})
+    assert f"datasets.own: {tmp_path / 'set'} has changed since its images were packed" in sentence
+
+
+def test_a_set_that_is_gone_is_told_where_a_coreset_links_to_it(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    plan = make(change(merged("own_images.yaml"), "datasets.own.path", "data/own"))
+    link = Path(plan.exports()[0], "images/cat/0.png")
+    options = Path(plan.file("pack", "options", dataset="own"))
+    options.parent.mkdir(parents=True)
+    options.write_text(json.dumps(plan.options(PACK)), encoding="utf-8")
+    assert before.changed_folders(plan) == [], "images are not needed once they are packed"
+    save(tmp_path / "data/own/cat/0.png")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "data/own/cat/0.png")
+    shutil.rmtree(tmp_path / "data")
+    (sentence,) = before.changed_folders(plan)
+    assert re.search(
+        r"datasets\.own: data/own is gone, and the images of .*export-links-png are links into it", sentence
+    )
+    assert "set path to where it is now" in sentence
+
+
+@pytest.mark.parametrize(
+    ("images", "storage", "stages", "refused"),
+    [
+        ("links", "packed", ["export"], True),
+        ("copies", "packed", ["export"], True),
+        ("packed", "packed", ["export"], False),
+        ("none", "packed", ["export"], False),
+        ("links", "packed", ["bin", "sample", "saliency"], False),
+        ("none", "streamed", ["saliency"], True),
+        ("none", "streamed", ["bin", "sample"], False),
+    ],
+)
+def test_a_packed_set_that_is_gone_is_told_before_the_first_job_where_its_files_are_read(
+    tmp_path, monkeypatch, change, images, storage, stages, refused
+):
+    monkeypatch.chdir(tmp_path)
+    values = change(merged("own_images.yaml"), "experiments.coreset.export.images", images)
+    plan = make(change(values, "datasets.own.storage", storage))
+    jobs = [job for job in plan.jobs(plan.exports()) if job.stage.name in stages]
+    if not refused:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(
+        ConfigError, match=r"images are missing:\n  datasets\.own\.path = 'data/own': there is no such folder"
+    ):
+        check_jobs(plan, jobs)
 
 
 def test_a_look_for_test_images_reads_the_same_names_as_packing(tmp_path, change):

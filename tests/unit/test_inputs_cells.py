@@ -9,6 +9,7 @@ import pytest
 
 from dqv2.data import DataError
 from dqv2.data.places import changed_files
+from dqv2.data.sources import open_set
 from dqv2.data.sources import table as table_module
 from tests.inputs import save, write_table
 from tests.miniatures import jpeg, read_image
@@ -68,6 +69,35 @@ def test_a_column_is_read_by_its_whole_name(tmp_path):
 def test_cells_that_hold_no_image_are_named(tmp_path):
     cells = ["gone.png", "http://127.0.0.1/a.png", "x" * 5000, "y" * 300, "/dev/zero", "a\0b"]
     _refused(tmp_path, cells, ("No such file", "an address", "text that is", "File name too long", "it is a device"))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.array([1, 2]),
+        pa.array([0.5, None]),
+        pa.array([list(jpeg(0)), list(jpeg(1))], pa.list_(pa.uint8())),
+        pa.array([[jpeg(0)], [jpeg(1)]]),
+        pa.array([3, 4]).dictionary_encode(),
+    ],
+    ids=lambda cells: str(cells.type),
+)
+def test_a_column_that_can_hold_no_image_is_named_before_any_image_is_read(tmp_path, cells):
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.table({"image": cells, "label": ["a", "b"]}), tmp_path / "set/train.parquet")
+    with pytest.raises(
+        DataError, match=r"train\.parquet: the column 'image' is of type .*name another column with image:"
+    ):
+        open_set("table", tmp_path / "set")
+
+
+@pytest.mark.parametrize("kind", [pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary())], ids=str)
+def test_bytes_of_every_type_are_read(tmp_path, kind):
+    (tmp_path / "set").mkdir()
+    table = pa.table({"image": pa.array([jpeg(0), jpeg(1)], pa.binary()).cast(kind), "label": ["a", "b"]})
+    pq.write_table(table, tmp_path / "set/train-0.parquet")
+    pq.write_table(pa.table({"image": pa.array([], pa.float64()), "label": []}), tmp_path / "set/train-1.parquet")
+    assert len(pack(tmp_path / "set", tmp_path / "out", "table")["train"]) == 2
 
 
 def test_cells_of_base64_are_named(tmp_path):

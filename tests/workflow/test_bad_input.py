@@ -1,5 +1,6 @@
 """What is wrong, where and what to do: in one message, before any training, with nothing left behind."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,12 @@ def test_empty_class_folder(project, images):
     assert "images cannot be used as they are:" in text
     assert "wasp has no images: put images there, or remove it" in text
     assert "Error in pack" not in text
+
+
+def test_a_name_in_another_encoding(project, images):
+    """Snakemake's log is written in UTF-8, and it printed a traceback beside what was said."""
+    (images / os.fsdecode(b"train/gu\xeape")).mkdir()
+    assert r"train/gu\udceape has no images: put images there, or remove it" in refused(project)
 
 
 def test_file_that_is_no_image(project, images):

@@ -10,9 +10,14 @@ from pathlib import Path
 from snakemake.logging import logger
 
 
+def encodable(text):
+    """Text for Snakemake's log, which is written in UTF-8: a file's name may have other bytes."""
+    return str(text).encode(errors="backslashreplace").decode()
+
+
 def give_up(error):
     """Say what is wrong and exit. If the error were raised, Snakemake would add lines of this file to it."""
-    logger.error(str(error))
+    logger.error(encodable(error))
     sys.exit(1)
 
 
@@ -142,7 +147,7 @@ if workflow.is_main_process:  # here, because `onstart` is skipped if there is n
     except (OSError, ValueError) as error:
         give_up(sentence(error))
     for said in changed:
-        logger.warning(said)
+        logger.warning(encodable(said))
     if stale:
         logger.warning(
             f"{counted(len(stale), 'possibly stale result')} below {PLAN.root}, which Snakemake takes as up to date, as it has no "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
-from dqv2.data.places import FILES, no_test, note_files, states_of
+from dqv2.data.places import FILES, folders_in, no_test, note_files, states_of
 from dqv2.data.sample import MASK_OF, MASKS_OF
 from dqv2.data.words import alike
 from dqv2.runtime.files import load_json
@@ -26,8 +26,8 @@ PACKING = ("size", "storage", "on_bad", "on_duplicate", "max_pixels", "white_lev
 def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, **options: Any) -> dict[str, int]:
     """Write the packs `out/train`, `out/validation` and `out/test`; returns split -> number of images.
 
-    What is taken for which split is logged before any image is read; `out/files.csv` records the files' sizes and
-    times.
+    What is taken for which split is logged before any image is read; `out/files.csv` records sizes and times of
+    files and folders.
 
     kind: as in the configuration's datasets. split_seed: seed of splits that are drawn at random. options: those of
     `pack_digits`, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are missing or
@@ -42,11 +42,13 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
         from dqv2.data.packing import pack_set
 
         packing = {key: options[key] for key in PACKING if key in options}
+        root = Path(options["folder"]).expanduser().absolute()
+        states = states_of(root, folders_in(root))  # before listing, so that what is added from then on shows
         images = list_set(kind=kind, split_seed=split_seed, **options)
         _tell(name, images)
-        files = states_of(images.root, images.files())
+        states |= states_of(images.root, images.files())
         folders = pack_set(images, out, dataset=name, **packing)
-        note_files(files | images.named, Path(out, FILES))
+        note_files(states | images.named, Path(out, FILES))
     return {split: len(Pack.open(folder)) for split, folder in folders.items()}
 
 

@@ -139,9 +139,10 @@ def no_test(name: str, place: str, kind: str = "image_folder") -> str:
 def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
     """One sentence for each dataset whose files have changed since it was packed.
 
-    Snakemake does not look into such a folder. A folder's own time shows that a file was added, removed or replaced;
-    sizes and times of the files are compared with those in `files.csv`. No file is read. packs: dataset -> the last
-    file of its pack to be written.
+    Snakemake does not look into such a folder. A folder's own time shows that a file was added, removed or replaced:
+    it is later than the pack or, where a copying program (rsync, tar) set it, another than before. Sizes and times of
+    files and folders are compared with those in `files.csv`. No file is read. packs: dataset -> the last file of its
+    pack to be written.
     """
     found = []
     for name, pack in packs.items():
@@ -149,9 +150,12 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
             continue
         made = Path(pack).stat().st_mtime
         root = Path(folder).expanduser()
-        if changed := next((each for each in _folders(root) if each.stat().st_mtime > made), None):
-            what = f"{changed} has changed since its images were packed"
-        elif changed := changed_files(root, Path(pack).with_name(FILES)):
+        changed = changed_files(root, Path(pack).with_name(FILES))
+        noted = set(changed)
+        folders = (name for name in folders_in(root) if name in noted or (root / name).stat().st_mtime > made)
+        if folder := next(folders, None):
+            what = f"{root / folder} has changed since its images were packed"
+        elif changed:
             what = f"{counted(len(changed), 'file')} changed after packing, the first is {root / changed[0]}"
         else:
             continue
@@ -162,15 +166,15 @@ def changed_folders(config: Config, packs: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """A folder and all subfolders that are searched for images."""
+def folders_in(root: Path) -> Iterator[str]:
+    """A folder and all subfolders that are searched for images, relative to it and with a slash at the end."""
     for place, names, _ in os.walk(root, followlinks=True):
         names[:] = [name for name in names if not is_hidden(name)]
-        yield Path(place)
+        yield f"{Path(place).relative_to(root).as_posix()}/"
 
 
 def states_of(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Name -> size and time (`state_of`) of files below `root`; missing files are left out."""
+    """Name -> size and time (`state_of`) of files and folders below `root`; what is missing is left out."""
     found = {}
     for name in names:
         with suppress(OSError):  # missing; reading it will report that
@@ -179,19 +183,23 @@ def states_of(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def note_files(states: Mapping[str, tuple[int, int]], out: Path) -> None:
-    """Write a table of files: path (relative to the set's folder, or absolute), size in bytes, modification time in
-    nanoseconds."""
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    """Write a table of files and folders: path (relative to the set's folder, or absolute), size in bytes, modification
+    time in nanoseconds."""
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         rows = csv_writer(file)
         rows.writerow(["path", "size", "mtime_ns"])
         rows.writerows([name, *state] for name, state in states.items())
 
 
 def changed_files(root: Path, table: Path) -> list[str]:
-    """The files in a table of `note_files` that now have another size or time, or are gone; none if `root` is gone."""
+    """The files and folders in a table of `note_files` that now have another size or time, or are gone; none if `root`
+    is gone."""
     if not (table.exists() and root.is_dir()):
         return []
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         then = {name: (int(size), int(time)) for name, size, time in list(csv.reader(file))[1:]}
     if len(then) > MANY:
         return []

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dqv2.config import ConfigError
-from dqv2.config.data import Digits
-from dqv2.data import places
+from dqv2.config.data import Digits, Published
+from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
+from dqv2.data.published import KNOWN_SETS
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
@@ -23,6 +27,9 @@ from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
 from dqv2.train.small import SMALL
 from dqv2.weights import noted, require_known, why_missing
+
+if TYPE_CHECKING:
+    from dqv2.data.sample import ImageSet
 
 
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
@@ -65,10 +72,13 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     """
     jobs = list(jobs)
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
-    _refuse("images are missing:", places.missing_folders(plan.config, packed))
+    _refuse("images are missing:", places.missing_folders(plan.config, sorted({*packed, *_read_again(plan, jobs)})))
     _refuse("labels are missing:", _without_labels(plan, jobs))
-    sizes, classes, faults = _listed(plan, packed)
+    listed, faults = _listed(plan, packed)
     _refuse("images cannot be used as they are:", faults)
+    _refuse("published lists cannot be used:", _bad_lists(plan, jobs, packed, listed))
+    sizes = {name: {split: len(samples) for split, samples in found.splits.items()} for name, found in listed.items()}
+    classes = {name: found.classes for name, found in listed.items()}
     for name in set(trained) - set(packed):  # a pack says so itself
         sizes[name] = read_json(plan.file("pack", "splits", dataset=name))
         meta = read_json(Path(plan.file("pack", "train", dataset=name), "meta.json"))
@@ -77,7 +87,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
     digits = {name: block for name, block in plan.config.datasets.items() if isinstance(block, Digits)}
     sizes = {name: {"train": block.train} for name, block in digits.items()} | sizes
-    faults = [*_more_bins_than_images(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
+    faults = [*_too_few_to_divide(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
     _refuse("there are too few images:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs, here)
@@ -93,24 +103,80 @@ def _refuse(head: str, faults: Sequence[str]) -> None:
         raise ConfigError("\n  ".join([head, *faults]))
 
 
-def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, dict[str, int]], dict[str, list[str]], list[str]]:
-    """For users' own sets that will be packed: the number of images of each split, the classes, and a sentence for each
-    set that is refused.
+def _listed(plan: Plan, datasets: Iterable[str]) -> tuple[dict[str, ImageSet], list[str]]:
+    """For users' own sets that will be packed: their images, and a sentence for each set that is refused.
 
     Names and labels are read as packing reads them; no image is opened.
     """
     from dqv2.data.dataset import list_set
 
-    sizes, classes, faults = {}, {}, []
+    listed, faults = {}, []
     for name in datasets:
         if plan.config.datasets[name].kind in ("image_folder", "table"):
             try:
-                found = list_set(**places.pack_block(plan.config, name))
-                sizes[name] = {split: len(samples) for split, samples in found.splits.items()}
-                classes[name] = found.classes
+                listed[name] = list_set(**places.pack_block(plan.config, name))
             except DataError as error:
                 faults.append(f"datasets.{name}: {error}")
-    return sizes, classes, faults
+    return listed, faults
+
+
+def _read_again(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
+    """The datasets whose own files these jobs read, though they are packed: to export originals, or, of a streamed set,
+    for every network."""
+    for job in jobs:
+        if not (block := plan.config.datasets.get(getattr(job.w, "dataset", None))):
+            continue
+        streamed = job.stage.model and getattr(block, "storage", None) == "streamed"
+        originals = job.stage.name == "export" and not job.w.step and job.w.form.split("-")[0] in ("links", "copies")
+        known = KNOWN_SETS.get(block.kind)
+        if streamed or (originals and (known is None or known.streams)):
+            yield job.w.dataset
+
+
+def _bad_lists(
+    plan: Plan, jobs: Iterable[PlannedJob], packed: Collection[str], listed: Mapping[str, ImageSet]
+) -> list[str]:
+    """One sentence for each published list of ids that is missing, is another one than published, or does not fit the
+    images that it is used for. Lists at an address are checked once they are downloaded.
+
+    packed: the sets that will be packed; listed: the images of those that are users' own."""
+    fetched, uses = set(), defaultdict(set)
+    for job in jobs:
+        if job.stage.name == "fetch_coreset":
+            fetched.add(job.w.selector)
+        elif job.stage.name == "sample" and plan.config.selectors[plan.selection(job.w).selector].kind == "published":
+            uses[plan.selection(job.w).selector].add((job.w.dataset, float(job.w.keep)))
+    if not (names := sorted(fetched | uses.keys())):
+        return []
+    from dqv2.select.published import list_on_disk, published_coreset  # with torch
+
+    found = []
+    for name in names:
+        block = plan.config.selectors[name]
+        try:
+            here = Path(plan.file("fetch_coreset", "ids", selector=name))
+            file = list_on_disk(block.manifest, block.sha256) if name in fetched else here
+            for dataset, keep in sorted(uses[name]) if file else ():
+                if dataset in listed or dataset not in packed:
+                    images = plan.config.datasets[dataset]
+                    skips = dataset in listed and "skip" in (
+                        images.on_bad,
+                        images.on_duplicate,
+                    )  # so there may be fewer
+                    published_coreset(file, _pack(plan, dataset, listed), keep=None if skips else keep)
+        except DataError as error:
+            found.append(f"selectors.{name}: {error}")
+    return found
+
+
+def _pack(plan: Plan, dataset: str, listed: Mapping[str, ImageSet]) -> Pack:
+    """The pack of a set's training images, of a listed set as it will be: without the images."""
+    folder = Path(plan.file("pack", "train", dataset=dataset))
+    if dataset not in listed:
+        return Pack.open(folder)
+    images = listed[dataset]
+    ids, labels = [s.id for s in images.splits["train"]], [s.label for s in images.splits["train"]]
+    return Pack(folder, None, np.array(labels), ids, images.classes, None, {"files": images.streams})
 
 
 def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list[str]]) -> list[str]:
@@ -128,15 +194,25 @@ def _of_one_class(plan: Plan, trained: Iterable[str], classes: Mapping[str, list
     return found
 
 
-def _more_bins_than_images(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
-    """One sentence for each selector that would divide one of the listed sets into more bins than it has images."""
-    found = {}
+def _too_few_to_divide(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each selector that would divide one of the listed sets into more bins than it has images, and
+    for each mixture that would take none of its images, or Tobias images of a single one."""
+    found = set()
     for job in jobs:
-        if job.stage.name == "bin" and (count := (sizes.get(job.w.dataset) or {}).get("train")):
-            name = plan.selection(job.w).selector
-            if (asked := plan.config.selectors[name].used.get("n_bins", 0)) > count:
-                found[name, job.w.dataset] = f"selectors.{name}.n_bins = {asked} is more than the {count}"
-    return [f"{fault} training images of datasets.{dataset}: lower it" for (_, dataset), fault in sorted(found.items())]
+        if job.stage.name != "bin" or not (count := (sizes.get(job.w.dataset) or {}).get("train")):
+            continue
+        selection, images = plan.selection(job.w), f"training image{'s' * (count != 1)} of datasets.{job.w.dataset}"
+        selector, mixture = plan.config.selectors[selection.selector], plan.config.mixtures[selection.mixture]
+        if (asked := selector.used.get("n_bins", 0)) > count:
+            found.add(f"selectors.{selection.selector}.n_bins = {asked} is more than the {count} {images}: lower it")
+        for kind in ("originals", "tobias"):
+            if (share := getattr(mixture, kind)) and round(share * count) == 0:
+                found.add(f"mixtures.{selection.mixture}.{kind} = {share:g} is none of the {count} {images}: raise it")
+        if mixture.tobias and count == 1:
+            found.add(
+                f"mixtures.{selection.mixture}: a Tobias image needs two images, and there is 1 {images}: add some"
+            )
+    return sorted(found)
 
 
 def _too_few_to_train_on(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
@@ -232,14 +308,32 @@ def _bad_weights(plan: Plan, jobs: Sequence[PlannedJob]) -> list[str]:
 
 
 def changed_folders(plan: Plan) -> list[str]:
-    """One sentence for each folder of a dataset whose files have changed since it was packed."""
+    """One sentence for each folder of a dataset whose files have changed since it was packed, or that is gone where
+    links of an exported coreset lead."""
     packs = {}
     for name in plan.datasets:
         file = plan.file("pack", "options", dataset=name)
         # A pack with other options is made again anyway
         if read_json(file) == plan.options(plan.job_making(file)):
             packs[name] = file
-    return places.changed_folders(plan.config, packs)
+    return places.changed_folders(plan.config, packs) + _lost_links(plan, packs)
+
+
+def _lost_links(plan: Plan, datasets: Iterable[str]) -> list[str]:
+    """One sentence for each of `datasets` whose folder is gone and has been the target of an exported coreset's
+    links."""
+    roots = {name: places.folder_of(plan.config, name) for name in datasets}
+    gone = {name: root for name, root in roots.items() if root and not Path(root).expanduser().exists()}
+    found = {}
+    for file in plan.exports() if gone else ():
+        name = plan.job_making(file).w.dataset
+        if name in gone and any(link.is_symlink() for link in Path(file).glob("images/*/*")):
+            found[name] = (
+                f"datasets.{name}: {gone[name]} is gone, and the images of {file} are links into it: put it back"
+            )
+            if not isinstance(plan.config.datasets[name], Published):
+                found[name] += ", or set path to where it is now"
+    return list(found.values())
 
 
 def faults_of_drawings(plan: Plan, drawings: Sequence[tuple[str, str]]) -> list[str]:

@@ -11,7 +11,6 @@ import numpy as np
 from dqv2.data import DataError, Pack
 from dqv2.data.download import check_checksum, download
 from dqv2.runtime.files import atomic_path
-from dqv2.runtime.logging import logger
 from dqv2.runtime.sentences import counted
 from dqv2.select.coreset import Pool
 from dqv2.select.lists import read_list
@@ -23,27 +22,35 @@ def fetch_ids(manifest: str, sha256: str, path: str | Path) -> None:
     Raises DataError where it cannot be obtained, or its SHA-256 differs from the one published.
     """
     path = Path(path)
-    if manifest.startswith(("http://", "https://")):
+    if source := list_on_disk(manifest, sha256):
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
         path.unlink(missing_ok=True)
         download(manifest, path, f"sha256:{sha256}")
-        return
+
+
+def list_on_disk(manifest: str, sha256: str) -> Path | None:
+    """The file of a published list; None for one at an address. Raises DataError where it is missing or another."""
+    if manifest.startswith(("http://", "https://")):
+        return None
     source = Path(manifest).expanduser()
     if not source.is_file():
         raise DataError(
             f"there is no file {source.absolute()} with a published coreset: change manifest of the selector."
         )
-    with atomic_path(path) as temporary:
-        shutil.copyfile(source, temporary)
-        check_checksum(temporary, f"sha256:{sha256}", f"{source} is another list than the one published")
+    check_checksum(source, f"sha256:{sha256}", "it is another list than the one published")
+    return source
 
 
-def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
+def published_coreset(path: str | Path, pack: Pack, *, keep: float | None) -> Pool:
     """The coreset that a published list names, in the order of the pack.
 
     path: CSV with a column id (an `ids.csv` or a `coreset.csv`; columns bin, class, kind and weight are read where
-    present), or one id per line. pack: the training images. keep: the keep ratio that the list is used for. Raises
-    DataError where the number of ids is more than 2 % off that ratio, an id is unknown or duplicated, a class differs,
-    a bin or weight is not a valid number, or the list contains Tobias images, which ids alone do not determine.
+    present), or one id per line. pack: the training images. keep: the keep ratio that the list is used for; None:
+    any. Raises DataError where the number of ids is more than 2 % off that ratio, an id is unknown or duplicated, a
+    class differs, a bin or weight is not a valid number, or the list contains Tobias images, which ids alone do not
+    determine.
     """
     columns = read_list(path)
     ids = columns["id"]
@@ -58,13 +65,11 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float) -> Pool:
     if len(set(ids)) < len(ids):
         raise DataError(f"{path} names {len(ids) - len(set(ids))} images twice.")
     _require_known(path, ids, pack)
-    if abs(len(ids) - keep * len(pack)) > 0.02 * keep * len(pack) + 1:
+    if keep is not None and abs(len(ids) - keep * len(pack)) > 0.02 * keep * len(pack) + 1:
         raise DataError(
             f"the published coreset has {len(ids)} of {len(pack)} images, which is not a keep ratio of {keep:g}: set "
             f"keep_ratio: {len(ids) / len(pack):.4g}"
         )
-    if len(ids) != (asked := round(keep * len(pack))):
-        logger.warning("the published coreset has %d images, a keep ratio of %g would have %d", len(ids), keep, asked)
     rows = np.asarray(pack.index(ids), np.int64)
     wrong = [
         (name, said, pack.classes[pack.labels[row]])

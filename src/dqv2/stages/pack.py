@@ -8,7 +8,7 @@ from dqv2.stages.base import Stage
 class Pack(Stage):
     """Memory-mapped images with a manifest of sample ids; `splits.json` says how many each split has.
 
-    `files.csv` has sizes and times of the files that were read, so that a change can be told.
+    `files.csv` has sizes and times of the files that were read and of their folders, so that a change can be told.
     """
 
     title = "images"

@@ -64,7 +64,10 @@ class Sample(Stage):
         pack, keep = Pack.open(job.input.train), float(job.wildcards.keep)
         if job.input.published:
             with job.clock():
-                write_pool(job.output.coreset, published_coreset(*job.input.published, pack, keep=keep), pack)
+                coreset = published_coreset(*job.input.published, pack, keep=keep)
+                write_pool(job.output.coreset, coreset, pack)
+            if (n := len(coreset)) != (asked := round(keep * len(pack))):
+                logger.warning("the published coreset has %d images, a keep ratio of %g would have %d", n, keep, asked)
             return
         with job.clock():
             pool = read_pool(*job.input.bins, pack)

@@ -1,6 +1,7 @@
 """Folders of tables with an image and a label per row: Parquet or Arrow files as in Hugging Face's datasets."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +19,10 @@ from dqv2.runtime.files import in_its_place
 
 ROWS = 64  # read at a time
 BASE64 = ("data:", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # how images in base64 begin
+# Arrow types, as pyarrow writes them, that are neither bytes nor text nor a struct
+NO_IMAGE = re.compile(
+    r"(dictionary<values=)?(bool|u?int|halffloat|float|double|decimal|date|time|duration|month|\w*list|map)"
+)
 SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "usage"}  # whose text says which row is which split
 
 
@@ -108,6 +113,11 @@ def load(
     for split, names in found.tables.items():
         for name in names:
             _check_column(root / name, image)
+            if NO_IMAGE.match(kind := str(_schema(root / name).field(image).type)) and _rows(root / name):
+                raise DataError(
+                    f"{root / name}: the column {image!r} is of type {kind[:80]}, and an image is bytes, a path, or a "
+                    "struct {bytes, path}: convert it, or name another column with image:."
+                )
             if not found.chosen:
                 _check_rows(root / name, split, label, found.tables)
         shards[split] = [_labels(root / name, label, unlabelled, split) for name in names]
