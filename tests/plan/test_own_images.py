@@ -224,6 +224,7 @@ def test_images_replaced_in_place_are_told(tmp_path, change):
     config = load_config(values)
     options = tmp_path / "data/options.json"
     noted = states_of(tmp_path / "set", [f"cat/{i}.png" for i in range(3)])
+    assert states_of(tmp_path / "set", ["cat/"])["cat/"][0] == 0, "a folder's size depends on the file system"
     note_files(noted, tmp_path / "data/files.csv")
     options.write_text("{}")
     (tmp_path / "set/cat/notes.txt").write_text("bb")

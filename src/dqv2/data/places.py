@@ -174,11 +174,13 @@ def folders_in(root: Path) -> Iterator[str]:
 
 
 def states_of(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Name -> size and time (`state_of`) of files and folders below `root`; what is missing is left out."""
+    """Name -> size and time (`state_of`) of files and folders below `root`; what is missing is left out. A folder's
+    size is 0 here, as it depends on the file system."""
     found = {}
     for name in names:
         with suppress(OSError):  # missing; reading it will report that
-            found[name] = state_of(os.path.join(root, name))  # noqa: PTH118 (a Path for each is slow)
+            size, time = state_of(os.path.join(root, name))  # noqa: PTH118 (a Path for each is slow)
+            found[name] = (0 if name.endswith("/") else size), time
     return found
 
 
