@@ -159,10 +159,8 @@ def _bad_lists(
             for dataset, keep in sorted(uses[name]) if file else ():
                 if dataset in listed or dataset not in packed:
                     images = plan.config.datasets[dataset]
-                    skips = dataset in listed and "skip" in (
-                        images.on_bad,
-                        images.on_duplicate,
-                    )  # so there may be fewer
+                    # Packing may leave out some of the images that are listed
+                    skips = dataset in listed and "skip" in (images.on_bad, images.on_duplicate)
                     published_coreset(file, _pack(plan, dataset, listed), keep=None if skips else keep)
         except DataError as error:
             found.append(f"selectors.{name}: {error}")
