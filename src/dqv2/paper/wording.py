@@ -60,12 +60,7 @@ def effect_text(row: dict[str, Any]) -> str:
     """The effect with its unit and interval: "+1.66 points [0.20, 3.12]"."""
     if not np.isfinite(row["effect"]):
         return ""
-    text = _amount(row, "effect")
-    if not np.isfinite(row["low"]):
-        return text
-    if row["statistic"] == "trend":
-        return f"{text} [{row['low']:#.3g}, {row['high']:#.3g}]"
-    return f"{text} {_interval(row['low'], row['high'], 3 if row['unit'] == 'IoU' else 2)}"
+    return f"{_amount(row, 'effect')} {_interval(row, 'low', 'high')}".rstrip()
 
 
 def _amount(row: dict[str, Any], name: str) -> str:
@@ -122,7 +117,6 @@ TEXTS = ("of", "against", "at", "beside", "unit", "minus", "replicated", "spread
 def told_paper(row: dict[str, Any]) -> dict[str, str]:
     """The paper's effect for a comparison, with power, as text with the keys of `PAPER`."""
     unit, known = row["unit"], np.isfinite(row["power_spread"])
-    low, high = row["predicted_low"], row["predicted_high"]
     seeds = [_seeds(row[name]) for name in ("seeds_80", "seeds_80_first")]
     powers = [f"{100 * row[name]:.0f} %" if np.isfinite(row[name]) else "" for name in ("power", "power_first")]
     said = told(row)
@@ -130,7 +124,7 @@ def told_paper(row: dict[str, Any]) -> dict[str, str]:
         "compared": said["compared"],
         "data": said["data"],
         "reported_text": _amount(row, "reported_effect"),
-        "predicted_text": _interval(low, high) if np.isfinite(low) else "",
+        "predicted_text": _interval(row, "predicted_low", "predicted_high"),
         "replicated": row["replicated"] if isinstance(row["replicated"], str) else "",
         "spread_text": f"{number(row['power_spread'])} {unit} ({row['spread_from']})" if known else "",
         "power_text": f"{powers[0]} ({powers[1]})" if powers[0] else "",
@@ -143,16 +137,22 @@ def with_effect(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if np.isfinite(row["reported_effect"])]
 
 
-def _interval(low: float, high: float, places: int = 2) -> str:
-    return f"[{number(low, places)}, {number(high, places)}]"
+def _interval(row: dict[str, Any], low: str, high: str) -> str:
+    """An interval of the effect, with as many digits as `_amount`; "" if missing."""
+    if not np.isfinite(row[low]):
+        return ""
+    if row["statistic"] == "trend":
+        return f"[{row[low]:#.3g}, {row[high]:#.3g}]"
+    places = 3 if row["unit"] == "IoU" else 2
+    return f"[{number(row[low], places)}, {number(row[high], places)}]"
 
 
 def _beside(row: dict[str, Any]) -> str:
     """The test that stands beside: "Welch's t [0.20, 3.12], p 0.020"."""
     if not np.isfinite(row["beside_p"]):
         return ""
-    interval = f" {_interval(row['beside_low'], row['beside_high'])}" if np.isfinite(row["beside_low"]) else ""
-    return f"{row['beside']}{interval}, p {p_text(row['beside_p'])}"
+    said = f"{row['beside']} {_interval(row, 'beside_low', 'beside_high')}".rstrip()
+    return f"{said}, p {p_text(row['beside_p'])}"
 
 
 def _seeds(value: float) -> str:
