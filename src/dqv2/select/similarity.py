@@ -16,8 +16,6 @@ from dqv2.arguments import as_labels, check_tensors, kind_of
 
 # Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
-# Rows mirrored to the lower triangle at once: a tile stays in the cache while it is transposed.
-_TILE_ROWS = 128
 _CPU = torch.device("cpu")
 
 
@@ -232,14 +230,13 @@ class Cosine:
         """All cosines, float64[n, n], on the host; computed once per pair, a block of rows at a time."""
         n = len(self)
         out = torch.empty(n, n, dtype=torch.float64)
-        host = out.numpy()
-        for start in range(0, n, _BLOCK_ROWS):
-            stop = min(start + _BLOCK_ROWS, n)
-            with torch_threads(self.threads):
+        with torch_threads(self.threads):
+            for start in range(0, n, _BLOCK_ROWS):
+                stop = min(start + _BLOCK_ROWS, n)
                 self._products([factor[start:stop] for factor in self.factors], start, out[start:stop, start:])
-            for tile in range(stop, n, _TILE_ROWS):
-                host[tile : tile + _TILE_ROWS, start:stop] = host[start:stop, tile : tile + _TILE_ROWS].T
-        return host
+                # On the same threads: it is bound by memory, and by new memory that is touched for the first time.
+                out[stop:, start:stop] = out[start:stop, stop:].T
+        return out.numpy()
 
     def _products(self, rows: list[Tensor], start: int, out: Tensor) -> None:
         """Write the cosines of `rows`, one tensor per factor, to the items from `start` on into `out`, on the host."""
