@@ -13,6 +13,7 @@ import pytest
 
 from dqv2.cli import main
 from dqv2.paper.collect import read_csv, write_csv
+from dqv2.plan import publish
 from dqv2.runtime.files import sha256
 from tests.conftest import ROOT
 
@@ -128,6 +129,21 @@ def test_a_comparison_asks_for_nothing_but_the_tables(published, changed, capsys
         said = capsys.readouterr()
         assert said.out == "left out, as results are missing or stale (dqv2 verify results/smoke): fig4a\n"
         assert "no finished experiment in common" in said.err
+
+
+@pytest.mark.parametrize("command", [["publish", "results/smoke"], ["crate", "results/smoke", "crate"]])
+def test_what_a_run_rewrites_meanwhile_is_neither_published_nor_archived(changed, monkeypatch, capsys, command):
+    checked, table = publish.verify, Path("results/smoke/experiments/vit.csv")
+
+    def rewritten(*asked):
+        yield from checked(*asked)
+        table.write_text("half", encoding="utf-8")
+
+    monkeypatch.setattr(publish, "verify", rewritten)
+    assert main(command) == 1
+    assert f"{table} has changed meanwhile: a run is writing it" in capsys.readouterr().err
+    assert not Path("published").exists()
+    assert not Path("crate").exists()
 
 
 @pytest.mark.parametrize("name", ["experiments/vit.csv", "../../paper_figures/smoke/fig4a.pdf"])

@@ -87,6 +87,7 @@ def publish(root: str, folder: str | Path) -> Path:
 
     Raises:
         ConfigError: the configuration is missing, a result is damaged, or no table of runs is finished.
+        ValueError: a run has rewritten a result since its record was read.
     """
     asked, records = sound(root, refused=("damaged",))
     plan = begun_plan(root, asked)
@@ -104,11 +105,12 @@ def publish(root: str, folder: str | Path) -> Path:
             for file in results_of([kept]):
                 if not file.startswith(f"{root}/{CAPTIONS}"):
                     inside = file.replace(f"{plan.figures}/", f"{root}/figures/").removeprefix(f"{root}/")
-                    _write(staged / inside, Path(file).read_bytes())
+                    _write(staged / inside, record.as_recorded(Path(file).read_bytes(), file, kept))
             if kept["stage"] == "sample" and kept["wildcards"]["keep"] != "1":
                 for file in kept["outputs"]:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
-                    _write(staged / f"coresets/{inside}.gz", Path(file).read_bytes())
+                    content = record.as_recorded(Path(file).read_bytes(), file, kept)
+                    _write(staged / f"coresets/{inside}.gz", content)
         write_json(staged / "config.json", asked)
         lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
         _write(staged / RECORDS, lines.encode())

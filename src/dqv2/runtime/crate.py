@@ -52,7 +52,8 @@ def write_crate(
         records: the records of all its jobs.
 
     Raises:
-        ValueError: no figure, table or list of claims is finished; the message names exported coresets.
+        ValueError: no figure, table or list of claims is finished (the message names exported coresets), or a run has
+            rewritten one since its record was read.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -116,6 +117,9 @@ def write_crate(
     crate.root_dataset["mentions"] = action
     with atomic_dir(folder, mark="ro-crate-metadata.json") as staged:
         crate.write(staged)
+        for kept in records:
+            for result in results_of([kept]):
+                record.as_recorded((staged / result).read_bytes(), result, kept)
     return Path(folder)
 
 

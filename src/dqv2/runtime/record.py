@@ -159,6 +159,14 @@ def compare(file: str, kept: dict[str, Any], *, whole: bool = False, without: Co
     return expected
 
 
+def as_recorded(content: bytes, file: str, kept: dict[str, Any]) -> bytes:
+    """Return what was read of a job's file; raise ValueError where it is not what the record says, because a run
+    rewrote it after the record was read."""
+    if xxhash.xxh3_128(content).hexdigest() != kept["outputs"][file]:
+        raise ValueError(f"{file} has changed meanwhile: a run is writing it; try again when Snakemake has ended")
+    return content
+
+
 def linked(file: str, kept: dict[str, Any]) -> dict[str, bool]:
     """For each link in an exported folder to an original image elsewhere, by its name in the folder: whether the image
     is there and is the one that the job linked to."""
