@@ -322,3 +322,11 @@ def test_no_labels_at_all(tmp_path):
         opened(tmp_path / "set")
     packs = pack(tmp_path / "set", tmp_path / "out", "table", unlabelled=True)
     assert (packs["train"].classes, len(packs["train"])) == (["all"], 3)
+
+
+def test_a_column_that_is_in_the_names_of_folders_is_explained(tmp_path):
+    """As pandas and Spark write with partition_cols: the tables have every column but this one."""
+    for label in ("cat", "dog"):
+        write_table(tmp_path / f"label={label}/part-0.parquet", None, cells=[{"bytes": jpeg(0), "path": None}])
+    with pytest.raises(DataError, match=r"whose value is in a folder's name \(label=cat\): write the tables without"):
+        opened(tmp_path)

@@ -222,6 +222,11 @@ def _check_column(file: Path, name: str) -> None:
     if (there := _schema(file).names).count(name) > 1:
         raise DataError(f"{file} has {there.count(name)} columns {name!r}: keep one, or rename the others.")
     if name not in there:
+        if partition := next((part for part in file.parts if part.startswith(f"{name}=")), None):
+            raise DataError(
+                f"{file} has no column {name!r}, whose value is in a folder's name ({partition}): write the tables "
+                "without partitions by this column, so that they have it."
+            )
         raise DataError(
             f"{file} has no column {name!r} (it has {', '.join(there)}): name it with image: or label:, or set "
             "unlabelled: true where there are no labels."
