@@ -211,7 +211,7 @@ def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
     """
     import torch
 
-    learnt = {name for name, _ in model.named_parameters()}
+    trained = trained_values(model)
     for name, own in model.state_dict().items():
         value = state.get(name)
         if value is None or not own.is_floating_point():  # a counter, or indices
@@ -220,11 +220,17 @@ def require_values(path: Path, model: Any, state: dict[str, Any]) -> None:
             why = "is sparse, quantised or without values"
         elif not value.is_floating_point():
             why = f"is of type {str(value.dtype).removeprefix('torch.')}"
-        elif (name in learnt or ".running_" in name) and not torch.isfinite(value.float()).all():
+        elif name in trained and not torch.isfinite(value.float()).all():
             why = "holds values that are not finite"
         else:
             continue
         raise WeightsError(f"{path}: {name} {why}: save the network's state_dict, in float32, float16 or bfloat16.")
+
+
+def trained_values(model: Any) -> dict[str, Any]:
+    """What a training changes of a network, by name: its parameters and running statistics."""
+    learnt = {name for name, _ in model.named_parameters()}
+    return {name: value for name, value in model.state_dict().items() if name in learnt or ".running_" in name}
 
 
 def noted(note: str | Path) -> tuple[Path, str]:

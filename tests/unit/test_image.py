@@ -55,6 +55,12 @@ def test_16_bit_grey_is_scaled(tmp_path, suffix):
         assert one_pixel(tmp_path, grey, suffix) == [expected] * 3
 
 
+def test_a_transparent_value_of_16_bit_grey_is_white(tmp_path):
+    grey = Image.fromarray(np.full((2, 2), 300, np.uint16))
+    assert one_pixel(tmp_path, grey, transparency=300) == [255] * 3
+    assert one_pixel(tmp_path, grey, transparency=301) == [1] * 3
+
+
 @pytest.mark.parametrize("kind", [np.uint16, np.int32])
 @pytest.mark.parametrize("level", [255, 4095])
 def test_16_bit_grey_has_the_white_that_a_person_says(tmp_path, level, kind):

@@ -119,6 +119,22 @@ def test_a_loss_that_is_no_number_says_where(data):
         fit(model(), *data, hyperparameters(learning_rate=1e30), seed=0, purpose="t", device=CPU)
 
 
+def test_weights_that_diverge_in_the_last_step_are_told(data):
+    how, network = hyperparameters(epochs=None, iterations=1), model()
+    with torch.no_grad():
+        network.stem[0].weight.mul_(1e25)  # the loss is finite, as the batch is normalised; its variance is not
+    with pytest.raises(FloatingPointError, match=r"after the last step, 1 of 1, stem\..*: lower learning_rate"):
+        fit(network, *data, how, seed=0, purpose="t", device=CPU)
+
+
+def test_outputs_that_are_not_finite_are_no_guess(data):
+    network = model()
+    with torch.no_grad():
+        network.fc.weight[1] = 3e38  # finite, and its product is not
+    with pytest.raises(FloatingPointError, match=r"outputs for 30 images of 30 are not finite"):
+        accuracy(network, *data, device=CPU, batch_size=7)
+
+
 def test_fresh_backgrounds_keep_the_foreground_and_change_at_every_visit(data):
     images, _ = data
     masks = torch.zeros(30, 4, 4, dtype=torch.bool)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dqv2.runtime.seeding import generator
+from dqv2.runtime.seeding import generator, seeded
 from dqv2.train.augment import Augmentation, Mix, _windows
 
 
@@ -95,6 +95,18 @@ def test_resized_crop_is_that_of_an_affine_grid_bit_for_bit(size):
     crops[drawn.mirrored] = crops[drawn.mirrored].flip(3)
     assert 0 < drawn.mirrored.sum() < 5
     assert torch.equal(drawn(images), crops)
+
+
+def test_resized_crops_are_as_large_as_the_docs_say():
+    """In shares of the area: ours, and torchvision's, which draws a box again that is longer than the image."""
+    from torchvision.transforms import RandomResizedCrop
+
+    drawn = Augmentation.draw(20_000, (224, 224), crop="resized", pad=0, flip=False, generator=generator(0, "boxes"))
+    image, within = torch.empty(3, 224, 224), ((0.08, 1), (3 / 4, 4 / 3))
+    with seeded(0, "boxes"):
+        theirs = [RandomResizedCrop.get_params(image, *map(list, within)) for _ in range(9999)]
+    assert float(drawn.half.prod(1).mean()) == pytest.approx(0.53, abs=0.009)
+    assert sum(height * width for _, _, height, width in theirs) / 9999 / 224**2 == pytest.approx(0.48, abs=0.009)
 
 
 def test_augmentation_repeats_by_its_generator():

@@ -5,6 +5,12 @@ import numpy as np
 from dqv2.data.lazy import LazyArray
 
 
+def resized_length(length: int, short: int, size: int) -> int:
+    """The length of an image's side when its shorter side, `short`, is resized to `size`; as torchvision computes it,
+    since another order of the factors may round to a pixel less."""
+    return int(size * length / short)
+
+
 def pack_box(box: tuple[float, float, float, float], width: int, height: int, size: int) -> tuple[int, int, int, int]:
     """Map a box of the original image to the packed one.
 
@@ -12,10 +18,11 @@ def pack_box(box: tuple[float, float, float, float], width: int, height: int, si
     packed image, the central square of the original with its shorter side resized to `size`. Returns the box in packed
     pixels, at least one pixel wide and high; an object that was cropped away is mapped to the border.
     """
-    scale = size / min(width, height)
+    short = min(width, height)
+    scale = size / short
     found = []
     for axis, length in ((0, width), (1, height)):
-        shift = round((int(length * scale) - size) / 2)
+        shift = round((resized_length(length, short, size) - size) / 2)
         low, high = (round(box[axis + end] * scale) - shift for end in (0, 2))
         low = min(max(low, 0), size - 1)
         found.append((low, min(max(high, low + 1), size)))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
+from dqv2.data.boxes import resized_length
 from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
 from dqv2.runtime.files import in_its_place
@@ -218,6 +219,8 @@ def rgb(image: Image.Image, white_level: int = WHITE) -> Image.Image:
         grey = np.asarray(image).astype(np.int32, casting="same_kind")
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError("pixels beyond 16 bits: save it with 8 or 16 bits")
+        if (clear := image.info.get("transparency")) is not None:
+            grey[grey == clear] = white_level
         if (largest := int(grey.max())) > white_level:
             raise ValueError(f"it holds the grey value {largest:,}, over white_level {white_level:,}")
         image = Image.fromarray(((grey * 255 + white_level // 2) // white_level).astype(np.uint8))
@@ -234,7 +237,7 @@ def square(image: Image.Image, size: int, max_pixels: int) -> np.ndarray:
     width, height = image.size
     short = min(width, height)
     if short != size:
-        new = int(size * width / short), int(size * height / short)
+        new = resized_length(width, short, size), resized_length(height, short, size)
         if new[0] * new[1] > max_pixels:  # a thin strip: crop before resizing, as it would become too large
             left, top = (width - short) // 2, (height - short) // 2
             image, new = image.crop((left, top, left + short, top + short)), (size, size)

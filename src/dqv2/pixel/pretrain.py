@@ -56,7 +56,7 @@ def pretrain(
     images: uint8[N, 3, H, W], H the model's image size. seed: determines the order, the hidden patches and the flips.
     resume: where checkpoints go, one at the first step after every `checkpoint_seconds`; an interrupted training
     resumes and ends with the same weights. Raises Stopped where the process was asked to stop (a checkpoint is written
-    after the current step); FloatingPointError, with epoch and step, where the loss is not finite.
+    after the current step); FloatingPointError as `CheckpointedLoop.epochs` does.
     """
     model.to(device).train()
     images = images.to(device)

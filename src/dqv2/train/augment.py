@@ -33,8 +33,9 @@ class Augmentation:
         """Random crop and horizontal flip of n images of this height and width.
 
         crop: "none"; "pad" (zero-pad by `pad` pixels and crop back, as usual on CIFAR); "resized" (area 8 to 100 %,
-        aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015, like torchvision's RandomResizedCrop). flip: mirror
-        each image with probability 1/2. generator: on the CPU, so that the draws are the same on every device.
+        aspect 3/4 to 4/3, resized bilinearly: Szegedy et al. 2015). Unlike in torchvision's RandomResizedCrop, a box
+        longer than the image is cut to it, not drawn again: the mean area is 53 %, not 48 %. flip: mirror each image
+        with probability 1/2. generator: on the CPU, so that the draws are the same on every device.
         """
         offsets = centre = half = None
         if crop == "pad" and pad:

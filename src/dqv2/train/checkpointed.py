@@ -11,6 +11,7 @@ from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
 from dqv2.train.group import Group
+from dqv2.weights import trained_values
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -40,7 +41,7 @@ class CheckpointedLoop:
         n: number of images.
         batch_size: images per step.
         per_epoch, total: batches per epoch (images left over are not trained on), and total number of steps.
-        parts: name -> other objects with a state: network, optimiser, schedule, ...
+        parts: name -> other objects with a state: "model", optimiser, schedule, ...
         order_draws, draws: generators of each epoch's order, and of the steps; may be the same.
         device: of the losses.
         remedy: what to do where a loss is not finite, as a clause for the message.
@@ -95,7 +96,7 @@ class CheckpointedLoop:
     def epochs(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield for each epoch the rows, int64[B], of its remaining batches; call `stepped` after each batch.
 
-        Raises FloatingPointError, with epoch and step, where a loss is not finite.
+        Raises FloatingPointError, with epoch and step, where a loss is not finite, or the model after the last step.
         """
         while self.step < self.total or self._order is not None:
             if self._order is None:
@@ -106,6 +107,13 @@ class CheckpointedLoop:
             self.losses.append(self._mean())
             self._order = None
             logger.info("epoch %d, step %d of %d: loss %.4f", self.epoch, self.step, self.total, self.losses[-1])
+        # No loss tells of the last step, nor of running statistics, which only evaluation uses
+        for name, value in trained_values(self.parts["model"]).items():
+            if not torch.isfinite(value).all():
+                raise FloatingPointError(
+                    f"after the last step, {self.step} of {self.total}, {name} of the network is not finite: "
+                    f"{self.remedy}"
+                )
 
     def stepped(self, loss: Tensor, drawn: Tensor | None = None) -> None:
         """Count a step.

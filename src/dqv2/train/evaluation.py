@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dqv2.inputs import normalise, resized
 from dqv2.runtime.device import send
+from dqv2.runtime.sentences import counted
 from dqv2.train.feed import Feed
 from dqv2.train.step import autocast
 
@@ -26,18 +27,25 @@ def accuracy(
 
     images: uint8[N, 3, H, W], N at least 1, a tensor or anything indexed by rows; batches are read while earlier ones
     are processed. labels: int64[N], a tensor or an array. precision: that of the training, "float32" or "bfloat16".
-    crop: `share` of `central_crop`.
+    crop: `share` of `central_crop`. Raises FloatingPointError where outputs are not finite, as they are no guess.
     """
     n = len(images)
     model.to(device, memory_format=torch.channels_last).eval()
-    labels, right = torch.as_tensor(labels), torch.zeros((), dtype=torch.int64, device=device)
+    labels, counts = torch.as_tensor(labels), torch.zeros(2, dtype=torch.int64, device=device)
     parts = torch.arange(n).split(batch_size)
     for rows, batch in zip(parts, Feed(images, device, keep=False).batches(parts), strict=True):
         seen = normalise(central_crop(batch, crop)).contiguous(memory_format=torch.channels_last)
         with autocast(device, precision):
-            found: Tensor = model(seen).argmax(1)
-        right += (found == send(labels[rows], device)).sum()  # read once, after the last batch
-    return 100.0 * int(right) / n
+            logits: Tensor = model(seen)
+        right, lost = logits.argmax(1) == send(labels[rows], device), ~logits.isfinite().all(1)
+        counts += torch.stack([right, lost]).sum(1)  # read once, after the last batch
+    right, lost = counts.tolist()
+    if lost:
+        raise FloatingPointError(
+            f"the network's outputs for {counted(lost, 'image')} of {n:,} are not finite, as its training diverged: "
+            "lower its learning_rate"
+        )
+    return 100.0 * right / n
 
 
 def central_crop(images: Tensor, share: float) -> Tensor:

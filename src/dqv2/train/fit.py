@@ -80,7 +80,7 @@ def fit(
 
     Raises:
         Stopped: the process was asked to stop; a checkpoint is written after the current step.
-        FloatingPointError: a loss is not finite; the message has epoch and step.
+        FloatingPointError: a loss is not finite (the message has epoch and step), or a weight after the last step.
         RuntimeError: the device's memory does not suffice; the message has the batch size and the key to change.
         ValueError: fewer than two images, another number of labels, or a combination of `mixed`, `weights` and `mix`
             that is not possible.

@@ -41,7 +41,9 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """The CIFAR form of ResNet (He et al. 2016, section 4.2): depth 6n + 2, widths 16, 32, 64.
+    """The CIFAR form of ResNet (He et al. 2016, section 4.2): depth 6n + 2, widths 16, 32, 64, but with
+    convolutions in shortcuts that change the shape (their option B, as in their ImageNet networks; for CIFAR they pad
+    with zeros).
 
     timm and torchvision have none this small; its interface is timm's. With `stride` 2 in the first convolution its
     cost is a quarter.
