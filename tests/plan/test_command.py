@@ -178,3 +178,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(buffered):
         process.stdout.close()  # as `head` does
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+def test_wall_time_is_for_the_cores_that_snakemake_takes_for_all(plan, monkeypatch):
+    """Those of a cluster's job or of taskset, not the machine's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert "wall time on 1 core (" in plan("config/smoke.yaml", "--cost", "--device", "cpu")[1]
