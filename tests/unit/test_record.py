@@ -86,7 +86,7 @@ def test_the_commit_is_of_a_repository_that_has_the_library(tmp_path, monkeypatc
 
 
 def test_the_commit_of_a_clone_that_somebody_else_made_is_known(tmp_path, monkeypatch):
-    """Such as one for a whole group, which git by itself refuses. Here a variable of git's own tests stands for that."""
+    """Such as one for a group, which git by itself refuses. Here a variable of git's own tests stands for that."""
     subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", tmp_path / "clone"], check=True)
     head = subprocess.check_output(["git", "-C", ROOT, "rev-parse", "HEAD"], text=True).strip()
     (tmp_path / "git").write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n')
