@@ -7,9 +7,8 @@ from pathlib import Path
 ENVS = Path(__file__).parent
 
 
-def compile_pins(name: str) -> None:
+def compile_pins(name: str, *options: str) -> None:
     """NAME.in -> NAME.txt; without the address of any package index."""
-    options = ["--quiet", "--universal", "--python-version", "3.11", "--no-annotate"]
     command = [
         sys.executable,
         "-m",
@@ -19,6 +18,10 @@ def compile_pins(name: str) -> None:
         *options,
         "--custom-compile-command",
         "make lock",
+        "--quiet",
+        "--universal",
+        "--python-version=3.11",
+        "--no-annotate",
     ]
     subprocess.run([*command, f"envs/{name}.in", "-o", f"envs/{name}.txt"], check=True, cwd=ENVS.parent)
 
@@ -34,8 +37,9 @@ def conda_file(pins: str) -> str:
 
 
 if __name__ == "__main__":
-    for requirements in ("requirements", "requirements-figures", "requirements-dev", "requirements-slurm"):
-        compile_pins(requirements)
+    compile_pins("requirements-dev")
+    for requirements in ("requirements", "requirements-figures", "requirements-slurm"):  # what the tests ran with
+        compile_pins(requirements, "--constraint=envs/requirements-dev.txt")
     (ENVS / "dqv2.yaml").write_text(
         conda_file((ENVS / "requirements.txt").read_text(encoding="utf-8")), encoding="utf-8"
     )

@@ -1,5 +1,6 @@
 """Tables of declarations: looking up the functions that they name, and printing them."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pkgutil import resolve_name
 from typing import TypeVar
@@ -19,6 +20,12 @@ load = resolve_name
 def what_it_does(place: str) -> str:
     """The first line of the docstring of the function at `module:function`."""
     return load(place).__doc__.partition("\n")[0].rstrip(".")
+
+
+def require_docstrings() -> None:
+    """Raise ValueError where this Python leaves out docstrings, from which tables and descriptions are made."""
+    if sys.flags.optimize > 1:
+        raise ValueError("Python leaves out docstrings, which are needed here: unset PYTHONOPTIMIZE, or drop -OO.")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

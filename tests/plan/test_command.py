@@ -178,3 +178,29 @@ def test_a_reader_that_has_seen_enough_is_no_error(buffered):
         process.stdout.close()  # as `head` does
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+def test_a_closed_output_is_no_error(plan, monkeypatch):
+    """`dqv2 plan >&-`: Python then has no sys.stdout."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["plan", "config/smoke.yaml"]) == 0
+
+
+@pytest.mark.parametrize("words", [["schema"], ["stages"], ["stages", "accept"]])
+def test_descriptions_are_not_written_without_docstrings(tmp_path, words):
+    """Else config/schema.json would lack them, and docs/stages.md be of others."""
+    for file in ("config/schema.json", "docs/stages.md"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text("as before")
+    command = [sys.executable, "-OO", "-B", "-m", "dqv2", *words]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip().endswith("unset PYTHONOPTIMIZE, or drop -OO.")
+    assert {file.read_text() for file in tmp_path.rglob("*.*")} == {"as before"}
+
+
+def test_wall_time_is_for_the_cores_that_snakemake_takes_for_all(plan, monkeypatch):
+    """Those of a cluster's job or of taskset, not the machine's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert "wall time on 1 core (" in plan("config/smoke.yaml", "--cost", "--device", "cpu")[1]

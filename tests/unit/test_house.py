@@ -136,3 +136,14 @@ def test_nothing_names_a_place_of_one_machine():
     files = [file for folder in ("src", "workflow", "config", "profiles") for file in (ROOT / folder).rglob("*")]
     texts = {file: file.read_text(encoding="utf-8") for file in files if Path(file).suffix in kinds}
     assert [file for file, text in texts.items() if re.search("/(home|root|work)/", text)] == []
+
+
+def test_a_package_has_one_version_whichever_requirements_it_is_installed_by():
+    pins: dict[str, set[str]] = {}
+    for file in sorted((ROOT / "envs").glob("requirements*.txt")):
+        own: dict[str, set[str]] = {}
+        for line in re.findall("^[a-z0-9].*==.*$", file.read_text(encoding="utf-8"), re.MULTILINE):
+            own.setdefault(line.partition("==")[0], set()).add(line)  # one line per version of Python
+        for name, lines in own.items():
+            pins.setdefault(name, set()).add(" and ".join(sorted(lines)))
+    assert {name: found for name, found in pins.items() if len(found) > 1} == {}

@@ -14,6 +14,7 @@ from dqv2.plan.verify import verify
 from dqv2.runtime import record
 from dqv2.runtime.job import run_job
 from dqv2.stages import stage
+from tests.conftest import ROOT
 from tests.damage import DAMAGE
 from tests.jobs import AXES, BINS, CORESET, request_of
 
@@ -82,6 +83,21 @@ def test_the_commit_is_of_a_repository_that_has_the_library(tmp_path, monkeypatc
     assert found() == git("rev-parse", "HEAD") + "+"
     monkeypatch.undo()
     record.commit.cache_clear()
+
+
+def test_the_commit_of_a_clone_that_somebody_else_made_is_known(tmp_path, monkeypatch):
+    """Such as one for a group, which git by itself refuses. Here a variable of git's own tests stands for that."""
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", tmp_path / "clone"], check=True)
+    head = subprocess.check_output(["git", "-C", ROOT, "rev-parse", "HEAD"], text=True).strip()
+    (tmp_path / "git").write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n')
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("DQV2_COMMIT", raising=False)
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "clone/src/dqv2/runtime/record.py"))
+    record.commit.cache_clear()
+    found = record.commit()
+    record.commit.cache_clear()
+    assert found == head
 
 
 def by_hand(file, text):

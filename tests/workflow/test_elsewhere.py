@@ -75,3 +75,21 @@ def test_touch_needs_no_images(project):
     done = project.snakemake("--touch", "coresets", config="own_images", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "there is no such folder" not in done.stdout + done.stderr
+
+
+def test_notes_that_cannot_be_written_are_a_sentence(project, tmp_path):
+    """In a folder of somebody else, or, as here, on a disk that is not there; Snakemake would show a traceback."""
+    (tmp_path / ".snakemake").symlink_to(tmp_path / "not there/notes")
+    done = project.snakemake("-n", "--directory", str(tmp_path), check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert f"Snakemake keeps its notes in {tmp_path / 'not there/notes'}, which you cannot write" in said
+    assert "Traceback" not in said
+
+
+def test_a_user_without_a_name_runs_it(project, tmp_path):
+    """As in a container that is run with a user's number."""
+    (tmp_path / "sitecustomize.py").write_text("import pwd\n\npwd.getpwuid = {}.__getitem__\n")
+    names = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
+    env = names | {"PYTHONPATH": f"{tmp_path}:{project.folder / 'src'}"}
+    project.snakemake("-n", "--directory", str(tmp_path), env=env)

@@ -1,5 +1,6 @@
 # The plan, and the functions through which the other rule files use it. src/dqv2/stages/ declares what stages read, write
 # and depend on.
+import getpass
 import inspect
 import os
 import re
@@ -28,6 +29,19 @@ if 0 <= (allowed := resource.getrlimit(resource.RLIMIT_AS)[0]) < LEAST_MEMORY:  
     give_up(
         f"this process may have {allowed >> 20} MB of memory, and building the graph of jobs alone may need {LEAST_MEMORY >> 20} MB: "
         "raise the limit (ulimit -v, the memory of a container or of a cluster's job)"
+    )
+
+# Where Snakemake or a library ends with a traceback, soon after this file is read: a user without a name, as in a container,
+# and a folder in which Snakemake cannot keep its notes
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ["LOGNAME"] = str(os.getuid())
+notes = Path(".snakemake").resolve()
+if workflow.is_main_process and not os.access(notes if notes.exists() else notes.parent, os.W_OK | os.X_OK):
+    give_up(
+        f"Snakemake keeps its notes in {notes}, which you cannot write: run in a folder of your own (--directory FOLDER), or get "
+        "the right to write to it and all that is in it (chmod -R g+rwX, then umask 002, for a group)."
     )
 
 import dqv2

@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout:  # not closed (`dqv2 plan >&-`)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # of `| head`: what is left goes nowhere, or Python would complain of it at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,6 @@ Without `show`, downloads and the jobs that collect and draw results are not cou
 """
 
 import argparse
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from dqv2.plan import Plan
 from dqv2.plan.count import jobs_apart, jobs_behind
 from dqv2.plan.runs import Row, Run
 from dqv2.plan.walk import PlannedJob
+from dqv2.runtime.memory import cores
 from dqv2.runtime.sentences import counted
 from dqv2.stages import all_stages
 
@@ -41,8 +41,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--device", default="h100", help="device for the networks: cpu, h100 (default), h200, or one from --rates"
     )
     parser.add_argument("--gpus", type=_positive, default=1, help="number of GPUs (default: 1)")
-    about = "number of CPU cores (default: this machine's)"
-    parser.add_argument("--cores", type=_positive, default=os.cpu_count() or 1, help=about)
+    about = "number of CPU cores (default: those available, as for snakemake --cores all)"
+    parser.add_argument("--cores", type=_positive, default=cores(), help=about)
     parser.add_argument("--rates", help="your own rates, a file written by benchmarks/rates.py")
     about = "share of the peak FLOP/s to assume for networks that were not measured, in (0, 1]"
     parser.add_argument("--utilisation", type=_share, help=about)

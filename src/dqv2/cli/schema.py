@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dqv2.declared import require_docstrings
+
 FILE = Path("config/schema.json")
 NOTHING = {"type": "null"}
 
@@ -16,6 +18,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    require_docstrings()
     FILE.write_text(text(), encoding="utf-8")
     print(f"wrote {FILE}")
     return 0

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from dqv2.declared import markdown
+from dqv2.declared import markdown, require_docstrings
 from dqv2.stages import all_stages
 
 LIBRARY = Path(__file__).parents[1]
@@ -45,6 +45,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    require_docstrings()
     if strangers := sorted(set(args.names) - set(all_stages())):
         raise ValueError(f"there is no stage {strangers[0]}; there are: {', '.join(all_stages())}")
     if (args.action == "raise") != bool(args.names):

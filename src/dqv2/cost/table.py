@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dqv2.cost.estimate import Estimate
 from dqv2.cost.rates import Rates
 from dqv2.plan import Plan
+from dqv2.runtime.sentences import counted
 from dqv2.stages import stage as stage_of
 
 TOP = 5  # shares shown of each kind
@@ -80,7 +81,7 @@ def _answer(found: Estimate, total: float, guessed: float) -> Iterator[str]:
     yield f"jobs without a device: {found.beside() / 3600:,.1f} hours on the CPU"
     started = sum(price.start for price in found.prices.values())
     yield f"of all this, starting Python in {found.jobs.total():,} jobs: {started / 3600:,.1f} hours"
-    place = f"{'' if found.device.threads else f'{found.gpus} × {found.device.title}, '}{found.cores} cores"
+    place = f"{'' if found.device.threads else f'{found.gpus} × {found.device.title}, '}{counted(found.cores, 'core')}"
     yield f"wall time on {place} ({label}): {hours(found.wall)}"
     parts = ", ".join(f"{name} {size(count)}" for name, count in found.disk.most_common())
     yield f"disk when it has ended: {size(sum(found.disk.values()))} ({parts})"
