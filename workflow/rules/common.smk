@@ -36,7 +36,7 @@ if 0 <= (allowed := resource.getrlimit(resource.RLIMIT_AS)[0]) < LEAST_MEMORY:  
 try:
     getpass.getuser()
 except (KeyError, OSError):
-    os.environ["LOGNAME"] = str(os.getuid())
+    os.environ.update(LOGNAME=str(os.getuid()))
 notes = Path(".snakemake").resolve()
 if workflow.is_main_process and not os.access(notes if notes.exists() else notes.parent, os.W_OK | os.X_OK):
     give_up(
