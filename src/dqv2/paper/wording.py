@@ -9,6 +9,7 @@ import pandas as pd
 
 from dqv2.paper.claims import CONTRADICTED, summary
 from dqv2.paper.collect import write_csv, write_text
+from dqv2.paper.replication import ALPHA
 from dqv2.paper.tables import md_escape, md_row
 
 RULES = (
@@ -80,10 +81,11 @@ def _digits(row: dict[str, Any], name: str, sign: str = "") -> str:
 
 
 def p_text(value: float) -> str:
-    """A p-value: three decimals, "< 0.001" below."""
+    """A p-value: three decimals, "< 0.001" below; "< 0.050" if a significant one would be printed as the level."""
     if value is None or not np.isfinite(value):
         return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    text = "0.001" if value < 0.001 else f"{value:.3f}"
+    return f"< {text}" if value < 0.001 or value < ALPHA <= float(text) else text
 
 
 def comparison_text(row: dict[str, Any]) -> str:
