@@ -11,7 +11,7 @@ from dqv2.config import load_config
 from dqv2.paper.claims import ClaimTest, judge, summary
 from dqv2.paper.collect import read_plain
 from dqv2.paper.reported import read_claims, reported_experiments, reported_values
-from dqv2.paper.wording import comparison_text, effect_text, told, write_claims
+from dqv2.paper.wording import comparison_text, effect_text, p_text, told, write_claims
 from tests.unit.claimed import tables_for
 from tests.unit.made_up import method, world
 
@@ -53,6 +53,12 @@ def test_the_test_beside_is_of_the_claimed_direction(verdict):
     both = rows[(rows["statistic"] == "mean") & rows["beside_p"].notna()]
     assert set(both["direction"]) >= {"higher", "lower"}
     assert ((both["p"] < 0.5) == (both["beside_p"] < 0.5)).all()
+
+
+def test_a_p_is_printed_on_its_side_of_the_level():
+    assert [p_text(p) for p in (0.0004, 0.0494, 0.0496, 0.05, 0.0504)] == [
+        "< 0.001", "0.049", "< 0.050", "0.050", "0.050",
+    ]  # fmt: skip
 
 
 def test_a_contradicted_comparison_says_the_p_that_contradicts_it():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dqv2.paper.stats import plus_minus
+from dqv2.paper.stats import decimals_of, plus_minus
 from dqv2.paper.tables import results_table, tex_escape, write_table
 from dqv2.paper.wording import effect_text
 
@@ -176,9 +176,17 @@ def test_rows_are_named_as_they_are_printed(frame):
 
 
 def test_latex_escapes_every_special_character():
-    assert tex_escape(r"a_b & 5% #1 $x {y} ~ ^ \z ±") == (
-        r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z $\pm$"
+    assert tex_escape(r"a_b & 5% #1 $x {y} ~ ^ \z ± −") == (
+        r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z $\pm$ $-$"
     )
+
+
+@pytest.mark.parametrize("title", ["[CLS] mask", "*ours"])
+def test_latex_does_not_take_a_rows_title_for_an_argument(frame, tmp_path, title):
+    r"""\\ and \midrule take what follows in brackets as a length, \\ also a star."""
+    files = [tmp_path / f"t.{end}" for end in ("csv", "md", "tex")]
+    write_table(frame.replace({"label": {"DQ_V2": title}}), SPEC, "a note", *files)
+    assert f"    {{}}{title} & " in files[2].read_text()
 
 
 def test_columns_follow_the_data_and_gaps_stay_empty(frame, tmp_path):
@@ -208,7 +216,7 @@ def test_a_mean_over_mixed_arms_is_refused(frame):
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
 def test_latex_compiles(frame, tmp_path):
     paths = [tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex")]
-    write_table(frame, SPEC | {"caption": r"_ & % $ # { } ~ ^ \ < > | ± · × –"}, "a note", *paths)
+    write_table(frame, SPEC | {"caption": r"_ & % $ # { } ~ ^ \ < > | ± · × – −"}, "a note", *paths)
     page = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{t.tex}\end{document}"
     (tmp_path / "page.tex").write_text(page)
     done = subprocess.run(
@@ -302,7 +310,7 @@ def test_what_rounds_to_zero_has_no_sign():
     row = {"effect": -0.0004, "low": -0.001, "high": 0.0001, "unit": "IoU", "statistic": "mean"}
     assert plus_minus(-0.0004, 0.003, 3) == "0.000 ± 0.003"
     assert plus_minus(-0.0006, 0.003, 3) == "-0.001 ± 0.003"
-    assert effect_text(row) == "+0.000 IoU [-0.001, 0.0001]"
+    assert effect_text(row) == "+0.000 IoU [-0.001, 0.000]"
 
 
 def test_a_slope_keeps_its_digits_whatever_its_axis():
@@ -311,6 +319,23 @@ def test_a_slope_keeps_its_digits_whatever_its_axis():
     assert effect_text(row) == "+0.0192 points a unit of tobias_size [0.00826, 0.0300]"
     row |= {"unit": "points a unit of keep_ratio", "effect": -6.0, "low": -61.1098, "high": 49.1098}
     assert effect_text(row) == "-6.00 points a unit of keep_ratio [-61.1, 49.1]"
+
+
+@pytest.mark.parametrize(
+    ("ours", "printed"),
+    [
+        ((0.001, -0.006, 0.0034), "+0.00 s [-0.01, 0.00]"),
+        ((-12345.678, -25000.1, 309.12), "-12345.68 s [-25000.10, 309.12]"),
+    ],
+)
+def test_an_interval_has_its_effects_digits(ours, printed):
+    row = dict(zip(("effect", "low", "high"), ours, strict=True)) | {"unit": "s", "statistic": "mean"}
+    assert effect_text(row) == printed
+
+
+def test_a_slope_of_hundreds_has_no_bare_point():
+    row = {"statistic": "trend", "unit": "points", "effect": 123.4, "low": -0.0, "high": 246.8}
+    assert effect_text(row) == "+123 points [0.00, 247]"
 
 
 def cells_of(frame, spec, tmp_path):
@@ -349,3 +374,14 @@ def test_the_best_by_its_own_decimals_and_who_prints_like_it():
     assert best((71.96, 2), (71.98, 0.1)) == {"DQ_V2": True, "Random": True}, "72.0 and 71.98"
     assert best((71.94, 2), (71.98, 0.1)) == {"DQ_V2": False, "Random": True}, "71.9 and 71.98"
     assert best((71.96, 0.2), (71.98, 0.1)) == {"DQ_V2": False, "Random": True}
+
+
+def test_a_mean_at_a_half_is_the_best_as_printed():
+    """70.175 is printed as 70.17, but NumPy rounds it to 70.18: no cell was in bold."""
+    rows = [
+        {"dataset": "digits", "label": label, "keep_ratio": 0.1, "seed": seed, "test_accuracy": value}
+        for label, values in (("DQ", (70.1, 70.0)), ("DQ_V2", (70.15, 70.2)))
+        for seed, value in enumerate(values)
+    ]
+    assert results_table(pd.DataFrame(rows), {})["best"].tolist() == [False, True]
+    assert decimals_of(np.float64(0.995)) == decimals_of(0.995)

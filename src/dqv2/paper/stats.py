@@ -47,7 +47,7 @@ def plus_minus(mean: float, sd: float, decimals: int | None = None) -> str:
 
 def decimals_of(sd: float) -> int:
     """One decimal where seeds spread by a point (a unit of y) or more, which makes a second one noise; else two."""
-    return 1 if round(sd, 2) >= 1 else 2
+    return 1 if round(float(sd), 2) >= 1 else 2  # NumPy's own numbers round halves as nothing prints them
 
 
 def span(counts: pd.Series) -> str:

@@ -35,7 +35,7 @@ NO_INTERVAL = "[none]"  # after a lead that has none; the caption says why
 Cell = tuple[str, bool]  # the text, and whether it is bold
 LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-LATEX |= {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$", "–": "--", "\u00a0": "~", "\n": " "}
+LATEX |= {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$", "−": "$-$", "–": "--", "\u00a0": "~", "\n": " "}
 
 
 def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def _best(table: pd.DataFrame, spec: Spec) -> pd.Series:
             top = column.idxmax() if spec["better"] == "higher" else column.idxmin()
             for cell, mean in column.items():
                 coarse = int(min(places[cell], places[top]))
-                best[cell] = round(mean, coarse) == round(column[top], coarse)
+                best[cell] = f"{mean:z.{coarse}f}" == f"{column[top]:z.{coarse}f}"
     return best
 
 
@@ -265,8 +265,11 @@ def md_escape(text: str) -> str:
 
 
 def tex_escape(text: str) -> str:
-    """Escape ``text`` for LaTeX: special characters escaped, ±, · and × in math mode."""
-    return text.translate(str.maketrans(LATEX))
+    r"""Escape ``text`` for LaTeX: special characters escaped, ±, ·, × and − in math mode.
+
+    What begins with [ or * is shielded: as a row's first cell it would be an argument of the \\ before it.
+    """
+    return ("{}" if text.startswith(("[", "*")) else "") + text.translate(str.maketrans(LATEX))
 
 
 def _latex(head: list[str], body: list, foot: list[str] | None, paper: int, caption: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dqv2.paper.claims import CONTRADICTED, summary
 from dqv2.paper.collect import write_csv, write_text
+from dqv2.paper.replication import ALPHA
 from dqv2.paper.tables import md_escape, md_row
 
 RULES = (
@@ -47,13 +48,13 @@ PAPER_RULES = (
 )
 
 
-def number(value: float, places: int = 2) -> str:
-    """A number with ``places`` decimals, a large or small one with three significant digits; "" if missing."""
+def number(value: float) -> str:
+    """A number with two decimals, a large or small one with three significant digits; "" if missing."""
     if value is None or not np.isfinite(value):
         return ""
     if value != 0 and not 0.005 <= abs(value) < 10_000:
         return f"{value:.3g}"
-    return f"{value:z.{places}f}"
+    return f"{value:z.2f}"
 
 
 def effect_text(row: dict[str, Any]) -> str:
@@ -64,19 +65,27 @@ def effect_text(row: dict[str, Any]) -> str:
 
 
 def _amount(row: dict[str, Any], name: str) -> str:
-    """An effect with its sign and unit: two decimals, three for an IoU; for a trend, whose size depends on its axis,
-    three significant digits."""
+    """An effect with its sign and unit."""
     if row["statistic"] == "variance":
-        return f"× {number(row[name])}"
-    form = "+#.3g" if row["statistic"] == "trend" else "+z.3f" if row["unit"] == "IoU" else "+z.2f"
-    return f"{row[name]:{form}} {row['unit']}".rstrip()
+        return f"× {_digits(row, name)}"
+    return f"{_digits(row, name, '+')} {row['unit']}".rstrip()
+
+
+def _digits(row: dict[str, Any], name: str, sign: str = "") -> str:
+    """An effect or an end of its interval: two decimals, three for an IoU; for a ratio as `number`; for a trend, whose
+    size depends on its axis, three significant digits."""
+    if row["statistic"] == "variance":
+        return number(row[name])
+    form = "z#.3g" if row["statistic"] == "trend" else "z.3f" if row["unit"] == "IoU" else "z.2f"
+    return f"{row[name]:{sign}{form}}".rstrip(".")
 
 
 def p_text(value: float) -> str:
-    """A p-value: three decimals, "< 0.001" below."""
+    """A p-value: three decimals, "< 0.001" below; "< 0.050" if a significant one would be printed as the level."""
     if value is None or not np.isfinite(value):
         return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    text = "0.001" if value < 0.001 else f"{value:.3f}"
+    return f"< {text}" if value < 0.001 or value < ALPHA <= float(text) else text
 
 
 def comparison_text(row: dict[str, Any]) -> str:
@@ -138,13 +147,10 @@ def with_effect(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _interval(row: dict[str, Any], low: str, high: str) -> str:
-    """An interval of the effect, with as many digits as `_amount`; "" if missing."""
+    """An interval of the effect, with the digits of `_amount`; "" if missing."""
     if not np.isfinite(row[low]):
         return ""
-    if row["statistic"] == "trend":
-        return f"[{row[low]:#.3g}, {row[high]:#.3g}]"
-    places = 3 if row["unit"] == "IoU" else 2
-    return f"[{number(row[low], places)}, {number(row[high], places)}]"
+    return f"[{_digits(row, low)}, {_digits(row, high)}]"
 
 
 def _beside(row: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ class Claims(Stage):
     """The paper's claims, tested on this run's tables."""
 
     title = "claims"
-    version = 10
+    version = 11
     shows = ("csv", "md")
     writes = {"csv": "claims.csv", "md": "claims.md", "record": "claims/record.json"}
 

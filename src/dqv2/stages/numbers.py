@@ -7,7 +7,7 @@ class Numbers(Stage):
     """Every number of the run as a LaTeX macro."""
 
     title = "numbers"
-    version = 5
+    version = 6
     shows = ("tex",)
     writes = {
         "tex": "{figures}/numbers.tex",

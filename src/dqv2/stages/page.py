@@ -9,7 +9,7 @@ class Page(Stage):
     """All figures, tables and claims of a run on one page, each number with the runs behind it."""
 
     title = "page"
-    version = 7
+    version = 8
     shows = ("html",)
     shows_images = True
     writes = {"html": "report/index.html"}

@@ -7,7 +7,7 @@ class Table(Stage):
     """An experiment's table, made from its table of runs alone."""
 
     title = "table"
-    version = 7
+    version = 8
     shows = ("csv", "md", "tex")
     writes = {
         "csv": "{figures}/{experiment}_table.csv",
