@@ -346,7 +346,7 @@ def test_a_coreset_may_be_all_that_there_is(demo, change, originals, tobias, kee
     values = change(demo, "mixtures.mine", {"originals": originals, "tobias": tobias})
     values = change(values, "selectors.hard", {"kind": "ccs", "score": "el2n", "prune_hardest": 0.9})
     check_jobs(*trained_on(values, change, keep, mixture="mine", selector=selector))
-    with pytest.raises(ConfigError, match="more images than the pool|more than is left"):
+    with pytest.raises(ConfigError, match=r"more images than the pool|more than is left"):
         trained_on(values, change, keep + 0.001, mixture="mine", selector=selector)
 
 
