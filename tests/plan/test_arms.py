@@ -335,3 +335,38 @@ def test_a_coreset_of_one_listed_image_is_told_too(tmp_path, change):
 def test_a_coreset_of_one_image_that_is_not_trained_on_is_made(demo, change):
     plan, jobs = trained_on(demo, change, 0.001)
     check_jobs(plan, [job for job in jobs if job.stage.name in ("pack", "bin", "sample")])
+
+
+@pytest.mark.parametrize(
+    ("originals", "tobias", "keep", "selector"),
+    [(0.7, 0.1, 0.8, "random"), (0.05, 0.35, 0.4, "random"), (1.0, 0.0, 0.1, "hard")],
+)
+def test_a_coreset_may_be_all_that_there_is(demo, change, originals, tobias, keep, selector):
+    """As the shares are written: 0.7 + 0.1 and 1 - 0.9 are a little less than 0.8 and 0.1 in floating point."""
+    values = change(demo, "mixtures.mine", {"originals": originals, "tobias": tobias})
+    values = change(values, "selectors.hard", {"kind": "ccs", "score": "el2n", "prune_hardest": 0.9})
+    check_jobs(*trained_on(values, change, keep, mixture="mine", selector=selector))
+    with pytest.raises(ConfigError, match=r"more images than the pool|more than is left"):
+        trained_on(values, change, keep + 0.001, mixture="mine", selector=selector)
+
+
+@pytest.mark.parametrize(
+    ("n", "shares", "selector", "keep", "fault"),
+    [
+        (1201, (0.5, 0.5), "random", 1.0, r"1 of the 1,201 .* is 1,201 images, and mixture mine .* leave 1,200"),
+        (1215, (1.0, 0.0), "ccs", 0.9, r"0\.9 of the 1,215 .* is 1,094 images, and mixture mine .* ccs leave 1,093"),
+        (1200, (0.5, 0.5), "random", 1.0, None),
+    ],
+)
+def test_a_pool_that_rounding_makes_too_small_is_told_before_anything_is_trained(
+    demo, change, n, shares, selector, keep, fault
+):
+    values = change(demo, "datasets.digits.train", n)
+    values = change(values, "datasets.digits.test", 300)
+    values = change(values, "mixtures.mine", dict(zip(("originals", "tobias"), shares, strict=True)))
+    plan, jobs = trained_on(values, change, keep, mixture="mine", selector=selector)
+    if fault is None:
+        check_jobs(plan, jobs)
+        return
+    with pytest.raises(ConfigError, match=fault):
+        check_jobs(plan, [job for job in jobs if job.stage.name in ("pack", "bin", "sample")])

@@ -104,6 +104,14 @@ def test_the_jobs_shown_are_those_that_snakemake_runs_for_it(plan, file):
         assert ("trainer " in out.replace("trainer's", "")) == ("train" in expected or name == "fig1"), name
 
 
+def test_what_the_page_on_debugging_shows_of_an_experiment_is_printed(plan):
+    page = (ROOT / "docs/debug.md").read_text(encoding="utf-8")
+    words, shown = re.search(r"\n    \$ dqv2 plan (show .*)\n((?:    .*\n|\n)+)", page).groups()
+    _, out, _ = plan(*words.split())
+    for line in filter(None, shown.splitlines()):
+        assert f"\n{line[4:].removesuffix('...')}" in f"\n{out}", "the page shortens lines and leaves some out by ..."
+
+
 def test_a_run_of_coresets_is_counted_with_its_exports(plan):
     code, out, _ = plan("config/own_images.yaml")
     assert code == 0

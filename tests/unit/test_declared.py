@@ -1,6 +1,7 @@
 """Tables of declarations: what they name is there, the docs show them, and reading them imports little."""
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from dqv2.config.data import KINDS
 from dqv2.data.published import KNOWN_SETS
 from dqv2.declared import load
 from dqv2.paper.kinds import FIGURES
-from dqv2.select.table import SELECTORS
+from dqv2.select.table import SAMPLERS, SELECTORS
 from dqv2.semantic.table import MASK_SOURCES
 from tests.conftest import ROOT
 
@@ -49,6 +50,13 @@ def test_a_known_set_is_a_choice_of_the_configuration_with_its_keys(kind):
 def test_the_docs_show_the_tables():
     text = (ROOT / "docs/stages.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in text for name in (*SELECTORS, *MASK_SOURCES)), "run: python -m dqv2 stages accept"
+
+
+def test_the_docs_name_the_selectors_by_which_classes_lose_their_shares():
+    named = {"ccs": "CCS", "adaptive_bins": "ADQ", "class_adaptive_bins": "DQAS"}
+    assert {name for name, kind in SELECTORS.items() if not SAMPLERS[kind.sampler].shares} == set(named)
+    (row,) = re.findall("^.*the classes' shares.*$", (ROOT / "docs/assumptions.md").read_text(encoding="utf-8"), re.M)
+    assert all(name in row.partition("exceptions")[2] for name in named.values())
 
 
 @pytest.mark.parametrize("module", ["dqv2.select.table", "dqv2.semantic.table", "dqv2.paper.kinds"])

@@ -87,7 +87,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
     _refuse("classes are missing:", _of_one_class(plan, trained, classes))
     digits = {name: block for name, block in plan.config.datasets.items() if isinstance(block, Digits)}
     sizes = {name: {"train": block.train} for name, block in digits.items()} | sizes
-    faults = [*_too_few_to_divide(plan, jobs, sizes), *_too_few_to_train_on(plan, jobs, sizes)]
+    faults = [*_too_few_to_divide(plan, jobs, sizes), *_too_few_to_draw(plan, jobs, sizes)]
     _refuse("there are too few images:", faults)
     _refuse("weights are missing:", _missing_weights(plan, jobs))
     _check_networks(plan, jobs, here)
@@ -213,19 +213,26 @@ def _too_few_to_divide(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[st
     return sorted(found)
 
 
-def _too_few_to_train_on(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
-    """One sentence for each coreset of a set of known size that would have fewer than two images to train on."""
+def _too_few_to_draw(plan: Plan, jobs: Iterable[PlannedJob], sizes: Mapping[str, Any]) -> list[str]:
+    """One sentence for each coreset of a set of known size that would have more images than there are to choose from,
+    or fewer than two to train on."""
     found: dict[str, None] = {}
     for job in jobs:
-        if job.stage.name != "train" or not (count := (sizes.get(job.w.dataset) or {}).get("train")):
+        if job.stage.name not in ("sample", "train") or not (count := (sizes.get(job.w.dataset) or {}).get("train")):
             continue
         selection = plan.selection(job.w)
-        mixture = plan.config.mixtures[selection.mixture]
-        shares = (1.0,) if mixture.budget == "originals" else (mixture.originals, mixture.tobias)
-        kept = max(1, round(float(job.w.keep) * sum(round(share * count) for share in shares)))
-        if kept < 2 and plan.config.selectors[selection.selector].declared.gives != "list":
-            training = f"the {counted(count, 'training image')} of datasets.{job.w.dataset}"
-            found[f"keep_ratio: {job.w.keep} of {training} is 1 image, too few to train on: raise it"] = None
+        mixture, selector = plan.config.mixtures[selection.mixture], plan.config.selectors[selection.selector]
+        if selector.declared.gives == "list":
+            continue
+        pool = sum(round(share * count) for share in (mixture.originals, mixture.tobias))
+        kept = max(1, round(float(job.w.keep) * (count if mixture.budget == "originals" else pool)))
+        left = pool - round(selector.used.get("prune_hardest", 0) * pool)
+        asked = f"keep_ratio: {job.w.keep} of the {counted(count, 'training image')} of datasets.{job.w.dataset}"
+        if kept > left:
+            there = f"mixture {selection.mixture} and selector {selection.selector} leave {left:,}"
+            found[f"{asked} is {counted(kept, 'image')}, and {there}, as shares are rounded: lower it"] = None
+        if kept < 2 and job.stage.name == "train":
+            found[f"{asked} is 1 image, too few to train on: raise it"] = None
     return sorted(found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dqv2.config import Config, ConfigError
 from dqv2.config.base import listed
 from dqv2.config.data import KNOWS_OBJECTS, Digits
+from dqv2.paths import ratio
 from dqv2.plan.runs import Row, Run, replaced
 from dqv2.stages import all_stages
 
@@ -51,6 +52,11 @@ def redraws(config: Config, run: Run) -> bool:
     return run.pixels is not None and config.pixels[run.pixels].step == "mae"
 
 
+def _more(asked: float, there: float) -> bool:
+    """Whether a share is larger than another as paths write them: 0.7 + 0.1 is a little below 0.8."""
+    return float(ratio(asked)) > float(ratio(there))
+
+
 def _faults(config: Config, run: Run) -> Iterator[str]:
     selection = run.selection
     dataset = config.datasets[selection.dataset]
@@ -61,7 +67,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
     mixture = config.mixtures[selection.mixture]
     if run.keep_ratio > 1:
         yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the available images"
-    elif mixture.budget == "originals" and run.keep_ratio > mixture.originals + mixture.tobias:
+    elif mixture.budget == "originals" and _more(run.keep_ratio, mixture.originals + mixture.tobias):
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
     selector = config.selectors[selection.selector]
     count, asked = (dataset.train if isinstance(dataset, Digits) else None), selector.used.get("n_bins", 0)
@@ -90,7 +96,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"{selection.backbone} keeps the classes of its weights: set head: fresh, or choose features: embedding"
         )
     whole = mixture.originals if mixture.budget == "originals" else 1
-    if "prune_hardest" in selector.used and run.keep_ratio > whole * (1 - selector.prune_hardest):
+    if "prune_hardest" in selector.used and _more(run.keep_ratio, whole * (1 - selector.prune_hardest)):
         yield (
             f"selector {selection.selector} drops {selector.prune_hardest:g} of the images as too hard, so keep_ratio "
             f"{run.keep_ratio:g} is more than is left: lower selectors.{selection.selector}.prune_hardest"
