@@ -50,6 +50,10 @@ FULL = "/dev/full"  # every write says that no space is left
             OSError(errno.ESTALE, os.strerror(errno.ESTALE), "a/b"),
             r"^a/b cannot be read or written \(Stale.*\): its disk or the connection to it fails; mend that",
         ),
+        (
+            OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a/b", None, "a/.tmp-1"),  # as overlayfs answers
+            "^a/b cannot be replaced .Invalid cross-device link., as it .*: name another folder, or remove it .rm -r.",
+        ),
         (OSError(errno.EIO, os.strerror(errno.EIO)), "^{folder} cannot be read or written"),
         (
             OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a/b"),
