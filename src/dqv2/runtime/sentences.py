@@ -45,10 +45,8 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return f"{error.filename or _fullest(places)} is on a read-only disk: make it writable, and run again"
     if isinstance(error, OSError) and error.errno in (errno.EXDEV, errno.EBUSY) and error.filename:
-        return (
-            f"{error.filename} cannot be replaced ({error.strerror}), as it is a mount point or comes with a container's "
-            "image: name another folder, or remove it (rm -r), and run it again"
-        )
+        why = f"({error.strerror}), as it is a mount point or comes with a container's image"
+        return f"{error.filename} cannot be replaced {why}: name another folder, or remove it (rm -r), and run it again"
     if isinstance(error, OSError) and error.errno in DISCONNECTED:
         failed = f"{error.filename or _fullest(places)} cannot be read or written ({error.strerror})"
         return f"{failed}: its disk or the connection to it fails; mend that, and run it again"
