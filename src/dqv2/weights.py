@@ -159,6 +159,7 @@ def read_weights(path: Path) -> Any:
     import torch
 
     from dqv2.runtime.files import in_its_place
+    from dqv2.runtime.sentences import require_working
 
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, but should be a file of weights.")
@@ -178,6 +179,7 @@ def read_weights(path: Path) -> Any:
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # if it cannot be read, it raises anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a truncated or foreign file both libraries may raise anything
+        require_working(error, path)
         # Their own messages advise loading it without this protection
         unknown = first.startswith((b"\x80", b"PK")) and "Unsupported operand" in str(error)  # of a pickle, or of noise
         if unknown or any(sign in str(error) for sign in FORBIDDEN):

@@ -67,3 +67,21 @@ def test_a_cold_job_does_not_outlive_snakemake(command):
         job = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
         job.wait(20)  # raises if it goes on: it would write its results over those of the next run
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_without_a_thread_to_be_had_a_job_ends_in_a_sentence(monkeypatch, capsys, cold):
+    """Where the number of processes is limited, as by a cgroup or ulimit -u, a traceback was all that a person saw."""
+
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(script.warm, "run", (lambda request: None) if cold else refused)
+    monkeypatch.setattr(script.threading.Thread, "start", refused)
+    monkeypatch.setattr(script.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        script.run(snakemake(1), "pack.py")
+    assert ended.value.code == 1
+    assert (
+        "Error in pack: this process ran out of memory or threads (can't start new thread)" in capsys.readouterr().err
+    )

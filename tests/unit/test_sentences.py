@@ -46,6 +46,20 @@ FULL = "/dev/full"  # every write says that no space is left
             OSError(errno.EROFS, os.strerror(errno.EROFS), "a/b"),
             "^a/b is on a read-only disk: make it writ",
         ),
+        (
+            OSError(errno.ESTALE, os.strerror(errno.ESTALE), "a/b"),
+            r"^a/b cannot be read or written \(Stale.*\): its disk or the connection to it fails; mend that",
+        ),
+        (
+            OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a/b", None, "a/.tmp-1"),  # as overlayfs answers
+            "^a/b cannot be replaced .Invalid cross-device link., as it .*: name another folder, or remove it .rm -r.",
+        ),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "^{folder} cannot be read or written"),
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a/b"),
+            r"no more files \(.*a/b.*\): raise the limit \(ulimit -n",
+        ),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "ran out of memory or threads .*: raise its limits"),
         (MemoryError(), "ran out of memory or threads .MemoryError.: raise its limits"),
         (RuntimeError("can't start new thread"), "raise its limits"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "raise its limits"),

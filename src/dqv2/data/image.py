@@ -16,6 +16,7 @@ from dqv2.data.boxes import resized_length
 from dqv2.data.walk import special
 from dqv2.data.wrapping import without_metadata
 from dqv2.runtime.files import in_its_place
+from dqv2.runtime.sentences import require_working
 
 MAX_PIXELS = 64_000_000  # 64 megapixels; decoding takes up to about 9 bytes per pixel
 # Formats by content, whatever the file's name; Pillow would pass some others (EPS) to external programs
@@ -55,6 +56,7 @@ def read_bytes(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes | str
             return f"the file has {length:,} bytes, more than {max_pixels:,} pixels take (key max_pixels)"
         return Path(path).read_bytes()
     except OSError as error:
+        require_working(error, path)
         return f"cannot be decoded ({str(error).strip()})"
 
 

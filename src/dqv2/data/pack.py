@@ -29,6 +29,7 @@ from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.data.lazy import LazyArray
 from dqv2.runtime.files import atomic_dir, csv_writer, load_json, sha256, write_json
+from dqv2.runtime.sentences import require_working
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -97,6 +98,7 @@ class Pack:
         try:
             return cls._open(folder)
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+            require_working(error, folder)
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(f"The pack {folder} is damaged: {problem}. {_REMEDY}") from error
 

@@ -14,6 +14,7 @@ from dqv2.data.errors import DataError
 from dqv2.data.image import MAX_PIXELS, read_bytes
 from dqv2.data.walk import special
 from dqv2.data.words import nearly
+from dqv2.runtime.sentences import require_working
 
 SPLITS = ("train", "validation", "test")
 PART = re.compile(r"(.+)@(\d+)\+(\d+)")
@@ -125,6 +126,7 @@ def read_place(root: Path, name: str, place: str | None, max_pixels: int = MAX_P
             archive.seek(int(part[2]))
             return archive.read(int(part[3]))
     except OSError as error:
+        require_working(error, Path(root, part[1]))
         return f"cannot be read ({error})"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dqv2.data.errors import DataError
+from dqv2.runtime.sentences import require_working
 
 SYSTEM = {
     "__macosx", "$recycle.bin", "system volume information", "lost+found", "__pycache__", "network trash folder",
@@ -84,6 +85,7 @@ def state_of(path: str | Path) -> tuple[int, int]:
 
 
 def _refuse(error: OSError) -> None:
+    require_working(error, error.filename)
     raise DataError(
         f"{error.filename} cannot be read ({error.strerror}): give yourself the right to read it (chmod -R u+rX), or "
         "move it out of the set's folder."

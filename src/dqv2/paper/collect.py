@@ -9,6 +9,7 @@ import pandas as pd
 
 from dqv2.runtime.files import atomic_path, load_json
 from dqv2.runtime.record import read as read_record
+from dqv2.runtime.sentences import require_working
 
 WHOLE = ("tobias_size", "seed", "selection_seed", "coreset_size", "n_tobias", "n_originals", "n_test", "threads")
 WHOLE += ("micro_batch",)
@@ -54,6 +55,7 @@ def _row(run: dict[str, Any], file: Path) -> dict[str, Any]:
     try:
         metrics = load_json(file)
     except (ValueError, OSError) as error:
+        require_working(error, file)
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it and run again") from error
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: holds a {type(metrics).__name__}, not an object; delete it and run again")

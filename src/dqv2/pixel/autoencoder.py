@@ -14,6 +14,7 @@ from dqv2.arguments import check_same_number
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
+from dqv2.runtime.sentences import require_working
 from dqv2.weights import WeightsError, fill, read_weights, require_values
 
 NO_COLOURS = (
@@ -176,6 +177,7 @@ def _from_folder(path: Path) -> nn.Module:
     try:
         model, about = ViTMAEForPreTraining.from_pretrained(path, local_files_only=True, output_loading_info=True)
     except Exception as error:  # many kinds, by what is wrong with which file
+        require_working(error, path)
         first = str(error).strip().split("\n")[0][:200]
         raise WeightsError(f"{path} is not a masked autoencoder as transformers keeps one ({first}).") from error
     if model.config.norm_pix_loss:

@@ -147,8 +147,8 @@ def _folders(root: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _unreadable(error: OSError) -> None:
-    """Raise for a folder without read permission, as its content is unknown; one that has vanished is ignored."""
-    if isinstance(error, PermissionError):
+    """Raise for a folder that cannot be read, as its content is unknown; one that has vanished is ignored."""
+    if not isinstance(error, FileNotFoundError):
         raise error
 
 

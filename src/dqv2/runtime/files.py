@@ -23,6 +23,8 @@ import numpy as np
 import psutil
 from numpy.typing import ArrayLike
 
+from dqv2.runtime.sentences import require_working
+
 MARK = r"\.tmp(?:-[^-]*){3}-"  # begins a temporary name (`_temporary`)
 ASIDE = ".aside"  # ends the temporary name of a folder that is being replaced
 
@@ -172,7 +174,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """The content of a JSON file; None where it is missing or damaged."""
     try:
         return load_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        require_working(error, path)
         return None
 
 
@@ -219,7 +222,9 @@ def _staged(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     try:
         yield target, temporary
         _fsync(target.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(target)  # the system says of an open file only what is wrong
         _settle(target, temporary)
         with suppress(OSError):  # another process has written to it meanwhile: keep it
             for parent in made:

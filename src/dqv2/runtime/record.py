@@ -20,6 +20,7 @@ from typing import Any
 import xxhash
 
 from dqv2.runtime.files import load_json, require_regular, write_json
+from dqv2.runtime.sentences import require_working
 from dqv2.stages import record_of
 
 LIBRARIES = ("dqv2", "torch", "torchvision", "timm", "numpy", "pandas")
@@ -85,7 +86,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ValueError: it is missing, invalid, or has changed since it was written; the message names it.
-        PermissionError: it must not be read.
+        OSError: it may be sound, but cannot be read now.
     """
     try:
         found = load_json(path)
@@ -96,6 +97,7 @@ def read(path: str | Path) -> dict[str, Any]:
     except PermissionError:  # it may be sound
         raise
     except (ValueError, OSError) as error:
+        require_working(error, path)
         raise ValueError(f"{path} cannot be read ({error}): remove it, and its stage runs again") from None
     return found
 

@@ -22,10 +22,14 @@ def run(snakemake: Any, script: str) -> None:
     request = request_of(snakemake, script)
     # Snakemake's numbers may differ
     os.environ |= dict.fromkeys(THREADS, str(request["threads"]))
-    code = warm.run(request)
+    try:
+        code = warm.run(request)
+        if code is None:
+            threading.Thread(target=_stop_without, args=[_snakemake()], daemon=True).start()
+    except RuntimeError as error:  # no thread can be started
+        code = _failed(request, error)
     if code is not None:
         os._exit(code)  # no output waits to be flushed, and taking Snakemake's modules apart takes 5 to 20 ms
-    threading.Thread(target=_stop_without, args=[_snakemake()], daemon=True).start()
     sys.exit(do(request))
 
 
@@ -60,10 +64,14 @@ def do(request: dict[str, Any]) -> int:
 
         return run_job(request)
     except Exception as error:
-        from dqv2.runtime.sentences import sentence
+        return _failed(request, error)
 
-        print(f"\nError in {request['stage']}: {sentence(error, [request['log']])}\n", file=sys.stderr)
-        return 1
+
+def _failed(request: dict[str, Any], error: Exception) -> int:
+    from dqv2.runtime.sentences import sentence
+
+    print(f"\nError in {request['stage']}: {sentence(error, [request['log']])}\n", file=sys.stderr, flush=True)
+    return 1
 
 
 def request_of(snakemake: Any, script: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 BLOCK = 2**16  # bytes
 LARGE = "a file reached the size limit (ulimit -f, or the file system): raise the limit, and run it again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
+DISCONNECTED = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH)
 NOT_WRITTEN = ("file write failed", "unexpected pos", " requested and ")
 NO_MEMORY = ("failed to map segment", "can't start new thread", "resource temporarily unavailable")
 
@@ -42,8 +44,16 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
         return f"{error.filename} cannot be read or written: change its permissions (chmod -R u+rwX), and run again"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return f"{error.filename or _fullest(places)} is on a read-only disk: make it writable, and run again"
+    if isinstance(error, OSError) and error.errno in (errno.EXDEV, errno.EBUSY) and error.filename:
+        why = f"({error.strerror}), as it is a mount point or comes with a container's image"
+        return f"{error.filename} cannot be replaced {why}: name another folder, or remove it (rm -r), and run it again"
+    if isinstance(error, OSError) and error.errno in DISCONNECTED:
+        failed = f"{error.filename or _fullest(places)} cannot be read or written ({error.strerror})"
+        return f"{failed}: its disk or the connection to it fails; mend that, and run it again"
+    if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
+        return f"this process may open no more files ({text}): raise the limit (ulimit -n), or run fewer jobs at once"
     # Python has many messages for too little memory
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
+    if _no_memory(error) or any(sign in text.lower() for sign in NO_MEMORY):
         return (
             f"this process ran out of memory or threads ({text or type(error).__name__}): raise its limits "
             "(ulimit -v, ulimit -u, the memory of a container or of a cluster's job), or run fewer jobs at once"
@@ -58,6 +68,21 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:
         return f"{type(error).__name__}: {text}" if text else f"it ended with {type(error).__name__}"
     return text
+
+
+def _no_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+
+
+def require_working(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Raise an error that says nothing about the file at a path: the disk, its connection or this machine fails.
+
+    For those who otherwise take a file that cannot be read for a damaged one, which is left out or removed.
+    """
+    if _no_memory(error):
+        raise error
+    if isinstance(error, OSError) and error.errno in (*DISCONNECTED, *TOO_MANY_OPEN):
+        raise OSError(error.errno, os.strerror(error.errno), error.filename or str(path)) from error
 
 
 def _is_full(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from dqv2.data.tables import TABLES, table_layout
 from dqv2.data.walk import require_utf8, special, state_of, walk
 from dqv2.data.words import splits_in, what_to_write
 from dqv2.runtime.files import in_its_place
+from dqv2.runtime.sentences import require_working
 
 ROWS = 64  # read at a time
 BASE64 = ("data:", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # how images in base64 begin
@@ -163,6 +164,7 @@ def _listed(found: ImageSet, splits: Mapping[str, Sequence[str]] | None) -> dict
         try:
             kind = special(found.root / name)
         except OSError as error:
+            require_working(error, found.root / name)
             raise DataError(f"{found.root / name} cannot be read ({error.strerror}): remove it.") from error
         if kind:
             raise DataError(f"{found.root / name} is {kind}, not a table: remove it.")
@@ -188,6 +190,7 @@ def _opened(file: Path) -> Iterator[Any]:
     except (PermissionError, FileNotFoundError) as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        require_working(error, file)
         what = "damaged"
         with suppress(OSError), file.open("rb") as content:  # where the disk fails, it fails again
             what = in_its_place(content.read(64)) or what
@@ -306,4 +309,5 @@ def _content(value: Any, folder: Path, root: Path) -> bytes | Path | str:
             return f"the cell's path has backslashes, and there is no such file; write forward slashes: '{path[:80]}'"
         return there or places[0]
     except OSError as error:  # text that is not a valid path
+        require_working(error, path)
         return f"the cell holds no path of an image ({error.strerror})"
