@@ -4,7 +4,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from dqv2.cost.rates import Device, Facts, Net, Rates
@@ -62,8 +62,12 @@ class Estimate:
 
     def alone(self, experiment: str) -> float:
         """Seconds on the device that leaving this experiment out would save."""
-        others = set().union(*(jobs for name, jobs in self.needs.items() if name != experiment))
-        return self.on_device(self.needs[experiment] - others)
+        return self.on_device({job for job in self.needs[experiment] if self._uses[job] == 1})
+
+    @cached_property
+    def _uses(self) -> Counter[PlannedJob]:
+        """How many experiments need each job."""
+        return Counter(job for jobs in self.needs.values() for job in jobs)
 
     def by_stage(self, what: Callable[[Price], float] = lambda price: price.seconds) -> Counter[str]:
         """Stage -> seconds."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dqv2.data.errors import DataError, no_folder
-from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, within
+from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, lineage, lineages
 from dqv2.data.sample import MASK_OF, MASKS_OF, UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, require_utf8, walk
 from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
@@ -39,7 +39,8 @@ def list_folder(
     images = {folder: sum(map(_is_image, names)) for folder, names in tree.files.items()}
     named = [name for names in (splits or {}).values() for name in names]
     beside = _masks_of_classes(images, named) if masks == "aside" else []
-    for folder in [each for each in images if any(within(each, held) for held in beside)]:
+    aside = set(beside)
+    for folder in [each for each in images if not aside.isdisjoint(lineage(each))]:
         del images[folder], tree.files[folder]
     if not any(images.values()) and (some := next((f for f, names in tree.files.items() if names), None)) is not None:
         n, one = sum(map(len, tree.files.values())), f"{some}/{tree.files[some][0]}".lstrip("/")
@@ -51,13 +52,17 @@ def list_folder(
     found = ImageSet(root, [], {})
     found.note_aside(dict.fromkeys(tree.aside, "hidden, or a system's own") | layout.aside)
     found.note_aside({f"{folder}/": f"{MASKS_OF} the pictures beside them" for folder in beside})
+    held: dict[str, list[str]] = {folder: [] for folders in layout.splits.values() for folder in folders}
+    for place in tree.files:
+        for folder in held.keys() & lineage(place):
+            held[folder].append(place)
     listed = {}
     for split, folders in layout.splits.items():
         by_class: dict[str, list[str]] = {}
         for folder in folders:
             n = folder.count("/") + 1 if folder else 0
-            for place in tree.files:
-                if within(place, folder) and (unlabelled or place != folder):
+            for place in held[folder]:
+                if unlabelled or place != folder:
                     by_class.setdefault(UNLABELLED if unlabelled else place.split("/")[n], []).append(place)
         listed[split] = {name: by_class[name] for name in sorted(by_class)}
     found.classes = list(listed["train"])
@@ -69,8 +74,8 @@ def list_folder(
             samples += _samples(found, "", here, place_of.get(name, -1), name, masks=masks)
         found.note_split(split, layout.splits[split])
     read = {place for by_class in listed.values() for places in by_class.values() for place in places}
-    held = [folder for folders in layout.splits.values() for folder in folders]
-    above_classes = [place for place in tree.files if place not in read and any(within(each, place) for each in held)]
+    holding = lineages(held)
+    above_classes = [place for place in tree.files if place not in read and place in holding]
     found.note_ignored(
         f"{place}/{file}".lstrip("/") for place in above_classes for file in tree.files[place] if not _is_image(file)
     )
@@ -84,15 +89,15 @@ def _masks_of_classes(images: Mapping[str, int], named: Sequence[str]) -> list[s
     """The folders of masks inside folders that may be classes, next to the pictures that they belong to (`cat/masks`,
     or `cat/images` and `cat/masks`). Those next to folders of splits, or named by the user, are left to
     `folder_layout`."""
-    found = []
+    found, named = [], set(named)
+    full = lineages(folder for folder, n in images.items() if n)
+    with_pictures = {above(folder) for folder in full if is_pictures(folder.rpartition("/")[2])}
     for folder in images:
         parent, name = above(folder), folder.rpartition("/")[2]
         own = parent.rpartition("/")[2]
         if not parent or not is_masks(name) or splits_in(own) or is_pictures(own) or folder in named:
             continue
-        beside = {each for each, n in images.items() if n and within(each, parent) and not within(each, folder)}
-        pictures = {each.removeprefix(f"{parent}/").partition("/")[0] for each in beside - {parent}}
-        if images.get(parent) or any(map(is_pictures, pictures)):
+        if images.get(parent) or parent in with_pictures:
             found.append(folder)
     return found
 

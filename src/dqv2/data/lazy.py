@@ -1,6 +1,7 @@
 """Arrays computed when indexed: packed, streamed and composed images, masks from boxes."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,13 @@ class LazyArray:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """0..N-1, read-only; made once, as to count a million images anew for each batch would outweigh reading it."""
+        numbers = np.arange(len(self))
+        numbers.flags.writeable = False
+        return numbers
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         whole = self[:]
@@ -29,4 +37,4 @@ class LazyImages(LazyArray):
         self.shape, self.make = tuple(originals.shape), make
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        return self.make(np.arange(len(self))[part])
+        return self.make(np.arange(*part.indices(len(self))))

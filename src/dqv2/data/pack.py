@@ -60,7 +60,7 @@ class PackedImages(LazyArray):
     def __getitem__(self, index) -> np.ndarray:
         """A copy: uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans."""
         images = np.array(self.stored[index])
-        rows = np.arange(len(self))[index]
+        rows = self._numbers[index]
         for row, image in zip(np.atleast_1d(rows), images if rows.ndim else [images], strict=True):
             if not self._compared[row]:
                 if hashlib.sha256(image).digest() != self._sums[row]:
@@ -165,10 +165,13 @@ class Pack:
             )
         return np.array(found, dtype=np.int64)
 
-    def rows_of_manifest(self) -> list[dict[str, str]]:
-        """`manifest.csv` as one dictionary per image."""
+    def rows_of_manifest(self, rows: Iterable[int] | None = None) -> list[dict[str, str]]:
+        """`manifest.csv` as one dictionary per image, of all or of these in the given order; no other is kept."""
+        rows = range(len(self)) if rows is None else [int(row) for row in rows]
+        wanted = set(rows)
         with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            found = {row: line for row, line in enumerate(csv.DictReader(file)) if row in wanted}
+        return [found[row] for row in rows]
 
     def verify(self) -> None:
         """Read the whole pack and compare every file with its checksum.
@@ -184,7 +187,7 @@ class Pack:
                 continue
             what = f"{name} has changed since it was written"
             if name == "images.npy":
-                sums = [row["sha256"] for row in self.rows_of_manifest()]
+                sums = (line["sha256"] for line in self.rows_of_manifest())
                 pairs = zip(self.ids, sums, self.images.stored, strict=True)
                 changed = [name for name, known, image in pairs if sha256(image.tobytes()) != known]
                 what += f": {len(changed)} of {len(self)} images differ ({', '.join(changed[:5])})"

@@ -97,16 +97,17 @@ def choose_classes(found: ImageSet, wanted: int | Sequence[str] | None) -> None:
     if wanted is None:
         return
     seen = {sample.label for sample in found.splits["train"]}
+    place = {name: label for label, name in enumerate(found.classes)}
     there = [name for label, name in enumerate(found.classes) if label in seen]
-    names = there[:wanted] if isinstance(wanted, int) else [c for c in found.classes if c in set(wanted)]
+    names = there[:wanted] if isinstance(wanted, int) else sorted({*wanted} & place.keys(), key=place.get)
     if isinstance(wanted, int) and wanted > len(names):
         raise DataError(f"{found.root}: classes: {wanted}, but the set has {len(names)} with training images.")
-    if empty := [name for name in names if name not in there]:
+    if empty := [name for name in names if place[name] not in seen]:
         raise DataError(f"{found.root}: classes: {empty[0]} has no training image.")
     if not isinstance(wanted, int) and (strange := sorted(set(wanted) - set(names))):
         shown = ", ".join(found.classes[:20]) + (", ..." if len(found.classes) > 20 else "")
         raise DataError(f"{found.root}: classes: the set has no class {strange[0]!r}; it has {shown}.")
-    label = {found.classes.index(name): i for i, name in enumerate(names)}
+    label = {place[name]: i for i, name in enumerate(names)}
     for split, samples in found.splits.items():
         found.splits[split] = [replace(s, label=label[s.label]) for s in samples if s.label in label]
     found.classes = names

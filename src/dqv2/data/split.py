@@ -16,7 +16,7 @@ def stratified_split(labels: Sequence[int], sizes: Sequence[int], *, generator: 
     if sum(sizes) > len(labels):
         raise ValueError(f"subsets of {list(sizes)} items add up to more than the {len(labels)} there are")
     label = torch.as_tensor(labels, dtype=torch.int64)
-    members = [torch.nonzero(label == c).flatten() for c in range(int(label.max()) + 1 if len(label) else 0)]
+    members = label.sort(stable=True).indices.split(torch.bincount(label).tolist())
     left = [m[torch.randperm(len(m), generator=generator)].tolist() for m in members]
     subsets = []
     for size in sizes:

@@ -45,7 +45,7 @@ class StreamedImages(LazyArray):
 
     def __getitem__(self, index) -> np.ndarray:
         """uint8[3, H, W] for an integer; uint8[K, 3, H, W] for a slice, an array of rows or of booleans."""
-        rows = np.arange(len(self))[index]
+        rows = self._numbers[index]
         if rows.ndim == 0:
             return self._read(int(rows))
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)

@@ -94,18 +94,19 @@ class TobiasPictures(Kind):
 
     def files(self) -> dict[str, Any]:
         """The pack and the recipes: of the first seed, each mask and Tobias size once."""
-        recipes = [self.plan.recipe_of_run(run) for run in self._runs()]
+        recipes = [self.plan.recipe_of_run(run) for run in self._runs]
         train = self.plan.file("pack", "train", dataset=self.shown.selection.dataset)
         return {"train": train, "recipes": list(dict.fromkeys(recipes))}
 
-    def _runs(self) -> list[Run]:
+    @cached_property
+    def _runs(self) -> dict[Run, None]:
         first = self.shown
         same = [run for run, *_ in self.rows if run.selection.dataset == first.selection.dataset]
-        return [run for run in same if run.seed == first.seed and run.selection.mask]
+        return dict.fromkeys(run for run in same if run.seed == first.seed and run.selection.mask)
 
     def titles(self) -> list[str]:
         """The titles above the images of each recipe."""
-        shown = list(dict.fromkeys((run.selection.mask, run.selection.tobias_size) for run in self._runs()))
+        shown = list(dict.fromkeys((run.selection.mask, run.selection.tobias_size) for run in self._runs))
         titles = [f"{size} × {size}" for _, size in shown]
         if len({mask for mask, _ in shown}) > 1:
             masks = [self.plan.title("masks", mask) for mask, _ in shown]
@@ -113,7 +114,7 @@ class TobiasPictures(Kind):
         return titles
 
     def wanted_of(self, run: Run) -> list[str]:
-        return [self.plan.recipe_of_run(run)] if run in self._runs() else []
+        return [self.plan.recipe_of_run(run)] if run in self._runs else []
 
     def faults(self) -> Iterator[str]:
         if not any(run.selection.mask for run, *_ in self.rows):
@@ -135,10 +136,11 @@ class Redrawn(Kind):
 
     key: ClassVar[str]
 
-    def runs(self) -> list[Run]:
+    @cached_property
+    def runs(self) -> dict[Run, None]:
         """The runs with redrawn pixels, one per coreset."""
         found = [run for run, *_ in self.rows if redraws(self.config, run)]
-        return list({self.plan.file("pixels", "pixels", self.plan.axes(run)): run for run in found}.values())
+        return dict.fromkeys({self.plan.file("pixels", "pixels", self.plan.axes(run)): run for run in found}.values())
 
     def of_run(self, run: Run) -> dict[str, str]:
         """The pack, coreset and pixels of a run."""
@@ -168,7 +170,7 @@ class PixelPictures(Redrawn):
     @property
     def shown(self) -> Run:
         """The run whose images are shown."""
-        return self.runs()[0]
+        return next(iter(self.runs))
 
     def files(self) -> dict[str, Any]:
         """The pack, coreset and pixels shown."""
@@ -239,14 +241,14 @@ class Storage(Redrawn):
 
     def files(self) -> dict[str, list[str]]:
         """The files of all redrawn coresets, by name."""
-        found = [self.of_run(run) for run in self.runs()]
+        found = [self.of_run(run) for run in self.runs]
         return {name: [files[name] for files in found] for name in ("train", "coreset", "pixels", "tobias")}
 
     def wanted_of(self, run: Run) -> list[str]:
-        return list(self.of_run(run).values()) if run in self.runs() else []
+        return list(self.of_run(run).values()) if run in self.runs else []
 
     def planned(self) -> int:
-        return len(self.runs()) * 4  # original, dropped, reconstructed, Tobias
+        return len(self.runs) * 4  # original, dropped, reconstructed, Tobias
 
     def columns(self) -> list[dict[str, Any]]:
         """The known columns of each redrawn coreset, before its images are encoded."""
@@ -259,7 +261,7 @@ class Storage(Redrawn):
                 "pixels": run.pixels,
                 "seed": run.seed,
             }
-            for run in self.runs()
+            for run in self.runs
         ]
 
     def faults(self) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -191,14 +192,16 @@ def _varied(experiment: Experiment) -> set[str]:
 def _titles(config: Config, name: str, cells: list[Cell]) -> dict[Cell, str]:
     """A printed name for each cell: its arm's title, or its method's with what the experiment replaces of it and what
     distinguishes arms of one method."""
-    titles = {}
+    titles, masks, pixels = {}, defaultdict(set), defaultdict(set)
     for cell in cells:
-        alike = [other for other in cells if other.method == cell.method]
+        masks[cell.method].update({cell.selection.mask} - {None})
+        pixels[cell.method].add(cell.pixels)
+    for cell in cells:
         title = config.methods[cell.method].title if cell.method else cell.selection.path
         told = replaced(config, name, cell, cell.method)
-        if cell.selection.mask and len({other.selection.mask for other in alike} - {None}) > 1:
+        if cell.selection.mask and len(masks[cell.method]) > 1:
             told["mask"] = cell.selection.mask
-        if len({other.pixels for other in alike}) > 1:
+        if len(pixels[cell.method]) > 1:
             told["pixels"] = cell.pixels
         titles[cell] = cell.title or ", ".join([title, *(_told(config, *each) for each in told.items())])
     return titles

@@ -74,8 +74,7 @@ def export_coreset(
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
     if redrawn is not None and len(redrawn) != len(coreset):
         raise ValueError(f"{len(redrawn)} redrawn images for a coreset of {len(coreset)}")
-    rows = pack.rows_of_manifest()
-    about = [rows[row] for row in coreset.rows]
+    about = pack.rows_of_manifest(coreset.rows)
     are_files = bool(pack.meta.get("files"))
     places = [(entry.get("source") or entry["id"]) if are_files else "" for entry in about]
     kinds = ["redrawn" if redrawn is not None else "tobias" if tobias else "original" for tobias in coreset.tobias]
@@ -315,7 +314,7 @@ def _bring_out(folder: Path, pack: Pack, rows: Sequence[int], source: Path) -> d
     an image is gone, or is not the one that was packed.
     """
     folder.mkdir()
-    manifest, place = pack.rows_of_manifest(), {pack.ids[row]: row for row in rows}
+    manifest, place = dict(zip(rows, pack.rows_of_manifest(rows), strict=True)), {pack.ids[row]: row for row in rows}
     found, damaged = {}, _mended(pack)
     for name, data in cells(source, pack.meta["table"], list(place)):
         row = place[name]

@@ -28,8 +28,9 @@ def read_list(path: str | Path) -> dict[str, list[str]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not in UTF-8: {REMEDY}.") from error
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
-    spaced = any(cell.startswith(" ") for cell in next(csv.reader(lines[:1]), []))
-    names = [_known(cell) for cell in next(csv.reader(lines[:1], skipinitialspace=spaced), [])]
+    first = lines[:1] if lines and len(lines[0]) <= csv.field_size_limit() else []  # a longer one names no columns
+    spaced = any(cell.startswith(" ") for cell in next(csv.reader(first), []))
+    names = [_known(cell) for cell in next(csv.reader(first, skipinitialspace=spaced), [])]
     if "id" not in names:
         if lines and re.search(r"^sep=|(^|[;,\t]) *id *([;,\t]|$)", lines[0].replace('"', ""), re.IGNORECASE):
             raise DataError(f"{path} begins with {lines[0][:80]!r}, and its first column should be id: {REMEDY}.")

@@ -112,7 +112,8 @@ def _require_known(path: str | Path, ids: list[str], pack: Pack) -> None:
 
 def _readings(name: str) -> Iterator[str]:
     """What somebody may have meant by an id: without spaces, with slashes, relative to some folder, the first cell."""
-    for text in (name, *next(csv.reader([name[:10_000]]), [])):
+    name = name[:10_000]  # a file with all its ids in one line is one id
+    for text in (name, *next(csv.reader([name]), [])):
         parts = PurePosixPath(text.strip().replace("\\", "/")).parts
         yield from ("/".join(parts[start:]) for start in range(len(parts)))
 
