@@ -384,3 +384,14 @@ def test_a_figure_whose_names_leave_little_room_grows_once_unless_its_height_is_
     assert height[0] > height[1] + 0.1
     written = " ".join(text.get_text() for text in grown.texts)
     assert written.count("points: seeds") == 1
+
+
+def test_a_legend_taller_than_the_figure_makes_it_grow_and_covers_no_axes():
+    frame = pd.concat([table([f"Way {k}" for k in range(60)], 2).assign(keep_ratio=keep) for keep in (0.1, 0.2)])
+    spec = {"kind": "line", "x": "keep_ratio", "hue": "label"}
+    figure = draw(frame, spec, NOTE)
+    legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_tightbbox()
+    assert axes.y1 < legend.y0
+    assert axes.height / figure.dpi > 1.3
+    with pytest.raises(ValueError, match="height: legend and note leave no room for the axes; give "):
+        draw(frame, spec | {"height": 2}, NOTE)

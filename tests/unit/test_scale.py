@@ -6,6 +6,7 @@ import tracemalloc
 from dataclasses import fields
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from dqv2.data.pack import PackedImages, write_pack
 from dqv2.data.sample import ImageSet, Sample, choose_classes
 from dqv2.data.split import stratified_split
 from dqv2.data.walk import Tree
+from dqv2.paper.page import _arms
 from dqv2.plan.runs import rows_of
 from dqv2.select.published import published_coreset
 from dqv2.stages import stage
@@ -184,6 +186,23 @@ def test_stratified_splits_are_those_of_one_class_after_the_other():
     expected = sorted(i for members, share in zip(drawn, shares, strict=True) for i in members[:share])
     assert stratified_split(labels.tolist(), [80], generator=torch.Generator().manual_seed(0)) == [expected]
     assert stratified_split([], [0], generator=draws) == [[]]
+
+
+def test_the_page_looks_through_a_whole_table_as_often_for_many_arms_as_for_few(monkeypatch):
+    """Which axes tell arms apart is asked once of the table; it was asked of it for every arm."""
+
+    def looks(n):
+        ways = [{"label": f"Way {k}", "method": f"way{k}", "mix": k % 2, "tobias_size": 4 + k % 3} for k in range(n)]
+        rows = [way | {"dataset": "own", "test_accuracy": 50.0 + seed, "seed": seed} for way in ways for seed in (0, 1)]
+        frame, asked = pd.DataFrame(rows + [row | {"tobias_size": 9} for row in rows[:2]]), []
+        whole = pd.DataFrame.groupby
+        with monkeypatch.context() as patch:
+            patch.setattr(pd.DataFrame, "groupby", lambda *args, **more: asked.append(0) or whole(*args, **more))
+            names = [arm["name"] for arm in _arms(frame, [])]
+        assert (names[0], names[-1]) == ("Way 0, Tobias size 4", "Way 0, Tobias size 9")
+        return len(asked)
+
+    assert looks(40) == looks(4)
 
 
 @pytest.mark.parametrize("n", [1000, 20_000])

@@ -37,10 +37,11 @@ def own(frame: pd.DataFrame) -> pd.DataFrame:
 def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
     """The paper's values for an arm: the entries whose columns equal those of all the arm's rows; where the paper gives
     a variance, with its root as ``sd``. None where the experiment replaces something of the arm's method."""
-    if len(own(rows)) < len(rows):
+    entries = spec.get("reported")
+    if not entries or len(own(rows)) < len(rows):
         return
     here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
-    for entry in spec.get("reported") or []:
+    for entry in entries:
         if all(here.get(name) == value for name, value in entry.items() if name not in ABOUT):
             yield entry if entry.get("variance") is None else entry | {"sd": entry["variance"] ** 0.5}
 

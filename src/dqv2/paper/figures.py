@@ -117,7 +117,13 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         title = spec.get("hue_label", HUELABEL.get(spec["hue"]))
         legend = (list(unique.values()), list(unique), title) if unique else None
         said = _explained(note, frame, references, spec)
-        layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=said, legend=legend)
+        room = layout.surround(figure, title=spec.get("title"), label=spec.get("label"), note=said, legend=legend)
+        free = height == HEIGHT and "height" not in spec
+        if room < LEAST and free:  # with so little the layout engine gives up, and the axes lie under the legend
+            return _paint(arranged, note, height + HEIGHT - room)
+        if room <= 0:
+            least = figure.get_size_inches()[1] - room + LEAST
+            raise ValueError(f"height: legend and note leave no room for the axes; give {least:.1f} or leave it out")
         layout.fit_ticks(figure, grid)
         for ax in grid:
             layout.fit_y(figure, ax, spec.get("ylim"), accuracy=spec["y"].endswith("accuracy"))
@@ -125,8 +131,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         layout.freeze(figure)
         lacks = LEAST - min(ax.get_window_extent().height for ax in grid) / figure.dpi
     # Legends of many entries and slanted names leave the axes too little of the usual height
-    grows = lacks > 0.01 and height == HEIGHT and "height" not in spec
-    return _paint(arranged, note, height + lacks) if grows else figure
+    return _paint(arranged, note, height + lacks) if lacks > 0.01 and free else figure
 
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:

@@ -59,8 +59,9 @@ def write(figure: Figure, x: float, y: float, text: str, size: float, **look) ->
 
 def surround(
     figure: Figure, *, label: str | None, note: str, title: str | None = None, legend: tuple | None = None
-) -> None:
-    """Set title or legend and the badge above, the note below, and leave the rest of the figure to the axes.
+) -> float:
+    """Set title or legend and the badge above, the note below, and leave the rest of the figure to the axes; returns
+    the height of this rest in inches.
 
     ``legend`` is ``(handles, labels, title)``, the title printed before the entries.
     """
@@ -82,6 +83,7 @@ def surround(
         write(figure, EDGE, EDGE, shown, SMALL, va="bottom", color=GREY, linespacing=1, gid="note")
         bottom += text_height(shown, SMALL) + 0.04
     figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height))
+    return height - bottom - top
 
 
 def common_order(lists: Iterable[Sequence[str]]) -> list[str]:

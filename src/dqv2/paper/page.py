@@ -106,10 +106,13 @@ def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[s
     """Each arm: its name, our numbers, the paper's, and its runs (seed, accuracy, file)."""
     axes = [axis for axis in arm_axes(frame) if axis not in ("dataset", "method")]
     keys = ["dataset", *(["label"] if "label" in frame else []), *axes]
+    labels = frame["label"].nunique() if "label" in frame else 1
+    # A distinct label already identifies the arm; found once, as it looks through the whole table
+    names = [name for name in axes if labels == 1 or frame.groupby("label")[name].nunique(dropna=False).max() > 1]
     found = []
     for _, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
         data = str(rows["dataset_title" if "dataset_title" in rows else "dataset"].iloc[0])
-        arm = {"name": _arm_name(rows, keys, frame), "data": data, "runs": rows.sort_values("seed").to_dict("records")}
+        arm = {"name": _arm_name(rows, names), "data": data, "runs": rows.sort_values("seed").to_dict("records")}
         numbers = summarise(rows, [], "test_accuracy").iloc[0].to_dict()
         numbers |= dict.fromkeys(("sd", "variance", "ci95"), float("nan")) if crossed(rows) else {}
         numbers |= dict(zip(("low", "high"), predicted(numbers["n"], numbers["mean"], numbers["sd"]), strict=True))
@@ -119,14 +122,11 @@ def _arms(frame: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> list[dict[s
     return found
 
 
-def _arm_name(rows: pd.DataFrame, keys: Sequence[str], frame: pd.DataFrame) -> str:
+def _arm_name(rows: pd.DataFrame, axes: Sequence[str]) -> str:
     parts = [str(rows["label"].iloc[0])] if "label" in rows else []
-    labels = frame["label"].nunique() if "label" in frame else 1
-    for name in keys[1:]:
+    for name in axes:
         value = rows[name].iloc[0]
-        # A distinct label already identifies the arm
-        said = name == "label" or (labels > 1 and frame.groupby("label")[name].nunique(dropna=False).max() == 1)
-        if not said and not pd.isna(value):
+        if not pd.isna(value):
             parts.append(f"{NAMES.get(name, name.replace('_', ' '))} {printed(value, {})}")
     return ", ".join(parts)
 

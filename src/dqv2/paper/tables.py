@@ -86,7 +86,8 @@ def results_table(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     table = table.sort_values(by, key=lambda column: column.map(places[column.name]), ignore_index=True)
     table["best"] = _best(table, spec)
     if spec.get("reported"):
-        theirs = [next(reported(frame[match(frame, arm)], spec), {}) for arm in table[by].to_dict("records")]
+        runs = dict(iter(arms))
+        theirs = [next(reported(runs[arm], spec), {}) for arm in table[by].itertuples(index=False, name=None)]
         theirs = pd.DataFrame(theirs, index=table.index).reindex(columns=["mean", "sd", "plus_minus", "source"])
         table[["reported", "reported_sd", "reported_plus_minus"]] = theirs.iloc[:, :3].astype("float64").to_numpy()
         if theirs["source"].notna().any():

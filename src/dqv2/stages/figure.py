@@ -7,7 +7,7 @@ class Figure(Stage):
     """An experiment's figure, drawn from its table alone, so that a change of style retrains nothing."""
 
     title = "figure"
-    version = 7
+    version = 8
     shows = ("pdf", "png")
     writes = DRAWN | {"caption": "captions/{experiment}_figure.rst"}
 
