@@ -39,9 +39,14 @@ def test_a_network_runs_with_the_threads_of_the_configuration(given, resources, 
     assert script.request_of(snakemake(given, **resources), "train.py")["threads"] == taken
 
 
-def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
+@pytest.fixture(autouse=True)
+def variables(monkeypatch):
+    """What a script sets in its own process, which these tests share with others: put back at the end."""
     for name in script.THREADS:
         monkeypatch.setenv(name, "7")
+
+
+def test_libraries_find_the_number_as_they_are_loaded(monkeypatch):
     monkeypatch.setattr(script.warm, "run", lambda request: 0)
     monkeypatch.setattr(script.os, "_exit", sys.exit)
     with pytest.raises(SystemExit):
