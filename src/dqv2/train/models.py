@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
+from dqv2.train.convolution import with_small_maps
 from dqv2.train.small import SMALL
 from dqv2.weights import read_weights
 
@@ -174,7 +175,7 @@ def build_model(network: Network, *, seed: int, purpose: str) -> nn.Module:
             model: nn.Module = SmallResNet(SMALL[network.name], network.n_classes, stride=1 if small else 2)
         else:
             model = _timm_model(network)
-        return adapted(model, network)
+        return adapted(with_small_maps(model), network)
 
 
 def adapted(model: nn.Module, network: Network) -> nn.Module:
