@@ -1,7 +1,7 @@
 """Convolutions of small maps as matrix products, in bfloat16 on a CPU.
 
 For an output of at most 2 x 2 points, as in the last stage of ResNets on images of 32 or 64 px, oneDNN's convolutions
-in bfloat16 take 2 to 15 times as long as the product of one matrix, and a third to a half of a whole ResNet-18's time
+in bfloat16 take 2 to 30 times as long as the product of one matrix, and a third to a half of a whole ResNet-18's time
 (docs/performance.md). In float32 they are left as they are, so that weights and features stay the same, bit for bit.
 """
 
