@@ -56,6 +56,20 @@ def test_a_record_says_what_a_job_depended_on_and_cost(here):
     assert "commit" in kept
 
 
+@pytest.mark.parametrize(("flags", "used"), [({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")])
+def test_a_record_says_which_precision_auto_was(here, small, monkeypatch, flags, used):
+    """Of an early training too, of which there is no other account."""
+    monkeypatch.setattr("dqv2.runtime.device.cpu_flags", lambda: flags)
+    model = small.file("early_train", "model", dataset="digits", backbone="early", seed=0)
+    request = request_of(small, small.job_making(model))
+    request["options"] |= {"precision": "auto", "epochs": 1}
+    assert run_job(request) == 0
+    assert record.read(Path(model).with_name("record.json"))["precision"] == used
+    request["options"] |= {"precision": used}
+    assert run_job(request) == 0
+    assert "precision" not in record.read(Path(model).with_name("record.json")), "the options say it"
+
+
 def test_the_commit_is_of_a_repository_that_has_the_library(tmp_path, monkeypatch):
     """An environment lies in many a project's folder."""
 

@@ -111,7 +111,7 @@ class Job:
         """
         import torch
 
-        from dqv2.runtime.device import describe, fast_precision
+        from dqv2.runtime.device import describe
         from dqv2.runtime.resume import Resume
 
         parts = Path(next(path for name, path in self.outputs.items() if name != "record")).parts
@@ -124,10 +124,15 @@ class Job:
             "device": describe(self.device),
             "threads": self.threads,
             "torch": torch.__version__,
+            **self._precision(),
         }
-        if self.options.get("precision") == "auto":
-            depends_on["precision"] = fast_precision(self.device)
         return Resume(Path(*parts[:cut], "resume", *parts[cut:-1]), depends_on)
+
+    def _precision(self) -> dict[str, str]:
+        """What `precision: auto` stands for on its device; empty where the options say it."""
+        from dqv2.runtime.device import fast_precision
+
+        return {"precision": fast_precision(self.device)} if self.options.get("precision") == "auto" else {}
 
     def facts(self, wall_seconds: float) -> dict[str, Any]:
         """The content of its record, once it has done its work."""
@@ -152,7 +157,7 @@ class Job:
         if self.stage.model:
             from dqv2.runtime.device import describe, peak_memory
 
-            found |= {"device": describe(self.device), "device_memory_mb": peak_memory(self.device)}
+            found |= {"device": describe(self.device), "device_memory_mb": peak_memory(self.device)} | self._precision()
         return found | record.used() | {"memory_before_mb": self.memory_before}
 
 
