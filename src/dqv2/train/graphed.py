@@ -44,18 +44,16 @@ class GraphedGradient:
         self._clear()
         with torch.cuda.device(images.device), torch.random.fork_rng([images.device]):
             self._warm_up(gradient, list(model.buffers()))
-            self.graph = torch.cuda.CUDAGraph()
+            self.graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
             # On a stream of this device: torch's own is of the first device that recorded. Other threads, which read
             # the next batch, may allocate memory meanwhile
-            how = {"stream": _side(images.device), "capture_error_mode": "thread_local"}
+            how = {"pool": pool, "stream": _side(images.device), "capture_error_mode": "thread_local"}
             try:
                 # The stream is set again here, as torch leaves the other in place where recording fails
                 with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(self.graph, **how):
                     self.loss, self.logits = gradient(self.images, self.target)
             except RuntimeError:
-                # The generator would still count as recording, and refuse to draw for dropout: it gets a copy
-                generator = torch.cuda.default_generators[images.device.index]
-                generator.graphsafe_set_state(generator.clone_state())
+                _clean_up(images.device.index, pool)
                 raise
         self.gradients = [parameter.grad for parameter in self.parameters]
         self._clear()
@@ -94,6 +92,19 @@ class GraphedGradient:
 def _side(device: torch.device) -> torch.cuda.Stream:
     """One stream for all recordings: matrix products keep 64 MiB for each stream that they have run on."""
     return torch.cuda.Stream(device)
+
+
+def _clean_up(device: int, pool: tuple[int, int]) -> None:
+    """What torch 2.11 leaves undone where CUDA ended a recording itself (pytorch#190308)."""
+    # The generator would still count as recording, and refuse to draw for dropout: it gets a copy
+    generator = torch.cuda.default_generators[device]
+    generator.graphsafe_set_state(generator.clone_state())
+    # The allocator would too, and never again free what it keeps in reserve where memory does not suffice
+    try:
+        torch._C._cuda_endAllocateToPool(device, pool)
+    except RuntimeError:  # torch did so itself, and gives the pool back with the graph
+        return
+    torch._C._cuda_releasePool(device, pool)
 
 
 def _parts(target: Target, device: torch.device) -> dict[str, Tensor]:
