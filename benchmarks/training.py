@@ -53,6 +53,7 @@ from dqv2.train.fit import fit
 from dqv2.train.graphed import GraphedGradient
 from dqv2.train.hyperparameters import Hyperparameters
 from dqv2.train.models import Network, build_model
+from dqv2.train.optimiser import optimiser_of
 
 LINE = re.compile(r"Train: (\d+) \[\s*\d+/\d+ \(\s*(\d+)%\)\].*?Time: [\d.]+s,\s+[\d.]+/s\s+\([\d.]+s,\s+([\d.]+)/s\)")
 
@@ -92,17 +93,19 @@ class Bench:
     def model(self) -> torch.nn.Module:
         return build_model(Network(self.name, self.classes, self.size, self.args.stem), seed=0, purpose="benchmark")
 
+    def hyperparameters(self, epochs: int) -> Hyperparameters:
+        """Of `ours`; of the optimiser alone for `limit`."""
+        how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+        how |= {"precision": self.precision, "compile": self.args.compile, "epochs": epochs}
+        return Hyperparameters.of(how | {"augment": {"crop": "resized", "pad": 0, "flip": True}})
+
     def ours(self) -> tuple[float, float]:
         """Images a second of `fit`, and a CPU second."""
-        augment = {"crop": "resized", "pad": 0, "flip": True}
         model = self.model()
 
         def run(epochs: int) -> float:
-            how = {"batch_size": self.args.batch, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
-            how |= {"precision": self.precision, "compile": self.args.compile}
-            hyperparameters = Hyperparameters.of(how | {"augment": augment, "epochs": epochs})
             options = {"seed": 0, "purpose": "benchmark", "device": self.device}
-            return fit(model, self.images, self.labels, hyperparameters, **options).seconds
+            return fit(model, self.images, self.labels, self.hyperparameters(epochs), **options).seconds
 
         run(1)
         first = run(1) if self.device.type == "cuda" else None
@@ -114,8 +117,7 @@ class Bench:
     def limit(self, *, graph: bool = False) -> tuple[float, float]:
         """Images a second of the network and its optimiser alone, kernel by kernel or as a graph; and a CPU second."""
         model = self.model().to(self.device, memory_format=torch.channels_last).train()
-        how = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True, "fused": True}
-        optimiser = torch.optim.SGD(model.parameters(), **how)
+        optimiser = optimiser_of(model, self.hyperparameters(1))
         batch = normalise(self.images[: self.args.batch].to(self.device)).contiguous(memory_format=torch.channels_last)
         labels = self.labels[: self.args.batch].to(self.device)
         half = self.precision == "bfloat16"
@@ -132,7 +134,7 @@ class Bench:
 
         def run(steps: int) -> None:
             for _ in range(steps):
-                optimiser.zero_grad(set_to_none=True)
+                model.zero_grad(set_to_none=True)
                 compute(batch, target)
                 optimiser.step()
 

@@ -18,6 +18,7 @@ from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop, Statef
 from dqv2.train.feed import Feed
 from dqv2.train.group import Group
 from dqv2.train.hyperparameters import Hyperparameters
+from dqv2.train.optimiser import optimiser_of
 from dqv2.train.parallel import fit_on_several
 from dqv2.train.step import Stepper
 
@@ -111,7 +112,7 @@ def fit(
         if why := why_not_compiled(device.type):
             raise ValueError(why)
         network = torch.compile(network, dynamic=False)  # only the last batch of an epoch has another size
-    optimiser = _optimiser(model, hyperparameters)
+    optimiser = optimiser_of(model, hyperparameters)
     make_step = Stepper(network, optimiser, hyperparameters, group)
     if hyperparameters.schedule == "cosine":
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
@@ -147,14 +148,5 @@ def fit(
                     watch(loop.epoch, batch.rows, group.gather(right, len(batch.rows)) if group else right)
                 schedule.step()
                 loop.stepped(loss, batch.draws)
-    optimiser.zero_grad(set_to_none=True)  # gradients lie in the graph's memory
+    model.zero_grad(set_to_none=True)  # gradients lie in the graph's memory
     return History(loop.losses, loop.seconds, make_step.part, hyperparameters.precision)
-
-
-def _optimiser(model: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    # Fused: one kernel over all weights
-    common = {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay, "fused": True}
-    if hyperparameters.optimiser == "adamw":
-        return torch.optim.AdamW(model.parameters(), **common)
-    momentum = hyperparameters.momentum
-    return torch.optim.SGD(model.parameters(), momentum=momentum, nesterov=momentum > 0, **common)

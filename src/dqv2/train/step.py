@@ -98,7 +98,7 @@ class Stepper:
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute the gradient of the batch's mean loss, into the parameters."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         images = batch.images.to(self.dtype)
         n = len(images)
         if self.group:
@@ -186,7 +186,7 @@ class Stepper:
     def _take_back(self) -> None:
         """Restore the state before the step, for whose dropout the caller has seeded torch's generators."""
         torch.manual_seed(torch.initial_seed())
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         if self.buffers:
             torch._foreach_copy_(self.buffers, self.before)
         if torch.cuda.is_initialized():
