@@ -32,20 +32,50 @@ def _plain(model: nn.Module) -> nn.Module:
     return plain
 
 
-def test_the_product_is_the_convolution():
-    tried = 0
+def _tried():
+    """Convolutions of float64 with images of the shapes above; weights as trainings have them, or not."""
     for number, (k, width, s, t, zeros, h, w) in enumerate(SHAPES):
-        if zeros >= k or h + 2 * zeros < k or w < width:
-            continue
-        plain = nn.Conv2d(3, 5, (k, width), (s, t), (zeros, 0), bias=number % 2 == 0).double()
-        images = torch.randn(2, 3, h, w, dtype=torch.double, generator=generator(number))
-        wanted = plain(images)
-        found = with_small_maps(plain)
-        assert type(found) is Conv2d
-        assert found._places(h, w) == [*wanted.shape[2:]]
-        assert torch.allclose(found._product(images), wanted, atol=1e-12)
+        if zeros < k and h + 2 * zeros >= k and w >= width:
+            plain = nn.Conv2d(3, 5, (k, width), (s, t), (zeros, 0), bias=number % 2 == 0).double()
+            plain = plain.to(memory_format=[torch.channels_last, torch.contiguous_format][number % 3 == 0])
+            images = torch.randn(2, 3, h, w, dtype=torch.double, generator=generator(number))
+            yield plain, images.contiguous(memory_format=torch.channels_last) if number % 5 else images
+
+
+def test_the_product_and_its_gradients_are_those_of_the_convolution():
+    tried = 0
+    for plain, images in _tried():
+        each = []
+        wanted = nn.Conv2d.forward(plain, images)
+        direction = torch.randn(wanted.shape, dtype=torch.double, generator=generator(0))
+        for product in (False, True):
+            module, seen = with_small_maps(copy.deepcopy(plain)), images.clone().requires_grad_()
+            assert type(module) is Conv2d
+            found = module._product(seen) if product else nn.Conv2d.forward(module, seen)
+            found.backward(direction)
+            each.append([found, seen.grad, *(parameter.grad for parameter in module.parameters())])
+        assert module._points(*images.shape[2:]) == [*wanted.shape[2:]]
+        for found, expected in zip(each[1], each[0], strict=True):
+            assert torch.allclose(found, expected, atol=1e-12)
+        if plain.weight.is_contiguous(memory_format=torch.channels_last):
+            assert module.weight.grad.is_contiguous(memory_format=torch.channels_last), "else torch would copy it"
         tried += 1
     assert tried > 500
+
+
+@pytest.mark.parametrize("needed", [(True, False, False), (False, True, False), (False, False, True)])
+def test_a_gradient_that_is_not_needed_is_left_out(needed):
+    module, x = with_small_maps(nn.Conv2d(3, 5, 3, padding=1)), torch.randn(2, 3, 2, 2, generator=generator(0))
+    tensors = (x, module.weight, module.bias)
+    for tensor, wanted in zip(tensors, needed, strict=True):
+        tensor.requires_grad_(wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(x)
+    found.float().sum().backward()
+    assert found.dtype == torch.bfloat16
+    for tensor, wanted in zip(tensors, needed, strict=True):
+        assert (tensor.grad is not None) == wanted
+        assert tensor.grad is None or tensor.grad.dtype == torch.float32
 
 
 def test_only_small_maps_in_bfloat16_are_products(monkeypatch):
@@ -101,3 +131,13 @@ def test_weights_have_the_same_names_and_the_network_can_be_pickled():
 def test_an_image_smaller_than_the_kernel_is_refused_as_by_torch():
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="Kernel size"):
         with_small_maps(nn.Conv2d(3, 4, 5))(torch.zeros(1, 3, 3, 3))
+
+
+def test_a_compiled_network_is_one_graph_still():
+    model = build_model(Network("test_resnet", 3, 32), seed=0, purpose="x")
+    images = torch.randn(4, 3, 32, 32, generator=generator(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = model.eval()(images)
+        found = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
+    found.float().sum().backward()
+    assert torch.allclose(found, wanted, rtol=0.02, atol=0.02)

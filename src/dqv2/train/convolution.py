@@ -1,15 +1,18 @@
 """Convolutions of small maps as matrix products, in bfloat16 on a CPU.
 
-For an output of at most 2 x 2 points, as in the last stage of ResNets on images of 32 or 64 px, oneDNN's convolutions
+For an output of at most 2 x 2 points, as in the last stages of ResNets on images of 32 or 64 px, oneDNN's convolutions
 in bfloat16 take 2 to 30 times as long as the product of one matrix, and a third to a half of a whole ResNet-18's time
 (docs/performance.md). In float32 they are left as they are, so that weights and features stay the same, bit for bit.
 """
 
 import math
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 POINTS = 4  # of an output, up to which the product is faster
 
@@ -25,27 +28,98 @@ class Conv2d(nn.Conv2d):
 
     def _is_small(self, x: Tensor) -> bool:
         """Whether the product is faster."""
-        places = self._places(*x.shape[2:])
-        return min(places) > 0 and math.prod(places) <= POINTS
+        points = self._points(*x.shape[2:])
+        return min(points) > 0 and math.prod(points) <= POINTS
 
-    def _places(self, height: int, width: int) -> list[int]:
-        """The places of the kernel along each side: the size of the output, p and q."""
+    def _points(self, height: int, width: int) -> list[int]:
+        """The size of the output: p and q."""
         sides = zip((height, width), self.kernel_size, self.padding, self.stride, strict=True)
         return [(side + 2 * zeros - kernel) // step + 1 for side, kernel, zeros, step in sides]
 
     def _product(self, x: Tensor) -> Tensor:
-        """As `forward`: what the kernel sees at each place, times the kernel, both without rows and columns of the
-        kernel that see padding at every place."""
-        x, kernel = x.permute(0, 2, 3, 1), self.weight.permute(0, 2, 3, 1)
-        padding: list[int] = []
-        sides = zip(self._places(*x.shape[1:3]), self.padding, self.stride, strict=True)
-        for axis, (places, zeros, step) in enumerate(sides, start=1):
-            first, end = max(0, zeros - step * (places - 1)), min(kernel.shape[axis], zeros + x.shape[axis])
-            kernel, before = kernel.narrow(axis, first, end - first), zeros - first
-            padding = [before, step * (places - 1) + end - first - x.shape[axis] - before, *padding]
-        (_, height, width, _), (down, right) = kernel.shape, self.stride
-        seen = F.pad(x, [0, 0, *padding]).unfold(1, height, down).unfold(2, width, right)
-        return F.linear(seen.permute(0, 1, 2, 4, 5, 3).flatten(3), kernel.flatten(1), self.bias).permute(0, 3, 1, 2)
+        """As `forward`."""
+        sides = zip(x.shape[2:], self.kernel_size, self.padding, self.stride, self._points(*x.shape[2:]), strict=True)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        sight = _sight if torch.compiler.is_compiling() else _kept_sight  # torch.compile warns of what is kept
+        return _Product.apply(x, self.weight, self.bias, *sight(*sides), dtype)
+
+
+def _sight(*sides: tuple[int, int, int, int, int]) -> tuple[list[int], list[int], list[int]]:
+    """What a convolution sees; each side's input, kernel, padding, stride and output.
+
+    Returns the size of the output, p and q; the places of the kernel that see more than padding, U; and which point of
+    the input each of these sees at each point of the output, p * q * U (h * w for padding).
+    """
+    (height, *_, p), (width, *_, q) = sides
+    down, across = (
+        [[step * point + place - zeros for place in range(kernel)] for point in range(points)]
+        for _, kernel, zeros, step, points in sides
+    )
+    seen = [
+        [y * width + x if 0 <= y < height and 0 <= x < width else height * width for y in rows for x in columns]
+        for rows in down
+        for columns in across
+    ]
+    used = [place for place, points in enumerate(zip(*seen, strict=True)) if min(points) < height * width]
+    return [p, q], used, [points[place] for points in seen for place in used]
+
+
+_kept_sight = cache(_sight)
+
+
+class _Product(torch.autograd.Function):
+    """The convolution of x, float[N, C, h, w], in `dtype`: [N, O, p, q].
+
+    Gradients are products in `dtype`, as torch's, and end in the dtypes of x and of the weights; what a point of x gets
+    from several places is summed in the weights' dtype.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        size: list[int],
+        used: list[int],
+        points: list[int],
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """size, used, points: as `_sight` returns them."""
+        image, places = x.permute(0, 2, 3, 1).flatten(1, 2).to(dtype), torch.tensor(points)
+        if max(points) == image.shape[1]:
+            image = F.pad(image, [0, 0, 0, 1])  # padding, as a point of zeros
+        seen = image.index_select(1, places).view(len(x), math.prod(size), -1)  # [N, p * q, U * C]
+        kernel = weight.permute(0, 2, 3, 1).flatten(1, 2)
+        if len(used) < kernel.shape[1]:
+            kernel = kernel.index_select(1, torch.tensor(used))
+        kernel = kernel.to(dtype).flatten(1)  # [O, U * C]
+        ctx.save_for_backward(x, weight, bias, seen, kernel, places)
+        ctx.used = used
+        found = F.linear(seen, kernel, None if bias is None else bias.to(dtype))
+        return found.view(len(x), *size, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, seen, kernel, places = ctx.saved_tensors
+        number, channels, height, width = x.shape
+        grad, found = grad.permute(0, 2, 3, 1).flatten(0, 2), [None] * 7
+        if ctx.needs_input_grad[0]:
+            of_seen = (grad @ kernel).view(number, -1, channels)
+            of_image = grad.new_zeros(number, height * width + 1, channels, dtype=weight.dtype)
+            of_image.index_add_(1, places, of_seen.to(weight.dtype))
+            of_image = of_image[:, :-1].to(x.dtype)
+            found[0] = of_image.reshape(number, height, width, channels).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[1]:
+            of_kernel = (grad.T @ seen.flatten(0, 1)).view(len(weight), -1, channels).to(weight.dtype)
+            if len(ctx.used) < math.prod(weight.shape[2:]):
+                of_used, of_kernel = of_kernel, weight.new_zeros(len(weight), math.prod(weight.shape[2:]), channels)
+                of_kernel.index_copy_(1, torch.tensor(ctx.used), of_used)
+            found[1] = of_kernel.view(-1, *weight.shape[2:], channels).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[2]:
+            found[2] = grad.sum(0, dtype=bias.dtype)
+        return tuple(found)
 
 
 def with_small_maps(model: nn.Module) -> nn.Module:
