@@ -141,3 +141,58 @@ def test_a_compiled_network_is_one_graph_still():
         found = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
     found.float().sum().backward()
     assert torch.allclose(found, wanted, rtol=0.02, atol=0.02)
+
+
+SMALL = ["mobilenetv3_small_100", "regnety_002", "ghostnet_050", "densenet121", "convnext_atto"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_networks_that_change_outputs_in_place_or_shrink_maps_to_a_point(name):
+    model = build_model(Network(name, 3, 32), seed=0, purpose="x").to(memory_format=torch.channels_last).train()
+    images = torch.randn(4, 3, 32, 32, generator=generator(0)).contiguous(memory_format=torch.channels_last)
+    assert _gradient(model, images, bfloat16=True).isfinite().all()
+
+
+def _small(**more) -> Conv2d:
+    torch.manual_seed(0)
+    return with_small_maps(nn.Conv2d(3, 5, 3, padding=1, **more))
+
+
+def test_what_torch_allows_under_autocast_is_allowed():
+    module, x = _small(), torch.randn(2, 3, 2, 2, generator=generator(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.relu_(module(x))
+        x.zero_()  # nothing of it is needed any more, as torch keeps it in bfloat16
+        with torch.no_grad():
+            module.weight.zero_()
+        found.float().sum().backward()
+        with torch.inference_mode():
+            inferred = torch.randn(2, 3, 2, 2)
+        module(inferred).float().sum().backward()
+        empty = module(torch.zeros(0, 3, 2, 2).requires_grad_())
+        assert empty.shape == (0, 5, 2, 2)
+        empty.float().sum().backward()
+        assert module(torch.randn(3, 2, 2)).shape == (5, 2, 2)
+        double = copy.deepcopy(module).double()
+        assert double(x.double()).dtype == torch.float64
+
+
+def test_what_a_point_gets_from_several_places_is_summed_in_float32():
+    """And so is the gradient of the bias: 1 + 2^-9 is not of bfloat16."""
+    module = _small()
+    with torch.no_grad():
+        module.weight.fill_(2**-9)
+        module.weight[:, :, 1, 1] = 1
+    x = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(x)
+    direction = torch.zeros(1, 5, 2, 2)
+    direction[:, 0] = 1
+    found.backward(direction.bfloat16())
+    assert (x.grad == 1 + 3 * 2**-9).all()
+    direction = torch.full((1, 5, 2, 2), 2**-9)
+    direction[:, :, 0, 0] = 1
+    module.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        module(x).backward(direction.bfloat16())
+    assert (module.bias.grad == 1 + 3 * 2**-9).all()

@@ -79,7 +79,8 @@ def test_weights_and_state_are_those_of_torch_bit_for_bit(name, kind, memory_for
 def test_a_state_that_was_saved_is_continued(before, kind, tmp_path):
     """Also a checkpoint that torch's own optimiser wrote, as trainings did before."""
     whole = made("resnet18")
-    steps(whole, plain(whole, kind), torch.Generator().manual_seed(1), times=4)
+    expected = plain(whole, kind)
+    steps(whole, expected, torch.Generator().manual_seed(1), times=4)
     model, draws = made("resnet18"), torch.Generator().manual_seed(1)
     optimiser = ours(model, kind) if before == "ours" else plain(model, kind)
     steps(model, optimiser, draws, times=2)
@@ -88,6 +89,22 @@ def test_a_state_that_was_saved_is_continued(before, kind, tmp_path):
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     steps(model, again, draws, times=2)
     same(whole.state_dict(), model.state_dict())
+    same_state(expected.state_dict(), again.state_dict())
+
+
+def test_a_gradient_in_another_order_is_put_into_that_of_the_weight():
+    """torch's kernel would take it for one in the weight's order."""
+    found = []
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        model = made("resnet18")
+        optimiser = ours(model, "sgd")
+        draws = torch.Generator().manual_seed(1)
+        for weight in model.parameters():
+            gradient = torch.randn(weight.shape, generator=draws)
+            weight.grad = gradient.contiguous(memory_format=memory_format) if weight.dim() == 4 else gradient
+        optimiser.step()
+        found.append(model.state_dict())
+    same(*found)
 
 
 def test_weights_without_a_gradient_stay_as_they_are():
@@ -95,6 +112,9 @@ def test_weights_without_a_gradient_stay_as_they_are():
     frozen = model.conv1.weight.requires_grad_(False).clone()
     optimiser = ours(model, "sgd")
     steps(model, optimiser, torch.Generator().manual_seed(1), times=1)
+    given, own = [weight for group in optimiser.param_groups for weight in group["params"]], set(model.parameters())
+    assert all(weight.grad is None for weight in given if weight not in own), "the model's are the only ones"
+    assert sum(weight not in own for weight in given) > 10
     model.zero_grad(set_to_none=True)
     weights = model.fc.weight.clone()
     optimiser.step()

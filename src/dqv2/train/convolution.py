@@ -22,7 +22,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """float[N, C, h, w] -> float[N, O, p, q], as torch's but for rounding."""
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and self._is_small(x):
+        cast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
+        if cast and x.dim() == 4 and self._is_small(x):
             return self._product(x)
         return super().forward(x)
 
@@ -41,10 +42,13 @@ class Conv2d(nn.Conv2d):
         sides = zip(x.shape[2:], self.kernel_size, self.padding, self.stride, self._points(*x.shape[2:]), strict=True)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         sight = _sight if torch.compiler.is_compiling() else _kept_sight  # torch.compile warns of what is kept
-        return _Product.apply(x, self.weight, self.bias, *sight(*sides), dtype)
+        size, *what = sight(*sides)
+        found = _Product.apply(x, self.weight, self.bias, *what, dtype)
+        # Viewed here, as torch lets nobody change a view from a Function in place
+        return found.view(len(x), *size, self.out_channels).permute(0, 3, 1, 2)
 
 
-def _sight(*sides: tuple[int, int, int, int, int]) -> tuple[list[int], list[int], list[int]]:
+def _sight(*sides: tuple[int, int, int, int, int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """What a convolution sees; each side's input, kernel, padding, stride and output.
 
     Returns the size of the output, p and q; the places of the kernel that see more than padding, U; and which point of
@@ -60,15 +64,15 @@ def _sight(*sides: tuple[int, int, int, int, int]) -> tuple[list[int], list[int]
         for rows in down
         for columns in across
     ]
-    used = [place for place, points in enumerate(zip(*seen, strict=True)) if min(points) < height * width]
-    return [p, q], used, [points[place] for points in seen for place in used]
+    used = tuple(place for place, points in enumerate(zip(*seen, strict=True)) if min(points) < height * width)
+    return (p, q), used, tuple(points[place] for points in seen for place in used)
 
 
 _kept_sight = cache(_sight)
 
 
 class _Product(torch.autograd.Function):
-    """The convolution of x, float[N, C, h, w], in `dtype`: [N, O, p, q].
+    """The convolution of x, float[N, C, h, w], in `dtype`: [N * p * q, O].
 
     Gradients are products in `dtype`, as torch's, and end in the dtypes of x and of the weights; what a point of x gets
     from several places is summed in the weights' dtype.
@@ -80,45 +84,43 @@ class _Product(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        size: list[int],
-        used: list[int],
-        points: list[int],
+        used: tuple[int, ...],
+        points: tuple[int, ...],
         dtype: torch.dtype,
     ) -> Tensor:
-        """size, used, points: as `_sight` returns them."""
+        """used, points: as `_sight` returns them."""
         image, places = x.permute(0, 2, 3, 1).flatten(1, 2).to(dtype), torch.tensor(points)
         if max(points) == image.shape[1]:
             image = F.pad(image, [0, 0, 0, 1])  # padding, as a point of zeros
-        seen = image.index_select(1, places).view(len(x), math.prod(size), -1)  # [N, p * q, U * C]
+        seen = image.index_select(1, places).view(-1, len(used) * x.shape[1])  # [N * p * q, U * C]
         kernel = weight.permute(0, 2, 3, 1).flatten(1, 2)
         if len(used) < kernel.shape[1]:
             kernel = kernel.index_select(1, torch.tensor(used))
         kernel = kernel.to(dtype).flatten(1)  # [O, U * C]
-        ctx.save_for_backward(x, weight, bias, seen, kernel, places)
-        ctx.used = used
-        found = F.linear(seen, kernel, None if bias is None else bias.to(dtype))
-        return found.view(len(x), *size, -1).permute(0, 3, 1, 2)
+        ctx.save_for_backward(seen, kernel, places)
+        ctx.used, ctx.of_x, ctx.of_weight = used, (x.shape, x.dtype), (weight.shape, weight.dtype)
+        return F.linear(seen, kernel, None if bias is None else bias.to(dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, seen, kernel, places = ctx.saved_tensors
-        number, channels, height, width = x.shape
-        grad, found = grad.permute(0, 2, 3, 1).flatten(0, 2), [None] * 7
+        seen, kernel, places = ctx.saved_tensors
+        ((number, channels, height, width), dtype), ((outputs, _, *sides), own) = ctx.of_x, ctx.of_weight
+        found: list[Tensor | None] = [None] * 6
         if ctx.needs_input_grad[0]:
-            of_seen = (grad @ kernel).view(number, -1, channels)
-            of_image = grad.new_zeros(number, height * width + 1, channels, dtype=weight.dtype)
-            of_image.index_add_(1, places, of_seen.to(weight.dtype))
-            of_image = of_image[:, :-1].to(x.dtype)
+            of_seen = (grad @ kernel).view(number, len(places), channels)
+            of_image = grad.new_zeros(number, height * width + 1, channels, dtype=own)
+            of_image.index_add_(1, places, of_seen.to(own))
+            of_image = of_image[:, :-1].to(dtype)
             found[0] = of_image.reshape(number, height, width, channels).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            of_kernel = (grad.T @ seen.flatten(0, 1)).view(len(weight), -1, channels).to(weight.dtype)
-            if len(ctx.used) < math.prod(weight.shape[2:]):
-                of_used, of_kernel = of_kernel, weight.new_zeros(len(weight), math.prod(weight.shape[2:]), channels)
+            of_kernel = (grad.T @ seen).view(outputs, len(ctx.used), channels).to(own)
+            if len(ctx.used) < math.prod(sides):
+                of_used, of_kernel = of_kernel, of_kernel.new_zeros(outputs, math.prod(sides), channels)
                 of_kernel.index_copy_(1, torch.tensor(ctx.used), of_used)
-            found[1] = of_kernel.view(-1, *weight.shape[2:], channels).permute(0, 3, 1, 2)
+            found[1] = of_kernel.view(outputs, *sides, channels).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[2]:
-            found[2] = grad.sum(0, dtype=bias.dtype)
+            found[2] = grad.sum(0, dtype=own)
         return tuple(found)
 
 

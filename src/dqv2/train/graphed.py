@@ -53,7 +53,7 @@ class GraphedGradient:
                 with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(self.graph, **how):
                     self.loss, self.logits = gradient(self.images, self.target)
             except RuntimeError:
-                _clean_up(images.device.index, pool)
+                _clean_up(images.device.index, pool, self.graph)
                 raise
         self.gradients = [parameter.grad for parameter in self.parameters]
         self._clear()
@@ -94,15 +94,20 @@ def _side(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _clean_up(device: int, pool: tuple[int, int]) -> None:
-    """What torch 2.11 leaves undone where CUDA ended a recording itself (pytorch#190308)."""
+_abandoned: list[torch.cuda.CUDAGraph] = []
+
+
+def _clean_up(device: int, pool: tuple[int, int], graph: torch.cuda.CUDAGraph) -> None:
+    """What torch 2.11 leaves undone where CUDA ended a recording itself (pytorch#180395, #190348)."""
     # The generator would still count as recording, and refuse to draw for dropout: it gets a copy
     generator = torch.cuda.default_generators[device]
     generator.graphsafe_set_state(generator.clone_state())
-    # The allocator would too, and never again free what it keeps in reserve where memory does not suffice
+    # The allocator of pinned memory will ask this graph whether it records, and cannot be told not to
+    _abandoned.append(graph)
+    # That of the device would too, and never again free what it keeps in reserve where memory does not suffice
     try:
         torch._C._cuda_endAllocateToPool(device, pool)
-    except RuntimeError:  # torch did so itself, and gives the pool back with the graph
+    except RuntimeError:  # torch did so itself; to release the pool as well could be once too often
         return
     torch._C._cuda_releasePool(device, pool)
 
