@@ -51,7 +51,7 @@ def test_the_product_and_its_gradients_are_those_of_the_convolution():
         for product in (False, True):
             module, seen = with_small_maps(copy.deepcopy(plain)), images.clone().requires_grad_()
             assert type(module) is Conv2d
-            found = module._product(seen) if product else nn.Conv2d.forward(module, seen)
+            found = module._product(seen, seen.dtype) if product else nn.Conv2d.forward(module, seen)
             found.backward(direction)
             each.append([found, seen.grad, *(parameter.grad for parameter in module.parameters())])
         assert module._points(*images.shape[2:]) == [*wanted.shape[2:]]
@@ -80,7 +80,7 @@ def test_a_gradient_that_is_not_needed_is_left_out(needed):
 
 def test_only_small_maps_in_bfloat16_are_products(monkeypatch):
     seen = []
-    monkeypatch.setattr(Conv2d, "_product", lambda self, x: seen.append(x.shape[2]) or nn.Conv2d.forward(self, x))
+    monkeypatch.setattr(Conv2d, "_product", lambda self, x, _: seen.append(x.shape[2]) or nn.Conv2d.forward(self, x))
     model = build_model(Network("test_resnet", 3, 32), seed=0, purpose="x")
     images = torch.randn(4, 3, 32, 32, generator=generator(0))
     model(images)

@@ -24,7 +24,7 @@ class Conv2d(nn.Conv2d):
         """float[N, C, h, w] -> float[N, O, p, q], as torch's but for rounding."""
         cast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
         if cast and x.dim() == 4 and self._is_small(x):
-            return self._product(x)
+            return self._product(x, torch.get_autocast_dtype("cpu"))
         return super().forward(x)
 
     def _is_small(self, x: Tensor) -> bool:
@@ -37,10 +37,9 @@ class Conv2d(nn.Conv2d):
         sides = zip((height, width), self.kernel_size, self.padding, self.stride, strict=True)
         return [(side + 2 * zeros - kernel) // step + 1 for side, kernel, zeros, step in sides]
 
-    def _product(self, x: Tensor) -> Tensor:
-        """As `forward`."""
+    def _product(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """As `forward`, computed in `dtype`."""
         sides = zip(x.shape[2:], self.kernel_size, self.padding, self.stride, self._points(*x.shape[2:]), strict=True)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         sight = _sight if torch.compiler.is_compiling() else _kept_sight  # torch.compile warns of what is kept
         size, *what = sight(*sides)
         found = _Product.apply(x, self.weight, self.bias, *what, dtype)
