@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dqv2.apportion import within_room
 from dqv2.runtime.seeding import generator
+from dqv2.select.baselines import class_adaptive
 from dqv2.select.baselines.class_adaptive import HALVES, class_errors, even_order, expected_fall, sample_class_adaptive
 
 
@@ -21,14 +22,17 @@ def clusters(n=60, spread=(0.0, 2.0, 0.3), dimensions=12):
 
 
 def errors_by_numpy(features, classes, chosen, over=None):
-    x, y = np.c_[features, np.ones(len(features))], np.eye(classes.max() + 1)[classes]
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    x, y = np.c_[units, np.ones(len(units))], np.eye(classes.max() + 1)[classes]
     weights = np.linalg.inv(x[chosen].T @ x[chosen] + np.eye(x.shape[1])) @ x[chosen].T @ y[chosen]
     squares = ((x @ weights - y) ** 2).sum(1)
     return [squares[(~chosen if over is None else over) & (classes == c)].mean() for c in range(classes.max() + 1)]
 
 
+@pytest.mark.parametrize("rows", [7, 2**14])
 @pytest.mark.parametrize("share", [0.05, 0.5])  # fewer items than dimensions, and more
-def test_errors_are_those_of_ridge_regression(share):
+def test_errors_are_those_of_ridge_regression(share, rows, monkeypatch):
+    monkeypatch.setattr(class_adaptive, "ROWS", rows)
     features, classes = clusters()
     chosen = torch.rand(len(classes), generator=generator(1)) < share
     wanted = errors_by_numpy(features.numpy(), classes.numpy(), chosen.numpy())

@@ -17,6 +17,7 @@ from dqv2.select.similarity import check_features
 
 FIRST = 0.5  # share of K that is given in proportion to the classes' sizes
 ROUNDS = 5  # in which the rest is given
+ROWS = 2**14  # of the features that are held in float64 at once
 HALVES = 5  # random halves of the chosen items that the expected error reduction is averaged over
 
 
@@ -37,11 +38,10 @@ def sample_class_adaptive(
     if check_features(features) != n:
         raise ValueError(f"features has {len(features)} rows and bins {n} items; both need one an item")
     order = even_order(bins.cpu().unique(return_inverse=True)[1], classes, generator=generator)
-    units = torch.nn.functional.normalize(features.cpu().double(), dim=1)
-    sizes = torch.bincount(classes)
+    features, sizes = features.cpu(), torch.bincount(classes)
     taken = largest_remainder(sizes, max(1, round(FIRST * count)))
     for part in largest_remainder(torch.ones(ROUNDS, dtype=torch.int64), count - int(taken.sum())).tolist():
-        fall = expected_fall(units, classes, order < taken[classes], generator=generator)
+        fall = expected_fall(features, classes, order < taken[classes], generator=generator)
         taken = taken + within_room(fall * sizes, sizes - taken, part)
     return first_of_each_group(classes, order, taken).to(bins.device)
 
@@ -71,21 +71,38 @@ def class_errors(features: Tensor, classes: Tensor, seen: Tensor, over: Tensor) 
     """Mean squared error on each class's items in `over`, of a learner fitted to those in `seen`: float64[C], 0 for a
     class without items.
 
-    The learner is ridge regression (penalty 1) of the one-hot classes on the features and a constant. features:
-    float64[N, D]; classes: int64[N], 0 to C - 1; seen, over: bool[N].
+    The learner is ridge regression (penalty 1) of the one-hot classes on the directions of the features and a constant.
+    features: float[N, D], of which `ROWS` rows at a time are converted to float64; classes: int64[N], 0 to C - 1; seen,
+    over: bool[N].
     """
-    x = torch.cat([features, torch.ones(len(features), 1, dtype=features.dtype)], 1)
-    y = torch.nn.functional.one_hot(classes).to(x.dtype)
-    rows = x[seen]
-    if len(rows) < x.shape[1]:
-        inner = rows @ rows.T + torch.eye(len(rows), dtype=x.dtype)
-        weights = rows.T @ torch.linalg.solve(inner, y[seen])
+    c, d = int(classes.max()) + 1, features.shape[1] + 1
+    seen, over = seen.nonzero().flatten(), over.nonzero().flatten()
+    if len(seen) < d:
+        rows = _inputs(features, seen)
+        inner = rows @ rows.T + torch.eye(len(rows), dtype=rows.dtype)
+        weights = rows.T @ torch.linalg.solve(inner, _one_hot(classes[seen], c))
     else:
-        inner = rows.T @ rows + torch.eye(x.shape[1], dtype=x.dtype)
-        weights = torch.linalg.solve(inner, rows.T @ y[seen])
-    error = ((x[over] @ weights - y[over]) ** 2).sum(1)
-    count = torch.bincount(classes[over], minlength=y.shape[1])
-    return torch.bincount(classes[over], weights=error, minlength=y.shape[1]) / count.clamp(min=1)
+        inner, outer = torch.eye(d, dtype=torch.float64), torch.zeros(d, c, dtype=torch.float64)
+        for part in seen.split(ROWS):
+            rows = _inputs(features, part)
+            inner += rows.T @ rows
+            outer += rows.T @ _one_hot(classes[part], c)
+        weights = torch.linalg.solve(inner, outer)
+    errors = torch.zeros(c, dtype=torch.float64)
+    for part in over.split(ROWS):
+        error = ((_inputs(features, part) @ weights - _one_hot(classes[part], c)) ** 2).sum(1)
+        errors += torch.bincount(classes[part], weights=error, minlength=c)
+    return errors / torch.bincount(classes[over], minlength=c).clamp(min=1)
+
+
+def _inputs(features: Tensor, places: Tensor) -> Tensor:
+    """The directions of these items' features and a constant 1: float64[K, D + 1]."""
+    units = torch.nn.functional.normalize(features[places].double(), dim=1)
+    return torch.nn.functional.pad(units, (0, 1), value=1.0)
+
+
+def _one_hot(classes: Tensor, c: int) -> Tensor:
+    return torch.nn.functional.one_hot(classes, c).double()
 
 
 def even_order(bins: Tensor, classes: Tensor, *, generator: torch.Generator) -> Tensor:
