@@ -102,6 +102,11 @@ def read(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def as_lines(records: Iterable[dict[str, Any]]) -> str:
+    """Records as JSON, one on a line."""
+    return "".join(json.dumps(kept, sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
+
+
 def inputs_of(kept: dict[str, Any]) -> list[dict[str, Any]]:
     """What a job read, by its record: for each file what `checksums_of` says of it."""
     return [each for found in kept["inputs"].values() for each in found]
