@@ -59,15 +59,25 @@ def check_same_number(**named: Sized) -> None:
         raise ValueError(f"there are {counts}; both need one an image")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_positive(value: int, name: str) -> None:
     """Raise ValueError unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_share(value: float, name: str) -> None:
     """Raise ValueError unless `value` is a number in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a share in [0, 1], got {value!r}")
 
 

@@ -259,7 +259,7 @@ def test_packs_hold_the_images(tmp_path, capsys):
     samples = scan_folder(root, validation=0.25, per_class={"test": 2})
     for split, path in paths.items():
         pack = Pack.open(path)
-        pack.verify()
+        pack.images[:]  # compares the checksum of each
         assert (pack.ids, pack.classes) == ([s.id for s in samples[split]], ["cat", "dog"])
         assert pack.labels.tolist() == [s.label for s in samples[split]]
         assert pack.meta["dataset"] == "my set"

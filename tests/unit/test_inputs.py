@@ -220,7 +220,7 @@ def test_names_with_carriage_returns(tmp_path):
     again = Pack.open(tmp_path / "out/train")
     assert again.ids == [f"{name}/one\r{i}.png" for name in ("a\rb", "dog\r\n") for i in range(2)]
     assert [row["class"] for row in again.rows_of_manifest()] == ["a\rb"] * 2 + ["dog\r\n"] * 2
-    packs["train"].verify()
+    packs["train"].images[:]  # compares the checksum of each
     pool = mix(4, originals=1.0, tobias=0.0, generator=torch.Generator())
     write_pool(tmp_path / "coreset.csv", pool, again)
     np.testing.assert_array_equal(read_pool(tmp_path / "coreset.csv", again).rows, pool.rows)

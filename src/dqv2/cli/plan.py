@@ -147,11 +147,11 @@ def _network(plan: Plan, name: str) -> str:
 
 def _in_the_paper(plan: Plan, experiment: str, row: Row) -> Iterator[str]:
     """The values that the paper reports for an arm, each with its place in the paper and, if copied, its source."""
-    from dqv2.paper.reported import ABOUT, as_printed, reported_values
+    from dqv2.paper.reported import arm_of, as_printed, reported_values
 
     columns = plan.columns(experiment, row)
     for entry in [] if columns.get("replaces") else reported_values(experiment):
-        if all(columns.get(name) == value for name, value in entry.items() if name not in ABOUT):
+        if all(columns.get(name) == value for name, value in arm_of(entry).items()):
             value = as_printed(entry["mean"]) if "mean" in entry else f"variance {as_printed(entry['variance'])}"
             spread = f" ± {as_printed(entry['plus_minus'])}" if "plus_minus" in entry else ""
             source = f", which has it from {entry['source']}" if "source" in entry else ""

@@ -131,7 +131,7 @@ class Table(Own):
 class ImageNet(Images):
     """A local copy of ImageNet, unpacked or as its archives: all classes, or those of ImageNet-30."""
 
-    kind: one_of(known.kind for known in KNOWN_SETS.values() if not known.archives)
+    kind: one_of(known.name for known in KNOWN_SETS.values() if not known.archives)
     path: FilePath
 
 
@@ -160,8 +160,8 @@ def _published(known: KnownSet) -> type[Published]:
         keys["variant"] = (Annotated[one_of(known.variants), AsText], next(iter(known.variants)))
     if not known.streams:
         keys["storage"] = (Literal["packed"], "packed")
-    kind = (Literal[known.kind], ...)
-    return create_model(known.kind, __base__=Published, __module__=__name__, __doc__=known.about, kind=kind, **keys)
+    kind = (Literal[known.name], ...)
+    return create_model(known.name, __base__=Published, __module__=__name__, __doc__=known.about, kind=kind, **keys)
 
 
 AnyDataset = Annotated[
@@ -173,4 +173,4 @@ KINDS = {
     for model in get_args(get_args(AnyDataset)[0])
     for kind in get_args(model.model_fields["kind"].annotation)
 }
-KNOWS_OBJECTS = ("digits", *(known.kind for known in KNOWN_SETS.values() if known.knows_objects))
+KNOWS_OBJECTS = ("digits", *(known.name for known in KNOWN_SETS.values() if known.knows_objects))

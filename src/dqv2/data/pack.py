@@ -88,7 +88,7 @@ class Pack:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Pack":
-        """Open a pack and check all but its pixels, which are checked when read (or all at once by `verify`).
+        """Open a pack and check all but its pixels, which are checked when read.
 
         Raises DataError where there is no pack, or its files are inconsistent.
         """
@@ -172,26 +172,6 @@ class Pack:
         with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
             found = {row: line for row, line in enumerate(csv.DictReader(file)) if row in wanted}
         return [found[row] for row in rows]
-
-    def verify(self) -> None:
-        """Read the whole pack and compare every file with its checksum.
-
-        Raises DataError where a file differs; for `images.npy` the message has the number of images that changed and
-        the first five.
-        """
-        if "stream" in self.meta:
-            for start in range(0, len(self), 256):
-                self.images[start : start + 256]  # compares each image with its checksum
-        for name, expected in self.meta["sha256"].items():
-            if sha256(self.folder / name) == expected:
-                continue
-            what = f"{name} has changed since it was written"
-            if name == "images.npy":
-                sums = (line["sha256"] for line in self.rows_of_manifest())
-                pairs = zip(self.ids, sums, self.images.stored, strict=True)
-                changed = [name for name, known, image in pairs if sha256(image.tobytes()) != known]
-                what += f": {len(changed)} of {len(self)} images differ ({', '.join(changed[:5])})"
-            raise DataError(f"The pack {self.folder} is damaged: {what}. {_REMEDY}")
 
 
 def write_pack(

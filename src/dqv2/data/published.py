@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dqv2.declared import by_name
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -27,7 +29,7 @@ class Archive:
 class KnownSet:
     """A set with an official layout."""
 
-    kind: str  # of the configuration's datasets
+    name: str  # the `kind` of the configuration's datasets
     about: str  # one sentence
     reader: str  # `module:function`, imported when it is used: (folder, kind=, and the keys of `options`) -> `ImageSet`
     sizes: tuple[int, int, int]  # classes, training and test images, as its authors state them
@@ -41,9 +43,9 @@ class KnownSet:
 
     @property
     def archives(self) -> dict[str, Archive]:
-        """Its archives by name: the kind, or KIND-VARIANT."""
-        one = {self.kind: self.archive} if self.archive else {}
-        return one | {f"{self.kind}-{variant}": archive for variant, archive in self.variants.items()}
+        """Its archives by name: the set's, or SET-VARIANT."""
+        one = {self.name: self.archive} if self.archive else {}
+        return one | {f"{self.name}-{variant}": archive for variant, archive in self.variants.items()}
 
 
 # URLs and checksums of CIFAR-10, ImageNette and Food-101 are torchvision's (a test holds them equal); CUB's are
@@ -62,65 +64,62 @@ def _imagenette(name: str, md5: str) -> Archive:
     return Archive(f"https://s3.amazonaws.com/fast-ai-imageclas/{name}.tgz", f"md5:{md5}", name)
 
 
-KNOWN_SETS: dict[str, KnownSet] = {
-    known.kind: known
-    for known in (
-        KnownSet(
-            "imagenet",
-            "All classes of ImageNet (ILSVRC 2012), unpacked or as its archives.",
-            "dqv2.data.sources.imagenet:load",
-            sizes=(1000, 1_281_167, 50_000),
-        ),
-        KnownSet(
-            "imagenet30",
-            "The thirty classes of ImageNet that Hendrycks et al. 2019 chose.",
-            "dqv2.data.sources.imagenet:load",
-            sizes=(30, 39_000, 1_500),  # at most: 1,300 training images a class
-        ),
-        KnownSet(
-            "cifar10",
-            "CIFAR-10. `checksums` are those (MD5) of batches that are not the published ones.",
-            "dqv2.data.sources.cifar10:load",
-            sizes=(10, 50_000, 10_000),
-            archive=Archive(*CIFAR10, "cifar-10-batches-py"),
-            options={"checksums": (dict[str, str], {})},
-            streams=False,
-        ),
-        KnownSet(
-            "imagenette",
-            "ImageNette: full size, or with the shorter side of 320 or 160 pixels.",
-            "dqv2.data.sources.imagenet:load_imagenette",
-            sizes=(10, 9_469, 3_925),
-            variants={
-                "full": _imagenette("imagenette2", "fe2fc210e6bb7c5664d602c3cd71e612"),
-                "320": _imagenette("imagenette2-320", "3df6f0d01a2c9592104656642f5e78a3"),
-                "160": _imagenette("imagenette2-160", "e793b78cc4c9e9a4ccc0c1155377a412"),
-            },
-        ),
-        KnownSet(
-            "cub200",
-            "CUB-200-2011.",
-            "dqv2.data.sources.cub200:load",
-            sizes=(200, 5_994, 5_794),
-            archive=Archive(*CUB200, "CUB_200_2011"),
-            knows_objects=True,
-        ),
-        KnownSet(
-            "food101",
-            "Food-101.",
-            "dqv2.data.sources.food101:load",
-            sizes=(101, 75_750, 25_250),
-            archive=Archive(*FOOD101, "food-101"),
-        ),
-        KnownSet(
-            "tiny_imagenet",
-            "Tiny-ImageNet; its val is the test split.",
-            "dqv2.data.sources.tiny_imagenet:load",
-            sizes=(200, 100_000, 10_000),
-            archive=Archive(*TINY_IMAGENET, "tiny-imagenet-200"),
-            knows_objects=True,
-        ),
-    )
-}
+KNOWN_SETS = by_name(
+    KnownSet(
+        "imagenet",
+        "All classes of ImageNet (ILSVRC 2012), unpacked or as its archives.",
+        "dqv2.data.sources.imagenet:load",
+        sizes=(1000, 1_281_167, 50_000),
+    ),
+    KnownSet(
+        "imagenet30",
+        "The thirty classes of ImageNet that Hendrycks et al. 2019 chose.",
+        "dqv2.data.sources.imagenet:load",
+        sizes=(30, 39_000, 1_500),  # at most: 1,300 training images a class
+    ),
+    KnownSet(
+        "cifar10",
+        "CIFAR-10. `checksums` are those (MD5) of batches that are not the published ones.",
+        "dqv2.data.sources.cifar10:load",
+        sizes=(10, 50_000, 10_000),
+        archive=Archive(*CIFAR10, "cifar-10-batches-py"),
+        options={"checksums": (dict[str, str], {})},
+        streams=False,
+    ),
+    KnownSet(
+        "imagenette",
+        "ImageNette: full size, or with the shorter side of 320 or 160 pixels.",
+        "dqv2.data.sources.imagenet:load_imagenette",
+        sizes=(10, 9_469, 3_925),
+        variants={
+            "full": _imagenette("imagenette2", "fe2fc210e6bb7c5664d602c3cd71e612"),
+            "320": _imagenette("imagenette2-320", "3df6f0d01a2c9592104656642f5e78a3"),
+            "160": _imagenette("imagenette2-160", "e793b78cc4c9e9a4ccc0c1155377a412"),
+        },
+    ),
+    KnownSet(
+        "cub200",
+        "CUB-200-2011.",
+        "dqv2.data.sources.cub200:load",
+        sizes=(200, 5_994, 5_794),
+        archive=Archive(*CUB200, "CUB_200_2011"),
+        knows_objects=True,
+    ),
+    KnownSet(
+        "food101",
+        "Food-101.",
+        "dqv2.data.sources.food101:load",
+        sizes=(101, 75_750, 25_250),
+        archive=Archive(*FOOD101, "food-101"),
+    ),
+    KnownSet(
+        "tiny_imagenet",
+        "Tiny-ImageNet; its val is the test split.",
+        "dqv2.data.sources.tiny_imagenet:load",
+        sizes=(200, 100_000, 10_000),
+        archive=Archive(*TINY_IMAGENET, "tiny-imagenet-200"),
+        knows_objects=True,
+    ),
+)
 
 ARCHIVES = {name: archive for known in KNOWN_SETS.values() for name, archive in known.archives.items()}

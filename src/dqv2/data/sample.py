@@ -54,16 +54,15 @@ class ImageSet:
 
     def note_aside(self, reasons: Mapping[str, str]) -> None:
         """Record what is left aside: path relative to the set's folder -> reason."""
-        found = ((name.encode(errors="backslashreplace").decode(), why) for name, why in reasons.items())
-        self.aside += [{"name": name, "reason": why} for name, why in found]
+        self.aside += [{"name": _encodable(name), "reason": why} for name, why in reasons.items()]
 
     def note_ignored(self, names: Iterable[str]) -> None:
         """Record files that are not images by their names: paths relative to the set's folder."""
-        self.ignored += [name.encode(errors="backslashreplace").decode() for name in names]
+        self.ignored += map(_encodable, names)
 
     def note_split(self, split: str, origin: Sequence[str]) -> None:
         """Record what a split was read from: files or folders relative to the set's folder ("" the folder itself)."""
-        names = [(name or ".").encode(errors="backslashreplace").decode() for name in origin]
+        names = [_encodable(name or ".") for name in origin]
         self.layout.append({"from": names, "split": split, **_counts(self.splits[split])})
 
     def about(self) -> dict[str, Any]:
@@ -82,6 +81,11 @@ class ImageSet:
         or a phrase with the reason why it cannot be read."""
         for sample in samples:
             yield sample, partial(read_place, self.root, sample.id, sample.place, max_pixels)
+
+
+def _encodable(name: str) -> str:
+    """A file's name as text for a JSON file: it may have bytes that are not UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _counts(samples: Sequence[Sample]) -> dict[str, int]:

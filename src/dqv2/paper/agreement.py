@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dqv2.paper.compare import Comparison, holm, means
+from dqv2.paper.compare import ALPHA, holm, means
 from dqv2.paper.stats import AXES, SHARED, crossed, plain
 
-ALPHA = 0.05
 SHOWN = ("label", "dataset", "keep_ratio", "tobias_size", "mixture", "mask", "trainer")  # axes printed for an arm
 
 
@@ -44,11 +43,11 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame, y: str = "test_accura
         both = x.index.intersection(z.index)
         got = means(x, z.set_axis([f"published {seed}" for seed in z.index]))
         if crossed(mine) or crossed(theirs[arm]):
-            got = Comparison(got.n, got.n_against, effect=got.effect, lacks=SHARED)
+            got = got.untested(SHARED)
         row = dict(zip(by, arm, strict=True)) | {"seeds": len(x), "seeds_published": len(z)}
         row |= {"mean": x.mean(), "mean_published": z.mean(), "effect": got.effect, "low": got.low, "high": got.high}
         equal = int((x[both] == z[both]).sum())
-        row |= {"p": 2 * min(got.p_higher, got.p_lower), "equal": equal, "lacks": got.lacks}
+        row |= {"p": got.p, "equal": equal, "lacks": got.lacks}
         verdict = "equal" if equal == max(len(x), len(z)) else "not tested" if got.lacks else "not told apart"
         found.append(row | {"verdict": verdict})
     return pd.DataFrame(found)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dqv2.paper import style
-from dqv2.paper.reported import ABOUT
+from dqv2.paper.reported import arm_of
 from dqv2.paper.stats import plain, require_columns
 
 Spec = dict[str, Any]
@@ -42,7 +42,7 @@ def reported(rows: pd.DataFrame, spec: Spec) -> Iterator[dict[str, Any]]:
         return
     here = {name: rows[name].iloc[0] for name in rows if rows[name].notna().all() and rows[name].nunique() == 1}
     for entry in entries:
-        if all(here.get(name) == value for name, value in entry.items() if name not in ABOUT):
+        if all(here.get(name) == value for name, value in arm_of(entry).items()):
             yield entry if entry.get("variance") is None else entry | {"sd": entry["variance"] ** 0.5}
 
 

@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from dqv2.config.base import Block
 from dqv2.paper.arms import match, own, printed
-from dqv2.paper.compare import Comparison, counts, holm, means, trend, variances
-from dqv2.paper.replication import ALPHA, Asked, against_paper
+from dqv2.paper.compare import ALPHA, Comparison, counts, holm, means, trend, variances
 from dqv2.paper.replication import COLUMNS as PAPER
+from dqv2.paper.replication import Asked, against_paper
 from dqv2.paper.stats import SHARED, crossed, require_columns
 
 COSTS = ("selection_seconds", "early_seconds", "memory", "device_memory")  # measured: they differ in each run

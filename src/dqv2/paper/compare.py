@@ -6,6 +6,8 @@ of Pitman (1939) and Morgan (1939). Others are independent samples: Welch's t (1
 a direction; Holm's method (1979) corrects for their number.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ import pandas as pd
 import scipy  # its parts are imported when they are used
 
 LEVEL = 0.95  # of every interval
+ALPHA = 0.05  # of every test; its level after Holm's correction lies between this over the number of claims and this
 MISSING = float("nan")
 Side = Literal["greater", "less"]
 
@@ -45,6 +48,15 @@ class Comparison:
     beside_p: float = MISSING  # of means as `p_higher`; of variances both are one two-sided p
     beside_p_lower: float = MISSING  # of means as `p_lower`
     lacks: str = ""  # the reason for having no p, in words; empty if there is one
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return 2 * min(self.p_higher, self.p_lower)
+
+    def untested(self, why: str) -> Comparison:
+        """The effect alone, and why there is no test."""
+        return Comparison(self.n, self.n_against, effect=self.effect, lacks=why)
 
 
 # The tests themselves: on arrays whose last axis is the seeds, so that a benchmark draws thousands of samples at once.

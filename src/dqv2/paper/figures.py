@@ -25,7 +25,7 @@ from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, own, pri
 from dqv2.paper.kinds import FIGURES
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
 from dqv2.paper.measures import measure
-from dqv2.paper.reported import ABOUT
+from dqv2.paper.reported import arm_of
 from dqv2.paper.stats import plus_minus, require_one_row_per_seed, span, summarise
 
 HEIGHT, LEAST = 2.6, 1.3  # of a figure whose spec has none, and of its axes, for which it grows; inches
@@ -242,9 +242,10 @@ def _reported(ax: Axes, spec: Spec, rows: pd.DataFrame, at: pd.Series) -> list:
 def _require_one_arm(frame: pd.DataFrame, by: list[str], spec: Spec) -> None:
     """Raise ValueError for a reported value that matches several arms of the figure."""
     for entry in spec.get("reported") or []:
-        if entry.get("mean") is None or not set(entry) - set(ABOUT) <= set(frame.columns):
+        arm = arm_of(entry)
+        if entry.get("mean") is None or not arm.keys() <= set(frame.columns):
             continue
-        rows = own(frame[match(frame, {name: value for name, value in entry.items() if name not in ABOUT})])
+        rows = own(frame[match(frame, arm)])
         if len(rows[by].drop_duplicates()) > 1:
             raise ValueError(
                 f"the reported value {entry} fits several arms of this figure: it must name {' and '.join(by)}"

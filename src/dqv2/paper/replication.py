@@ -4,12 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dqv2.paper.compare import Comparison
+from dqv2.paper.compare import ALPHA, MISSING, Comparison
 from dqv2.paper.power import power_of_means, power_of_variances, seeds_for
 from dqv2.paper.stats import predicted
-
-ALPHA = 0.05  # of every test; its level after Holm's correction lies between this over the number of claims and this
-MISSING = float("nan")
 
 
 class Asked(NamedTuple):

@@ -32,6 +32,11 @@ def reported_text() -> list[dict[str, Any]]:
     return list(_read("reported.yaml")["text"])
 
 
+def arm_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """The columns by which an entry of ``reported_values`` names its arm, with their values."""
+    return {name: value for name, value in entry.items() if name not in ABOUT}
+
+
 def as_printed(value: float) -> str:
     """A value as the paper prints it: with two decimals (YAML drops the last zeros), or with more where it has them."""
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"

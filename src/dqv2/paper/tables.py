@@ -13,7 +13,7 @@ import pandas as pd
 
 from dqv2.paper.arms import NothingYet, Spec, match, ordered, printed, reported, require_apart, select
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.compare import Comparison, holm, means
+from dqv2.paper.compare import ALPHA, holm, means
 from dqv2.paper.measures import measure, unnamed
 from dqv2.paper.reported import as_printed
 from dqv2.paper.stats import (
@@ -114,9 +114,8 @@ def _leads(table: pd.DataFrame, by: list[str], runs: dict[Any, pd.DataFrame], na
         other = others.get(arm[1:], arm)
         lead = means(values[arm], values[other]) if other != arm else None
         if lead and (crossed(runs[arm]) or crossed(runs[other])):
-            lead = Comparison(lead.n, lead.n_against, effect=lead.effect, lacks=SHARED)
-        p = 2 * min(lead.p_higher, lead.p_lower) if lead else np.nan
-        found.append((lead.effect, lead.low, lead.high, p, lead.n_paired) if lead else (np.nan,) * 5)
+            lead = lead.untested(SHARED)
+        found.append((lead.effect, lead.low, lead.high, lead.p, lead.n_paired) if lead else (np.nan,) * 5)
         lacks.append(lead.lacks if lead else "")
     leads = pd.DataFrame(found, columns=["", " low", " high", " p", " paired"], index=table.index)
     made = leads[""].notna()
@@ -237,7 +236,7 @@ def _lead(cell: pd.DataFrame, name: str) -> str:
         return ""
     lead, low, high, p = (float(cell[f"minus {name}{end}"].iloc[0]) for end in ("", " low", " high", " p_holm"))
     interval = NO_INTERVAL if np.isnan(low) else f"[{low:z.1f}, {high:z.1f}]"
-    return f"{lead:+z.1f} {interval}" + (" *" if p < 0.05 else "")
+    return f"{lead:+z.1f} {interval}" + (" *" if p < ALPHA else "")
 
 
 def _is(table: pd.DataFrame, column: str | None, value: object) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dqv2.paper.claims import CONTRADICTED, summary
 from dqv2.paper.collect import write_csv, write_text
-from dqv2.paper.replication import ALPHA
+from dqv2.paper.compare import ALPHA
 from dqv2.paper.tables import md_escape, md_row
 
 RULES = (

@@ -1,6 +1,7 @@
 """Masked autoencoders (He et al. 2022): building, loading from the published formats, reconstructing patches."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def reconstruct(
     # transformers keeps int(total·(1 − mask_ratio)) patches; the half guards against rounding.
     model.config.mask_ratio = (count - 0.5) / total
     device = next(model.parameters()).device
+    resize = partial(interpolate, mode="bilinear", align_corners=False, antialias=True)
     order = torch.arange(total, device=device)
     out = torch.empty_like(images)
     for start in range(0, len(images), batch_size):
@@ -140,14 +142,13 @@ def reconstruct(
         batch = normalise(images[part].to(device))
         height, visible = batch.shape[2], images[part]
         if height != side:
-            batch = interpolate(batch, (side, side), mode="bilinear", align_corners=False, antialias=True)
+            batch = resize(batch, (side, side))
         noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
         drawn = model.unpatchify(model(batch, noise=noise).logits)
         if height != side:
-            drawn = interpolate(drawn, (height, height), mode="bilinear", align_corners=False, antialias=True)
+            drawn = resize(drawn, (height, height))
             if resampled:
-                back = interpolate(batch, (height, height), mode="bilinear", align_corners=False, antialias=True)
-                visible = denormalise(back).to(images.device)
+                visible = denormalise(resize(batch, (height, height))).to(images.device)
         out[part] = paste(visible, denormalise(drawn).to(images.device), dropped[part].to(images.device))
     return out
 

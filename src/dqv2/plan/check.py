@@ -59,17 +59,17 @@ def _more(asked: float, there: float) -> bool:
 
 def _faults(config: Config, run: Run) -> Iterator[str]:
     selection = run.selection
-    dataset = config.datasets[selection.dataset]
-    fresh = config.trainers[run.trainer].fresh_tobias
+    dataset, mixture = config.datasets[selection.dataset], config.mixtures[selection.mixture]
+    selector, trainer = config.selectors[selection.selector], config.trainers[run.trainer]
+    backbone = config.backbones[selection.backbone] if selection.backbone else None
+    fresh, cutmix = trainer.fresh_tobias, run.pixels is not None and config.pixels[run.pixels].step == "cutmix"
     yield from mask_faults(config, selection.dataset, selection.mask, selection.tobias_size)
     if fresh:
         yield from mask_faults(config, selection.dataset, fresh.mask, fresh.size)
-    mixture = config.mixtures[selection.mixture]
     if run.keep_ratio > 1:
         yield f"pixels {run.pixels} counts pixels, so keep_ratio asks for {run.keep_ratio:g} times the available images"
     elif mixture.budget == "originals" and _more(run.keep_ratio, mixture.originals + mixture.tobias):
         yield f"keep_ratio {run.keep_ratio:g} asks for more images than the pool of mixture {selection.mixture} holds"
-    selector = config.selectors[selection.selector]
     count, asked = (dataset.train if isinstance(dataset, Digits) else None), selector.used.get("n_bins", 0)
     if count and asked > count:
         yield f"selectors.{selection.selector}.n_bins = {asked} is more than the {count} images of {selection.dataset}"
@@ -81,16 +81,14 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
                 f"selector {selection.selector} needs scores, which only originals have, but mixture "
                 f"{selection.mixture} has Tobias images: choose a mixture without them, or the kind score_bins"
             )
-        if not config.backbones[selection.backbone].epochs:
+        if not backbone.epochs:
             yield f"selector {selection.selector} scores by training, but backbone {selection.backbone} has no epochs"
-        if config.backbones[selection.backbone].weights:
+        if backbone.weights:
             yield (
                 f"selector {selection.selector} scores by training from random weights, but backbone "
                 f"{selection.backbone} has weights: choose one without"
             )
-    elif (
-        selector.reads_logits and (backbone := config.backbones[selection.backbone]).weights and backbone.head == "own"
-    ):
+    elif selector.reads_logits and backbone.weights and backbone.head == "own":
         yield (
             f"selector {selection.selector} reads gradients of the dataset's classes, but backbone "
             f"{selection.backbone} keeps the classes of its weights: set head: fresh, or choose features: embedding"
@@ -101,10 +99,9 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"selector {selection.selector} drops {selector.prune_hardest:g} of the images as too hard, so keep_ratio "
             f"{run.keep_ratio:g} is more than is left: lower selectors.{selection.selector}.prune_hardest"
         )
-    trainer = config.trainers[run.trainer]
     if trainer.start and config.backbones[trainer.start].model != trainer.model:
         yield f"trainer {run.trainer} ({trainer.model}) cannot start from backbone {trainer.start}, another model"
-    if run.pixels and config.pixels[run.pixels].step == "cutmix" and (trainer.mix != "none" or fresh):
+    if cutmix and (trainer.mix != "none" or fresh):
         yield (
             f"pixels {run.pixels} already mixes images and labels, and trainer {run.trainer} would mix them again: "
             "choose a trainer without mix and fresh_tobias"
@@ -114,8 +111,7 @@ def _faults(config: Config, run: Run) -> Iterator[str]:
             f"selector {selection.selector} uses images as redrawn by pixels {selector.pixels}, which needs the step "
             f"mae and a mixture of originals alone, not {selection.mixture}"
         )
-    mixes = trainer.mix != "none" or (run.pixels and config.pixels[run.pixels].step == "cutmix")
-    if selector.weighted and mixes:
+    if selector.weighted and (cutmix or trainer.mix != "none"):
         yield (
             f"selector {selection.selector} gives each image a weight, but trainer {run.trainer} or its pixels mix "
             "images, and a mixed image has none: choose mix: none and pixels without cutmix, or weighted: false"

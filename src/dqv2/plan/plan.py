@@ -25,6 +25,8 @@ class Plan(Walk):
         super().__init__(config)
         blocks = config.experiments
         self._kinds = {name: [kind(self, name) for kind in KINDS if kind.of(blocks[name])] for name in self.rows}
+        # Experiment -> the one of its results that its tidy table is of
+        self._tabled = {name: kind for name, kinds in self._kinds.items() for kind in kinds if kind.table}
         faults = {name: (fault for kind in kinds for fault in kind.faults()) for name, kinds in self._kinds.items()}
         check(config, self.rows, faults)
 
@@ -45,7 +47,7 @@ class Plan(Walk):
 
     def tabled(self, experiment: str) -> str | None:
         """The stage that writes an experiment's tidy table, or None where it has none."""
-        return next((kind.table for kind in self._kinds.get(experiment, []) if kind.table), None)
+        return self._tabled[experiment].table if experiment in self._tabled else None
 
     def table(self, experiment: str) -> str:
         """An experiment's tidy table."""
@@ -53,15 +55,15 @@ class Plan(Walk):
 
     def tables(self) -> dict[str, str]:
         """Experiment -> its tidy table of runs (or of masks, or of stored images), for those that make one."""
-        return {name: self.table(name) for name in self.rows if self.tabled(name)}
+        return {name: self.table(name) for name in self._tabled}
 
     def planned(self, experiment: str) -> int:
         """The number of rows of an experiment's complete table."""
-        return next((k.planned() for k in self._kinds[experiment] if k.table), len(self.rows[experiment]))
+        return self._tabled[experiment].planned() if experiment in self._tabled else len(self.rows[experiment])
 
     def planned_table(self, experiment: str) -> tuple[Any, set[str]]:
         """An experiment's table with made-up measurements, and the columns that are measurements."""
-        return next(kind for kind in self._kinds[experiment] if kind.table).made_up()
+        return self._tabled[experiment].made_up()
 
     def note(self, experiment: str) -> str:
         """The page's note on an experiment's data, seeds and keep ratio."""
@@ -69,9 +71,8 @@ class Plan(Walk):
 
     def caption(self, experiment: str) -> dict[str, Any]:
         """What is printed with a figure or table of an experiment: about, label, note, planned number of rows."""
-        note = next(kind for kind in self._kinds[experiment] if kind.table).note()
-        about = self.config.experiments[experiment].about
-        return {"about": about, "label": self.config.label, "note": note, "planned": self.planned(experiment)}
+        kind, about = self._tabled[experiment], self.config.experiments[experiment].about
+        return {"about": about, "label": self.config.label, "note": kind.note(), "planned": kind.planned()}
 
     def spec(self, kind: str, experiment: str) -> dict[str, Any]:
         """The spec of an experiment's "figure" or "table", with the paper's values as `reported`."""

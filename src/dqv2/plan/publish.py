@@ -109,11 +109,9 @@ def publish(root: str, folder: str | Path) -> Path:
             if kept["stage"] == "sample" and kept["wildcards"]["keep"] != "1":
                 for file in kept["outputs"]:
                     inside = file.removeprefix(f"{root}/").replace("/coreset/", "/", 1)
-                    content = record.as_recorded(Path(file).read_bytes(), file, kept)
-                    _write(staged / f"coresets/{inside}.gz", content)
+                    _write(staged / f"coresets/{inside}.gz", record.as_recorded(Path(file).read_bytes(), file, kept))
         write_json(staged / "config.json", asked)
-        lines = "".join(json.dumps(_portable(kept), sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
-        _write(staged / RECORDS, lines.encode())
+        _write(staged / RECORDS, record.as_lines(map(_portable, records)).encode())
         for drawn in drawable(staged, plan, staged, figures="figures/"):
             shown = [file for file in drawn.outputs.values() if not Path(file).is_relative_to(staged / CAPTIONS)]
             if not all(Path(file).exists() for file in shown):

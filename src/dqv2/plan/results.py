@@ -12,6 +12,7 @@ import pandas as pd
 from dqv2.config import Config
 from dqv2.paper.claims import NOT_TESTED, judge, summary
 from dqv2.paper.collect import read_csv, read_plain
+from dqv2.paper.compare import ALPHA
 from dqv2.paper.page import heading
 from dqv2.paper.reported import read_claims, read_questions
 from dqv2.paper.stats import plus_minus
@@ -174,7 +175,7 @@ def _advice(run: _Run) -> Iterator[str]:
         yield from ["| Keep ratio | Method | Top-1, % | Against a random coreset |", "|--:|:--|--:|:--|"]
         for row in table.to_dict("records"):
             lead, p = row["minus Random"], row["minus Random p_holm"]
-            verdict = "not told apart" if p >= 0.05 else "better" if lead > 0 else "worse"
+            verdict = "not told apart" if p >= ALPHA else "better" if lead > 0 else "worse"
             verdict = "" if pd.isna(lead) else "not tested" if pd.isna(p) else verdict
             cells = [f"{row['keep_ratio']:g}", md_escape(row["label"]), plus_minus(row["mean"], row["sd"]), verdict]
             yield md_row(cells)

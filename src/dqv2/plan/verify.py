@@ -180,7 +180,7 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
         except ValueError:  # it is among the findings itself
             continue
         if plan is None or why_orphaned(plan, kept) is None:
-            inputs = {each["file"] for found in kept["inputs"].values() for each in found}
+            inputs = {each["file"] for each in record.inputs_of(kept)}
             jobs.append((inputs, {str(path), *kept["outputs"]}))
     while after := [files for inputs, files in jobs if inputs & bad and not files <= bad]:
         bad.update(*after)
@@ -220,7 +220,7 @@ def _of_job(path: Path, kept: dict[str, Any], plan: Plan | None, made: Made) -> 
             yield "damaged", file, str(error)
         for name in sorted(_strange(Path(file), kept.get("files", {}).get(file, {}))):
             yield "foreign", name, "its job did not make it, and who reads the folder finds it: remove it"
-    for each in (each for inputs in kept["inputs"].values() for each in inputs):
+    for each in record.inputs_of(kept):
         if record.record_beside(each["file"]) and not Path(each["file"]).exists():
             yield "gone", each["file"], f"it is not there, and {path.parent} was made from it"
         elif why := _other_input(each, made):
@@ -325,8 +325,8 @@ def _kept(plan: Plan, job: PlannedJob) -> dict[str, Any] | None:
 
 def _why_other(plan: Plan, kept: dict[str, Any], made: Made) -> str | None:
     """Why a job's results are stale, for its options or its inputs; None where they are not."""
-    inputs = (each for found in kept["inputs"].values() for each in found)
-    return why_stale(plan, kept) or next(filter(None, (_other_input(each, made) for each in inputs)), None)
+    others = (_other_input(each, made) for each in record.inputs_of(kept))
+    return why_stale(plan, kept) or next(filter(None, others), None)
 
 
 def _short(value: Any) -> str:
@@ -359,7 +359,7 @@ def unnoticed(plan: Plan, notes: str | Path = NOTES) -> list[str]:
 
 def _of_lost(kept: dict[str, Any]) -> str | None:
     """Which input of a job is gone with its record and Snakemake's note of it; None where none is."""
-    behind = (record.record_beside(each["file"]) for inputs in kept["inputs"].values() for each in inputs)
+    behind = (record.record_beside(each["file"]) for each in record.inputs_of(kept))
     lost = (path for path in behind if path and not path.exists() and not read_json(_note_of(str(path), NOTES)))
     why = "of what it was made from is gone, so its options are unknown (--forceall makes all again)"
     return next((f"{path} {why}" for path in lost), None)

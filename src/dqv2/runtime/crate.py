@@ -4,7 +4,6 @@ the vocabulary of https://w3id.org/ro/wfrun/workflow/0.5 for archives and search
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,7 +103,7 @@ def write_crate(
         conformsTo={"@id": BIOSCHEMAS + "FormalParameter/1.0-RELEASE"},
     )
     outputs = [file(Path(result), result, result) for result in results]
-    lines = "".join(json.dumps(kept, sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
+    lines = record.as_lines(records)
     told = "each job's record, a line each: options, checksums, seconds, memory, device, versions"
     said = {"name": told, "encodingFormat": "application/jsonl", "contentSize": str(len(lines.encode()))}
     outputs.append(crate.add_file(io.StringIO(lines), "records.jsonl", properties=said))

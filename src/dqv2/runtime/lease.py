@@ -134,11 +134,9 @@ def take(count: int, *, jobs_per_device: int = 1, job: str = "a job") -> Iterato
     with ExitStack() as held:
         with _door(job):
             taken = _wait_for(count, devices, jobs_per_device, held, job)
-        visible = ",".join(device.id for device, _ in taken)
+        visible = ",".join(device.id for device in taken)
         held.enter_context(_environment(CUDA_VISIBLE_DEVICES=visible, CUDA_DEVICE_ORDER="PCI_BUS_ID"))
-        yield Lease(
-            tuple(device for device, _ in taken), tuple(slot for _, slot in taken), tuple(d.id for d in devices)
-        )
+        yield Lease(tuple(taken), tuple(taken.values()), tuple(device.id for device in devices))
 
 
 @contextmanager
@@ -164,21 +162,19 @@ def _door(job: str) -> Any:
         return lock.acquire()
 
 
-def _wait_for(
-    count: int, devices: list[Device], jobs_per_device: int, held: ExitStack, job: str
-) -> list[tuple[Device, int]]:
-    """Lock a slot on each of `count` devices; `held` releases the locks."""
-    taken: list[tuple[Device, int]] = []
+def _wait_for(count: int, devices: list[Device], jobs_per_device: int, held: ExitStack, job: str) -> dict[Device, int]:
+    """Lock a slot on each of `count` devices: device -> slot, in the order of `devices`; `held` releases the locks."""
+    taken: dict[Device, int] = {}
     said = False
     while True:
         for slot in range(jobs_per_device):  # the first slot of every device before the second of any
             for device in devices:
-                if len(taken) < count and device not in [d for d, _ in taken] and _try(device, slot, held, job):
-                    taken.append((device, slot))
+                if len(taken) < count and device not in taken and _try(device, slot, held, job):
+                    taken[device] = slot
         if len(taken) == count:
-            return sorted(taken, key=lambda found: devices.index(found[0]))
+            return {device: taken[device] for device in devices if device in taken}
         if not said:
-            others = [device for device in devices if device not in [d for d, _ in taken]]
+            others = [device for device in devices if device not in taken]
             say(f"{job} waits for a device: {_who_holds(others, jobs_per_device)}")
             said = True
         time.sleep(POLL_SECONDS)

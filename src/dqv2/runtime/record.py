@@ -102,6 +102,16 @@ def read(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def as_lines(records: Iterable[dict[str, Any]]) -> str:
+    """Records as JSON, one on a line."""
+    return "".join(json.dumps(kept, sort_keys=True, ensure_ascii=False) + "\n" for kept in records)
+
+
+def inputs_of(kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a job read, by its record: for each file what `checksums_of` says of it."""
+    return [each for found in kept["inputs"].values() for each in found]
+
+
 def of_others(path: str | Path, kept: dict[str, Any]) -> bool:
     """Whether the record at a path is of files elsewhere than next to it, as in the folder of a run that was copied."""
     return any(record_beside(file) != Path(path) for file in kept["outputs"])
@@ -203,7 +213,7 @@ def behind(files: dict[str, Any]) -> list[dict[str, Any]]:
         if beside is None or beside in found or not beside.exists():
             return
         kept = read(beside)
-        for each in (each for inputs in kept["inputs"].values() for each in inputs):
+        for each in inputs_of(kept):
             visit(each["file"])
         found[beside] = {key: kept.get(key) for key in SAID}
 

@@ -1,12 +1,10 @@
 """Budgets: how many items of each class an order ranks before it stops."""
 
-import numbers
-
 import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.arguments import as_tensor, kind_of
+from dqv2.arguments import as_tensor, is_whole, kind_of
 
 UNRANKED = torch.iinfo(torch.int64).max  # rank of an item beyond an order's budget; `sample_ranked` never takes it
 # None: every item. An int: a number of items in total, shared among the classes in proportion to their sizes, as
@@ -31,7 +29,7 @@ def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
             c = wrong[0]
             raise ValueError(f"budget of class {c} (by ascending label) is {found[c]}, and it has {sizes[c]} items")
         return found
-    if isinstance(budget, bool) or not isinstance(budget, numbers.Integral) or budget < 1:
+    if not is_whole(budget) or budget < 1:
         raise ValueError(
             f"budget must be a whole number of items, at least 1 (of N items a share s is round(s * N)), got {budget!r}"
         )

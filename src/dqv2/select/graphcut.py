@@ -4,7 +4,6 @@ Source: Zhou et al. 2023, Dataset Quantization (section 3.2 and its published co
 """
 
 import math
-import numbers
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_labels, check_positive
+from dqv2.arguments import as_labels, check_positive, is_number
 from dqv2.select.batched import Groups, group_bytes, groups
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
@@ -194,5 +193,5 @@ def members_of_classes(labels: Tensor | Array | None, n: int) -> list[Tensor]:
 
 
 def _check_lam(lam: float) -> None:
-    if isinstance(lam, bool) or not isinstance(lam, numbers.Real) or not 0 <= lam < math.inf:
+    if not is_number(lam) or not 0 <= lam < math.inf:
         raise ValueError(f"lam must be a finite number of at least 0, got {lam!r}")

@@ -4,13 +4,12 @@ Draws are made on the generator's device, so a CPU generator gives the same core
 """
 
 import math
-import numbers
 
 import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.arguments import as_labels, as_tensor, check_positive, check_vector, random_order
+from dqv2.arguments import as_labels, as_tensor, check_positive, check_vector, is_number, is_whole, random_order
 from dqv2.select.budget import UNRANKED
 from dqv2.select.similarity import Array
 
@@ -154,9 +153,9 @@ def keep_count(keep: float | int, n: int) -> int:
 
     Raises ValueError for anything else.
     """
-    if isinstance(keep, bool) or not isinstance(keep, numbers.Real):
+    if not is_number(keep):
         raise ValueError(f"keep must be a ratio in (0, 1] or a whole number of items, got {keep!r}")
-    if isinstance(keep, numbers.Integral):
+    if is_whole(keep):
         if not 1 <= keep <= n:
             raise ValueError(f"keep = {keep} is a count of items and must lie in 1..{n}; for a share give a float")
         return int(keep)

@@ -55,9 +55,9 @@ class SmallResNet(nn.Module):
         n = (depth - 2) // 6
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(True))
         blocks, inputs = [], 16
-        for width, stride in ((16, 1), (32, 2), (64, 2)):
+        for width, first in ((16, 1), (32, 2), (64, 2)):  # `first`: the stride of the first block
             for i in range(n):
-                blocks.append(BasicBlock(inputs, width, stride if i == 0 else 1))
+                blocks.append(BasicBlock(inputs, width, first if i == 0 else 1))
                 inputs = width
         self.blocks = nn.Sequential(*blocks)
         self.fc = nn.Linear(64, n_classes)
@@ -122,9 +122,8 @@ class Adapted(nn.Module):
             if self.published and self.size and x.shape[2:] != (self.size, self.size):
                 x = resized(x, self.size, self.interpolation)
             x = normalise(x, (self.mean, self.std)).to(self.mean.dtype)
-        if self.size:
-            how = {"mode": self.interpolation, "align_corners": False, "antialias": True}
-            x = F.interpolate(x, (self.size, self.size), **how) if x.shape[2:] != (self.size, self.size) else x
+        if self.size and x.shape[2:] != (self.size, self.size):
+            x = F.interpolate(x, (self.size, self.size), mode=self.interpolation, align_corners=False, antialias=True)
         if self.reads_pixels and not stored:
             x = x * self.scale + self.shift
         return self.model.forward_features(x)

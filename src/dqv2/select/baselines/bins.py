@@ -1,11 +1,9 @@
 """Divisions into bins other than GraphCut's (table 3), and coverage-centric sampling over strata of a score."""
 
-import numbers
-
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_tensor, check_positive, random_order
+from dqv2.arguments import as_tensor, check_positive, is_number, random_order
 from dqv2.select.baselines.scores import check_scores, rank_by_score
 from dqv2.select.graphcut import bin_sizes, members_of_classes
 from dqv2.select.sampling import sample_strata
@@ -69,7 +67,7 @@ def ccs_strata(scores: Tensor | Array, *, n_strata: int = 50, prune_hardest: flo
     scores = as_tensor(scores)
     check_scores(scores)
     check_positive(n_strata, "n_strata")
-    if isinstance(prune_hardest, bool) or not isinstance(prune_hardest, numbers.Real) or not 0 <= prune_hardest < 1:
+    if not is_number(prune_hardest) or not 0 <= prune_hardest < 1:
         raise ValueError(f"prune_hardest must be a share in [0, 1), got {prune_hardest!r}")
     strata = torch.full((len(scores),), -1, dtype=torch.int64)
     rest = (rank_by_score(scores).cpu() >= round(prune_hardest * len(scores))).nonzero().flatten()

@@ -5,7 +5,6 @@ themselves, C·(E + 1) numbers per item, are never materialised.
 """
 
 import math
-import numbers
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.arguments import as_tensor, check_vector
+from dqv2.arguments import as_tensor, check_vector, is_number
 from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
 from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
@@ -89,7 +88,7 @@ def gradmatch_order(
 
 
 def _check_lam(lam: float) -> None:
-    if isinstance(lam, bool) or not isinstance(lam, numbers.Real) or not 0 < lam < math.inf:
+    if not is_number(lam) or not 0 < lam < math.inf:
         raise ValueError(f"lam must be a finite number above 0 (it keeps duplicates solvable), got {lam!r}")
 
 
