@@ -14,7 +14,7 @@ import pytest
 from dqv2.cli import main
 from dqv2.config import ConfigError
 from dqv2.plan.before import require_fresh
-from dqv2.plan.verify import asked_of, remove, unnoticed, verify
+from dqv2.plan.verify import asked_of, remove, unnoticed, verify, why_stale
 from dqv2.runtime import record
 from dqv2.runtime.files import remove as remove_path
 from dqv2.runtime.job import run_job
@@ -76,6 +76,14 @@ def other_plan(**digits):
     values = merged("demo.yaml")
     values["datasets"]["digits"] |= {"train": 100, "validation": 20, "test": 20} | digits
     return values
+
+
+def test_only_what_differs_in_a_block_of_options_is_said(here, small):
+    job = small.job_making(BINS)
+    options = small.options(job)
+    kept = {"outputs": [BINS], "options": options | {"selector": options["selector"] | {"kind": "gc", "n_bins": 10}}}
+    changed = 'selector.kind was "gc" and is "random"; selector.n_bins was 10 and is not there'
+    assert why_stale(small, kept) == f"it was made with other options: {changed}"
 
 
 def test_what_was_made_with_other_options_or_of_something_else_is_stale(here, small):

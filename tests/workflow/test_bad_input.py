@@ -73,6 +73,10 @@ def test_a_cache_that_does_not_know_seeds(project):
     assert "--cache bin sample would take one seed's results for those of another" in text
 
 
+def test_records_are_not_temporary(project):
+    assert "--all-temp would remove the records" in refused(project, "--all-temp", config="smoke")
+
+
 def test_keep_ratio_of_four(project):
     text = refused(project, "--config", "defaults={keep_ratio: 4}", config="demo")
     assert "defaults.keep_ratio = '4': input should be less than or equal to 1" in text

@@ -84,6 +84,9 @@ if provider := workflow.storage_settings.default_storage_provider:  # likewise
         "too: leave it out, and run in a folder that all machines share (--directory)."
     )
 
+if workflow.storage_settings.all_temp:
+    give_up("--all-temp would remove the records, with which each job checks what it reads: leave it out, and remove results/ at the end")
+
 # Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
 ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
 if cached := sorted(ours.intersection(workflow.workflow_settings.cache or [])):
@@ -108,6 +111,7 @@ def before_the_first_job():
             require_writable(place)
         write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
         if not workflow.touch:  # which runs no job and opens no input
+            PLAN.require_shown(needed)
             # Not if Snakemake was told to accept results made with other options
             if "params" in map(str, workflow.rerun_triggers):
                 require_fresh(PLAN, needed)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 def require_fresh(plan: Plan, jobs: Iterable[PlannedJob]) -> None:
     """Raise ConfigError where these jobs, which are about to run, depend on stale results."""
     verify = f"`dqv2 verify {plan.root}` lists all, and --remove removes them; then run again"
+    verify += "; to read them as they are: --rerun-triggers mtime input"
     _refuse(f"results that are read are stale ({verify}):", list(stale_behind(plan, jobs)))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dqv2.config import Config
+from dqv2.config import Config, ConfigError
 from dqv2.plan.check import check
 from dqv2.plan.kinds import KINDS, Kind
 from dqv2.plan.runs import Run
-from dqv2.plan.walk import Walk
+from dqv2.plan.walk import PlannedJob, Walk
 from dqv2.stages import Stage, Wildcards, all_stages
 
 
@@ -138,6 +138,19 @@ class Plan(Walk):
         if self.kind(experiment, "runs"):
             return any(Path(self.metrics_of(run)).exists() for run, *_ in self.rows[experiment])
         return all(Path(file).exists() for file in self.wanted(experiment))
+
+    def require_shown(self, jobs: Iterable[PlannedJob]) -> None:
+        """Raise ConfigError where the report is partial and these jobs do more than show results, or show an experiment
+        that has none: their files were asked for by name."""
+        found = {}
+        for job in jobs if self.config.partial else ():
+            experiment = getattr(job.w, "experiment", None)
+            if not job.stage.shows and job.stage.name != "export":
+                found[f"{self.files_of(job)[-1]} is no figure, table or page"] = True
+            elif experiment and not self.is_there(experiment):
+                found[f"nothing of {experiment} has finished"] = True
+        if found:
+            raise ConfigError(f"partial: true shows what there is, and makes nothing else: {'; '.join(found)}")
 
 
 def _one(each: Stage) -> bool:

@@ -284,10 +284,18 @@ def why_orphaned(plan: Plan, kept: dict[str, Any]) -> str | None:
 def why_stale(plan: Plan, kept: dict[str, Any]) -> str | None:
     """Which options of a job, one that the plan has, differ from the configuration, in words; None where none do."""
     now = json.loads(json.dumps(plan.options(plan.job_making(next(iter(kept["outputs"]))))))
-    was = kept["options"]
-    changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
-    said = [f"{key} was {_short(was.get(key))} and is {_short(now.get(key))}" for key in changed]
-    return f"it was made with other options: {'; '.join(said)}" if changed else None
+    said = [f"{key} was {_short(was)} and is {_short(is_)}" for key, was, is_ in _changed(kept["options"], now)]
+    return f"it was made with other options: {'; '.join(said)}" if said else None
+
+
+def _changed(was: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The options that differ, each with both values; those within a block one by one, as `selector.n_bins`."""
+    for key in sorted(was.keys() | now.keys()):
+        one, other = was.get(key), now.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _changed(one, other, f"{within}{key}.")
+        elif one != other:
+            yield f"{within}{key}", one, other
 
 
 def stale_behind(plan: Plan, jobs: Iterable[PlannedJob]) -> Iterator[str]:
