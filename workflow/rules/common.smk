@@ -153,7 +153,7 @@ def lift_the_limit_of_jobs_a_second():
 
 
 if workflow.is_main_process:  # here, because `onstart` is skipped if there is nothing to do
-    if not Path(dqv2.__file__).resolve().is_relative_to(CLONE):
+    if CLONE.is_dir() and not Path(dqv2.__file__).resolve().is_relative_to(CLONE):  # a module's may be an address
         logger.warning(
             f"the library dqv2 is that of {Path(dqv2.__file__).parent}, not of {CLONE}: its records name the commit there"
         )

@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
             print(f"{kind} ({len(some)}):")
         for each in some:
             print(f"  {each.file}\n      {each.what}")
-    bad = [each for each in found if each.kind in ("damaged", "stale")]
+    bad = [each for each in found if each.bad]
     count = sum(1 for _ in records_below(root))
     if not found:
         print(f"{root}: {count:,} records, all files as they were written" + (" and as configured" if plan else ""))

@@ -68,7 +68,7 @@ def sound(root: str, refused: tuple[str, ...] = ("damaged", "stale")) -> tuple[d
     if bad := [each for each in found if each.kind in refused]:
         kinds = " or ".join(refused)
         raise ConfigError(f"{counted(len(bad), 'result')} {kinds}, the first is {bad[0].file}: dqv2 verify {root}")
-    left_out = {each.file for each in found if each.kind in ("damaged", "stale")}
+    left_out = {each.file for each in found if each.bad}
     records = [record.read(path) for path in sorted(records_below(root)) if str(path) not in left_out]
     missing = {each.file for each in found if each.kind == "gone"}
     shown = (kept for kept in records if of_all_sets(kept) or kept["stage"] == "sample")

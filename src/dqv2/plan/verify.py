@@ -45,6 +45,11 @@ class Finding(NamedTuple):
     what: str
     outputs: tuple[str, ...] = ()
 
+    @property
+    def bad(self) -> bool:
+        """Whether its job has to be done again: damaged or stale."""
+        return self.kind in ("damaged", "stale")
+
 
 def require_root(folder: str) -> str:
     """The folder of a run's results, normalised; raises ConfigError for anything else than results/<run>."""
@@ -172,7 +177,7 @@ def remove(findings: Iterable[Finding], root: str, plan: Plan | None = None) -> 
     results that the plan does not have stay. Inputs are removed after what was made from them, so that an interrupted
     removal leaves the information about the rest.
     """
-    bad = {file for each in findings if each.kind in ("damaged", "stale") for file in each.outputs}
+    bad = {file for each in findings if each.bad for file in each.outputs}
     jobs = []
     for path in records_below(root):
         try:

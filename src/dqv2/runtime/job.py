@@ -213,7 +213,9 @@ def _limit_threads(threads: int) -> None:
 @contextmanager
 def _devices(job: Job) -> Iterator[None]:
     """Hold the job's devices within the context; logs which, and when."""
-    wanted, shared = (int(job.resources.get(name, default)) for name, default in (("gpu", 0), ("jobs_per_gpu", 1)))
+    # Who imports the rules as a module may replace a rule's resources, and forget `gpu`
+    defaults = {"gpu": job.stage.model, "jobs_per_gpu": 1}
+    wanted, shared = (int(job.resources.get(name, default)) for name, default in defaults.items())
     with lease.take(wanted, jobs_per_device=shared, job=job.name) as held:
         if held.devices:
             logger.info("took %s: process %d, %s", held, os.getpid(), _now())
