@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dqv2.arguments import check_positive
+from dqv2.arguments import check_masks, check_positive
 from dqv2.runtime.files import write_npz
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
@@ -59,6 +59,7 @@ def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Genera
     each background cell takes one of them at random. The generator draws donors, orders, and the donor of each cell.
     Raises ValueError for another number, and as `choose_donors` and `tobias_cells` do.
     """
+    check_masks(masks=masks)
     check_positive(donors, "donors")
     if donors > 255:
         raise ValueError(f"donors must be at most 255, got {donors}")
