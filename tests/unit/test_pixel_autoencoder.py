@@ -306,6 +306,8 @@ def test_wrong_masks_are_refused(digits):
     ]:
         with pytest.raises(ValueError, match=message):
             reconstruct(model, images, dropped, batch_size=size)
+    with pytest.raises(ValueError, match="size must be one of mini, tiny, base, large, huge, got 'small'"):
+        build_autoencoder("small", image_size=32, grid=8)
     with pytest.raises(ValueError, match="do not divide"):
         build_autoencoder("mini", image_size=32, grid=7)
 

@@ -14,6 +14,7 @@ from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
 from dqv2.arguments import check_images, check_masks, check_positive, check_same_number, kind_of
+from dqv2.declared import check_choice
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
@@ -38,9 +39,10 @@ SIZES = {  # width, depth and heads of the encoder, then of the decoder
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
     """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
 
-    size: a key of `SIZES`. image_size: pixels a side. grid: patches a side. Raises ValueError where it does not divide
-    image_size.
+    size: a key of `SIZES`. image_size: pixels a side. grid: patches a side. Raises ValueError for another size, and
+    where the grid does not divide image_size.
     """
+    check_choice(size, "size", SIZES)
     if image_size % grid:
         raise ValueError(f"{grid} patches a side do not divide {image_size} pixels")
     config = _config(*SIZES[size], image_size=image_size, patch_size=image_size // grid)
