@@ -52,6 +52,22 @@ def check_tensors(**named: Any) -> None:
             raise TypeError(f"{name} must be a torch tensor, got {type(values).__name__}")
 
 
+def check_images(**named: Any) -> None:
+    """Raise TypeError unless each value is a torch tensor, ValueError unless it is uint8[N, 3, H, W]."""
+    check_tensors(**named)
+    for name, images in named.items():
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+            raise ValueError(f"{name} must be uint8[N, 3, H, W], got {kind_of(images)}")
+
+
+def check_masks(**named: Any) -> None:
+    """Raise TypeError unless each value is a torch tensor, ValueError unless it is bool[N, s, s] with s at least 1."""
+    check_tensors(**named)
+    for name, masks in named.items():
+        if masks.dtype != torch.bool or masks.dim() != 3 or not masks.shape[1] == masks.shape[2] > 0:
+            raise ValueError(f"{name} must be bool[N, s, s] with s at least 1, got {kind_of(masks)}")
+
+
 def check_same_number(**named: Sized) -> None:
     """Raise ValueError unless both have the same number of entries, one an image."""
     if len({len(values) for values in named.values()}) > 1:

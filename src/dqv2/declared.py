@@ -17,6 +17,12 @@ load = resolve_name
 """The function at `module:function`; imports the module."""
 
 
+def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
+    """Raise ValueError unless a value is one of these names."""
+    if value not in (known := list(choices)):
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
 def what_it_does(place: str) -> str:
     """The first line of the docstring of the function at `module:function`."""
     return load(place).__doc__.partition("\n")[0].rstrip(".")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dqv2.arguments import check_tensors, kind_of
+from dqv2.arguments import check_images, kind_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,12 +18,11 @@ def normalise(images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -
     """Normalise uint8[N, 3, H, W] to float32[N, 3, H, W]: (images / 255 - mean) / std, per channel.
 
     statistics: mean and standard deviation for values in [0, 1], each float[1, 3, 1, 1] on the images' device; None:
-    ImageNet's. Raises TypeError unless `images` is a tensor, ValueError for another dtype or shape.
+    ImageNet's. Their values are not checked: a standard deviation of 0 gives infinite or NaN values. Raises TypeError
+    unless `images` is a tensor, ValueError for another dtype or shape.
     """
-    check_tensors(images=images)
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be uint8[N, 3, H, W], got {kind_of(images)}")
-    mean, std = statistics or _statistics(images.device)
+    check_images(images=images)
+    mean, std = _statistics(images.device) if statistics is None else _checked(statistics)
     return images.div(_WHITE).sub_(mean).div_(std)
 
 
@@ -46,6 +45,17 @@ def denormalise(values: Tensor) -> Tensor:
     integer and clipped to 0..255."""
     mean, std = _statistics(values.device)
     return values.float().mul(std).add_(mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _checked(statistics: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The same, if their number, types and shapes are right; looking at values would make the host wait for a GPU."""
+    pair = isinstance(statistics, tuple | list) and len(statistics) == 2
+    for values in statistics if pair else (statistics,):
+        if not pair or not isinstance(values, Tensor) or values.shape != (1, 3, 1, 1) or not values.is_floating_point():
+            raise ValueError(
+                f"statistics must be a mean and a standard deviation, each float[1, 3, 1, 1], got {kind_of(values)}"
+            )
+    return statistics
 
 
 @lru_cache

@@ -6,9 +6,10 @@ import torch
 
 import dqv2
 from dqv2.inputs import _statistics
-from dqv2.pixel.patches import cutmix_boxes, dropped_patches
+from dqv2.pixel.patches import cutmix_boxes, dropped_patches, paste
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
+from dqv2.semantic.recipe import make_recipe
 
 N = 24
 X = torch.rand(N, 5, generator=torch.Generator().manual_seed(0)) + 0.1
@@ -146,6 +147,50 @@ def test_values_that_gave_a_wrong_answer_without_a_word_are_refused():
         dqv2.compose(IMAGES, IMAGES.float(), torch.zeros(N, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="cells must be int"):
         dqv2.compose(IMAGES, IMAGES, torch.zeros(N, 4, dtype=torch.bool))
+
+
+POINT = torch.tensor(True)
+STATISTICS = torch.full((2, 1, 3, 1, 1), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: dqv2.tobias(IMAGES, MASKS[:, :0, :0], Y, generator=draws()), "masks must be bool"),
+        (lambda: dqv2.tobias(IMAGES, POINT, Y, generator=draws()), "masks must be bool"),
+        (lambda: dqv2.tobias(IMAGES[:0].float(), MASKS[:0], Y[:0], generator=draws()), "images must be uint8"),
+        (lambda: dqv2.tobias(IMAGES[..., :0, :0], MASKS, Y, generator=draws()), "4 cells do not fit a side of 0"),
+        (lambda: dqv2.tobias_cells(MASKS[:, :0, :0], Y, generator=draws()), "masks must be bool"),
+        (lambda: make_recipe(POINT, generator=draws()), "masks must be bool"),
+        (lambda: dqv2.shuffled(torch.tensor(1.0), generator=draws()), "saliency must have a map for each"),
+        (lambda: dqv2.mask_iou(MASKS[:, :3], MASKS), r"bool\[N, s, s\] and bool\[N, H, W\], got .*\[24, 3, 4\]"),
+        (lambda: dqv2.compose(IMAGES, IMAGES, torch.zeros(N, 4) * 1j), "cells must be int"),
+        (lambda: dqv2.normalise(IMAGES, (1, 2)), "statistics must be .* got int"),
+        (lambda: dqv2.normalise(IMAGES, STATISTICS), r"statistics must be .* got .*\[2, 1, 3, 1, 1\]"),
+        (lambda: dqv2.normalise(IMAGES, tuple(STATISTICS.flatten(1))), r"statistics must be .* got .*\[3\]"),
+        (lambda: dqv2.normalise(IMAGES, tuple(STATISTICS.long())), "statistics must be .* got torch.int64"),
+        (lambda: paste(IMAGES, IMAGES.float(), MASKS), "others must be uint8.* got torch.float32"),
+        (lambda: paste(IMAGES, IMAGES[:1], MASKS), r"others must be uint8\[24, 3, 8, 8\] .* got .*\[1, 3, 8, 8\]"),
+        (lambda: paste(IMAGES, 128, MASKS.byte()), "dropped must be bool"),
+        (lambda: paste(IMAGES, 128, MASKS[:, :2]), "dropped must be bool"),
+        (lambda: paste(IMAGES, 128, POINT), "dropped must be bool"),
+        (lambda: paste(IMAGES.float(), 128, MASKS), "images must be uint8"),
+    ],
+)
+def test_images_masks_and_statistics_of_another_kind_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int32])
+def test_cells_may_be_of_any_integer_type(dtype):
+    images = torch.randint(0, 256, (3, 3, 8, 8), generator=draws(), dtype=torch.uint8)
+    cells = torch.arange(16).expand(3, 16).flip(1)
+    want = dqv2.compose(images, images.flip(0), cells)
+    assert torch.equal(dqv2.compose(images, images.flip(0), cells.to(dtype)), want)
+    for wrong in (16, torch.iinfo(dtype).max):
+        with pytest.raises(ValueError, match=r"cells must lie in -1\.\.15"):
+            dqv2.compose(images, images, torch.full((3, 16), wrong, dtype=dtype))
 
 
 def test_shares_and_counts_are_named():

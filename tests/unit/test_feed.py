@@ -102,3 +102,14 @@ def test_overlap_is_that_of_the_definition():
     masks[1] = [[True, False], [True, False]]
     found = mean_overlap(masks, objects, generator=torch.Generator())
     assert (found["iou"], found["own_minus_others"]) == pytest.approx((1.0, 2 / 3), abs=1e-6)
+
+
+def test_masks_and_objects_are_as_many():
+    masks, objects = np.ones((3, 2, 2), bool), np.ones((6, 4, 4), bool)
+    with pytest.raises(ValueError, match="3 masks and 6 objects"):
+        iou_of_images(masks, objects)
+    with pytest.raises(ValueError, match="3 masks and 2 rows"):
+        iou_of_images(masks, objects, np.arange(2))
+    assert iou_of_images(masks, objects, np.array([5, 0, 0])).tolist() == [1.0] * 3
+    none = iou_of_images(masks[:0], objects[:0])
+    assert (none.shape, none.dtype) == ((0,), torch.float32)

@@ -214,6 +214,7 @@ def test_labels_that_are_none_are_refused_with_their_count(tmp_path, labels, mes
     [
         ([10, 9, 2], ["2", "9", "10"]),
         ([10.0, 9.0, 2.0], ["2", "9", "10"]),
+        ([-2, 10, -10, 2], ["2", "10", "-10", "-2"]),
         ([True, False, True], ["False", "True"]),
         (["None", "nan", "²"], ["None", "nan", "²"]),
         (pa.array(["b", "a", "b"]).dictionary_encode(), ["a", "b"]),

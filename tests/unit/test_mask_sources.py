@@ -76,6 +76,14 @@ def test_shuffled_gives_each_image_the_map_of_another():
         maps_of("shuffled", n=1)
 
 
+def test_what_a_source_lacks_is_named():
+    with pytest.raises(ValueError, match="source must be one of network, shuffled, centre, random, object, got 'foo'"):
+        mask_saliency("foo", n=N, size=8)
+    for source, field in (("network", "network"), ("shuffled", "network"), ("object", "objects")):
+        with pytest.raises(ValueError, match=f"the source {source} reads {field}, which must be a torch tensor"):
+            mask_saliency(source, n=N, size=8, generator=generator(0))
+
+
 def test_the_object_comes_first():
     objects = given("object")["objects"]
     masks = foreground(maps_of("object"), SIDE, fraction=0.5)

@@ -93,6 +93,15 @@ def test_fewer_images_than_announced_are_the_left_out_ones(tmp_path):
             {"items": [("x", 0, None, images(1)[0]), ("x", 1, None, images(1)[0])], "n": 2},
             "x: duplicate id",
         ),
+        ({"items": [(5, 0, None, images(1)[0]), ("5", 0, None, images(1)[0])]}, "an id must be text .* got 5"),
+        ({"items": [("x" * 131_073, 0, None, images(1)[0])]}, r"an id must be text .* of at most 131,072 char.*'x+\.$"),
+        ({"items": [("x\ud800", 0, None, images(1)[0])]}, r"an id must be text in UTF-8, .*'x\\ud800'"),
+        ({"items": [("", 0, None, images(1)[0])]}, "an id is empty"),
+        ({"items": [("x", 0, "x\ud800", images(1)[0])]}, "the source of x must be text"),
+        ({"items": [("x", 0, "x" * 131_073, images(1)[0])]}, "the source of x must be text"),
+        ({"items": [("x", 0.0, None, images(1)[0])]}, r"x: the label must be an integer, got 0\.0"),
+        ({"items": [("x", "0", None, images(1)[0])]}, "x: the label must be an integer, got '0'"),
+        ({"classes": ["a", "b", "\ud800"]}, "a class must be text"),
         ({"classes": ["a", "b"]}, "label 2 is outside 0 to 1"),
         ({"pixels": images(6, 4)}, r"must be uint8\[3, 5, 5\], is uint8\[3, 4, 4\]"),
         ({"pixels": images(6).astype(np.float32)}, "is float32"),
@@ -124,6 +133,19 @@ def test_index_resolves_in_the_order_given(tmp_path):
     assert (rows.tolist(), rows.dtype) == ([4, 0, 4], np.int64)
     with pytest.raises(DataError, match=r"2 of 3 ids are not in the pack .*the first is 'nobody'"):
         p.index([p.ids[1], "nobody", "noone"])
+
+
+def test_the_longest_id_is_read_again(tmp_path):
+    items = [("ü" * 131_072, np.uint8(2), None, images(1)[0])]
+    p = Pack.open(pack(tmp_path / "p", items=items, n=1))
+    assert (p.ids, p.labels.tolist()) == ([items[0][0]], [2])
+
+
+def test_rows_that_a_manifest_does_not_have_are_named(tmp_path):
+    p = Pack.open(pack(tmp_path / "p"))
+    for row in (6, -1):
+        with pytest.raises(DataError, match=rf"The pack .*p has 6 images and no row {row}\."):
+            p.rows_of_manifest([0, row])
 
 
 def truncate(p):

@@ -8,6 +8,7 @@ import pytest
 
 from dqv2.data import DataError, Pack
 from dqv2.data.dataset import pack_dataset
+from dqv2.data.sources import open_set
 from dqv2.stages.pack import noted
 from tests.conftest import ROOT
 from tests.inputs import pets, save, write_table
@@ -23,6 +24,37 @@ def folder(tmp_path):
     for seed, path in enumerate(pets("")):
         save(tmp_path / "set" / path, seed=seed)
     return tmp_path / "set"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "foo"}, r"kind must be one of digits, image_folder, table, .*tiny_imagenet, got 'foo'"),
+        ({"folder": None}, "folder must be the path of the images of own, got None"),
+        ({"size": None}, "size must be an integer of at least 1, got None"),
+        ({"size": "8"}, "size must be an integer of at least 1, got '8'"),
+        ({"size": 0}, "size must be an integer of at least 1, got 0"),
+        ({"on_bad": "x"}, "on_bad must be one of error, skip, got 'x'"),
+        ({"on_duplicate": "x"}, "on_duplicate must be one of keep, error, skip, got 'x'"),
+        ({"storage": "x"}, "storage must be one of packed, streamed, got 'x'"),
+        ({"masks": "x"}, "masks must be one of aside, keep, got 'x'"),
+        ({"white_level": 0}, "white_level must be an integer of at least 1 and at most 65535, got 0"),
+        ({"max_pixels": 1.5}, "max_pixels must be an integer of at least 1, got 1.5"),
+        ({"workers": -1}, "workers must be an integer of at least 1, got -1"),
+        ({"colour": True}, "a set of kind image_folder has no option colour"),
+        ({"kind": "imagenet", "masks": "keep"}, "a set of kind imagenet has no option masks"),
+    ],
+)
+def test_options_that_packing_does_not_have_are_named(folder, tmp_path, options, message):
+    given = {"kind": "image_folder", "folder": folder, "size": 8, "workers": 1} | options
+    with pytest.raises((ValueError, TypeError), match=message):
+        pack_dataset("own", tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_is_opened_by_its_kind(folder):
+    with pytest.raises(ValueError, match=r"kind must be one of image_folder, table, imagenet.* got 'digits'"):
+        open_set("digits", folder)
 
 
 def test_the_same_file_in_two_classes_is_a_conflict_of_labels(folder, tmp_path):

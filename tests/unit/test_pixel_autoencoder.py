@@ -273,6 +273,20 @@ def test_reconstruction_does_not_depend_on_the_batch(digits):
     assert (whole - parts).abs().max() <= 1
 
 
+def test_reconstruction_leaves_the_model_as_it_was_and_its_images_may_be_changed(digits):
+    with seeded(0, "test"):
+        model = build_autoencoder("mini", image_size=32, grid=8)
+    model.vit.train()
+    before = [module.training for module in model.modules()], model.config.to_dict()
+    dropped = torch.zeros(2, 8, 8, dtype=torch.bool)
+    dropped[:, 0] = True
+    for masks in (dropped, torch.zeros_like(dropped)):
+        found = reconstruct(model, digits[:2], masks)
+        found[0] = 0
+    assert ([module.training for module in model.modules()], model.config.to_dict()) == before
+    assert reconstruct(model, digits[:0], dropped[:0]).shape == (0, 3, 32, 32)
+
+
 def test_wrong_masks_are_refused(digits):
     with seeded(0, "test"):
         model = build_autoencoder("mini", image_size=32, grid=8)
@@ -284,6 +298,16 @@ def test_wrong_masks_are_refused(digits):
         reconstruct(model, digits[:2], uneven)
     with pytest.raises(ValueError, match="2 images and 1 masks"):
         reconstruct(model, digits[:2], uneven[:1])
+    for images, dropped, size, message in [
+        (digits[:2, :, :16], uneven, 64, "images must be square"),
+        (digits[:2].float(), uneven, 64, "images must be uint8"),
+        (digits[:2], uneven.int(), 64, "dropped must be bool"),
+        (digits[:2], uneven, -1, "batch_size must be an integer"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            reconstruct(model, images, dropped, batch_size=size)
+    with pytest.raises(ValueError, match="size must be one of mini, tiny, base, large, huge, got 'small'"):
+        build_autoencoder("small", image_size=32, grid=8)
     with pytest.raises(ValueError, match="do not divide"):
         build_autoencoder("mini", image_size=32, grid=7)
 

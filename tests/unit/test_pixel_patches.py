@@ -86,6 +86,9 @@ def test_a_step_survives_its_file(tmp_path):
     assert (read.share, read.weights, read.replaced) == (0.75, "", 0.25)
     with pytest.raises(ValueError, match="another coreset"):
         PixelStep.load(tmp_path / "pixels.npz", coreset=other)
+    np.savez(tmp_path / "pixels.npz", images=step.images)
+    with pytest.raises(ValueError, match=r"pixels\.npz is another file than expected: it has no mask"):
+        PixelStep.load(tmp_path / "pixels.npz", coreset=coreset)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -96,4 +99,6 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
     Image.fromarray(noise[0].transpose(1, 2, 0)).save(tmp_path / f"x.{kind}", **options)
     assert sizes[1] == (tmp_path / f"x.{kind}").stat().st_size
     assert sizes[0] < sizes[1]
+    with pytest.raises(ValueError, match="kind must be one of jpeg, png, got 'gif'"):
+        encoded_bytes(noise, kind="gif")
     assert Image.open(io.BytesIO((tmp_path / f"x.{kind}").read_bytes())).size == (32, 32)

@@ -178,6 +178,21 @@ def test_several_donors_each_fill_cells_of_their_own(tmp_path):
     assert one.donors.shape == (12,)
 
 
+def test_another_file_than_a_recipe_is_named(tmp_path):
+    file = tmp_path / "recipe.npz"
+    np.savez(file, cells=np.zeros((2, 4)), more=0)
+    with pytest.raises(ValueError, match=r"recipe\.npz is another file .*: it has no donors, only cells, more"):
+        Recipe.load(file)
+    with file.open("wb") as single:
+        np.save(single, np.zeros(3))
+    with pytest.raises(ValueError, match=r"recipe\.npz is not an \.npz of arrays"):
+        Recipe.load(file)
+    for content in (b"", b"text", b"PK\x03\x04"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"recipe\.npz is not an \.npz of arrays"):
+            Recipe.load(file)
+
+
 def test_foreground_takes_the_highest_and_breaks_ties_by_index():
     maps = torch.tensor([[[1.0, 3.0], [3.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]])
     assert foreground(maps, 2).flatten(1).tolist() == [[False, True, True, False], [True, True, False, False]]

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dqv2.config.data import KINDS
 from dqv2.data.errors import DataError
 from dqv2.data.pack import Pack
 from dqv2.data.places import FILES, folders_in, no_test, note_files, states_of
 from dqv2.data.sample import MASK_OF, MASKS_OF
 from dqv2.data.words import alike
+from dqv2.declared import check_choice
 from dqv2.runtime.files import load_json
 from dqv2.runtime.logging import logger, say
 from dqv2.runtime.sentences import counted
@@ -31,8 +33,9 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
 
     kind: as in the configuration's datasets. split_seed: seed of splits that are drawn at random. options: those of
     `pack_digits`, or `folder` and those of `open_set` and `pack_set`. Raises DataError where images are missing or
-    cannot be read; nothing is written then.
+    cannot be read, ValueError or TypeError for another kind or option; nothing is written then.
     """
+    check_choice(kind, "kind", KINDS)
     if kind == "digits":
         from dqv2.data.digits import pack_digits
 
@@ -41,6 +44,8 @@ def pack_dataset(name: str, out: str | Path, *, kind: str, split_seed: int = 0, 
     else:
         from dqv2.data.packing import pack_set
 
+        if not isinstance(options.get("folder"), str | Path):
+            raise ValueError(f"folder must be the path of the images of {name}, got {options.get('folder')!r}")
         packing = {key: options[key] for key in PACKING if key in options}
         root = Path(options["folder"]).expanduser().absolute()
         states = states_of(root, folders_in(root))  # before listing, so that what is added from then on shows

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
+from dqv2.config.data import ImageFolder
 from dqv2.data.errors import DataError, no_folder
 from dqv2.data.layout import IMG_EXTENSIONS, LAYOUT, above, folder_layout, lineage, lineages
 from dqv2.data.sample import MASK_OF, MASKS_OF, UNLABELLED, ImageSet, Sample, check_classes
 from dqv2.data.walk import is_hidden, require_utf8, walk
 from dqv2.data.words import MASKS, is_masks, is_pictures, parts_of, splits_in, what_to_write
+from dqv2.declared import check_choice
 
 # A mask next to its image, as in segmentation sets: "benign (1)_mask.png" next to "benign (1).png"
 MASK = re.compile(r"(.+?)[ _.-]+(?:mask|masks|seg|segmentation|gt|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
@@ -29,9 +32,11 @@ def list_folder(
 
     splits: split -> folders below `path`, where their names do not tell. unlabelled: folders are not classes; all
     images are of the one class `UNLABELLED`. masks: "aside", or "keep" to take images that are called masks of others,
-    and folders of such beside a class's images, for images like any other. Raises DataError where the folder is missing
-    or its layout unclear, a class has no images, or another split has a class that is not in train.
+    and folders of such beside a class's images, for images like any other. Raises ValueError for another word, and
+    DataError where the folder is missing or its layout unclear, a class has no images, or another split has a class
+    that is not in train.
     """
+    check_choice(masks, "masks", get_args(ImageFolder.model_fields["masks"].annotation))
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"{no_folder(root)}: {LAYOUT}.")

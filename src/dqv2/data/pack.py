@@ -18,6 +18,7 @@ A pack is a folder:
 import csv
 import hashlib
 import io
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from dqv2.data.boxes import BoxMasks
 from dqv2.data.errors import DataError
 from dqv2.data.lazy import LazyArray
 from dqv2.runtime.files import atomic_dir, csv_writer, load_json, sha256, write_json
-from dqv2.runtime.sentences import require_working
+from dqv2.runtime.sentences import counted, require_working
 
 FORMAT = 2
 COLUMNS = ["id", "label", "class", "sha256", "source", "source_sha256", "width", "height"]
@@ -74,7 +75,7 @@ class PackedImages(LazyArray):
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """One split of a dataset, opened read-only."""
+    """One split of a dataset, whose files are only read."""
 
     folder: Path
     # Lazy uint8[N, 3, H, W], RGB; indexing reads from disk and compares checksums: `PackedImages`, or `StreamedImages`
@@ -166,8 +167,13 @@ class Pack:
         return np.array(found, dtype=np.int64)
 
     def rows_of_manifest(self, rows: Iterable[int] | None = None) -> list[dict[str, str]]:
-        """`manifest.csv` as one dictionary per image, of all or of these in the given order; no other is kept."""
+        """`manifest.csv` as one dictionary per image, of all or of these in the given order; no other is kept.
+
+        Raises DataError for rows outside 0 to N - 1.
+        """
         rows = range(len(self)) if rows is None else [int(row) for row in rows]
+        if outside := [row for row in rows if not 0 <= row < len(self)]:
+            raise DataError(f"The pack {self.folder} has {counted(len(self), 'image')} and no row {outside[0]}.")
         wanted = set(rows)
         with (self.folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
             found = {row: line for row, line in enumerate(csv.DictReader(file)) if row in wanted}
@@ -195,7 +201,7 @@ def write_pack(
         dataset, split: names to record in `meta.json`.
         classes: class names; labels are indices into them.
         items: (id, label, source or None, image uint8[3, size, size]) and, where known, its `Origin`; consumed and
-            written one at a time.
+            written one at a time. Ids and sources are text of at most 131,072 characters (`csv.field_size_limit`).
         n: number of samples, including those left out; 0 makes an empty pack.
         size: side of the images, in pixels.
         objects: bool[N, size, size], the true object masks, in the order of the items.
@@ -203,10 +209,13 @@ def write_pack(
         about: further entries of `meta.json`; lists in it may grow in the same way.
         stream: keyword arguments of `StreamedImages`, for a pack that keeps no pixels.
 
-    Raises DataError where an image has another shape or dtype, a label is out of range, an id is duplicated, or the
-    number of items is not `n` minus those left out; FileExistsError where `folder` has files and is no pack.
+    Raises DataError where an image has another shape or dtype, a label is no integer or out of range, an id is
+    duplicated or empty, an id, a source or a class cannot be written as text, or the number of items is not `n` minus
+    those left out; FileExistsError where `folder` has files and is no pack.
     """
     folder = Path(folder)
+    for name in classes:
+        _check_text("a class", str(name))
     seen: set[str] = set()
     boxes: list[tuple[int, int, int, int]] = []
     with atomic_dir(folder, mark="meta.json") as staged:
@@ -218,6 +227,7 @@ def write_pack(
             writer, used = csv_writer(table), [0] * len(COLUMNS)
             for name, label, source, image, *origin in items:
                 _check_item(name, label, image, size, len(classes), seen)
+                _check_text(f"the source of {name}", str(source or ""))
                 seen.add(name)
                 pixels = image.tobytes()
                 if stream is None:
@@ -291,9 +301,27 @@ def _header(n: int, size: int) -> bytes:
     return buffer.getvalue()
 
 
+def _check_text(what: str, text: Any) -> None:
+    """Raise DataError unless this is text that can be written to a CSV file and read again."""
+    longest = csv.field_size_limit()
+    try:
+        sound = isinstance(text, str) and len(text) <= longest and text.encode() is not None
+    except UnicodeEncodeError:
+        sound = False
+    if not sound:
+        raise DataError(f"{what} must be text in UTF-8, of at most {longest:,} characters, got {text!r:.60}.")
+
+
 def _check_item(name: str, label: int, image: np.ndarray, size: int, n_classes: int, seen: set) -> None:
+    _check_text("an id", name)
+    if not name:
+        raise DataError("an id is empty; give every image one.")
     if image.shape != (3, size, size) or image.dtype != np.uint8:
         raise DataError(f"{name}: must be uint8[3, {size}, {size}], is {image.dtype}{list(image.shape)}.")
+    try:
+        operator.index(label)
+    except TypeError:
+        raise DataError(f"{name}: the label must be an integer, got {label!r}.") from None
     if not 0 <= label < n_classes:
         raise DataError(f"{name}: label {label} is outside 0 to {n_classes - 1}.")
     if name in seen:

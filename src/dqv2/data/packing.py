@@ -1,5 +1,6 @@
 """Packing a set of images: decoded once, in parallel, with memory that does not grow with the pixels."""
 
+import math
 import re
 import shutil
 import sys
@@ -7,17 +8,21 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from numbers import Integral
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from dqv2.config.data import Images
 from dqv2.data.boxes import pack_box
 from dqv2.data.errors import DataError
 from dqv2.data.image import DARK, MAX_PIXELS, WHITE, Decoded, decode, square
 from dqv2.data.pack import Origin, write_pack
 from dqv2.data.sample import ImageSet, Sample
+from dqv2.declared import check_choice
 from dqv2.runtime.files import atomic_dir, sha256
 from dqv2.runtime.memory import cores
 from dqv2.runtime.sentences import counted
@@ -57,13 +62,16 @@ def pack_set(
         white_level: the value of 16-bit grey that is white, 1 to 65535; an image with a larger one cannot be read.
         workers: decoding threads; by default as many as this process has cores.
 
-    Raises DataError where images cannot be read or are duplicates (the message has their number and up to 5 of them
-    with reasons), no training image of some class can be read, or the disk has too little space. Nothing is written
-    then.
+    Raises ValueError for other options. Raises DataError where images cannot be read or are duplicates (the message has
+    their number and up to 5 of them with reasons), no training image of some class can be read, or the disk has too
+    little space. Nothing is written then.
     """
+    out, workers = Path(out), workers or cores()
+    _check_words(storage=storage, on_bad=on_bad, on_duplicate=on_duplicate)
+    limits = {"max_pixels": (max_pixels, math.inf), "white_level": (white_level, WHITE)}
+    _check_numbers(size=(size, math.inf), **limits, workers=(workers, math.inf))
     if storage == "streamed" and not images.streams:
         raise DataError(f"{images.root}: images of this kind cannot be read one by one: set storage: packed.")
-    out, workers = Path(out), workers or cores()
     _check_room(images, out, size, dataset, storage)
     left_out, twice, mended = ({split: [] for split in images.splits} for _ in range(3))
     bad, copies = list(images.bad), []
@@ -130,6 +138,20 @@ def pack_set(
                 f"{what}{_why_none([each for each in left_out['train'] if each['name'] in ids], bad, copies, n)}"
             )
     return {split: out / split for split in images.splits}
+
+
+def _check_words(**options: str) -> None:
+    """Raise ValueError for an option that is none of its words, which the configuration lists."""
+    for name, value in options.items():
+        check_choice(value, name, get_args(Images.model_fields[name].annotation))
+
+
+def _check_numbers(**options: tuple[int, float]) -> None:
+    """Raise ValueError for an option that is no integer from 1 to the largest that it may be."""
+    for name, (value, most) in options.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+            limit = "" if most == math.inf else f" and at most {most}"
+            raise ValueError(f"{name} must be an integer of at least 1{limit}, got {value!r}")
 
 
 def _check_room(images: ImageSet, out: Path, size: int, dataset: str, storage: str) -> None:

@@ -1,6 +1,8 @@
 """Masked autoencoders (He et al. 2022): building, loading from the published formats, reconstructing patches."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from torch.nn.functional import interpolate
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
-from dqv2.arguments import check_same_number
+from dqv2.arguments import check_images, check_masks, check_positive, check_same_number, kind_of
+from dqv2.declared import check_choice
 from dqv2.inputs import denormalise, normalise
 from dqv2.pixel.patches import paste
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.sentences import require_working
+from dqv2.semantic.saliency import evaluating
 from dqv2.weights import WeightsError, fill, read_weights, require_values
 
 NO_COLOURS = (
@@ -35,9 +39,10 @@ SIZES = {  # width, depth and heads of the encoder, then of the decoder
 def build_autoencoder(size: str, *, image_size: int, grid: int) -> nn.Module:
     """A masked autoencoder with random weights (drawn from torch's global generator): transformers' ViTMAE.
 
-    size: a key of `SIZES`. image_size: pixels a side. grid: patches a side. Raises ValueError where it does not divide
-    image_size.
+    size: a key of `SIZES`. image_size: pixels a side. grid: patches a side. Raises ValueError for another size, and
+    where the grid does not divide image_size.
     """
+    check_choice(size, "size", SIZES)
     if image_size % grid:
         raise ValueError(f"{grid} patches a side do not divide {image_size} pixels")
     config = _config(*SIZES[size], image_size=image_size, patch_size=image_size // grid)
@@ -105,7 +110,6 @@ def grid_of(model: nn.Module) -> int:
     return model.config.image_size // model.config.patch_size
 
 
-@torch.inference_mode()
 def reconstruct(
     model: nn.Module, images: Tensor, dropped: Tensor, *, resampled: bool = False, batch_size: int = 64
 ) -> Tensor:
@@ -116,41 +120,57 @@ def reconstruct(
     image, as in DQ's code; at the model's own size that changes nothing.
 
     model: from this module. images: uint8[N, 3, H, W], H = W. dropped: bool[N, g, g] with the same number of True in
-    each image, g the model's patches a side. Computed on the model's device; the result is on the images'. Raises
-    ValueError for other masks.
+    each image, g the model's patches a side. Computed on the model's device, in eval mode; the model is left as it was.
+    The result is on the images' device. Raises TypeError unless both are tensors, ValueError for other images or masks,
+    and for a batch_size below 1.
     """
+    check_images(images=images)
+    if not images.shape[2] == images.shape[3] > 0:
+        raise ValueError(f"images must be square, got {kind_of(images)}")
+    check_masks(dropped=dropped)
+    check_positive(batch_size, "batch_size")
     side = model.config.image_size
     grid = grid_of(model)
     if dropped.shape[1:] != (grid, grid):
         raise ValueError(f"the model has {grid} × {grid} patches, the masks {list(dropped.shape[1:])}")
     check_same_number(images=images, masks=dropped)
     counts = dropped.flatten(1).sum(1)
-    if not bool((counts == counts[0]).all()):
+    if not bool((counts == counts[:1]).all()):
         raise ValueError("every image must drop the same number of patches")
-    count, total = int(counts[0]), grid * grid
+    count, total = int(counts[0]) if len(counts) else 0, grid * grid
     if count == 0:
         return images.clone()
-    model.eval()
-    # transformers keeps int(total·(1 − mask_ratio)) patches; the half guards against rounding.
-    model.config.mask_ratio = (count - 0.5) / total
     device = next(model.parameters()).device
     resize = partial(interpolate, mode="bilinear", align_corners=False, antialias=True)
     order = torch.arange(total, device=device)
-    out = torch.empty_like(images)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        batch = normalise(images[part].to(device))
-        height, visible = batch.shape[2], images[part]
-        if height != side:
-            batch = resize(batch, (side, side))
-        noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
-        drawn = model.unpatchify(model(batch, noise=noise).logits)
-        if height != side:
-            drawn = resize(drawn, (height, height))
-            if resampled:
-                visible = denormalise(resize(batch, (height, height))).to(images.device)
-        out[part] = paste(visible, denormalise(drawn).to(images.device), dropped[part].to(images.device))
+    out = torch.empty_like(images)  # outside inference mode: what is made within it cannot be changed in place
+    # transformers keeps int(total·(1 − mask_ratio)) patches; the half guards against rounding.
+    with _hiding(model, (count - 0.5) / total), torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            batch = normalise(images[part].to(device))
+            height, visible = batch.shape[2], images[part]
+            if height != side:
+                batch = resize(batch, (side, side))
+            noise = dropped[part].to(device).flatten(1) * total + order  # the lowest stay visible
+            drawn = model.unpatchify(model(batch, noise=noise).logits)
+            if height != side:
+                drawn = resize(drawn, (height, height))
+                if resampled:
+                    visible = denormalise(resize(batch, (height, height))).to(images.device)
+            out[part] = paste(visible, denormalise(drawn).to(images.device), dropped[part].to(images.device))
     return out
+
+
+@contextmanager
+def _hiding(model: nn.Module, ratio: float) -> Iterator[None]:
+    """Within the context the model is in eval mode and hides this share of the patches; then both are restored."""
+    before, model.config.mask_ratio = model.config.mask_ratio, ratio
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        model.config.mask_ratio = before
 
 
 def _positions(grid: int, width: int) -> Tensor:

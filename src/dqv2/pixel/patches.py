@@ -1,11 +1,9 @@
 """Patches of an image: which are dropped, and what replaces them."""
 
-import numbers
-
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_same_number, check_share
+from dqv2.arguments import check_images, check_same_number, check_share, check_tensors, is_whole, kind_of
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # the value that dropped patches are shown with
@@ -27,14 +25,23 @@ def paste(images: Tensor, others: Tensor | int, dropped: Tensor) -> Tensor:
 
     images: uint8[N, 3, H, W]; others: the same shape, or one grey value in 0..255; dropped: bool[N, g, g], or a mask of
     pixels, bool[N, H, W]. Patches are cut at round(k·H/g), like the cells of Tobias images. All else is unchanged.
-    Raises ValueError where the numbers of images and masks differ, and for another grey value.
+    Raises ValueError for other shapes or dtypes, where the numbers of images and masks differ, and for another grey
+    value; TypeError unless images and masks are tensors.
     """
+    check_images(images=images)
+    check_tensors(dropped=dropped)
+    sides = tuple(dropped.shape[1:])
+    square = dropped.dim() == 3 and (sides[0] == sides[1] or sides == tuple(images.shape[2:]))
+    if dropped.dtype != torch.bool or not square:
+        raise ValueError(f"dropped must be bool[N, g, g] or bool[N, H, W], got {kind_of(dropped)}")
     check_same_number(images=images, masks=dropped)
     where = to_pixels(dropped, *images.shape[2:])[:, None]
     if not isinstance(others, Tensor):
-        if not isinstance(others, numbers.Integral) or not 0 <= others <= 255:
+        if not is_whole(others) or not 0 <= others <= 255:
             raise ValueError(f"others must be images or a grey value in 0..255, got {others!r}")
         others = torch.full_like(images, int(others))
+    elif others.dtype != images.dtype or others.shape != images.shape:
+        raise ValueError(f"others must be uint8{list(images.shape)} as the images are, got {kind_of(others)}")
     return torch.where(where, others, images)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dqv2.pixel.patches import cutmix_boxes, dropped_patches, paste
-from dqv2.runtime.files import sha256, write_npz
+from dqv2.runtime.files import read_npz, sha256, write_npz
 from dqv2.semantic.compose import choose_donors
 
 
@@ -36,12 +36,11 @@ class PixelStep:
 
     @classmethod
     def load(cls, path: str | Path, *, coreset: str | Path) -> PixelStep:
-        """Read what `save` wrote; raises ValueError unless it belongs to this very coreset file."""
-        with np.load(path) as kept:
-            if str(kept["coreset"]) != sha256(coreset):
-                raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
-            arrays = kept["images"], kept["mask"], kept["partner"]
-            return cls(*arrays, share=float(kept["share"]), weights=str(kept["weights"]))
+        """Read what `save` wrote; raises ValueError unless it belongs to this very coreset file, or for other files."""
+        kept = read_npz(path, "images", "mask", "partner", "share", "weights", "coreset")
+        if str(kept.pop("coreset")) != sha256(coreset):
+            raise ValueError(f"{path} is of another coreset than {coreset}: rerun the rule pixels")
+        return cls(**kept | {"share": float(kept["share"]), "weights": str(kept["weights"])})
 
 
 def mae_step(

@@ -13,7 +13,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -183,6 +184,21 @@ def write_npz(path: str | os.PathLike[str], **arrays: ArrayLike) -> None:
     """Write arrays under their names as .npz, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def read_npz(path: str | os.PathLike[str], *names: str, also: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Read arrays from an .npz by their names, those of `also` only where it has them.
+
+    Raises ValueError, which names the file, where it is no .npz or lacks an array.
+    """
+    try:
+        with np.load(path) as kept:
+            there, found = kept.files, {name: kept[name] for name in (*names, *also) if name in kept.files}
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: of a single array, an .npy
+        raise ValueError(f"{path} is not an .npz of arrays, or is damaged ({error})") from error
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"{path} is another file than expected: it has no {missing[0]}, only {', '.join(there)}")
+    return found
 
 
 def save_weights(path: str | os.PathLike[str], about: dict[str, Any], model: Any) -> None:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_positive, check_tensors, device_of_draws, kind_of
+from dqv2.arguments import check_images, check_masks, check_positive, check_tensors, device_of_draws, kind_of
 
 _CHUNK_NUMBERS = 2**20  # pixels or cells processed at a time: about 40 MB of index tensors
 
@@ -82,9 +82,13 @@ def compose(images: Tensor, donor_images: Tensor, cells: Tensor) -> Tensor:
         )
     n, _, height, width = images.shape
     s = round(cells.shape[-1] ** 0.5) if cells.dim() else 0
-    if tuple(cells.shape) != (n, s * s) or s == 0 or cells.is_floating_point() or cells.dtype == torch.bool:
+    whole = not (cells.is_floating_point() or cells.is_complex() or cells.dtype == torch.bool)
+    if tuple(cells.shape) != (n, s * s) or s == 0 or not whole:
         raise ValueError(f"cells must be int[{n}, s·s], got {kind_of(cells)}")
-    if n and not -1 <= int(cells.min()) <= int(cells.max()) < s * s:
+    least = -1 if cells.dtype.is_signed else 0  # the largest uint64 becomes -1
+    if cells.dtype in (torch.uint16, torch.uint32, torch.uint64):  # for which torch has no minimum
+        cells = cells.to(torch.int64)
+    if n and not least <= int(cells.min()) <= int(cells.max()) < s * s:
         raise ValueError(f"cells must lie in -1..{s * s - 1}")
     row_cell, row_source = _sources(height, s, images.device)
     column_cell, column_source = _sources(width, s, images.device)
@@ -109,11 +113,12 @@ def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Ge
 
     images: uint8[N, 3, H, W]; masks: bool[N, s, s], True for foreground; donors: int64[N], the index of each
     image's donor. Equivalent to `compose(images, images[donors], tobias_cells(masks, donors, generator=generator))`,
-    which see. Raises ValueError for inconsistent shapes, s beyond H or W, and background counts that differ between an
-    image and its donor.
+    which see. Raises ValueError for other dtypes, inconsistent shapes, s beyond H or W, and background counts that
+    differ between an image and its donor.
     """
-    check_tensors(images=images, masks=masks, donors=donors)
-    if images.dim() != 4 or len(masks) != len(images):
+    check_images(images=images)
+    _check_masks(masks, donors)
+    if len(masks) != len(images):
         raise ValueError(
             f"images must be uint8[N, 3, H, W] with one mask each, got shape {list(images.shape)} "
             f"and {len(masks)} masks"
@@ -126,9 +131,8 @@ def tobias(images: Tensor, masks: Tensor, donors: Tensor, *, generator: torch.Ge
 
 
 def _check_masks(masks: Tensor, donors: Tensor) -> None:
-    check_tensors(masks=masks, donors=donors)
-    if masks.dtype != torch.bool or masks.dim() != 3 or masks.shape[1] != masks.shape[2]:
-        raise ValueError(f"masks must be bool[N, s, s], got {kind_of(masks)}")
+    check_masks(masks=masks)
+    check_tensors(donors=donors)
     n = len(masks)
     if donors.dtype != torch.int64 or tuple(donors.shape) != (n,):
         raise ValueError(f"donors must be int64[{n}], got {kind_of(donors)}")
@@ -152,6 +156,6 @@ def _sources(length: int, cells: int, device: torch.device) -> tuple[Tensor, Ten
 
 
 def _chunks(n: int, numbers_each: int) -> Iterator[slice]:
-    step = max(1, _CHUNK_NUMBERS // numbers_each)
+    step = max(1, _CHUNK_NUMBERS // max(1, numbers_each))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))

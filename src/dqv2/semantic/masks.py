@@ -80,9 +80,11 @@ def random_saliency(n: int, size: int, *, generator: torch.Generator) -> Tensor:
 def shuffled(saliency: Tensor, *, generator: torch.Generator) -> Tensor:
     """Give each of N images another image's map, each map once (a random cycle); shape, dtype and device as `saliency`.
 
-    Raises ValueError for N < 2, TypeError unless `saliency` is a tensor.
+    saliency: [N, ...]. Raises ValueError for N < 2, TypeError unless `saliency` is a tensor.
     """
     check_tensors(saliency=saliency)
+    if saliency.dim() == 0:
+        raise ValueError(f"saliency must have a map for each of N images, got {kind_of(saliency)}")
     return saliency[random_cycle(len(saliency), generator=generator).to(saliency.device)]
 
 
@@ -130,8 +132,10 @@ def mask_iou(masks: Tensor, objects: Tensor) -> Tensor:
     Raises ValueError for other shapes or dtypes.
     """
     check_tensors(masks=masks, objects=objects)
-    if masks.dtype != torch.bool or objects.dtype != torch.bool or masks.dim() != 3 or objects.dim() != 3:
-        raise ValueError("masks and objects must be bool[N, s, s] and bool[N, H, W]")
+    square = masks.dim() == objects.dim() == 3 and masks.shape[1] == masks.shape[2]
+    if not square or masks.dtype != torch.bool or objects.dtype != torch.bool:
+        got = f"{kind_of(masks)} and {kind_of(objects)}"
+        raise ValueError(f"masks and objects must be bool[N, s, s] and bool[N, H, W], got {got}")
     check_same_number(masks=masks, objects=objects)
     masks = to_pixels(masks, *objects.shape[1:]).to(objects.device)
     union = (masks | objects).flatten(1).sum(1)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dqv2.arguments import check_same_number
 from dqv2.semantic.masks import mask_iou, random_cycle
 
 AT_ONCE = 4096
@@ -14,10 +15,14 @@ def iou_of_images(masks: np.ndarray, objects: Any, rows: np.ndarray | None = Non
     """`mask_iou` of each image's mask and an object, in chunks: float32[N].
 
     masks: bool[N, s, s]; objects: bool[N, H, W], or anything that gives such rows when indexed (`BoxMasks`, a memory
-    map); rows: int64[N], the image whose object each mask is compared with; by default its own.
+    map); rows: int64[N], the image whose object each mask is compared with; by default its own. Raises ValueError where
+    there are not as many objects, or rows, as masks, and as `mask_iou` does.
     """
-    rows = np.arange(len(masks)) if rows is None else rows
-    parts = [slice(start, start + AT_ONCE) for start in range(0, len(masks), AT_ONCE)]
+    if rows is None:
+        check_same_number(masks=masks, objects=objects)
+        rows = np.arange(len(masks))
+    check_same_number(masks=masks, rows=rows)
+    parts = [slice(start, start + AT_ONCE) for start in range(0, max(1, len(masks)), AT_ONCE)]
     pairs = ((masks[part], np.array(objects[rows[part]])) for part in parts)
     return torch.cat([mask_iou(*map(torch.from_numpy, pair)) for pair in pairs])
 

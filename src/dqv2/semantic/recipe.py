@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dqv2.arguments import check_positive
-from dqv2.runtime.files import write_npz
+from dqv2.arguments import check_masks, check_positive
+from dqv2.runtime.files import read_npz, write_npz
 from dqv2.semantic.compose import choose_donors, compose, tobias_cells
 
 
@@ -47,9 +47,8 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
-        """Read what `save` wrote."""
-        with np.load(path) as kept:
-            return cls(kept["donors"], kept["cells"], kept.get("which", None))
+        """Read what `save` wrote; raises ValueError, which names the file, where that is something else."""
+        return cls(**read_npz(path, "donors", "cells", also=["which"]))
 
 
 def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Generator) -> Recipe:
@@ -59,6 +58,7 @@ def make_recipe(masks: torch.Tensor, *, donors: int = 1, generator: torch.Genera
     each background cell takes one of them at random. The generator draws donors, orders, and the donor of each cell.
     Raises ValueError for another number, and as `choose_donors` and `tobias_cells` do.
     """
+    check_masks(masks=masks)
     check_positive(donors, "donors")
     if donors > 255:
         raise ValueError(f"donors must be at most 255, got {donors}")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqv2.declared import load
+from dqv2.declared import check_choice, load
 from dqv2.semantic.masks import centre_saliency, object_saliency, random_saliency, shuffled
 from dqv2.semantic.table import MASK_SOURCES
 
@@ -25,9 +25,15 @@ class MaskInputs:
 def mask_saliency(source: str, **given: Any) -> Tensor:
     """The saliency maps that masks are made from: float[n, h, w].
 
-    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs` that it reads.
+    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs`, n and size and those that it
+    reads. Raises ValueError for another source, and where the maps or objects that it reads are missing.
     """
-    return load(MASK_SOURCES[source].function)(MaskInputs(**given))
+    check_choice(source, "source", MASK_SOURCES)
+    known, inputs = MASK_SOURCES[source], MaskInputs(**given)
+    field = {"saliency": "network", "objects": "objects", None: None}[known.reads]
+    if field and getattr(inputs, field) is None:
+        raise ValueError(f"the source {source} reads {field}, which must be a torch tensor, got None")
+    return load(known.function)(inputs)
 
 
 def by_network(given: MaskInputs) -> Tensor:

@@ -1,13 +1,17 @@
 """Readers of the known sets: each lists the samples from the set's official layout, with the published splits."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from dqv2.data.errors import DataError, no_folder
 from dqv2.data.published import KNOWN_SETS
 from dqv2.data.sample import ImageSet, choose_classes, divide_splits
-from dqv2.declared import load
+from dqv2.declared import check_choice, load
+
+READERS = {"image_folder": "dqv2.data.folder:list_folder", "table": "dqv2.data.sources.table:load"}
+READERS |= {known.name: known.reader for known in KNOWN_SETS.values()}
 
 
 def open_set(
@@ -24,22 +28,20 @@ def open_set(
     """List the samples of a dataset of any kind but digits.
 
     kind, options: as in the configuration. folder: the set's own folder, as unpacked from its archive. Other arguments
-    as for `divide_splits` and `choose_classes`. Raises DataError where the folder does not have the published layout,
-    and as those two do.
+    as for `divide_splits` and `choose_classes`. Raises ValueError for another kind, TypeError for an option that the
+    kind does not have, DataError where the folder does not have the published layout, and as those two do.
     """
-    root = Path(folder).expanduser().absolute()
+    check_choice(kind, "kind", READERS)
+    read, root = load(READERS[kind]), Path(folder).expanduser().absolute()
+    if unknown := sorted(options.keys() - signature(read).parameters):
+        raise TypeError(f"a set of kind {kind} has no option {unknown[0]}")
     if kind == "image_folder":
-        from dqv2.data.folder import list_folder
-
-        found = list_folder(root, **options)
+        found = read(root, **options)
     elif not root.is_dir():
         raise DataError(
             f"{no_folder(root)}: expected is one with {'tables' if kind == 'table' else f'the set {kind}'}."
         )
     else:
-        from dqv2.data.sources import table
-
-        read = table.load if kind == "table" else load(KNOWN_SETS[kind].reader)
         try:
             found = read(root, kind=kind, **options)
         except (FileNotFoundError, NotADirectoryError) as error:
