@@ -42,13 +42,14 @@ def gradmatch(
     equations.
 
     features, labels, max_bytes: as in `herding_order`; keep: a ratio or a count as in `sample_bins`, K exact and shared
-    among the classes by largest remainder; lam: above 0, in units of a squared gradient (DeepCore: 1). Ties up to
-    rounding go to the lowest index.
+    among the classes by largest remainder; lam: above 0, in units of a squared gradient (DeepCore: 1). Where chosen
+    gradients depend on one another, lam must be above the rounding of their squares: of k chosen, about k·2e-16·‖g‖².
+    Ties up to rounding go to the lowest index.
 
     Returns:
         Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
 
-    Raises ValueError for NaN or infinite values, other shapes, keep or lam out of range.
+    Raises ValueError for NaN or infinite values, squares that overflow, other shapes, keep or lam out of range.
     """
     features = as_features(features)
     n = check_features(features, directed=False)
@@ -179,16 +180,31 @@ def _weigh(
 
 def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
     """Non-negative weights of chosen items for their class's mean, float64[k]."""
+    _check_squares(products.squares())
     among = np.stack([products.row(int(i))[chosen] for i in chosen])
     try:
         factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
-    except np.linalg.LinAlgError as error:
-        raise ValueError(
-            f"lam = {lam:g} is negligible next to squared gradients of up to {among.diagonal().max():.3g}: raise it, "
-            "or scale the features down"
-        ) from error
+    except np.linalg.LinAlgError:
+        factor = np.zeros_like(among)
+    _check_pivots(factor.diagonal() ** 2, among.diagonal(), np.arange(1, len(chosen) + 1), lam)
     rhs = scipy.linalg.solve_triangular(factor, products.means()[chosen], lower=True)
     return scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
+
+
+def _check_squares(squares: np.ndarray) -> None:
+    """Raise ValueError where squared gradients, or sums of them, overflow."""
+    if not np.isfinite(squares.sum()):
+        raise ValueError("the features are too large: their squares overflow; scale them down, and lam with them")
+
+
+def _check_pivots(pivots: np.ndarray, squares: np.ndarray, terms: np.ndarray | int, lam: float) -> None:
+    """Raise ValueError unless the squared diagonal of a Cholesky factor is more than rounding: it is at least lam, and
+    each entry is what so many `terms` leave of a squared gradient + lam."""
+    if not np.all(pivots > np.finfo(np.float64).eps * terms * squares):
+        raise ValueError(
+            f"lam = {lam:g} is negligible next to squared gradients of up to {np.max(squares):.3g}: raise it, or scale "
+            "the features down"
+        )
 
 
 def distances(products: Products) -> np.ndarray:
@@ -211,8 +227,7 @@ def _pursue(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` items in the order of choice and, if `weigh`, their non-negative weights, else None."""
     squares, target, n = products.squares(), products.means(), len(products)
-    if not np.isfinite(squares).all():
-        raise ValueError("the features are too large: their squares overflow; scale them down, and lam with them")
+    _check_squares(squares)
     # Rows of the chosen are kept where there are many, or where the features are factored, as weighted sums over
     # factors cost more than the rows. Else one pass over the features per step suffices, however many are chosen.
     keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
@@ -231,8 +246,9 @@ def _pursue(
         if k:
             among = rows[:k, i] if keeps else products.between(chosen[:k], chosen[k : k + 1])[:, 0]
             factor[k, :k] = scipy.linalg.solve_triangular(factor[:k, :k], among, lower=True, check_finite=False)
-        # The Schur complement is at least lam; rounding may say otherwise where gradients are huge.
+        # The Schur complement is at least lam; rounding may say a little less.
         pivot = squares[i] + lam - factor[k, :k] @ factor[k, :k]
+        _check_pivots(pivot, squares[i], k + 1, lam)
         factor[k, k] = math.sqrt(max(pivot, lam))
         rhs[k] = (target[i] - factor[k, :k] @ rhs[:k]) / factor[k, k]
         if k + 1 < count:
