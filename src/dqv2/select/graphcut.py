@@ -25,8 +25,8 @@ from dqv2.select.similarity import (
     device_of,
     factors_of,
     take,
-    torch_threads,
 )
+from dqv2.select.threads import as_here, set_threads, torch_threads
 
 MAX_BYTES = 4 * 2**30
 """Limit on the similarity matrices held at once, in bytes; rows of a class above it are computed as needed."""
@@ -147,9 +147,9 @@ def _ranks(
         for c in rest:
             one_class(c)
         return rank
-    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (1,))
+    pool = ThreadPoolExecutor(workers, "graphcut", set_threads, (1,))
     try:
-        for _ in pool.map(one_class, rest):
+        for _ in pool.map(as_here(one_class), rest):
             pass
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or a signal no further class is started

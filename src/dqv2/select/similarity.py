@@ -4,8 +4,7 @@ GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are only compared with
 the same amount to every candidate, so only cosines are computed here.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dqv2.arguments import as_labels, check_tensors, kind_of
+from dqv2.select.threads import torch_threads
 
 # Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
@@ -51,7 +51,7 @@ class FeatureRows:
 
     count: int  # N, the number of items
     # From indices, int64[k], to the features of these items, [k, ...]. It is called with the indices of one class in
-    # ascending order, and from several threads at once
+    # ascending order, and from several threads at once, with the caller's gradient mode, inference mode and autocast
     rows: Callable[[Tensor], Tensor | GradientFeatures]
     device: torch.device = _CPU  # the device of what `rows` returns, of the computation, and of the results
 
@@ -155,19 +155,6 @@ def refuse_rows(bad: Tensor, name: str, why: str, index: Tensor | None = None) -
             f"{first if index is None else int(index[first])}. "
             "Leave these items out or repair their features."
         )
-
-
-@contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Set torch's number of threads within the context; None leaves it as it is."""
-    before = torch.get_num_threads()
-    if count is not None and count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
 
 
 def matrix_vector(matrix: Tensor, vector: Tensor) -> np.ndarray:

@@ -27,8 +27,8 @@ from dqv2.select.similarity import (
     largest_of,
     matrix_vector,
     take,
-    torch_threads,
 )
+from dqv2.select.threads import torch_threads
 
 _ROWS = 64  # rows converted to float64 at once, to stay in the CPU's cache
 _FEW = 64  # candidates examined first
