@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize, nnls
 
 from dqv2 import GradientFeatures, craig_order, gradmatch, gradmatch_order
+from dqv2.select.baselines.geometry import Products
 from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
 
 
@@ -223,6 +224,14 @@ def test_craig_counts_those_nearest_to_each_of_its_items():
     found = craig_weights(torch.from_numpy(g), torch.from_numpy(labels), torch.from_numpy(chosen))
     assert found.tolist() == wanted.tolist()
     assert found.sum() == 50
+
+
+@pytest.mark.parametrize("chosen", [[7, 2], [*range(29, -1, -1)]])
+def test_craigs_weights_hold_no_more_distances_than_may_be(monkeypatch, chosen):
+    g = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + 3
+    want = craig_weights(g, None, chosen)
+    monkeypatch.setattr(Products, "matrix", None)
+    assert craig_weights(g, None, chosen, max_bytes=7199).tolist() == want.tolist()
 
 
 @pytest.mark.parametrize("weights", [gradmatch_weights, craig_weights])

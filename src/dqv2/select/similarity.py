@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_labels, check_tensors, kind_of
+from dqv2.arguments import as_labels, check_tensors, is_whole, kind_of
 from dqv2.select.threads import torch_threads
 
 # Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
@@ -66,12 +66,13 @@ Array = np.ndarray  # may be memory-mapped
 def as_features(features: Features | Array) -> Features:
     """Wrap a NumPy array, float[N, D], memory-mapped or not, as `FeatureRows`; return other features unchanged.
 
-    Raises ValueError for an array of another shape or dtype.
+    Raises ValueError for an array of another shape or dtype, or with masked values.
     """
     if not isinstance(features, np.ndarray):
         return features
     native = features.dtype.newbyteorder("=")
-    if features.ndim != 2 or 0 in features.shape or native not in (np.float16, np.float32, np.float64):
+    wrong = features.ndim != 2 or 0 in features.shape or native not in (np.float16, np.float32, np.float64)
+    if wrong or np.ma.is_masked(features):
         raise ValueError(
             f"features must be float[N, D] of at most 64 bits with N and D at least 1, got {kind_of(features)}"
         )
@@ -124,6 +125,8 @@ def check_features(
     index: int64[N], the item numbers to use in messages; None: 0..N-1. `FeatureRows` are checked later, by `take`.
     """
     if isinstance(features, FeatureRows):
+        if not is_whole(features.count):
+            raise ValueError(f"FeatureRows need a whole number of items, got {features.count!r}")
         if features.count < 1:
             raise ValueError(f"FeatureRows need at least one item, got {features.count}")
         return features.count

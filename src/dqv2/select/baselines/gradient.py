@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.arguments import as_tensor, check_vector, is_number
+from dqv2.arguments import as_tensor, check_limit, check_vector, is_number
 from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
 from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
@@ -49,11 +49,13 @@ def gradmatch(
     Returns:
         Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
 
-    Raises ValueError for NaN or infinite values, squares that overflow, other shapes, keep or lam out of range.
+    Raises ValueError for NaN or infinite values, squares that overflow, other shapes, keep, lam or
+    max_bytes out of range.
     """
     features = as_features(features)
     n = check_features(features, directed=False)
     _check_lam(lam)
+    check_limit(max_bytes, "max_bytes")
     classes = members_of_classes(labels, n)
     counts = largest_remainder(torch.tensor([len(c) for c in classes]), keep_count(keep, n))
     weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
@@ -85,7 +87,7 @@ def gradmatch_order(
     def one_class(items: Products, count: int) -> np.ndarray:
         return _pursue(items, count, float(lam), max_bytes, weigh=False)[0]
 
-    return order_by_class(features, labels, budget, one_class)
+    return order_by_class(features, labels, budget, max_bytes, one_class)
 
 
 def _check_lam(lam: float) -> None:
@@ -108,9 +110,10 @@ def craig_order(
     Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore, whose similarity is the
     largest distance minus the distance.
 
-    features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. The result lies
-    on the device of the features. Raises ValueError for NaN or infinite values, and for a class whose n²·8 bytes of
-    distances exceed max_bytes.
+    features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. Distances below
+    3e-7 of the items' lengths count as 0: subtract the mean of features that share a large offset. The result lies on
+    the device of the features. Raises ValueError for NaN or infinite values, other arguments as in `herding_order`,
+    and a class whose n²·8 bytes of distances exceed max_bytes.
     """
 
     def one_class(items: Products, count: int) -> np.ndarray:
@@ -121,7 +124,7 @@ def craig_order(
             )
         return _facilities(distances(items.in_range()), count) if count else np.empty(0, dtype=np.int64)
 
-    return order_by_class(features, labels, budget, one_class)
+    return order_by_class(features, labels, budget, max_bytes, one_class)
 
 
 def gradmatch_weights(
@@ -137,16 +140,27 @@ def gradmatch_weights(
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
 
 
-def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor | Array) -> Tensor:
+def craig_weights(
+    features: Features | Array,
+    labels: Tensor | Array | None,
+    chosen: Tensor | Array,
+    *,
+    max_bytes: int = MAX_BYTES,
+) -> Tensor:
     """How many items of its class are nearest to each chosen item, itself included: float64[K], with sum N where every
     class has a chosen item.
 
-    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Ties go to the chosen item of the lowest index. Arguments
-    and errors as in `gradmatch_weights`.
+    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Ties go to the chosen item of the lowest index. max_bytes:
+    where the n²·8 bytes of a class of n items exceed it, only distances to chosen items are computed, whose rounding
+    may differ. Other arguments and errors as in `gradmatch_weights`.
     """
+    check_limit(max_bytes, "max_bytes")
 
     def one_class(items: Products, own: np.ndarray) -> np.ndarray:
-        nearest = distances(items.in_range())[own].argmin(0)
+        if len(items) ** 2 * 8 > max_bytes:
+            nearest = distances(items.in_range(), own).argmin(0)
+        else:
+            nearest = distances(items.in_range())[own].argmin(0)
         return np.bincount(nearest, minlength=len(own)).astype(np.float64)
 
     return _weigh(features, labels, chosen, one_class)
@@ -207,18 +221,21 @@ def _check_pivots(pivots: np.ndarray, squares: np.ndarray, terms: np.ndarray | i
         )
 
 
-def distances(products: Products) -> np.ndarray:
-    """Euclidean distances between all items, float64[n, n], with zeros on the diagonal."""
-    out = products.matrix()
-    squares = out.diagonal().copy()
+def distances(products: Products, index: np.ndarray | None = None) -> np.ndarray:
+    """Euclidean distances of the items at `index`, int64[k] (None: of all n), to all: float64[k, n], 0 to itself."""
+    if index is None:
+        out, index = products.matrix(), np.arange(len(products))
+        squares = out.diagonal().copy()
+    else:
+        out, squares = products.rows_of(index), products.squares()
     for start in range(0, len(out), _ROWS):  # in blocks, so that no second matrix is held
-        block, own = out[start : start + _ROWS], squares[start : start + _ROWS, None]
+        block, own = out[start : start + _ROWS], squares[index[start : start + _ROWS], None]
         block *= -2
         block += squares
         block += own
         # Between duplicates cancellation leaves rounding errors, which the square root would magnify.
         block[block < 1e-13 * np.maximum(squares, own)] = 0
-    np.fill_diagonal(out, 0)
+    out[np.arange(len(out)), index] = 0
     return np.sqrt(out, out=out)
 
 
