@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 _LARGEST = np.uint64(np.iinfo(np.int64).max)
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def as_tensor(values: Any) -> Any:
     """Convert labels, bins, ranks or scores: a list or NumPy array of numbers becomes a new int64, float64 or bool
-    tensor; a tensor, and anything else, is returned unchanged."""
+    tensor, and so does a tensor of uint16, uint32 or uint64, with which torch hardly computes; another tensor, and
+    anything else, is returned unchanged."""
+    if isinstance(values, Tensor) and values.dtype in _UNSIGNED:
+        signed = values.long()
+        return values.cpu().numpy() if bool((signed < 0).any()) else signed  # above int64: for callers to refuse
     if isinstance(values, list | tuple | range):
         try:
             values = np.array(values)
         except (ValueError, TypeError, RuntimeError):  # ragged rows, tensors on a device
             return values
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or np.ma.is_masked(values):
         return values
     if values.dtype == np.uint64 and bool((values > _LARGEST).any()):  # they would become negative
         return values
@@ -39,9 +44,10 @@ def as_labels(labels: Any, n: int) -> Tensor:
 
 
 def kind_of(values: Any) -> str:
-    """Dtype and shape of a tensor or array, else the type's name; for messages."""
+    """Dtype and shape of a tensor or array, and whether values are masked, else the type's name; for messages."""
     if isinstance(values, Tensor | np.ndarray):
-        return f"{values.dtype} of shape {list(values.shape)}"
+        masked = f" with {np.ma.count_masked(values)} masked values" if np.ma.is_masked(values) else ""
+        return f"{values.dtype} of shape {list(values.shape)}{masked}"
     return type(values).__name__
 
 
@@ -89,6 +95,12 @@ def check_positive(value: int, name: str) -> None:
     """Raise ValueError unless `value` is an integer of at least 1."""
     if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def check_limit(value: int, name: str) -> None:
+    """Raise ValueError unless `value` is a whole number of bytes, at least 0."""
+    if not is_whole(value) or value < 0:
+        raise ValueError(f"{name} must be a whole number of bytes, at least 0, got {value!r}")
 
 
 def check_share(value: float, name: str) -> None:

@@ -9,6 +9,8 @@ from dqv2.inputs import _statistics
 from dqv2.pixel.patches import cutmix_boxes, dropped_patches, paste
 from dqv2.select.baselines.class_adaptive import sample_class_adaptive
 from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
+from dqv2.select.coreset import mix
+from dqv2.select.similarity import FeatureRows, GradientFeatures
 from dqv2.semantic.recipe import make_recipe
 
 N = 24
@@ -60,6 +62,8 @@ def test_arrays_of_features_are_taken_of_any_width_and_byte_order(dtype, labels)
     tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     for call in (dqv2.graphcut_bins, dqv2.graphcut_order, dqv2.herding_order):
         assert torch.equal(call(array, labels), call(tensor, labels))
+    want, *found = (sample_class_adaptive(BINS, labels, x, 9, generator=draws()) for x in (tensor, array))
+    assert torch.equal(*found, want)
     with pytest.raises(ValueError, match="at most 64 bits"):
         dqv2.graphcut_bins(X.numpy().astype(np.longdouble), labels)
 
@@ -71,6 +75,7 @@ def test_bins_ranks_scores_and_budgets_may_be_arrays_or_lists(form):
         (lambda bins: dqv2.sample_bins(bins, Y, 0.5, generator=draws()), BINS),
         (lambda bins: dqv2.sample_adaptive(bins, Y, form(importance), 0.5, generator=draws()), BINS),
         (lambda strata: dqv2.sample_strata(strata, 6, generator=draws()), BINS - 1),
+        (lambda bins: sample_class_adaptive(bins, form(Y), X, 0.5, generator=draws()), BINS),
         (lambda rank: dqv2.sample_ranked(rank, Y, 0.5), BINS),
         (lambda scores: dqv2.score_bins(scores, Y), texture),
         (lambda scores: dqv2.rank_by_score(scores), texture),
@@ -82,12 +87,66 @@ def test_bins_ranks_scores_and_budgets_may_be_arrays_or_lists(form):
         assert torch.equal(call(form(values)), call(values))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_whole_numbers_may_be_unsigned(dtype):
+    importance = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    calls = [
+        (lambda bins: dqv2.adaptive_bin_counts(bins, importance, 0.5), BINS),
+        (lambda bins: dqv2.sample_adaptive(bins, Y, importance, 0.5, generator=draws()), BINS),
+        (lambda bins: dqv2.bin_importance(bins, X[:, 0], X), BINS),
+        (lambda bins: sample_class_adaptive(bins, Y, X, 0.5, generator=draws()), BINS),
+        (lambda strata: dqv2.sample_strata(strata, 6, generator=draws()), BINS),
+        (lambda rank: dqv2.sample_ranked(rank, Y, 0.5), BINS),
+        (lambda scores: dqv2.score_bins(scores, Y), BINS),
+        (lambda scores: dqv2.ccs_strata(scores, n_strata=3), BINS),
+        (lambda budget: dqv2.herding_order(X, Y, budget=budget), torch.tensor([1, 2, 0])),
+        (lambda chosen: craig_weights(X, Y, chosen), torch.tensor([3, 1, 5])),
+        *((call, Y) for call in BY_LABEL.values()),
+    ]
+    for call, values in calls:
+        found, want = call(values.to(dtype)), call(values)
+        assert found.dtype == want.dtype
+        assert torch.equal(found, want)
+    with pytest.raises(ValueError, match="bins must be"):
+        dqv2.sample_bins(torch.tensor([2**64 - 1, 0], dtype=torch.uint64), None, 1, generator=draws())
+
+
+def test_masked_values_are_refused():
+    values, labels = np.ma.masked_less(X.double().numpy(), 0.2), np.ma.masked_equal(Y.numpy(), 1)
+    for call in (
+        dqv2.graphcut_bins,
+        dqv2.herding_order,
+        lambda x: sample_class_adaptive(BINS, Y, x, 1, generator=None),
+    ):
+        with pytest.raises(ValueError, match=r"features must be .* with \d+ masked values"):
+            call(values)
+    for call in BY_LABEL.values():
+        with pytest.raises(ValueError, match=r"labels must be .* with 8 masked values"):
+            call(labels)
+    unmasked = np.ma.masked_array(X.numpy())
+    assert torch.equal(dqv2.graphcut_bins(unmasked, Y), dqv2.graphcut_bins(X, Y))
+
+
+@pytest.mark.parametrize("wrong", [None, "a", -1, float("nan"), float("inf"), 2.5, True])
+def test_a_limit_of_memory_is_a_number_of_bytes(wrong):
+    orders = [dqv2.graphcut_order, dqv2.herding_order, dqv2.k_center_order, dqv2.craig_order, dqv2.gradmatch_order]
+    for call in (
+        *orders,
+        dqv2.graphcut_bins,
+        lambda x, y, **limit: dqv2.gradmatch(x, y, 3, **limit),
+        lambda x, y, **limit: craig_weights(x, y, [3], **limit),
+    ):
+        with pytest.raises(ValueError, match="max_bytes must be a whole number of bytes, at least 0"):
+            call(X, Y, max_bytes=wrong)
+
+
 def test_what_draws_at_random_wants_a_generator_of_torch():
     calls = [
         lambda g: dqv2.sample_bins(BINS, Y, 0.5, generator=g),
         lambda g: dqv2.sample_random(N, 0.5, generator=g),
         lambda g: dqv2.sample_strata(BINS, 6, generator=g),
         lambda g: dqv2.random_bins(N, generator=g),
+        lambda g: mix(N, originals=0.5, tobias=0.5, generator=g),
         lambda g: dqv2.random_saliency(N, 4, generator=g),
         lambda g: dqv2.shuffled(X, generator=g),
         lambda g: dqv2.choose_donors(N, generator=g),
@@ -217,10 +276,18 @@ def test_shares_and_counts_are_named():
                 weigh(X, Y, chosen)
     for form in (list, np.array, lambda chosen: torch.tensor(chosen, dtype=torch.uint8)):
         assert torch.equal(craig_weights(X, Y, form([3, 1, 5])), craig_weights(X, Y, torch.tensor([3, 1, 5])))
+    for count in (3.0, "3", None, True):
+        with pytest.raises(ValueError, match="FeatureRows need a whole number of items, got"):
+            dqv2.graphcut_bins(FeatureRows(count, X.__getitem__))
+    for budget in (Y[:3] == 1, np.array([True, False, True])):
+        with pytest.raises(ValueError, match="one whole number for each of 3 classes, got torch"):
+            dqv2.herding_order(X, Y, budget=budget)
     with pytest.raises(ValueError, match="scores must be"):
         dqv2.ccs_sample(None, 0.5, generator=draws())
     with pytest.raises(ValueError, match="features has 23 rows and bins 24 items"):
         sample_class_adaptive(BINS, Y, X[1:], 0.5, generator=draws())
+    with pytest.raises(TypeError, match="features must be a torch tensor, got GradientFeatures"):
+        sample_class_adaptive(BINS, Y, GradientFeatures(X, X), 0.5, generator=draws())
 
 
 @pytest.mark.parametrize("wrong", [[[0], [0, 1]], list(torch.zeros(3, requires_grad=True)), [2**63] * 2, [2**70]])

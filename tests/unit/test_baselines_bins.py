@@ -1,5 +1,7 @@
 """Other divisions, CCS and ADQ against closed forms and the published budgets."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from dqv2 import (
     adaptive_bin_counts,
     bin_importance,
     ccs_sample,
+    ccs_strata,
     graphcut_bins,
     random_bins,
     sample_adaptive,
@@ -14,6 +17,7 @@ from dqv2 import (
     texture_levels,
     uniform_bins,
 )
+from dqv2.select.baselines import adaptive
 
 
 def rng(seed=0):
@@ -102,6 +106,13 @@ def test_ccs_is_exact_and_agrees_with_the_published_budgets(seed):
     assert sorted(counts) == sorted(published_ccs_budgets(sizes, count))
 
 
+def test_ccs_strata_of_scores_whose_range_overflows():
+    scores = torch.tensor([1e308, -1e308, 0.0, 5.0, 7.0], dtype=torch.float64)
+    want = ccs_strata(scores / 1e4, n_strata=5, prune_hardest=0)
+    assert want.tolist() == [4, 0, 2, 2, 2]
+    assert ccs_strata(scores, n_strata=5, prune_hardest=0).tolist() == want.tolist()
+
+
 def test_ccs_edge_cases_and_errors():
     assert ccs_sample(torch.ones(9), 4, prune_hardest=0, generator=rng()).tolist() != [0, 1, 2, 3]
     assert ccs_sample(torch.arange(9), 1.0, prune_hardest=0, generator=rng()).tolist() == list(range(9))
@@ -156,6 +167,44 @@ def test_texture_of_known_images():
     torch.testing.assert_close(texture_levels(images), texture_levels(images.double() / 255))
     with pytest.raises(ValueError, match=r"images must be \[N, 3, H, W\]"):
         texture_levels(images[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.full((2, 3, 4, 4), 255.0), r"must lie in \[0, 1\]: clamp them, or divide"),
+        (torch.full((2, 3, 4, 4), -0.1), r"must lie in \[0, 1\]"),
+        (torch.full((2, 3, 4, 4), math.nan), r"must lie in \[0, 1\]"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.int16), "uint8, or floats in .*, got torch.int16"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.bool), "got torch.bool"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.complex64), "got torch.complex64"),
+    ],
+)
+def test_texture_of_other_values_is_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        texture_levels(images)
+
+
+def test_texture_is_found_for_few_images_at_a_time(monkeypatch):
+    sizes, at_once = [], adaptive._textures
+    monkeypatch.setattr(adaptive, "_textures", lambda images: sizes.append(len(images)) or at_once(images))
+    images = torch.randint(0, 256, (5000, 3, 4, 4), generator=rng(), dtype=torch.uint8)
+    assert torch.equal(texture_levels(images), at_once(images))
+    assert sizes == [1250] * 4
+
+
+@pytest.mark.parametrize(
+    ("texture", "message"),
+    [
+        (texture_levels(torch.rand(4, 3, 1, 1, generator=rng()).expand(4, 3, 8, 8)), "every texture level is 0"),
+        (torch.tensor([0.1, -0.2, 0.5, 0.5]), "1 of 4 texture levels are negative"),
+        (-torch.ones(4), "4 of 4 texture levels are negative"),
+    ],
+    ids=["flat", "mixed", "negative"],
+)
+def test_texture_that_says_nothing_is_refused(texture, message):
+    with pytest.raises(ValueError, match=message):
+        bin_importance(torch.tensor([0, 0, 1, 1]), texture, torch.eye(4))
 
 
 def test_importance_rises_with_texture_and_with_diversity():

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 
 from dqv2 import GradientFeatures, craig_order, gradmatch, gradmatch_order
+from dqv2.select.baselines.geometry import Products
 from dqv2.select.baselines.gradient import craig_weights, gradmatch_weights
 
 
@@ -111,6 +112,33 @@ def test_gradmatch_with_duplicates_zeros_and_all_items():
             gradmatch(g, None, 1, lam=lam)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+@pytest.mark.parametrize("twice", [False, True])
+def test_gradmatch_is_at_its_optimum_or_says_that_lam_is_too_small(scale, twice):
+    g = torch.randn(40, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * scale
+    if twice:
+        g[1::2] = g[::2]
+    refused = []
+    for power in range(0, -31, -1):
+        lam = 10.0**power * scale**2
+        try:
+            indices, weights = gradmatch(g, None, 20, lam=lam)
+            again = gradmatch_weights(g, None, indices, lam=lam) / len(g)
+        except ValueError as error:
+            assert "is negligible next to squared gradients" in str(error)  # noqa: PT017
+            with pytest.raises(ValueError, match="is negligible"):
+                gradmatch_order(g, lam=lam)
+            refused.append(power)
+            continue
+        a, mean = g[indices].numpy(), g.mean(0).numpy()
+        best = nnls(np.vstack([a.T, lam**0.5 * np.eye(20)]), np.concatenate([mean, np.zeros(20)]), maxiter=9999)[0]
+        for found in (weights, again):
+            assert objective(found.numpy(), a, mean, lam) <= 1.01 * objective(best, a, mean, lam)
+    assert refused == list(range(refused[0], -31, -1))
+    assert -14 <= refused[0] <= -12
+    assert len(gradmatch(g, None, 5, lam=1e-30 * scale**2)[0]) == 5, "independent gradients need no lam"
+
+
 def facilities(x):
     distance = np.linalg.norm(x[:, None] - x[None], axis=2)
     chosen = []
@@ -198,6 +226,14 @@ def test_craig_counts_those_nearest_to_each_of_its_items():
     assert found.sum() == 50
 
 
+@pytest.mark.parametrize("chosen", [[7, 2], [*range(29, -1, -1)]])
+def test_craigs_weights_hold_no_more_distances_than_may_be(monkeypatch, chosen):
+    g = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + 3
+    want = craig_weights(g, None, chosen)
+    monkeypatch.setattr(Products, "matrix", None)
+    assert craig_weights(g, None, chosen, max_bytes=7199).tolist() == want.tolist()
+
+
 @pytest.mark.parametrize("weights", [gradmatch_weights, craig_weights])
 @pytest.mark.parametrize("chosen", [[1, 1, 2], [0, 99], [-1, 0]])
 def test_what_is_chosen_are_different_places(weights, chosen):
@@ -213,6 +249,10 @@ def test_features_too_long_for_their_squares_are_named():
     huge = torch.rand(9, 3, dtype=torch.float64) * 1e160
     with pytest.raises(ValueError, match="scale them down"):
         gradmatch_order(huge)
+    with pytest.raises(ValueError, match="scale them down"):
+        gradmatch_weights(huge, None, torch.arange(3))
+    with pytest.raises(ValueError, match=r"lam = 1 is negligible .* raise it, or scale"):
+        gradmatch_order(torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).double() * 1e8)
     with pytest.raises(ValueError, match=r"lam = 1 is negligible .* raise it, or scale"):
         gradmatch_weights(
             torch.randn(20, 4, generator=torch.Generator().manual_seed(0)).double() * 1e8, None, torch.arange(10)

@@ -90,6 +90,12 @@ def test_very_sure_items_still_differ():
         assert rank_by_score(uncertainty_scores(logits, kind)).tolist() == [1, 0, 2]
 
 
+@pytest.mark.parametrize("kind", ["least_confidence", "entropy", "margin"])
+def test_what_is_certain_has_no_uncertainty(kind):
+    for size in (1e3, 1e308):
+        assert uncertainty_scores(torch.tensor([[size, -size, 0.0]], dtype=torch.float64), kind).tolist() == [0]
+
+
 def test_uncertainty_errors():
     with pytest.raises(ValueError, match="kind must be one of least_confidence, entropy, margin, got 'Entropy'"):
         uncertainty_scores(torch.ones(2, 2), "Entropy")

@@ -18,6 +18,7 @@ from dqv2.select import coreset as c
 from dqv2.select.baselines.adaptive import bin_importance, texture_levels
 from dqv2.select.baselines.geometry import herding_order
 from dqv2.select.candidates import Candidates
+from dqv2.select.export import export_coreset
 from dqv2.select.graphcut import graphcut_bins, graphcut_order
 from dqv2.select.sampling import adaptive_bin_counts
 from dqv2.select.selectors import divide, weigh
@@ -86,6 +87,13 @@ def test_features_of_originals_and_tobias_images_are_not_mixed_up(pack):
         divide(pool, pack, [originals], [], **used("graphcut"), generator=generator(3))
 
 
+@pytest.mark.parametrize("share", [2, -1, -0.1, float("nan"), "0.5", True, None])
+def test_a_share_of_the_pool_is_one(share):
+    for shares in ({"originals": share, "tobias": 0.5}, {"originals": 1.0, "tobias": share}):
+        with pytest.raises(ValueError, match=r"(originals|tobias) must be a share in"):
+            c.mix(41, **shares, generator=generator(0))
+
+
 def test_a_share_that_comes_to_no_image_is_refused():
     with pytest.raises(ValueError, match=r"a share of 0\.001 of tobias comes to none"):
         c.mix(100, originals=1.0, tobias=0.001, generator=generator(0))
@@ -113,6 +121,42 @@ def test_strangers_are_refused(pack, tmp_path):
     path.write_text("id,class\n")
     with pytest.raises(ValueError, match="columns"):
         c.read_pool(path, pack)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"bin": "x"}, "line 3: bin 'x' is not a whole number"),
+        ({"bin": "1.5"}, "line 3: bin '1.5' is not a whole number"),
+        ({"bin": "9" * 30}, "line 3: bin '9{30}' is not a whole number of 64 bits"),
+        ({"rank": "first"}, "line 3: rank 'first' is not a whole number"),
+        ({"importance": "much"}, "line 3: importance 'much' is not a finite number"),
+        ({"importance": ""}, "line 3: importance '' is not a finite number"),
+        ({"weight": "nan"}, "line 3: weight 'nan' is not a finite number"),
+        ({"class": "cat"}, "line 3: .* is of class 'cat', and in the pack of"),
+    ],
+    ids=str,
+)
+def test_cells_that_make_no_sense_are_named_with_their_line(pack, tmp_path, cells, message):
+    pool = c.mix(len(pack), originals=0.1, tobias=0.0, generator=generator(0))
+    ones = np.ones(len(pool))
+    c.write_pool(tmp_path / "pool.csv", replace(pool, importance=ones, weight=ones), pack)
+    lines = (tmp_path / "pool.csv").read_text().splitlines()
+    row = dict(zip(c.WEIGHTED, lines[2].split(","), strict=True)) | cells
+    (tmp_path / "pool.csv").write_text("\n".join([*lines[:2], ",".join(row.values()), *lines[3:]]))
+    with pytest.raises(ValueError, match=f"pool.csv, {message}.*{c.REMEDY}"):
+        c.read_pool(tmp_path / "pool.csv", pack)
+
+
+def test_no_coreset_of_another_pack_and_no_making_that_json_cannot_hold_is_given_away(pack, tmp_path):
+    pool = c.mix(len(pack), originals=0.1, tobias=0.0, generator=generator(0))
+    for row in (len(pack), -1):
+        with pytest.raises(ValueError, match=f"the coreset has row {row}, and .* 100 images: give the pack"):
+            export_coreset(tmp_path / "out", replace(pool, rows=np.full_like(pool.rows, row)), pack, None, source=None)
+    for value in (np.int64(3), {1, 2}, torch.ones(1)):
+        with pytest.raises(TypeError, match=r"provenance must hold what JSON can: .* \(Object of type"):
+            export_coreset(tmp_path / "out", pool, pack, None, source=None, provenance={"seed": value})
+    assert not (tmp_path / "out").exists()
 
 
 def test_adaptive_shares_follow_the_importance_of_the_bins(pack, tmp_path):

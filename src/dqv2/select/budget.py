@@ -23,7 +23,7 @@ def class_budgets(budget: Budget, sizes: list[int]) -> list[int]:
     budget = as_tensor(budget)
     if isinstance(budget, Tensor) and budget.dim() == 1:
         found = budget.tolist()
-        if budget.is_floating_point() or len(found) != len(sizes):
+        if budget.is_floating_point() or budget.dtype == torch.bool or len(found) != len(sizes):
             raise ValueError(f"budget must be one whole number for each of {len(sizes)} classes, got {kind_of(budget)}")
         if wrong := [c for c, size in enumerate(sizes) if not 0 <= found[c] <= size]:
             c = wrong[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dqv2.arguments import check_share, random_order
 from dqv2.data import Pack
 from dqv2.data.errors import DataError
 from dqv2.data.lazy import LazyArray
@@ -48,15 +50,16 @@ def mix(n: int, *, originals: float, tobias: float, generator: torch.Generator) 
     """A share of the originals and a share of the Tobias images, each drawn at random (paper, section 3.4, step 2).
 
     n: number of training images, each with one Tobias image. originals, tobias: shares in [0, 1]; round(share * n)
-    images of each are taken. The pool lists the originals first, each part in ascending order. Raises ValueError where
-    a share above 0 rounds to no image.
+    images of each are taken. The pool lists the originals first, each part in ascending order. Raises ValueError for
+    other shares, and where one above 0 rounds to no image; TypeError unless `generator` is a `torch.Generator`.
     """
     shares = {"originals": originals, "tobias": tobias}
     for name, share in shares.items():
+        check_share(share, name)
         if share > 0 and round(share * n) == 0:
             raise ValueError(f"a share of {share:g} of {name} comes to none of {n} images: raise it in the mixture")
     counts = (round(share * n) for share in shares.values())
-    parts = [torch.randperm(n, generator=generator)[:count].sort().values.numpy() for count in counts]
+    parts = [random_order(n, generator).cpu()[:count].sort().values.numpy() for count in counts]
     rows = np.concatenate(parts)
     kind = np.arange(len(rows)) >= len(parts[0])
     return Pool(rows, kind, np.zeros_like(rows), np.full_like(rows, -1))
@@ -149,8 +152,9 @@ def write_pool(path: str | Path, pool: Pool, pack: Pack) -> None:
 def read_pool(path: str | Path, pack: Pack) -> Pool:
     """Read the CSV of a pool or coreset, resolving its ids in a pack.
 
-    Raises ValueError for other columns or a kind that is neither original nor tobias, and DataError (a ValueError) for
-    an id that is not in the pack.
+    Raises ValueError for other columns, a kind that is neither original nor tobias, a bin or rank that is not whole, an
+    importance or weight that is not finite or missing in part; DataError (a ValueError) for an id that is not in the
+    pack, or is of another class there. All name the file, and the line where there is one.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
@@ -161,18 +165,40 @@ def read_pool(path: str | Path, pack: Pack) -> Pool:
     for line, row in enumerate(table, 2):
         if len(row) != len(columns):
             raise ValueError(f"{path}, line {line}: {len(row)} columns instead of {len(columns)}. {REMEDY}")
-    ids, kinds, _, bins, ranks, weights, *counts = zip(*table, strict=True) if table else ((),) * len(columns)
+    own = dict(zip(columns, zip(*table, strict=True) if table else ((),) * len(columns), strict=True))
+    ids, kinds = own["id"], own["kind"]
     if strange := set(kinds) - {"original", "tobias"}:
         raise ValueError(f"{path}: kind {min(strange)!r} is neither original nor tobias")
     try:
         rows = pack.index(list(ids))
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    classes = [pack.classes[label] for label in pack.labels[rows]]
+    for line, (name, told, known) in enumerate(zip(ids, own["class"], classes, strict=True), 2):
+        if told != known:
+            raise DataError(f"{path}, line {line}: {name} is of class {told!r}, and in the pack of {known!r}. {REMEDY}")
     return Pool(
         np.asarray(rows, np.int64),
         np.array([kind == "tobias" for kind in kinds], bool),
-        np.array(bins, np.int64),
-        np.array([-1 if rank == "" else int(rank) for rank in ranks], np.int64),
-        np.array(weights, np.float64) if table and "" not in weights else None,
-        np.array(counts[0], np.float64) if counts else None,
+        _numbers(path, "bin", own["bin"], np.int64),
+        _numbers(path, "rank", [rank or "-1" for rank in own["rank"]], np.int64),
+        _numbers(path, "importance", own["importance"], np.float64) if any(own["importance"]) else None,
+        _numbers(path, "weight", own["weight"], np.float64) if "weight" in own else None,
     )
+
+
+def _numbers(path: str | Path, column: str, cells: Sequence[str], dtype: type) -> np.ndarray:
+    """A column of finite numbers; raises ValueError with the line of the first cell that is none."""
+
+    def read(cells: Sequence[str]) -> np.ndarray | None:
+        try:
+            found = np.array(cells, dtype)
+        except (ValueError, OverflowError):
+            return None
+        return found if np.isfinite(found).all() else None
+
+    if (found := read(cells)) is None:
+        line, cell = next((line, cell) for line, cell in enumerate(cells, 2) if read([cell]) is None)
+        kind = "whole number of 64 bits" if dtype is np.int64 else "finite number"
+        raise ValueError(f"{path}, line {line}: {column} {cell!r} is not a {kind}. {REMEDY}")
+    return found

@@ -1,5 +1,6 @@
 """A coreset as a folder to give away: its ids with checksums, where it comes from, and its images if wanted."""
 
+import json
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -60,12 +61,12 @@ def export_coreset(
             and of one size. For a set in tables, links and copies are files with the cells' own bytes.
         generated: "png" or "jpeg", the format of Tobias and redrawn images and of packed originals.
         empty_classes: also make a folder for a class without an image.
-        provenance: what `manifest.json` should add on how the coreset was made.
+        provenance: what `manifest.json` should add on how the coreset was made: what JSON can hold, else TypeError.
 
     Raises DataError where an original's file is gone or is no longer the one that was packed; ValueError for other
-    values of `images` or `generated`, where the coreset has Tobias images and no recipe is given, where `redrawn` has
-    another length than the coreset, or where `folder` is, or contains, `source`; FileExistsError where `folder` has
-    files and is no export.
+    values of `images` or `generated`, where the coreset has Tobias images and no recipe is given, or rows that the pack
+    has not, where `redrawn` has another length than the coreset, or where `folder` is, or contains, `source`;
+    FileExistsError where `folder` has files and is no export.
     """
     for name, value, known in (("images", images, get_args(Form)), ("generated", generated, get_args(Generated))):
         if value not in known:
@@ -74,6 +75,17 @@ def export_coreset(
         raise ValueError("the coreset holds Tobias images, and no recipe was given")
     if redrawn is not None and len(redrawn) != len(coreset):
         raise ValueError(f"{len(redrawn)} redrawn images for a coreset of {len(coreset)}")
+    if wrong := [int(row) for row in coreset.rows if not 0 <= row < len(pack)]:
+        raise ValueError(
+            f"the coreset has row {wrong[0]}, and {pack.folder} {counted(len(pack), 'image')}: give the pack that it "
+            "was drawn from"
+        )
+    try:
+        json.dumps(provenance, sort_keys=True)
+    except TypeError as error:
+        raise TypeError(
+            f"provenance must hold what JSON can: text, Python's numbers, lists and dictionaries ({error})"
+        ) from error
     about = pack.rows_of_manifest(coreset.rows)
     are_files = bool(pack.meta.get("files"))
     places = [(entry.get("source") or entry["id"]) if are_files else "" for entry in about]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_labels, check_positive, is_number
+from dqv2.arguments import as_labels, check_limit, check_positive, is_number
 from dqv2.select.batched import Groups, group_bytes, groups
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.greedy import greedy_ranks
@@ -25,8 +25,8 @@ from dqv2.select.similarity import (
     device_of,
     factors_of,
     take,
-    torch_threads,
 )
+from dqv2.select.threads import as_here, set_threads, torch_threads
 
 MAX_BYTES = 4 * 2**30
 """Limit on the similarity matrices held at once, in bytes; rows of a class above it are computed as needed."""
@@ -57,7 +57,7 @@ def graphcut_bins(
     with the same result.
 
     The result is on the device of the features. Raises ValueError for rows that are zero, NaN or infinite, and for
-    other shapes, labels, n_bins or lam.
+    other shapes, labels, n_bins, lam or max_bytes.
     """
     check_positive(n_bins, "n_bins")
     _check_lam(lam)
@@ -126,6 +126,7 @@ def _ranks(
     threads: to use in total. The caller sets torch to one thread: only matrix products gain from more, while a small
     operation split over threads waits for the slowest of them, for milliseconds where other jobs keep the cores busy.
     """
+    check_limit(max_bytes, "max_bytes")
     rank = torch.empty(len(features), dtype=torch.int64)
     sizes = [len(members) for members in classes]
     rest, turn = list(range(len(classes))), Lock()
@@ -147,9 +148,9 @@ def _ranks(
         for c in rest:
             one_class(c)
         return rank
-    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (1,))
+    pool = ThreadPoolExecutor(workers, "graphcut", set_threads, (1,))
     try:
-        for _ in pool.map(one_class, rest):
+        for _ in pool.map(as_here(one_class), rest):
             pass
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or a signal no further class is started

@@ -4,15 +4,15 @@ GraphCut uses sim(a, b) = 0.5 + 0.5·cos(a, b). Its gains are only compared with
 the same amount to every candidate, so only cosines are computed here.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import as_labels, check_tensors, kind_of
+from dqv2.arguments import as_labels, check_tensors, is_whole, kind_of
+from dqv2.select.threads import torch_threads
 
 # Rows of a Gram matrix computed at once: smaller blocks leave the cores waiting for memory.
 _BLOCK_ROWS = 512
@@ -51,7 +51,7 @@ class FeatureRows:
 
     count: int  # N, the number of items
     # From indices, int64[k], to the features of these items, [k, ...]. It is called with the indices of one class in
-    # ascending order, and from several threads at once
+    # ascending order, and from several threads at once, with the caller's gradient mode, inference mode and autocast
     rows: Callable[[Tensor], Tensor | GradientFeatures]
     device: torch.device = _CPU  # the device of what `rows` returns, of the computation, and of the results
 
@@ -66,12 +66,13 @@ Array = np.ndarray  # may be memory-mapped
 def as_features(features: Features | Array) -> Features:
     """Wrap a NumPy array, float[N, D], memory-mapped or not, as `FeatureRows`; return other features unchanged.
 
-    Raises ValueError for an array of another shape or dtype.
+    Raises ValueError for an array of another shape or dtype, or with masked values.
     """
     if not isinstance(features, np.ndarray):
         return features
     native = features.dtype.newbyteorder("=")
-    if features.ndim != 2 or 0 in features.shape or native not in (np.float16, np.float32, np.float64):
+    wrong = features.ndim != 2 or 0 in features.shape or native not in (np.float16, np.float32, np.float64)
+    if wrong or np.ma.is_masked(features):
         raise ValueError(
             f"features must be float[N, D] of at most 64 bits with N and D at least 1, got {kind_of(features)}"
         )
@@ -124,6 +125,8 @@ def check_features(
     index: int64[N], the item numbers to use in messages; None: 0..N-1. `FeatureRows` are checked later, by `take`.
     """
     if isinstance(features, FeatureRows):
+        if not is_whole(features.count):
+            raise ValueError(f"FeatureRows need a whole number of items, got {features.count!r}")
         if features.count < 1:
             raise ValueError(f"FeatureRows need at least one item, got {features.count}")
         return features.count
@@ -155,19 +158,6 @@ def refuse_rows(bad: Tensor, name: str, why: str, index: Tensor | None = None) -
             f"{first if index is None else int(index[first])}. "
             "Leave these items out or repair their features."
         )
-
-
-@contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Set torch's number of threads within the context; None leaves it as it is."""
-    before = torch.get_num_threads()
-    if count is not None and count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
 
 
 def matrix_vector(matrix: Tensor, vector: Tensor) -> np.ndarray:

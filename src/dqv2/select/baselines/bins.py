@@ -74,6 +74,8 @@ def ccs_strata(scores: Tensor | Array, *, n_strata: int = 50, prune_hardest: flo
     if len(rest) == 0:
         raise ValueError(f"prune_hardest = {prune_hardest} drops all {len(scores)} items: lower it")
     easier = scores.cpu().double()[rest]
+    if not bool((easier.max() - easier.min()).isfinite()):
+        easier = easier / 2  # of the same strata
     width = (easier.max() - easier.min()) / int(n_strata)
     strata[rest] = 0
     if width > 0:

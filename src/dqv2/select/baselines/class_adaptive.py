@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder, within_room
-from dqv2.arguments import check_vector, random_order
+from dqv2.arguments import as_tensor, check_vector, random_order
 from dqv2.select.sampling import class_ids, first_of_each_group, keep_count, place_in_group
-from dqv2.select.similarity import check_features
+from dqv2.select.similarity import Array, FeatureRows, as_features, check_features, check_matrix, take
 
 FIRST = 0.5  # share of K that is given in proportion to the classes' sizes
 ROUNDS = 5  # in which the rest is given
@@ -22,7 +22,12 @@ HALVES = 5  # random halves of the chosen items that the expected error reductio
 
 
 def sample_class_adaptive(
-    bins: Tensor, labels: Tensor, features: Tensor, keep: float | int, *, generator: torch.Generator
+    bins: Tensor | Array,
+    labels: Tensor | Array | None,
+    features: Tensor | FeatureRows | Array,
+    keep: float | int,
+    *,
+    generator: torch.Generator,
 ) -> Tensor:
     """Draw K items, evenly from the bins within a class, with class shares set by expected error reduction: sorted
     indices, int64[K].
@@ -30,9 +35,14 @@ def sample_class_adaptive(
     Half of K is shared in proportion to the classes' sizes. The rest is given in five rounds, in each of which a class
     gets a part in proportion to its size times the expected fall of its error from one more item: see `expected_fall`.
 
-    bins: int[N], as from `graphcut_bins`; labels: int[N]; features: float[N, D], the learner's input; keep: a ratio or
-    a count as in `sample_bins`, K exact. Raises ValueError for other shapes, and features that are not finite or zero.
+    bins: int[N], as from `graphcut_bins`; labels: int[N] or None; features: float[N, D], the learner's input, which is
+    held whole; keep: a ratio or a count as in `sample_bins`, K exact. Raises ValueError for other shapes, and features
+    that are not finite or zero; TypeError for `GradientFeatures`.
     """
+    bins, features = as_tensor(bins), as_features(features)
+    if isinstance(features, FeatureRows):
+        features = take(features, torch.arange(check_features(features)))
+    check_matrix(features, "features")
     n = check_vector(bins, "bins")
     count, classes = keep_count(keep, n), class_ids(labels, n)
     if check_features(features) != n:

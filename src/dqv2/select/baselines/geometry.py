@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqv2.arguments import device_of_draws
+from dqv2.arguments import check_limit, device_of_draws
 from dqv2.select.budget import UNRANKED, Budget, class_budgets
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
 from dqv2.select.similarity import (
@@ -27,8 +27,8 @@ from dqv2.select.similarity import (
     largest_of,
     matrix_vector,
     take,
-    torch_threads,
 )
+from dqv2.select.threads import torch_threads
 
 _ROWS = 64  # rows converted to float64 at once, to stay in the CPU's cache
 _FEW = 64  # candidates examined first
@@ -141,16 +141,17 @@ def herding_order(
     features: float[N, D] (a tensor, or a NumPy array, which may be memory-mapped and is read class by class),
     `GradientFeatures`, or `FeatureRows`, which are computed class by class. labels: int[N], or None for one order over
     all items. Sums are float64; candidates that differ by at most 1e-12 of the largest squared length, such as
-    duplicates, go to the lowest index. budget: the number of items to rank, shared among the classes by largest
-    remainder as in `sample_ranked`, or int64[C], one number per class by ascending label; None ranks all. Ranked items
-    have the ranks that they have without a budget, the others `dqv2.select.budget.UNRANKED`, the largest int64, which
-    `sample_ranked` refuses to choose. max_bytes: where n²·8 for a class of n items exceeds it, products are computed
-    when needed, with the same result.
+    duplicates, go to the lowest index. So where all features share an offset of 10^6 times their spread, most
+    candidates count as equal: subtract the mean first. budget: the number of items to rank, shared among the classes by
+    largest remainder as in `sample_ranked`, or int64[C], one number per class by ascending label; None ranks all.
+    Ranked items have the ranks that they have without a budget, the others `dqv2.select.budget.UNRANKED`, the largest
+    int64, which `sample_ranked` refuses to choose. max_bytes: where n²·8 for a class of n items exceeds it, products
+    are computed when needed, with the same result.
 
     The result is on the device of the features. Raises ValueError for NaN or infinite values, and for other shapes,
-    labels or budgets.
+    labels, budgets or max_bytes.
     """
-    return order_by_class(features, labels, budget, lambda items, count: _herd(items, count, max_bytes))
+    return order_by_class(features, labels, budget, max_bytes, lambda items, count: _herd(items, count, max_bytes))
 
 
 def k_center_order(
@@ -166,7 +167,7 @@ def k_center_order(
     Every next item is the one farthest (Euclidean) from its nearest chosen item: the greedy 2-approximation
     of the k-center problem. Source: Sener & Savarese 2018, Active Learning for CNNs: A Core-Set Approach,
     algorithm 1. The start is the item nearest to the class mean; with a generator it is drawn at random in
-    each class, as in DeepCore. Other arguments, ties, device and errors as in `herding_order`.
+    each class, as in DeepCore. Other arguments, ties, offsets, device and errors as in `herding_order`.
     """
 
     def one_class(products: Products, count: int) -> np.ndarray:
@@ -175,7 +176,7 @@ def k_center_order(
             first = int(torch.randint(len(products), (1,), generator=generator, device=device_of_draws(generator)))
         return _spread(products, first, count, max_bytes)
 
-    return order_by_class(features, labels, budget, one_class)
+    return order_by_class(features, labels, budget, max_bytes, one_class)
 
 
 def first_largest(values: np.ndarray, scale: float) -> int:
@@ -190,12 +191,15 @@ def order_by_class(
     features: Features | Array,
     labels: Tensor | Array | None,
     budget: Budget,
+    max_bytes: int,
     one_class: Callable[[Products, int], np.ndarray],
 ) -> Tensor:
     """Rank of each item within its class, int64[N], `UNRANKED` beyond the budget.
 
     one_class: from the products of a class and a count to the indices of that many items, in order, int64[count].
+    max_bytes: what it may hold; only checked here.
     """
+    check_limit(max_bytes, "max_bytes")
     features, threads = as_features(features), torch.get_num_threads()
     n = check_features(features, directed=False)
     classes = members_of_classes(labels, n)

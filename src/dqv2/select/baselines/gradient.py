@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dqv2.apportion import largest_remainder
-from dqv2.arguments import as_tensor, check_vector, is_number
+from dqv2.arguments import as_tensor, check_limit, check_vector, is_number
 from dqv2.select.baselines.geometry import Products, first_largest, order_by_class
 from dqv2.select.budget import Budget
 from dqv2.select.graphcut import MAX_BYTES, members_of_classes
@@ -42,17 +42,20 @@ def gradmatch(
     equations.
 
     features, labels, max_bytes: as in `herding_order`; keep: a ratio or a count as in `sample_bins`, K exact and shared
-    among the classes by largest remainder; lam: above 0, in units of a squared gradient (DeepCore: 1). Ties up to
-    rounding go to the lowest index.
+    among the classes by largest remainder; lam: above 0, in units of a squared gradient (DeepCore: 1). Where chosen
+    gradients depend on one another, lam must be above the rounding of their squares: of k chosen, about k·2e-16·‖g‖².
+    Ties up to rounding go to the lowest index.
 
     Returns:
         Sorted indices, int64[K], and their weights, float64[K] of at least 0, on the device of the features.
 
-    Raises ValueError for NaN or infinite values, other shapes, keep or lam out of range.
+    Raises ValueError for NaN or infinite values, squares that overflow, other shapes, keep, lam or
+    max_bytes out of range.
     """
     features = as_features(features)
     n = check_features(features, directed=False)
     _check_lam(lam)
+    check_limit(max_bytes, "max_bytes")
     classes = members_of_classes(labels, n)
     counts = largest_remainder(torch.tensor([len(c) for c in classes]), keep_count(keep, n))
     weights = torch.full((n,), -1.0, dtype=torch.float64)  # -1: not chosen
@@ -84,7 +87,7 @@ def gradmatch_order(
     def one_class(items: Products, count: int) -> np.ndarray:
         return _pursue(items, count, float(lam), max_bytes, weigh=False)[0]
 
-    return order_by_class(features, labels, budget, one_class)
+    return order_by_class(features, labels, budget, max_bytes, one_class)
 
 
 def _check_lam(lam: float) -> None:
@@ -107,9 +110,10 @@ def craig_order(
     Data-efficient Training of Machine Learning Models, algorithm 1, per class as in DeepCore, whose similarity is the
     largest distance minus the distance.
 
-    features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. The result lies
-    on the device of the features. Raises ValueError for NaN or infinite values, and for a class whose n²·8 bytes of
-    distances exceed max_bytes.
+    features, labels, budget: as in `herding_order`. Gains equal up to rounding go to the lowest index. Distances below
+    3e-7 of the items' lengths count as 0: subtract the mean of features that share a large offset. The result lies on
+    the device of the features. Raises ValueError for NaN or infinite values, other arguments as in `herding_order`,
+    and a class whose n²·8 bytes of distances exceed max_bytes.
     """
 
     def one_class(items: Products, count: int) -> np.ndarray:
@@ -120,7 +124,7 @@ def craig_order(
             )
         return _facilities(distances(items.in_range()), count) if count else np.empty(0, dtype=np.int64)
 
-    return order_by_class(features, labels, budget, one_class)
+    return order_by_class(features, labels, budget, max_bytes, one_class)
 
 
 def gradmatch_weights(
@@ -136,16 +140,27 @@ def gradmatch_weights(
     return _weigh(features, labels, chosen, lambda items, own: len(items) * _matched(items, own, float(lam)))
 
 
-def craig_weights(features: Features | Array, labels: Tensor | Array | None, chosen: Tensor | Array) -> Tensor:
+def craig_weights(
+    features: Features | Array,
+    labels: Tensor | Array | None,
+    chosen: Tensor | Array,
+    *,
+    max_bytes: int = MAX_BYTES,
+) -> Tensor:
     """How many items of its class are nearest to each chosen item, itself included: float64[K], with sum N where every
     class has a chosen item.
 
-    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Ties go to the chosen item of the lowest index. Arguments
-    and errors as in `gradmatch_weights`.
+    Source: Mirzasoleiman et al. 2020, algorithm 1, line 8. Ties go to the chosen item of the lowest index. max_bytes:
+    where the n²·8 bytes of a class of n items exceed it, only distances to chosen items are computed, whose rounding
+    may differ. Other arguments and errors as in `gradmatch_weights`.
     """
+    check_limit(max_bytes, "max_bytes")
 
     def one_class(items: Products, own: np.ndarray) -> np.ndarray:
-        nearest = distances(items.in_range())[own].argmin(0)
+        if len(items) ** 2 * 8 > max_bytes:
+            nearest = distances(items.in_range(), own).argmin(0)
+        else:
+            nearest = distances(items.in_range())[own].argmin(0)
         return np.bincount(nearest, minlength=len(own)).astype(np.float64)
 
     return _weigh(features, labels, chosen, one_class)
@@ -179,30 +194,48 @@ def _weigh(
 
 def _matched(products: Products, chosen: np.ndarray, lam: float) -> np.ndarray:
     """Non-negative weights of chosen items for their class's mean, float64[k]."""
+    _check_squares(products.squares())
     among = np.stack([products.row(int(i))[chosen] for i in chosen])
     try:
         factor = np.linalg.cholesky(among + lam * np.eye(len(chosen)))
-    except np.linalg.LinAlgError as error:
-        raise ValueError(
-            f"lam = {lam:g} is negligible next to squared gradients of up to {among.diagonal().max():.3g}: raise it, "
-            "or scale the features down"
-        ) from error
+    except np.linalg.LinAlgError:
+        factor = np.zeros_like(among)
+    _check_pivots(factor.diagonal() ** 2, among.diagonal(), np.arange(1, len(chosen) + 1), lam)
     rhs = scipy.linalg.solve_triangular(factor, products.means()[chosen], lower=True)
     return scipy.optimize.nnls(np.ascontiguousarray(factor.T), rhs, maxiter=30 * len(chosen))[0]
 
 
-def distances(products: Products) -> np.ndarray:
-    """Euclidean distances between all items, float64[n, n], with zeros on the diagonal."""
-    out = products.matrix()
-    squares = out.diagonal().copy()
+def _check_squares(squares: np.ndarray) -> None:
+    """Raise ValueError where squared gradients, or sums of them, overflow."""
+    if not np.isfinite(squares.sum()):
+        raise ValueError("the features are too large: their squares overflow; scale them down, and lam with them")
+
+
+def _check_pivots(pivots: np.ndarray, squares: np.ndarray, terms: np.ndarray | int, lam: float) -> None:
+    """Raise ValueError unless the squared diagonal of a Cholesky factor is more than rounding: it is at least lam, and
+    each entry is what so many `terms` leave of a squared gradient + lam."""
+    if not np.all(pivots > np.finfo(np.float64).eps * terms * squares):
+        raise ValueError(
+            f"lam = {lam:g} is negligible next to squared gradients of up to {np.max(squares):.3g}: raise it, or scale "
+            "the features down"
+        )
+
+
+def distances(products: Products, index: np.ndarray | None = None) -> np.ndarray:
+    """Euclidean distances of the items at `index`, int64[k] (None: of all n), to all: float64[k, n], 0 to itself."""
+    if index is None:
+        out, index = products.matrix(), np.arange(len(products))
+        squares = out.diagonal().copy()
+    else:
+        out, squares = products.rows_of(index), products.squares()
     for start in range(0, len(out), _ROWS):  # in blocks, so that no second matrix is held
-        block, own = out[start : start + _ROWS], squares[start : start + _ROWS, None]
+        block, own = out[start : start + _ROWS], squares[index[start : start + _ROWS], None]
         block *= -2
         block += squares
         block += own
         # Between duplicates cancellation leaves rounding errors, which the square root would magnify.
         block[block < 1e-13 * np.maximum(squares, own)] = 0
-    np.fill_diagonal(out, 0)
+    out[np.arange(len(out)), index] = 0
     return np.sqrt(out, out=out)
 
 
@@ -211,8 +244,7 @@ def _pursue(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` items in the order of choice and, if `weigh`, their non-negative weights, else None."""
     squares, target, n = products.squares(), products.means(), len(products)
-    if not np.isfinite(squares).all():
-        raise ValueError("the features are too large: their squares overflow; scale them down, and lam with them")
+    _check_squares(squares)
     # Rows of the chosen are kept where there are many, or where the features are factored, as weighted sums over
     # factors cost more than the rows. Else one pass over the features per step suffices, however many are chosen.
     keeps = count * n * 8 <= max_bytes and (16 * count > n or len(products.given) > 1)
@@ -231,8 +263,9 @@ def _pursue(
         if k:
             among = rows[:k, i] if keeps else products.between(chosen[:k], chosen[k : k + 1])[:, 0]
             factor[k, :k] = scipy.linalg.solve_triangular(factor[:k, :k], among, lower=True, check_finite=False)
-        # The Schur complement is at least lam; rounding may say otherwise where gradients are huge.
+        # The Schur complement is at least lam; rounding may say a little less.
         pivot = squares[i] + lam - factor[k, :k] @ factor[k, :k]
+        _check_pivots(pivot, squares[i], k + 1, lam)
         factor[k, k] = math.sqrt(max(pivot, lam))
         rhs[k] = (target[i] - factor[k, :k] @ rhs[:k]) / factor[k, k]
         if k + 1 < count:

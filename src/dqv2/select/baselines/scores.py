@@ -72,7 +72,7 @@ def uncertainty_scores(logits: Tensor, kind: str = "least_confidence") -> Tensor
     log_p = torch.log_softmax(logits.double(), dim=1).sort(dim=1, descending=True).values
     p = log_p.exp()
     if kind == "entropy":
-        return -(p * log_p).sum(1)
+        return -(p * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(1)  # 0 where p is 0
     others = p[:, 1:].sum(1)
     return others if kind == "least_confidence" else others + p[:, 1]
 
