@@ -1,13 +1,10 @@
-"""GraphCut's threads compute as their caller does, and change nothing for threads that are not theirs."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""GraphCut's threads compute as their caller does."""
 
 import pytest
 import torch
 
-from dqv2 import FeatureRows, graphcut_bins, graphcut_order, herding_order
+from dqv2 import FeatureRows, graphcut_bins, graphcut_order
 from dqv2.select import graphcut
-from dqv2.select.threads import set_threads, torch_threads
 
 X = torch.rand(48, 6, generator=torch.Generator().manual_seed(0)) + 0.1
 Y = torch.arange(48) % 4
@@ -19,11 +16,6 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-def in_new_thread(call):
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result()
 
 
 @pytest.mark.parametrize("batches", [False, True])
@@ -49,30 +41,3 @@ def test_rows_are_computed_as_the_caller_computes(two_threads, monkeypatch, mode
         found = call(X, Y).tolist()
     assert sorted(seen[-4:], key=str) == sorted(seen[:4], key=str)
     assert found == call(X, Y).tolist()
-
-
-def test_threads_of_others_keep_their_number(two_threads):
-    with torch_threads(1):
-        assert in_new_thread(torch.get_num_threads) == 2
-        assert torch.get_num_threads() == 1
-    in_new_thread(lambda: set_threads(7))
-    assert torch.get_num_threads() == 2
-    asked = []
-
-    def rows(index):
-        asked.append(in_new_thread(torch.get_num_threads))
-        assert torch.get_num_threads() == 1
-        return X[index]
-
-    for call in (graphcut_bins, herding_order):
-        call(FeatureRows(48, rows), Y)
-    assert asked == [2] * 8
-
-
-def test_a_number_set_before_the_first_look_holds(two_threads):
-    def first():
-        set_threads(1)
-        X @ X.T
-        return torch.get_num_threads()
-
-    assert in_new_thread(first) == 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dqv2.select.greedy import tolerance
 from dqv2.select.similarity import Features, device_of, take, unit_factors
-from dqv2.select.threads import as_here, set_threads
+from dqv2.select.threads import as_here
 
 # Steps in one CUDA graph: one launch instead of about ten kernels a step. Steps beyond a budget change nothing.
 _GRAPH_STEPS = 16
@@ -46,7 +46,7 @@ class Groups:
             with torch.cuda.stream(stream):  # it belongs to a thread
                 return list(unit_factors(take(self.features, members)))
 
-        with ThreadPoolExecutor(self.threads, "graphcut", set_threads, (1,)) as pool:
+        with ThreadPoolExecutor(self.threads, "graphcut", torch.set_num_threads, (1,)) as pool:
             factors = list(pool.map(as_here(read), classes))
         width = sum(factor.shape[1] for factor in factors[0])
         self.steps = self.steps or _Steps(*shape, device)

@@ -26,7 +26,7 @@ from dqv2.select.similarity import (
     factors_of,
     take,
 )
-from dqv2.select.threads import as_here, set_threads, torch_threads
+from dqv2.select.threads import as_here, torch_threads
 
 MAX_BYTES = 4 * 2**30
 """Limit on the similarity matrices held at once, in bytes; rows of a class above it are computed as needed."""
@@ -148,7 +148,7 @@ def _ranks(
         for c in rest:
             one_class(c)
         return rank
-    pool = ThreadPoolExecutor(workers, "graphcut", set_threads, (1,))
+    pool = ThreadPoolExecutor(workers, "graphcut", torch.set_num_threads, (1,))
     try:
         for _ in pool.map(as_here(one_class), rest):
             pass

@@ -1,46 +1,23 @@
-"""torch keeps its number of threads, and how it computes, for each thread: here other threads leave both alone."""
+"""How torch computes, which it keeps for each thread: with how many threads, and in which modes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Lock, Thread
 from typing import Any
 
 import torch
 
-_ONE_AT_A_TIME = Lock()
-
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Set torch's number of threads in this thread within the context; None leaves it as it is."""
+    """Set torch's number of threads within the context; None leaves it as it is."""
     before = torch.get_num_threads()
     if count is not None and count != before:
-        set_threads(count)
+        torch.set_num_threads(count)
     try:
         yield
     finally:
         if torch.get_num_threads() != before:
-            set_threads(before)
-
-
-def set_threads(count: int) -> None:
-    """Set torch's number of threads in this thread alone.
-
-    `torch.set_num_threads` also sets what every thread starts with that uses torch later, and that it keeps.
-    """
-    with _ONE_AT_A_TIME:
-        torch.get_num_threads()  # the first look sets what a thread starts with, also where it has been set before
-        others = _in_new_thread(torch.get_num_threads)
-        torch.set_num_threads(count)
-        _in_new_thread(torch.set_num_threads, others)
-
-
-def _in_new_thread(call: Callable[..., Any], *given: Any) -> Any:
-    found = []
-    thread = Thread(target=lambda: found.append(call(*given)))
-    thread.start()
-    thread.join()
-    return found[0]
+            torch.set_num_threads(before)
 
 
 def as_here(call: Callable[..., Any]) -> Callable[..., Any]:
