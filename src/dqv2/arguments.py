@@ -1,7 +1,7 @@
 """Checks and conversions of the arguments of public functions; an error names the argument."""
 
 import numbers
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,24 @@ def as_tensor(values: Any) -> Any:
     return torch.from_numpy(values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64)))
 
 
-def as_labels(labels: Any, n: int) -> Tensor:
+def as_labels(labels: Any, n: int, name: str = "labels") -> Tensor:
     """The class of each of n items, int[n] or bool[n], as `as_tensor` gives it; raises ValueError for anything else."""
     labels = as_tensor(labels)
     whole = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
     if not whole or tuple(labels.shape) != (n,):
         raise ValueError(
-            f"labels must be integers, a tensor, an array or a list with one label for each of {n} items, got "
+            f"{name} must be integers, a tensor, an array or a list with one label for each of {n} items, got "
             f"{kind_of(labels)}"
         )
+    return labels
+
+
+def as_classes(labels: Any, n: int, name: str = "labels") -> Tensor:
+    """The class of each of n items, n at least 1: int64[n]; raises ValueError for anything else, as `as_labels` does,
+    and for negative ones, which torch would leave out or refuse."""
+    labels = as_labels(labels, n, name).long()
+    if (least := int(labels.min())) < 0:
+        raise ValueError(f"{name} must count classes from 0, got {least}: leave images without a class out")
     return labels
 
 
@@ -75,6 +84,12 @@ def check_positive(value: int, name: str) -> None:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
+def check_one_of(value: str, allowed: Sequence[str], name: str) -> None:
+    """Raise ValueError unless `value` is one of these words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
 def check_share(value: float, name: str) -> None:
     """Raise ValueError unless `value` is a number in [0, 1]."""
     if not is_number(value) or not 0 <= value <= 1:
@@ -91,6 +106,15 @@ def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
     if integer and (values.is_floating_point() or values.dtype == torch.bool):
         raise ValueError(f"{name} must hold integers, got {values.dtype}")
     return len(values)
+
+
+def check_differentiable(model: Any) -> None:
+    """Raise ValueError where a network's weights were made under `torch.inference_mode`: nothing can be derived."""
+    if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
+        raise ValueError(
+            f"the weights of {type(model).__name__} were made under torch.inference_mode(), so gradients cannot be "
+            "computed: build or load the model outside of it"
+        )
 
 
 def device_of_draws(generator: torch.Generator) -> torch.device:
