@@ -35,8 +35,7 @@ from dqv2.config.base import (
 from dqv2.paths import ratio
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
-from dqv2.train.choices import CHOICES
-from dqv2.train.small import SMALL
+from dqv2.train.choices import CHOICES, SMALL
 from dqv2.weights import PRETRAINED, Place, place_of
 
 # Arguments of timm's models that `args` may not set -> what determines them instead

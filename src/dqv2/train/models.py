@@ -16,9 +16,8 @@ from dqv2.arguments import check_one_of, check_positive
 from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
-from dqv2.train.choices import CHOICES
+from dqv2.train.choices import CHOICES, SMALL
 from dqv2.train.convolution import with_small_maps
-from dqv2.train.small import SMALL
 from dqv2.weights import WeightsError, fill, read_weights
 
 

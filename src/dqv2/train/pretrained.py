@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from dqv2.runtime.seeding import seeded
+from dqv2.train.choices import SMALL
 from dqv2.train.models import Network, adapted, build_model
-from dqv2.train.small import SMALL
 from dqv2.weights import WeightsError, fill, read_weights
 
 State = dict[str, Tensor]

@@ -205,10 +205,11 @@ class Stepper:
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """The autocast context for "float32" (disabled) or "bfloat16", whatever autocast is around it."""
     check_one_of(precision, ("float32", "bfloat16"), "precision")
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
-    # torch keeps the weights that it has cast until the outermost autocast ends, and a training changes them
-    torch.clear_autocast_cache()
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:  # torch keeps the weights that it has cast until the outermost autocast ends, and a training changes them
+        torch.clear_autocast_cache()
 
 
 def check_logits(logits: Any, classes: int) -> None:
