@@ -31,15 +31,24 @@ def as_tensor(values: Any) -> Any:
     return torch.from_numpy(values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64)))
 
 
-def as_labels(labels: Any, n: int) -> Tensor:
+def as_labels(labels: Any, n: int, name: str = "labels") -> Tensor:
     """The class of each of n items, int[n] or bool[n], as `as_tensor` gives it; raises ValueError for anything else."""
     labels = as_tensor(labels)
     whole = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
     if not whole or tuple(labels.shape) != (n,):
         raise ValueError(
-            f"labels must be integers, a tensor, an array or a list with one label for each of {n} items, got "
+            f"{name} must be integers, a tensor, an array or a list with one label for each of {n} items, got "
             f"{kind_of(labels)}"
         )
+    return labels
+
+
+def as_classes(labels: Any, n: int, name: str = "labels") -> Tensor:
+    """The class of each of n items, n at least 1: int64[n]; raises ValueError for anything else, as `as_labels` does,
+    and for negative ones, which torch would leave out or refuse."""
+    labels = as_labels(labels, n, name).long()
+    if (least := int(labels.min())) < 0:
+        raise ValueError(f"{name} must count classes from 0, got {least}: leave images without a class out")
     return labels
 
 
@@ -119,6 +128,15 @@ def check_vector(values: Tensor, name: str, *, integer: bool = True) -> int:
     if integer and (values.is_floating_point() or values.dtype == torch.bool):
         raise ValueError(f"{name} must hold integers, got {values.dtype}")
     return len(values)
+
+
+def check_differentiable(model: Any) -> None:
+    """Raise ValueError where a network's weights were made under `torch.inference_mode`: nothing can be derived."""
+    if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
+        raise ValueError(
+            f"the weights of {type(model).__name__} were made under torch.inference_mode(), so gradients cannot be "
+            "computed: build or load the model outside of it"
+        )
 
 
 def device_of_draws(generator: torch.Generator) -> torch.device:

@@ -330,7 +330,8 @@ def test_pretraining_learns_to_draw_from_the_surroundings(digits):
     hyperparameters = Pretraining(epochs=100, batch_size=16, mask_ratio=0.5, learning_rate=4e-3, flip=False)
     dropped = dropped_patches(torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(0)), 4, 0.25)
     where = dropped.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None].expand_as(images)
-    trained = pretrain(model, images, hyperparameters, seed=0, device=CPU)
+    with torch.inference_mode():  # it computes gradients all the same
+        trained = pretrain(model, images, hyperparameters, seed=0, device=CPU)
     drawn = reconstruct(model, images, dropped).float()
     truth = images.float()
     mean = truth.masked_fill(where, 0).sum((2, 3), keepdim=True) / (~where).sum((2, 3), keepdim=True)

@@ -101,3 +101,20 @@ def test_a_single_point_tells_nothing_apart():
 def test_timm_networks_have_maps():
     model = timm.create_model("test_byobnet", num_classes=3)
     assert grad_cam_pp(model, torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_it_does_not_depend_on_what_is_around_it(around):
+    model = build_model(Network("resnet8", 4, 32), seed=0, purpose="test")
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    wanted = grad_cam_pp(model, images)
+    with around():
+        found = grad_cam_pp(model, images.clone())
+    assert torch.equal(found, wanted)
+
+
+def test_a_model_of_inference_tensors_is_refused():
+    with torch.inference_mode():
+        model = build_model(Network("resnet8", 4, 32), seed=0, purpose="test")
+    with pytest.raises(ValueError, match=r"made under torch\.inference_mode"):
+        grad_cam_pp(model, torch.zeros(2, 3, 32, 32, dtype=torch.uint8))

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ from torch import nn
 
 from dqv2 import forward_pass, normalise, saliency, write_pass
 from dqv2.data.lazy import LazyImages
+from dqv2.pixel.importance import grad_cam_pp
 from dqv2.semantic.recipe import make_recipe
+from dqv2.semantic.saliency import evaluating
 from dqv2.train.models import Network, build_model
 
 
@@ -222,3 +226,73 @@ def test_no_warning_where_no_mask_is_wanted_or_a_map_is_empty(monkeypatch, caplo
         caplog.clear()
         saliency(vit.to(precision), images)
         assert "sum to zero but for rounding" in caplog.text
+
+
+def test_one_model_in_several_threads(images):
+    """The last to leave sets it back to train mode, and another's pass is not taken for one's own."""
+    model = Pooled().train()
+    first, second = evaluating(model), evaluating(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(module.training for module in model.modules())
+    second.__exit__(None, None, None)
+    assert all(module.training for module in model.modules())
+
+    class Shared(Pooled):
+        def forward(self, x):
+            found = super().forward(x)
+            if threading.current_thread() is threading.main_thread():
+                other = threading.Thread(target=self, args=[torch.zeros_like(x)])
+                other.start()
+                other.join()
+            return found
+
+    shared = Shared()
+    shared.load_state_dict(model.state_dict())
+    assert torch.equal(saliency(shared, images), saliency(model, images))
+
+
+@pytest.mark.parametrize("build", [Tiny, Pooled])
+def test_a_map_does_not_follow_an_autocast_around_it(images, build):
+    model = build()
+    wanted = saliency(model, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(saliency(model, images), wanted)
+        if build is Tiny:
+            assert torch.equal(forward_pass(model, images).saliency, wanted)
+
+
+class Fewer:
+    """Says that it has more images, or larger ones, than it gives."""
+
+    shape = (7, 3, 9, 9)
+
+    def __init__(self, images, rows, side):
+        self.images, self.rows, self.side = images[:, :, :side], rows, side
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, where):
+        return self.images[: self.rows][where]
+
+
+@pytest.mark.parametrize("kind", [lambda images: images, torch.Tensor.numpy])
+@pytest.mark.parametrize(("rows", "side"), [(6, 9), (3, 9), (7, 8)])
+def test_images_that_are_not_all_there_are_refused(images, tmp_path, kind, rows, side):
+    given = Fewer(kind(images), rows, side)
+    for look in (saliency, forward_pass, lambda *args, **how: write_pass(*args, {"logits": tmp_path / "l.npy"}, **how)):
+        with pytest.raises(ValueError, match=r"should be of shape .*: Fewer does not give what its length and shape"):
+            look(Tiny(), given, batch_size=3)
+    assert not any(tmp_path.iterdir())
+
+
+def test_images_without_three_channels_and_two_fields_in_one_file_are_refused(images, tmp_path):
+    for grey in (images[:, :1], normalise(images)[:, :1]):
+        for look in (saliency, forward_pass, grad_cam_pp):
+            with pytest.raises(ValueError, match=r"images must be \[N, 3, H, W\].*got shape \[7, 1, 9, 9\]"):
+                look(Tiny(), grey)
+    files = {"logits": tmp_path / "a.npy", "saliency": str(tmp_path / "a.npy")}
+    with pytest.raises(ValueError, match="every field needs a file of its own"):
+        write_pass(Tiny(), images, files)

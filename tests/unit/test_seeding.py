@@ -1,5 +1,7 @@
 """Seeding torch's global generators."""
 
+import threading
+
 import torch
 
 from dqv2.runtime.seeding import derive_seed, reseed, seeded
@@ -20,3 +22,23 @@ def test_a_step_on_the_cpu_leaves_nothing_to_do_for_a_gpu():
     before = len(torch.cuda._queued_calls)
     reseed(0, "network")
     assert len(torch.cuda._queued_calls) == before
+
+
+def test_threads_take_turns():
+    """There is one global generator: a thread that seeded it would change another's draws."""
+    found = []
+
+    def draw(seed):
+        with seeded(seed, "x"):
+            found.append(torch.rand(3).tolist())
+
+    draw(0)
+    draw(1)
+    thread = threading.Thread(target=draw, args=[1])
+    with seeded(0, "x"):
+        thread.start()
+        thread.join(0.2)
+        draw(0)  # again in the same thread
+        found.append(torch.rand(3).tolist())
+    thread.join()
+    assert found == [found[0], found[1], found[0], found[0], found[1]]

@@ -7,6 +7,7 @@ from dqv2.inputs import normalise
 from dqv2.runtime.seeding import generator
 from dqv2.semantic.saliency import forward_pass
 from dqv2.train.models import Network, build_model, load_model, save_model
+from dqv2.weights import WeightsError
 
 CPU = torch.device("cpu")
 
@@ -88,3 +89,24 @@ def test_networks_of_table_4_have_a_map_an_embedding_and_a_file(network, tmp_pat
 def test_arguments_that_do_not_fit_are_refused_by_name():
     with pytest.raises(ValueError, match=r"vit_tiny_patch16_224.*depht"):
         build_model(Network("vit_tiny_patch16_224", 3, 32, args={"depht": 2}), seed=0, purpose="x")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda kept: kept["state"], "is not a network as save_model writes it .no 'network'."),
+        (lambda kept: [kept["state"]], "is not a network as save_model writes it"),
+        (lambda kept: torch.zeros(3), "is not a network as save_model writes it"),
+        (lambda kept: kept | {"state": [1]}, "is not a network as save_model writes it"),
+        (lambda kept: kept | {"network": kept["network"] | {"colour": "red"}}, "is not a network .*'colour'"),
+        (lambda kept: kept | {"network": kept["network"] | {"name": "resnet500"}}, "is not a network .*resnet500"),
+        (lambda kept: kept | {"state": dict(list(kept["state"].items())[1:])}, "does not fit resnet8: Missing key"),
+        (lambda kept: kept | {"network": kept["network"] | {"n_classes": 4}}, "does not fit resnet8: .*size mismatch"),
+    ],
+)
+def test_another_file_than_that_of_a_network_is_refused(tmp_path, change, said):
+    network, path = Network("resnet8", 3, 16), tmp_path / "m.pt"
+    save_model(path, build_model(network, seed=0, purpose="x"), network)
+    torch.save(change(torch.load(path)), path)
+    with pytest.raises(WeightsError, match=f"{path} {said}"):
+        load_model(path, CPU)

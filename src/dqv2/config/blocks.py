@@ -35,7 +35,7 @@ from dqv2.config.base import (
 from dqv2.paths import ratio
 from dqv2.select.table import FEATURES, KEYS, SCORES, SELECTORS, Kind, kinds_with
 from dqv2.semantic.table import MASK_SOURCES, sources_that_read
-from dqv2.train.small import SMALL
+from dqv2.train.choices import CHOICES, SMALL
 from dqv2.weights import PRETRAINED, Place, place_of
 
 # Arguments of timm's models that `args` may not set -> what determines them instead
@@ -63,8 +63,8 @@ class Training(Block):
     `compile` compiles the network with torch.compile first.
     """
 
-    on_out_of_memory: Literal["exact", "approximate", "fail"] = "exact"
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    on_out_of_memory: one_of(CHOICES["on_out_of_memory"]) = "exact"
+    precision: one_of(CHOICES["precision"]) = "float32"
     compile: bool = False
 
 
@@ -77,8 +77,8 @@ class Trainable(Training):
     model: Text
     args: dict[str, Scalar] = Field(default_factory=dict)
     input_size: whole(8, LARGEST) | None = None
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    optimiser: one_of(CHOICES["optimiser"]) = "sgd"
+    schedule: one_of(CHOICES["schedule"]) = "one_cycle"
     batch_size: BatchSize = 128
     learning_rate: Rate = 0.1
     momentum: real(ge=0, lt=1) = 0.9
@@ -115,7 +115,7 @@ class Trainer(Trainable):
     iterations: whole(1, 100_000_000) | None = None
     devices: whole(1, 1024) = 1
     label_smoothing: real(ge=0, lt=1) = 0.0
-    mix: Literal["none", "mixup", "cutmix", "both"] = "none"
+    mix: one_of(CHOICES["mix"]) = "none"
     mixup_alpha: real(gt=0, le=1000) = 0.2
     cutmix_alpha: real(gt=0, le=1000) = 1.0
     fresh_tobias: FreshTobias | None = None
@@ -147,7 +147,7 @@ class Backbone(Trainable):
 
     initialisations: whole(1, 1000) = 1
     epochs: whole(0, 100_000)
-    stem: Literal["standard", "small"] | None = None
+    stem: one_of(CHOICES["stem"]) | None = None
     weights: FilePath | None = None
     url: Address | None = None
     sha256: Sha256 | None = None

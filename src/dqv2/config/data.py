@@ -26,6 +26,7 @@ from dqv2.config.base import (
     whole,
 )
 from dqv2.data.published import KNOWN_SETS, KnownSet
+from dqv2.train.choices import CHOICES
 
 Split = Literal["train", "validation", "test"]
 # A class or folder whose name YAML takes for a number, such as 2021, is that name
@@ -37,7 +38,7 @@ CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-
 class Augment(Block):
     """Augmentation during training, drawn independently for each image of a batch."""
 
-    crop: Literal["none", "pad", "resized"] = "none"
+    crop: one_of(CHOICES["crop"]) = "none"
     pad: whole(0, LARGEST) = 4
     flip: bool = False
 
@@ -52,7 +53,7 @@ class Dataset(Block):
 
     title: Text
     size: whole(8, LARGEST)
-    stem: Literal["standard", "small"] = "standard"
+    stem: one_of(CHOICES["stem"]) = "standard"
     tobias_size: TobiasSize | None = None  # used where an experiment sets none; None: that of `defaults`
     augment: Augment = Augment()
     mean: Statistics | None = None  # normalises the networks' input, like std; None: ImageNet's

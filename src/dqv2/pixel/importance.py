@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from dqv2.arguments import check_differentiable
 from dqv2.semantic.saliency import Images, as_map, batches, evaluating, require_places
 
 
+@torch.inference_mode(False)
 def grad_cam_pp(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tensor:
     """Grad-CAM++ map of each image at the last feature map: float32[N, h, w] of at least 0, on the CPU.
 
@@ -16,22 +18,24 @@ def grad_cam_pp(model: nn.Module, images: Images, *, batch_size: int = 256) -> T
     which would dominate where gradients are as small as after global pooling. Images are independent of each other,
     whatever the batches.
 
-    model: with timm's `forward_features` and `forward_head`; runs in eval mode, its flags are restored. images:
-    uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch.
+    model: with timm's `forward_features` and `forward_head`; runs in eval mode without autocast, its flags are
+    restored. images: uint8[N, 3, H, W], or floats, used unchanged; a NumPy array is read batch by batch.
 
     Raises TypeError for another model; ValueError for other images, and where the model has no last layer, its decision
-    does not depend on that map (as with a transformer's class token), or the map is a single point.
+    does not depend on that map (as with a transformer's class token), the map is a single point, or the model was made
+    under `torch.inference_mode`.
     """
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise TypeError(f"{type(model).__name__} has no forward_features and forward_head, as timm's networks do")
     if getattr(getattr(model, "model", model), "num_classes", None) == 0:
         raise ValueError(f"{type(model).__name__} has no last layer, so it decides on nothing: take a classifier")
+    check_differentiable(model)
     maps, rests = [], False
     with evaluating(model):
         for _, batch in batches(model, images, batch_size):
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
                 features = model.forward_features(batch)
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(batch.device.type, enabled=False):
                 features = features.detach().requires_grad_()
                 logits = model.forward_head(features)
                 decided = logits.gather(1, logits.argmax(1, keepdim=True))

@@ -7,13 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dqv2.arguments import check_positive, check_share
 from dqv2.inputs import normalise
 from dqv2.pixel.autoencoder import grid_of
 from dqv2.runtime import stop
 from dqv2.runtime.device import send
 from dqv2.runtime.resume import Resume
 from dqv2.runtime.seeding import generator
-from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop
+from dqv2.train.checkpointed import CHECKPOINT_SECONDS, CheckpointedLoop, check_trainable
+from dqv2.train.step import autocast
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Pretraining:
     mask_ratio: float = 0.75
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        check_positive(self.epochs, "epochs")
+        check_positive(self.batch_size, "batch_size")
+        check_share(self.mask_ratio, "mask_ratio")
+
 
 class Trained(NamedTuple):
     """Mean loss of the last epoch, the squared error of normalised pixels; and seconds, including those before a
@@ -41,6 +48,8 @@ class Trained(NamedTuple):
     seconds: float
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def pretrain(
     model: nn.Module,
     images: Tensor,
@@ -56,8 +65,10 @@ def pretrain(
     images: uint8[N, 3, H, W], H the model's image size. seed: determines the order, the hidden patches and the flips.
     resume: where checkpoints go, one at the first step after every `checkpoint_seconds`; an interrupted training
     resumes and ends with the same weights. Raises Stopped where the process was asked to stop (a checkpoint is written
-    after the current step); FloatingPointError as `CheckpointedLoop.epochs` does.
+    after the current step); FloatingPointError as `CheckpointedLoop.epochs` does; ValueError for a model that cannot be
+    trained, as it was made under `torch.inference_mode`.
     """
+    check_trainable(model)
     model.to(device).train()
     images = images.to(device)
     model.config.mask_ratio = hyperparameters.mask_ratio
@@ -87,7 +98,7 @@ def pretrain(
         resume=resume,
         seconds=checkpoint_seconds,
     )
-    with stop.deferred():
+    with stop.deferred(), autocast(device, "float32"):
         for batches in loop.epochs():
             for rows in batches:
                 batch = normalise(images[send(rows, device)])

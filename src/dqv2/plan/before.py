@@ -25,7 +25,7 @@ from dqv2.runtime.compiler import why_not_compiled
 from dqv2.runtime.files import read_json
 from dqv2.runtime.sentences import counted
 from dqv2.stages import stage
-from dqv2.train.small import SMALL
+from dqv2.train.choices import SMALL
 from dqv2.weights import noted, require_known, why_missing
 
 if TYPE_CHECKING:

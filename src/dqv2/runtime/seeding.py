@@ -3,8 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
+
+_turn = RLock()  # held by the thread whose draws the global generators are seeded for
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
@@ -22,9 +25,10 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch's global generators within the context, for libraries that draw from them, and restore them after.
 
-    These are the generators of the CPU (weight initialisation) and of `device` if it is a GPU (dropout).
+    These are the generators of the CPU (weight initialisation) and of `device` if it is a GPU (dropout). A process has
+    one of each, so threads take turns here; a thread that draws from them without this context still disturbs others.
     """
-    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
+    with _turn, torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
         reseed(seed, *purpose, device=device)
         yield
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock, get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,10 @@ from dqv2.runtime.logging import logger
 
 # uint8 or float[N, 3, H, W]: a tensor, an array, or an object with a length and shape that is read by slices
 Images = Tensor | np.ndarray | Any
+
+# Models that are in eval mode for a while (by id): for how many contexts, and the modules to set back to train mode
+_evaluated: dict[int, tuple[int, list[nn.Module]]] = {}
+_changing = Lock()  # of _evaluated and these modes
 
 
 class ForwardPass(NamedTuple):
@@ -33,8 +38,8 @@ def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tens
     Source: Cao & Wu 2022 (Tobias); DQ_V2, section 3.4, step 1. model: with timm's `forward_features` (a transformer's
     patch tokens are put back on their grid), else one that pools its feature map by a global `AdaptiveAvgPool2d`, as
     torchvision's ResNets do. images: uint8[N, 3, H, W] (scaled and normalised by `dqv2.inputs.normalise`), or floats,
-    used unchanged; anything but a tensor is read batch by batch. The model runs in eval mode on its own device; its
-    training flags are restored.
+    used unchanged; anything but a tensor is read batch by batch. The model runs in eval mode on its own device, without
+    autocast; its training flags are restored.
 
     Raises TypeError for another model, ValueError for other images, and for a map of a single point, which would give
     every image the same mask.
@@ -44,7 +49,8 @@ def saliency(model: nn.Module, images: Images, *, batch_size: int = 256) -> Tens
     maps = []
     with evaluating(model), torch.inference_mode():
         for _, batch in batches(model, images, batch_size):
-            found = to_map(_laid_out(model, batch))
+            with torch.autocast(batch.device.type, enabled=False):
+                found = to_map(_laid_out(model, batch))
             require_places(found, type(model).__name__, batch.shape[-1])
             if not maps:
                 _warn_of_noise(found, type(model).__name__)
@@ -74,10 +80,13 @@ def write_pass(
 ) -> None:
     """`forward_pass` into .npy files, written atomically, with memory for only a few batches.
 
-    files: field of `ForwardPass` -> path. Raises ValueError for an unknown field, and as `forward_pass` does.
+    files: field of `ForwardPass` -> path. Raises ValueError for an unknown field or one path for two, and as
+    `forward_pass` does.
     """
     if unknown := sorted(set(files) - set(ForwardPass._fields)):
         raise ValueError(f"files may name {', '.join(ForwardPass._fields)}, got {', '.join(unknown)}")
+    if len({Path(path).absolute() for path in files.values()}) < len(files):
+        raise ValueError(f"every field needs a file of its own, got {', '.join(map(str, files.values()))}")
     with ExitStack() as stack:
         # Written sequentially, not memory-mapped, so that a full disk raises an error instead of crashing.
         opened = {
@@ -157,10 +166,10 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
     """Yield (index of the first image, network input on the model's device and in its precision) for each batch.
 
     For a GPU the next batch is read while the current one is processed. Raises ValueError unless images are
-    [N, 3, H, W] with N at least 1, and batch_size at least 1.
+    [N, 3, H, W] with N at least 1, and give as many when sliced, and batch_size at least 1.
     """
     shape = getattr(images, "shape", None)
-    if shape is None or len(shape) != 4 or len(images) == 0:
+    if shape is None or len(shape) != 4 or shape[1] != 3 or len(images) == 0:
         got = f"{type(images).__name__}, which has no shape" if shape is None else f"shape {list(shape)}"
         raise ValueError(f"images must be [N, 3, H, W] with N at least 1, a tensor or an array, got {got}")
     check_positive(batch_size, "batch_size")
@@ -169,6 +178,12 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
 
     def read(start: int) -> Tensor:
         batch = images[start : start + batch_size]
+        end = min(start + batch_size, len(images))
+        if tuple(np.shape(batch)) != (wanted := (end - start, *shape[1:])):
+            raise ValueError(
+                f"images {start} to {end - 1} should be of shape {list(wanted)}, but are of {list(np.shape(batch))}: "
+                f"{type(images).__name__} does not give what its length and shape say"
+            )
         if isinstance(batch, Tensor):
             return batch
         # A copy: torch cannot wrap the read-only pages of a memory-mapped file.
@@ -190,14 +205,23 @@ def batches(model: nn.Module, images: Images, batch_size: int) -> Iterator[tuple
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Set the model to eval mode within the context; afterwards its training flags are restored."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    """Set the model to eval mode within the context; afterwards its training flags are restored, by the last to leave
+    where several threads use one model."""
+    with _changing:
+        count, training = _evaluated.get(id(model), (0, []))
+        training = [*training, *(module for module in model.modules() if module.training)]
+        _evaluated[id(model)] = count + 1, training
+        model.eval()
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _changing:
+            count, training = _evaluated.pop(id(model))
+            if count > 1:
+                _evaluated[id(model)] = count - 1, training
+            else:
+                for module in training:
+                    module.training = True
 
 
 def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -214,8 +238,13 @@ def _feature_map(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
     def run(batch: Tensor) -> Tensor:
         # Squeeze-and-excitation blocks pool too; the head's pool is the last one to run.
-        pooled = []
-        hooks = [pool.register_forward_pre_hook(lambda _, args: pooled.append(args[0])) for pool in pools]
+        pooled, own = [], get_ident()
+
+        def note(_: nn.Module, args: tuple[Any, ...]) -> None:
+            if get_ident() == own:  # another thread may use the model, too
+                pooled.append(args[0])
+
+        hooks = [pool.register_forward_pre_hook(note) for pool in pools]
         try:
             model(batch)
         finally:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dqv2.arguments import check_share
 from dqv2.runtime.device import send
 from dqv2.semantic.compose import compose, tobias_cells
 
@@ -25,6 +26,9 @@ class FreshTobias:
 
     masks: Tensor  # bool[N, s, s], the foreground of each training image
     share: float  # in [0, 1]
+
+    def __post_init__(self) -> None:
+        check_share(self.share, "share")
 
     def draw(self, rows: Tensor, draws: torch.Generator) -> Backgrounds:
         """Draw for the images `rows`, int64[B], on the CPU."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dqv2.arguments import check_differentiable
 from dqv2.runtime import stop
 from dqv2.runtime.logging import logger
 from dqv2.runtime.resume import Resume
@@ -24,6 +25,13 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Restore a state."""
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raise ValueError where nothing of a model can be trained."""
+    check_differentiable(model)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(f"no weight of {type(model).__name__} requires a gradient, so there is nothing to train")
 
 
 class CheckpointedLoop:

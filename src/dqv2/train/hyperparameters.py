@@ -6,12 +6,24 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from dqv2.arguments import check_positive, is_number, is_whole
+from dqv2.declared import check_choice
+from dqv2.train.choices import CHOICES
+
+_WORDS = ("optimiser", "schedule", "mix", "on_out_of_memory", "precision")
+_NUMBERS = {  # what the settings must be -> whether a number is that, and the settings
+    "a positive, finite number": (lambda x: 0 < x < math.inf, ("learning_rate", "mixup_alpha", "cutmix_alpha")),
+    "a finite number of at least 0": (lambda x: 0 <= x < math.inf, ("weight_decay",)),
+    "a number of at least 0 and below 1": (lambda x: 0 <= x < 1, ("momentum", "label_smoothing")),
+}
+_AUGMENT = {"crop", "pad", "flip"}
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
     """How a network is trained: SGD with Nesterov momentum, or AdamW, under a one-cycle or a cosine schedule.
 
-    Exactly one of `epochs` and `iterations` is set.
+    Exactly one of `epochs` and `iterations` is set. Raises ValueError for a setting that is not possible.
     """
 
     batch_size: int
@@ -34,6 +46,27 @@ class Hyperparameters:
     # it safe; weights, sums and the loss stay float32. "auto": the fastest (`runtime.device.fast_precision`)
     precision: str = "float32"
     compile: bool = False  # whether to compile the network with torch.compile, which first takes about a minute
+
+    def __post_init__(self) -> None:
+        for name in _WORDS:
+            check_choice(getattr(self, name), name, CHOICES[name])
+        for wanted, (holds, names) in _NUMBERS.items():
+            for name in names:
+                if not is_number(value := getattr(self, name)) or not holds(value):
+                    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        check_positive(self.batch_size, "batch_size")
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError("give either epochs or iterations, not both and not neither")
+        length = "iterations" if self.epochs is None else "epochs"
+        check_positive(getattr(self, length), length)
+        if not isinstance(self.augment, dict) or set(self.augment) != _AUGMENT:
+            raise ValueError(f"augment must be a dict of crop, pad and flip, got {self.augment!r}")
+        check_choice(self.augment["crop"], "crop of augment", CHOICES["crop"])
+        if not is_whole(pad := self.augment["pad"]) or pad < 0:
+            raise ValueError(f"pad of augment must be an integer of at least 0, got {pad!r}")
+        for name, value in {"flip of augment": self.augment["flip"], "compile": self.compile}.items():
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Hyperparameters:

@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dqv2.arguments import check_positive
+from dqv2.declared import check_choice
 from dqv2.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, resized
 from dqv2.runtime.files import save_weights
 from dqv2.runtime.seeding import seeded
+from dqv2.train.choices import CHOICES, SMALL
 from dqv2.train.convolution import with_small_maps
-from dqv2.train.small import SMALL
-from dqv2.weights import read_weights
+from dqv2.weights import WeightsError, fill, read_weights
 
 
 class BasicBlock(nn.Module):
@@ -139,10 +141,10 @@ class Adapted(nn.Module):
 
 @dataclass(frozen=True)
 class Network:
-    """A network's architecture, and the images that it is for."""
+    """A network's architecture, and the images that it is for; raises ValueError for what is not possible."""
 
     name: str  # resnet8, resnet20 (small, for 32 px) or a model of timm
-    n_classes: int  # C of the last layer
+    n_classes: int  # C of the last layer; 0: none (timm's models alone)
     image_size: int  # pixels a side; also the size of a transformer's positions, unless `input_size` is given
     # "standard" is the network as published (the small ones begin with stride 2). "small" keeps the resolution, for
     # images of 64 px or less: a first convolution of 3x3 and stride 1, and no max-pool after it
@@ -153,6 +155,19 @@ class Network:
     mean: Sequence[float] | None = None  # per channel of its input; None: that of `dqv2.inputs.normalise`
     std: Sequence[float] | None = None
     published: bool = False  # whether its weights are published ones
+
+    def __post_init__(self) -> None:
+        check_choice(self.stem, "stem", CHOICES["stem"])
+        check_choice(self.interpolation, "interpolation", CHOICES["interpolation"])
+        check_positive(self.image_size, "image_size")
+        if self.input_size is not None:
+            check_positive(self.input_size, "input_size")
+        if self.name in SMALL and self.args:
+            raise ValueError(f"args are for a model of timm's, and {self.name} takes none: leave them out")
+        if self.name in SMALL or self.n_classes != 0:
+            check_positive(self.n_classes, "n_classes")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither")
 
     @classmethod
     def of(cls, options: dict[str, Any], n_classes: int) -> Network:
@@ -224,9 +239,15 @@ def load_model(path: Any, device: torch.device) -> nn.Module:
 
 
 def load_network(path: Any) -> tuple[nn.Module, Network]:
-    """Load a network written by `save_model` on the CPU, with its architecture."""
+    """Load a network written by `save_model` on the CPU, with its architecture; raises WeightsError for a damaged file
+    or one of another kind."""
     kept = read_weights(Path(path))
-    network = Network(**kept["network"])
-    model = build_model(network, seed=0, purpose="load")
-    model.load_state_dict(kept["state"])
+    kept = kept if isinstance(kept, dict) else {}
+    try:
+        network, state = Network(**kept["network"]), dict(kept["state"])
+        model = build_model(network, seed=0, purpose="load")
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{path} is not a network as save_model writes it ({why}): make the file again.") from error
+    fill(model, state, Path(path), network.name)
     return model, network

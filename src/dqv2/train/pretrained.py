@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from dqv2.runtime.seeding import seeded
+from dqv2.train.choices import SMALL
 from dqv2.train.models import Network, adapted, build_model
-from dqv2.train.small import SMALL
 from dqv2.weights import WeightsError, fill, read_weights
 
 State = dict[str, Tensor]
@@ -58,7 +58,7 @@ def load_pretrained(
     fill(model, counters | state, path, network.name)  # old files lack the counters, and they do not matter
     if fresh_head is not None:
         own = put_fresh_head(model, own, network.n_classes, seed=fresh_head, purpose="backbone")
-    if mean is None and known:
+    if mean is None and std is None and known:
         mean, std = list(known.mean), list(known.std)
     interpolation = "bicubic" if known and known.interpolation == "bicubic" else "bilinear"
     given = {"input_size": network.input_size, "interpolation": interpolation, "mean": mean, "std": std}

@@ -13,6 +13,8 @@ for the one that failed.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from dqv2.arguments import kind_of
+from dqv2.declared import check_choice
 from dqv2.runtime.logging import logger
 from dqv2.train.batch import Batch, Target
 from dqv2.train.graphed import GraphedGradient
@@ -29,7 +33,9 @@ from dqv2.train.hyperparameters import Hyperparameters
 
 
 class Stepper:
-    """Makes training steps of a model in train mode, on its device. group: the processes that share each batch.
+    """Makes training steps of a model in train mode, on its device.
+
+    group: the processes that share each batch. classes: how many the labels count.
 
     `part` is the number of images that go through the network at once: the batch size, until memory does not suffice.
     """
@@ -40,7 +46,9 @@ class Stepper:
         optimiser: torch.optim.Optimizer,
         hyperparameters: Hyperparameters,
         group: Group | None = None,
+        classes: int = 1,
     ):
+        self.classes = classes
         self.model, self.optimiser, self.hyperparameters, self.group = model, optimiser, hyperparameters, group
         first = next(model.parameters())
         self.dtype, self.part = first.dtype, hyperparameters.batch_size
@@ -160,6 +168,7 @@ class Stepper:
         # Without images, SyncBatchNorm would send sums in autocast's dtype, while the others send float32
         with autocast(images.device, self.hyperparameters.precision if len(images) else "float32"):
             logits = self.model(images)
+        check_logits(logits, self.classes)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def _smaller(self, batch: Batch, error: Exception) -> int:
@@ -193,9 +202,24 @@ class Stepper:
             torch.cuda.empty_cache()
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The autocast context for "float32" (disabled) or "bfloat16"."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """The autocast context for "float32" (disabled) or "bfloat16", whatever autocast is around it."""
+    check_choice(precision, "precision", ("float32", "bfloat16"))
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:  # torch keeps the weights that it has cast until the outermost autocast ends, and a training changes them
+        torch.clear_autocast_cache()
+
+
+def check_logits(logits: Any, classes: int) -> None:
+    """Raise ValueError unless a model's outputs are float[B, C], with C at least `classes`, those that labels count."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < classes:
+        raise ValueError(
+            f"labels go up to {classes - 1}, so the model must return a logit for each of {classes} classes or more, "
+            f"got {kind_of(logits)} for a batch"
+        )
 
 
 def not_kept(model: nn.Module) -> str:
