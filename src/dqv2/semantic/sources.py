@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqv2.arguments import kind_of
 from dqv2.declared import load
+from dqv2.runtime.seeding import seeded_throughout
 from dqv2.semantic.masks import centre_saliency, object_saliency, random_saliency, shuffled
 from dqv2.semantic.table import MASK_SOURCES
 
@@ -25,9 +27,18 @@ class MaskInputs:
 def mask_saliency(source: str, **given: Any) -> Tensor:
     """The saliency maps that masks are made from: float[n, h, w].
 
-    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs` that it reads.
+    source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs` that it reads. Raises
+    ValueError where the source's function returns something else.
     """
-    return load(MASK_SOURCES[source].function)(MaskInputs(**given))
+    inputs, place = MaskInputs(**given), MASK_SOURCES[source].function
+    seed = inputs.generator.initial_seed() if inputs.generator else 0
+    with seeded_throughout(seed, "mask"):  # it may draw from a global generator, or call a library that does
+        maps = load(place)(inputs)
+    if not isinstance(maps, Tensor) or not maps.is_floating_point() or maps.dim() != 3 or len(maps) != inputs.n:
+        raise ValueError(
+            f"mask source {source} ({place}) must return maps, a float tensor [{inputs.n}, h, w]; got {kind_of(maps)}"
+        )
+    return maps
 
 
 def by_network(given: MaskInputs) -> Tensor:
