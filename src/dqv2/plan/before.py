@@ -17,6 +17,7 @@ from dqv2.config.data import Digits, Published
 from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
+from dqv2.plan.functions import faults_of_functions
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
@@ -71,6 +72,7 @@ def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> 
             table cannot be made; the message says where and what to do.
     """
     jobs = list(jobs)
+    _refuse("functions cannot be imported:", faults_of_functions(plan, jobs))
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
     _refuse("images are missing:", places.missing_folders(plan.config, sorted({*packed, *_read_again(plan, jobs)})))
     _refuse("labels are missing:", _without_labels(plan, jobs))
