@@ -1,6 +1,8 @@
 """The example of docs/stage.md, done as the page says it: its blocks make a stage that runs."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -109,6 +111,13 @@ def test_a_slip_is_told_in_a_sentence(project, file, old, new, said):
     assert done.returncode == 1
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    if file != SELECT:
+        command = [sys.executable, "-m", "dqv2", "plan", "config/smoke.yaml"]
+        env = project.environment()
+        done = subprocess.run(command, cwd=project.folder, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--set-threads=trian=2", "--set-resources=trian:mem_mb=2"])

@@ -65,11 +65,11 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> None:
-    """Check files, networks and drawings for these jobs, which are about to run, on this machine if `here`.
+    """Check functions, files, networks and drawings for these jobs, which are about to run, on this machine if `here`.
 
     Raises:
-        ConfigError: an input is missing or is not a valid set of images, a network cannot be built, or a figure or
-            table cannot be made; the message says where and what to do.
+        ConfigError: a function cannot be imported, an input is missing or is not a valid set of images, a network
+            cannot be built, or a figure or table cannot be made; the message says where and what to do.
     """
     jobs = list(jobs)
     _refuse("functions cannot be imported:", faults_of_functions(plan, jobs))
