@@ -38,3 +38,6 @@ rule all:
     input:
         PLAN.targets(),
         PLAN.records_of(PLAN.targets()),
+
+
+require_rules()

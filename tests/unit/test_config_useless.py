@@ -74,8 +74,9 @@ from tests.conftest import make
         ("label", {"demo": None}, "valid string"),
         ("backbones.pretrained.weights", "data/{x}.pth", "wildcard"),
         ("backbones.pretrained.weights", "~nobody-is-called-that/x.pth", "no user"),
-        ("autoencoders.mae_base.url", "mae_base.pth", "match pattern"),
-        ("datasets.cifar10.checksum", "md5:abc", "match pattern"),
+        ("autoencoders.mae_base.url", "mae_base.pth", "expected an address that begins with http:// or https://"),
+        ("autoencoders.mae_base.sha256", "2def", "expected 64 hexadecimal digits"),
+        ("datasets.cifar10.checksum", "md5:abc", "expected ALGORITHM:DIGITS, of md5, sha1"),
         ("datasets.cifar10.root", "data/{x}", "wildcard"),
         # Blocks and lists where one value is due
         ("trainers.vit.args.depths", [2, 2], "not a list or block"),
@@ -92,6 +93,13 @@ def test_refused_in_a_sentence(demo, change, path, value, part):
     head, *lines = str(error.value).splitlines()
     assert lines, head
     assert any(part in line and line.strip().startswith((path.split(".")[0], "experiments.")) for line in lines), lines
+
+
+def test_checksums_may_be_in_upper_case(demo, change):
+    demo = change(demo, "autoencoders.mae_base.sha256", "2DEF" * 16)
+    config = load_config(change(demo, "datasets.cifar10.checksum", "md5:" + "AB" * 16))
+    assert config.autoencoders["mae_base"].sha256 == "2def" * 16
+    assert config.datasets["cifar10"].checksum == "md5:" + "ab" * 16
 
 
 def test_a_fault_of_several_kinds_is_one_line(demo, change):

@@ -379,7 +379,7 @@ def test_names_of_columns_may_have_capitals_and_spaces(folder, tmp_path):
 def test_a_list_that_went_through_a_spreadsheet_is_read_with_its_weights(folder, tmp_path):
     pack = packed(folder[0], tmp_path / "out")
     names = [name for name in pack.ids if not set(name) & set('\n"')][:3]
-    lines = ["id,bin,weight", *(f'"{name}",1.0,{weight}' for name, weight in zip(names, (4, 1, 1), strict=True))]
+    lines = ["id,bin,weight,kind", *(f'"{name}",1.0,{w},Original' for name, w in zip(names, (4, 1, 1), strict=True))]
     (tmp_path / "ids.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, ""]).encode())
     read = published_coreset(tmp_path / "ids.csv", pack, keep=3 / len(pack))
     assert [pack.ids[row] for row in read.rows] == sorted(names, key=pack.ids.index)

@@ -6,6 +6,7 @@ import platform
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,21 @@ def test_more_bins_than_images_is_a_sentence(here, small, capfd):
     asked = options | {"selector": {"kind": "uniform_bins", "n_bins": 101}}
     assert run_job(request_of(small, job, options=asked)) == 1
     assert "Error in bin: n_bins = 101 is more than the 100 training images: lower it" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda job: sys.exit(3), "its code ended the process with sys.exit(3)"),
+        (lambda job: None, f"sample did not write coreset ({CORESET})"),
+    ],
+    ids=["ends", "idle"],
+)
+def test_a_job_that_ends_early_or_writes_nothing_is_told_in_a_sentence(here, small, capfd, monkeypatch, act, said):
+    Path(CORESET).unlink()
+    monkeypatch.setattr(stage("sample"), "run", act, raising=False)
+    assert run_job(request_of(small, small.job_making(CORESET))) == 1
+    assert f"Error in sample: {said}\n" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("resumes", "said"), [(True, "resumes from what it saved"), (False, "begins from the start")])

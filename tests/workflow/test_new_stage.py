@@ -1,6 +1,8 @@
 """The example of docs/stage.md, done as the page says it: its blocks make a stage that runs."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +78,60 @@ def test_its_key_of_the_configuration_makes_it_a_choice(project):
     both = ("--configfile", "config/smoke.yaml", "mine.yaml", "--")
     assert "dedupe" not in project.waiting(*both, coreset.format("o100"), config=None)
     assert project.waiting(*both, coreset.format("o100_apart"), config=None)["dedupe"] == 1
+
+
+BIN, TABLE, SELECT = "src/dqv2/stages/bin.py", "src/dqv2/select/table.py", "workflow/rules/select.smk"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        (
+            SELECT,
+            'reads("bin", "features")',
+            'reads("bin", "x")',
+            "rule bin: the stage bin reads no 'x': it reads train, f",
+        ),
+        (SELECT, 'writes("bin", "bins")', 'writes("bin", "x")', "the stage bin writes no 'x': it writes record, bins"),
+        (SELECT, "rule bin:", "rule bim:", "the stage bin has no rule of its name: add one to workflow/rules/"),
+        (BIN, "import Stage", "import Stag", "src/dqv2/stages/bin.py, line 3: cannot import name 'Stag'"),
+        (
+            BIN,
+            'plan.file("pack", "train", w)',
+            'plan.file("packs", "train", w)',
+            "there is no stage 'packs': the stages",
+        ),
+        (TABLE, '"random", "', '"graphcut", "', "two entries are called 'graphcut': choose another name"),
+        (TABLE, ':one_bin", "bins"', ':one_bin", smapler="bins"', "got an unexpected keyword argument 'smapler'"),
+    ],
+)
+def test_a_slip_is_told_in_a_sentence(project, file, old, new, said):
+    replace(project, file, old, new)
+    done = project.snakemake("-n", check=False)
+    assert done.returncode == 1
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    if file != SELECT:
+        command = [sys.executable, "-m", "dqv2", "plan", "config/smoke.yaml"]
+        env = project.environment()
+        done = subprocess.run(command, cwd=project.folder, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--set-threads=trian=2", "--set-resources=trian:mem_mb=2"])
+def test_threads_and_resources_of_a_rule_that_there_is_not_are_refused(project, option):
+    done = project.snakemake("-n", option, check=False)
+    assert done.returncode == 1
+    assert " names trian, and there is no such rule: there are all, augment, " in done.stdout + done.stderr
+
+
+def test_a_forgotten_line_of_a_rule_is_told_before_the_first_job(project):
+    replace(project, SELECT, '        scores=reads("bin", "scores"),\n', "")
+    done = project.snakemake("results/smoke/digits/bins/o100/random/seed-0/bins.csv", check=False)
+    assert (
+        'rule bin has no input scores, which its stage reads: add the line scores=reads("bin", "scores"), under'
+        in done.stderr
+    )
+    assert not list(project.folder.glob("results/smoke/digits/data/*"))

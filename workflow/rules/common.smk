@@ -1,5 +1,6 @@
 # The plan, and the functions through which the other rule files use it. src/dqv2/stages/ declares what stages read, write
 # and depend on.
+import functools
 import getpass
 import inspect
 import os
@@ -44,26 +45,30 @@ if workflow.is_main_process and not os.access(notes if notes.exists() else notes
         "the right to write to it and all that is in it (chmod -R g+rwX, then umask 002, for a group)."
     )
 
-import dqv2
-from dqv2 import paths
-from dqv2.config import ConfigError, load_config, read_file
-from dqv2.data.places import fetch_options
-from dqv2.plan import Plan, PlannedJob
-from dqv2.plan.before import changed_folders, check_jobs, require_fresh, set_clocks
-from dqv2.plan.verify import unnoticed
-from dqv2.runtime import warm
-from dqv2.runtime.files import clear_temporaries, write_json
-from dqv2.runtime.interpreter import require_no_braces, unquoted
-from dqv2.runtime.record import note_commit
-from dqv2.runtime.sentences import counted, require_writable, sentence
-from dqv2.stages import Wildcards, all_stages, stage
+from dqv2.runtime.sentences import counted, require_writable, sentence, with_place
+
+try:
+    import dqv2
+    from dqv2 import paths
+    from dqv2.config import load_config, read_file
+    from dqv2.data.places import fetch_options
+    from dqv2.plan import Plan, PlannedJob
+    from dqv2.plan.before import changed_folders, check_jobs, require_fresh, set_clocks
+    from dqv2.plan.verify import unnoticed
+    from dqv2.runtime import warm
+    from dqv2.runtime.files import clear_temporaries, write_json
+    from dqv2.runtime.interpreter import require_no_braces, unquoted
+    from dqv2.runtime.record import note_commit
+    from dqv2.stages import Wildcards, all_stages, stage
+except Exception as error:  # an entry that somebody adds to a table of the library
+    give_up(with_place(error))
 
 try:
     if workflow.is_main_process:
         for file in workflow.configfiles:  # Snakemake's reader drops all but the last of equal keys
             read_file(file)
     PLAN = Plan(load_config(config))
-except ConfigError as error:
+except ValueError as error:  # of the configuration, or of what a stage declares
     give_up(error)
 
 try:
@@ -104,9 +109,11 @@ def before_the_first_job():
     if workflow.local_exec and workflow.cores < 1:  # Snakemake would wait for a core forever
         give_up(f"--cores {workflow.cores} runs nothing: give 1 or more, or all.")
     # Snakemake has no public way to get the jobs to be run. By their files, as a module's rules may have other names
-    making = [PLAN.job_making(str(job.output[0])) for job in workflow.dag.needrun_jobs() if job.output]
-    needed = [job for job in making if job]
+    making = [(job, PLAN.job_making(str(job.output[0]))) for job in workflow.dag.needrun_jobs() if job.output]
+    needed = [job for _, job in making if job]
     try:
+        for job, planned_job in {job.rule.name: (job, made) for job, made in making if made}.values():
+            require_lines(job, planned_job)
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
         write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
@@ -183,16 +190,30 @@ wildcard_constraints:
     **paths.constraints(file for each in all_stages().values() for file in each.writes.values()),
 
 
+def told(function):
+    """The function, whose ValueErrors end Snakemake with a sentence: it would print them as a traceback."""
+
+    @functools.wraps(function)
+    def call(*args, **named):
+        try:
+            return function(*args, **named)
+        except ValueError as error:
+            give_up(error)
+
+    return call
+
+
 def planned(name, wildcards):
     """The plan's job for a Snakemake job."""
     return PlannedJob(stage(name), tuple(sorted(wildcards.items())))
 
 
 def signed(function):
-    """The function with its signature cached: Snakemake asks for it at every job, and computing it takes a tenth of a
-    dry run."""
-    function.__signature__ = inspect.signature(function)
-    return function
+    """The function as by `told`, with its signature cached: Snakemake asks for it at every job, and computing it takes
+    a tenth of a dry run."""
+    call = told(function)
+    call.__signature__ = inspect.signature(function)
+    return call
 
 
 def reads(name, file):
@@ -203,12 +224,16 @@ def reads(name, file):
 
     def found(wildcards):
         job = planned(name, wildcards)
-        return PLAN.unknown(job) or PLAN.reads(job)[file]
+        if unknown := PLAN.unknown(job):
+            return unknown
+        if file not in (there := PLAN.reads(job)):
+            raise ValueError(f"rule {name}: the stage {name} reads no {file!r}: it reads {', '.join(there)}")
+        return there[file]
 
     return signed(found)
 
 
-writes = PLAN.pattern  # the pattern of what a stage writes under a name
+writes = told(PLAN.pattern)  # the pattern of what a stage writes under a name
 
 
 def options(name):
@@ -216,14 +241,47 @@ def options(name):
     return signed(lambda wildcards: PLAN.options(planned(name, wildcards)))
 
 
+@told
 def log_of(name):
     """The log of a stage's jobs."""
     return f"{PLAN.logs}/{stage(name).log}"
 
 
+@told
 def cores(name):
     """The cores of a stage's jobs."""
     return stage(name).cores or PLAN.config.threads
+
+
+def require_lines(job, planned_job):
+    """Raise ValueError where a job's rule lacks an input or output of its stage, or names another."""
+    for kind, lines, there in (
+        ("input", job.input, PLAN.reads(planned_job)),
+        ("output", job.output, planned_job.stage.writes),
+    ):
+        verb = "reads" if kind == "input" else "writes"
+        for name in sorted(there.keys() ^ set(lines.keys())):
+            if name in there:
+                line = f'add the line {name}={verb}("{planned_job.stage.name}", "{name}"), under {kind}'
+                raise ValueError(f"rule {job.rule.name} has no {kind} {name}, which its stage {verb}: {line}")
+            own = ", ".join(there)
+            raise ValueError(
+                f"rule {job.rule.name} has the {kind} {name}, and its stage {verb} {own}: rename the line, or remove it"
+            )
+
+
+def require_rules():
+    """Give up where a stage has no rule of its name, or options set threads or resources of a rule that there is not.
+    For the end of the Snakefile; as a module, its rules may be left out or have other names."""
+    if not workflow.modifier.is_main_snakefile():
+        return
+    rules = {rule.name for rule in workflow.rules}
+    if lacking := sorted(all_stages().keys() - rules):
+        give_up(f"the stage {lacking[0]} has no rule of its name: add one to workflow/rules/, as docs/stage.md says")
+    settings = workflow.resource_settings
+    for key, named in (("set-threads", settings.overwrite_threads), ("set-resources", settings.overwrite_resources)):
+        if strange := sorted((named or {}).keys() - rules):
+            give_up(f"{key} names {strange[0]}, and there is no such rule: there are {', '.join(sorted(rules))}")
 
 
 def grows(amount):

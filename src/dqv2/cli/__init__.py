@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 from io import TextIOWrapper
 
-from dqv2.cli import plan, published, schema, stages, verify
-from dqv2.runtime.sentences import sentence
+from dqv2.runtime.sentences import sentence, with_place
+
+try:
+    from dqv2.cli import plan, published, schema, stages, verify
+except (ValueError, TypeError, ImportError, SyntaxError) as error:  # an entry that somebody adds to a table
+    raise SystemExit(with_place(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

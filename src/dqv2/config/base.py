@@ -128,12 +128,24 @@ def _path(value: str) -> str:
     return value
 
 
+def written(pattern: str, what: str) -> Any:
+    """The type of a text that matches a pattern as a whole; messages say what it is, and the schema has the pattern."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {what}")
+        return value
+
+    return Annotated[str, Field(json_schema_extra={"pattern": f"^({pattern})$"}), AfterValidator(check)]
+
+
 Name = Annotated[str, BeforeValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 Printed = Annotated[str, Field(max_length=500)]  # printed in a figure or table, which has no room for more
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
+HEX = "[0-9a-fA-F]"  # tools write either case; checksums are compared in the lower
+Sha256 = Annotated[written(f"{HEX}{{64}}", "64 hexadecimal digits"), AfterValidator(str.lower)]
+Address = written(r"https?://\S+", "an address that begins with http:// or https://, without spaces")
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_scalar)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
 SMALLEST = NUMBERS["keep"][0]

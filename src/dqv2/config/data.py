@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Union, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from dqv2.config.base import (
+    HEX,
     LARGEST,
     Address,
     Block,
@@ -24,6 +25,7 @@ from dqv2.config.base import (
     real,
     refuse_idle,
     whole,
+    written,
 )
 from dqv2.data.published import KNOWN_SETS, KnownSet
 from dqv2.train.choices import CHOICES
@@ -32,7 +34,14 @@ Split = Literal["train", "validation", "test"]
 # A class or folder whose name YAML takes for a number, such as 2021, is that name
 AsText = BeforeValidator(lambda value: str(value) if type(value) is int else value, json_schema_input_type=int | str)
 Name = Annotated[Text, AsText]
-CHECKSUM = r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
+DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
+Checksum = Annotated[
+    written(
+        "|".join(f"{algorithm}:{HEX}{{{digits}}}" for algorithm, digits in DIGITS.items()),
+        "ALGORITHM:DIGITS, of md5, sha1, sha256 or sha512, with 32, 40, 64 or 128 hexadecimal digits",
+    ),
+    AfterValidator(str.lower),
+]
 
 
 class Augment(Block):
@@ -144,7 +153,7 @@ class Published(Images):
 
     root: FilePath = "data"
     mirror: Address | None = None
-    checksum: Annotated[str, Field(pattern=CHECKSUM)] | None = None
+    checksum: Checksum | None = None
 
     @property
     def archive(self) -> str:

@@ -22,7 +22,7 @@ from matplotlib.patheffects import withStroke
 from dqv2.declared import load
 from dqv2.paper import layout, style
 from dqv2.paper.arms import NothingYet, Spec, looks_of, match, ordered, own, printed, reported, require_apart, select
-from dqv2.paper.kinds import FIGURES
+from dqv2.paper.kinds import FIGURES, FigureKind
 from dqv2.paper.marks import BAND, WHISKERS, dot, paint_arms
 from dqv2.paper.measures import measure
 from dqv2.paper.reported import arm_of
@@ -69,7 +69,11 @@ def arrange(frame: pd.DataFrame, spec: Spec) -> Arranged:
     kind = FIGURES[spec["kind"]]
     spec = {"x": kind.x, **spec}
     if kind.arrange:
-        frame, spec = load(kind.arrange)(frame, spec)
+        arranged = load(kind.arrange)(frame, spec)
+        if not isinstance(arranged, tuple) or len(arranged) != 2:
+            got = type(arranged).__name__
+            raise ValueError(f"figure kind {kind.name} ({kind.arrange}) must return (frame, spec); got {got}")
+        frame, spec = arranged
     spec = {"y": "test_accuracy", "hue": None, **spec}
     if "panel" not in spec:
         several = "dataset" in frame and frame["dataset"].nunique() > 1
@@ -105,7 +109,7 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         handles, grid = [], figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, panel in zip(grid, panels, strict=True):
             here = {spec["panel"]: panel} if spec["panel"] else {}
-            handles += load(kind.paint)(ax, frame[match(frame, here)], xs, hues, spec)
+            handles += _painted(kind, ax, frame[match(frame, here)], xs, hues, spec)
             handles += _references(ax, [(label, rows[match(rows, here)]) for label, rows in references], spec["y"])
             if panel is not None:
                 ax.set_title(printed(panel, spec))
@@ -132,6 +136,15 @@ def _paint(arranged: Arranged, note: str, height: float = HEIGHT) -> Figure:
         lacks = LEAST - min(ax.get_window_extent().height for ax in grid) / figure.dpi
     # Legends of many entries and slanted names leave the axes too little of the usual height
     return _paint(arranged, note, height + lacks) if lacks > 0.01 and free else figure
+
+
+def _painted(kind: FigureKind, ax: Axes, *given: Any) -> list:
+    """Have a kind paint a panel; returns the legend's handles."""
+    handles = load(kind.paint)(ax, *given)
+    if not isinstance(handles, list | tuple):
+        what = f"a list of the legend's handles, [] for none; got {type(handles).__name__}"
+        raise ValueError(f"figure kind {kind.name} ({kind.paint}) must return {what}")
+    return list(handles)
 
 
 def _explained(note: str, frame: pd.DataFrame, references: list, spec: Spec) -> str:

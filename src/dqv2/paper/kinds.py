@@ -5,7 +5,7 @@ The choices of the configuration and `dqv2.paper.figures` use `FIGURES`. See doc
 
 from dataclasses import dataclass
 
-from dqv2.declared import by_name
+from dqv2.declared import by_name, check_choices, check_functions
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,19 @@ class FigureKind:
     name: str  # the `kind` of the configuration's figures
     x: str  # the column along x if the spec names none
     paint: str  # (axes, frame, xs, hues, spec) -> handles for the legend
-    marks: str  # what its points, lines, whiskers, bars or bands are, for the note; {of} is filled with "n = 5 seeds"
+    marks: str  # what its points, lines, whiskers, bars or bands are, for the note; {of} and {spread} are filled in
     columns: bool = False  # whether each hue has its own column, so that several need the page's full width
     prints: tuple[str, ...] = ()  # the keys about printed numbers that it reads: values, decimals
     arrange: str | None = None  # (frame, spec) -> (frame, spec), which fills in keys that the spec does not have
+
+    def __post_init__(self) -> None:
+        entry = f"figure kind {self.name}"
+        check_functions(entry, paint=self.paint, arrange=self.arrange)
+        check_choices(entry, "prints", self.prints, ("values", "decimals"))
+        try:
+            self.marks.format(of="", spread="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"{entry}: marks may have {{of}} and {{spread}} in braces, got {self.marks!r}") from error
 
 
 SEEDS, MIXING = "dqv2.paper.seeds:split", "dqv2.paper.figures:mixing"

@@ -1,17 +1,21 @@
 """The style of all figures: one rc context, one colour and marker per method, one way to save."""
 
 import re
+import warnings
 import zlib
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 
 from dqv2.runtime.files import atomic_path
+from dqv2.runtime.logging import logger
 
 COLUMN, FULL = 3.4, 7.0  # widths of a paper's column and page, inches
 DPI = 300
@@ -112,9 +116,14 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return out
 
 
-def context() -> AbstractContextManager:
+@contextmanager
+def context() -> Iterator[None]:
     """The rc settings in which figures are made and saved."""
-    return mpl.rc_context(RC)
+    with mpl.rc_context(RC), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"Glyph \d+ .*missing from"
+        )  # for each character; `save` says it of the figure
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -126,7 +135,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
-    """Write the figure as PDF and PNG (`DPI` dots per inch), atomically; the same figure gives the same bytes."""
+    """Write the figure as PDF and PNG (`DPI` dots per inch), atomically; the same figure gives the same bytes. Warns of
+    texts with characters that the font lacks."""
+    known = get_font(findfont(RC["font.family"])).get_charmap()
+    texts = {each.get_text() for each in figure.findobj(Text) if each.get_visible()}
+    if lacking := sorted(text for text in texts if any(ord(letter) not in known for letter in "".join(text.split()))):
+        logger.warning("%s: the font has no signs for some characters of %r, and draws boxes", png, lacking[0])
     for file, kind, metadata in (
         (pdf, "pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
         (png, "png", {"Software": None}),

@@ -17,6 +17,7 @@ from dqv2.config.data import Digits, Published
 from dqv2.data import Pack, places
 from dqv2.data.errors import DataError
 from dqv2.data.published import KNOWN_SETS
+from dqv2.plan.functions import faults_of_functions
 from dqv2.plan.named import unknown_names
 from dqv2.plan.plan import Plan
 from dqv2.plan.verify import stale_behind
@@ -65,13 +66,14 @@ def set_clocks(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
 
 
 def check_jobs(plan: Plan, jobs: Iterable[PlannedJob], *, here: bool = True) -> None:
-    """Check files, networks and drawings for these jobs, which are about to run, on this machine if `here`.
+    """Check functions, files, networks and drawings for these jobs, which are about to run, on this machine if `here`.
 
     Raises:
-        ConfigError: an input is missing or is not a valid set of images, a network cannot be built, or a figure or
-            table cannot be made; the message says where and what to do.
+        ConfigError: a function cannot be imported, an input is missing or is not a valid set of images, a network
+            cannot be built, or a figure or table cannot be made; the message says where and what to do.
     """
     jobs = list(jobs)
+    _refuse("functions cannot be imported:", faults_of_functions(plan, jobs))
     packed, trained = (sorted({job.w.dataset for job in jobs if job.stage.name == name}) for name in ("pack", "train"))
     _refuse("images are missing:", places.missing_folders(plan.config, sorted({*packed, *_read_again(plan, jobs)})))
     _refuse("labels are missing:", _without_labels(plan, jobs))

@@ -56,15 +56,25 @@ class Walk:
     # -- files and the jobs that make them ----------------------------------------------------------------------------
 
     def pattern(self, stage_name: str, output: str) -> str:
-        """The pattern of an output for Snakemake: with this run's folders, and the axes as wildcards in braces."""
-        pattern = stage(stage_name).writes[output]
+        """The pattern of an output for Snakemake: with this run's folders, and the axes as wildcards in braces. Raises
+        ValueError where there is no such stage or output."""
+        writes = stage(stage_name).writes
+        if output not in writes:
+            raise ValueError(f"the stage {stage_name} writes no {output!r}: it writes {', '.join(writes)}")
+        pattern = writes[output]
         if pattern.startswith("{figures}"):
             return pattern.replace("{figures}", self.figures)
         return pattern if pattern.startswith("{root}") else f"{self.root}/{pattern}"
 
     def file(self, stage_name: str, output: str, w: Axes | None = None, **other: Any) -> str:
-        """The path of an output, with its axes from `w`, overridden by `other`."""
-        return self.pattern(stage_name, output).format_map((w or {}) | other)
+        """The path of an output, with its axes from `w`, overridden by `other`; raises ValueError where one is missing,
+        and as `pattern`."""
+        pattern = self.pattern(stage_name, output)
+        try:
+            return pattern.format_map((w or {}) | other)
+        except KeyError as error:
+            axis = error.args[0]
+            raise ValueError(f"{pattern} has the axis {axis}, and no value is given: pass {axis}=...") from error
 
     def of_backbone(self, stage_name: str, output: str, w: Axes, backbone: str | None = None) -> str:
         """The path of an output that depends on a backbone (that of `w`, or `backbone`); the same for all seeds where

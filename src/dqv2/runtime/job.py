@@ -181,9 +181,10 @@ def run_job(request: dict[str, Any]) -> int:
         goes_on = "resumes from what it saved" if job.stage.resumes else "begins from the start"
         print(f"\n{job.stage.name} was {stopped}; started again, it {goes_on}\n", file=sys.stderr)
         return 128 + stopped.signum
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         logger.info("failed", exc_info=True)
-        said = sentence(error, [job.log, *job.outputs.values()])
+        ended = f"its code ended the process with sys.exit({error.code!r})" if isinstance(error, SystemExit) else None
+        said = ended or sentence(error, [job.log, *job.outputs.values()])
         print(f"\nError in {job.stage.name}: {said}\n(the whole story: {job.log})\n", file=sys.stderr)
         return 1
     return 0
@@ -197,6 +198,9 @@ def _work(job: Job, began: float) -> None:
         say(f"{job.name}: was finished before")
         return
     job.stage.run(job)
+    for name, file in job.outputs.items():
+        if name != "record" and not Path(file).exists():
+            raise ValueError(f"{job.stage.name} did not write {name} ({file})")
     if "record" in job.outputs:
         record.write(job.output.record, job.facts(time.perf_counter() - began))
     if job.stage.resumes:

@@ -1,10 +1,12 @@
 """Random generators, each for one purpose, so that draws for one never shift those for another."""
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 
+import numpy as np
 import torch
 
 _turn = RLock()  # held by the thread whose draws the global generators are seeded for
@@ -31,6 +33,20 @@ def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> I
     with _turn, torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
         reseed(seed, *purpose, device=device)
         yield
+
+
+@contextmanager
+def seeded_throughout(seed: int, *purpose: object) -> Iterator[None]:
+    """`seeded` on the CPU, for code that is not ours: the global generators of NumPy and Python are seeded too."""
+    before, derived = (random.getstate(), np.random.get_state()), derive_seed(seed, *purpose)  # noqa: NPY002
+    with seeded(seed, *purpose):
+        random.seed(derived)
+        np.random.seed(derived % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
 
 
 def reseed(seed: int, *purpose: object, device: torch.device | None = None) -> None:

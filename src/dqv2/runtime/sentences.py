@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LIBRARY = Path(__file__).parents[1]
 BLOCK = 2**16  # bytes
 LARGE = "a file reached the size limit (ulimit -f, or the file system): raise the limit, and run it again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,6 +70,15 @@ def sentence(error: BaseException, places: Iterable[str] = ()) -> str:
     if isinstance(error, KeyError | IndexError | StopIteration) or not text:
         return f"{type(error).__name__}: {text}" if text else f"it ended with {type(error).__name__}"
     return text
+
+
+def with_place(error: BaseException) -> str:
+    """The error as a sentence, with the file and line of the library's module in whose import it arose."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if each.name == "<module>" and Path(each.filename).is_relative_to(LIBRARY)]
+    return f"{own[-1].filename}, line {own[-1].lineno}: {sentence(error)}" if own else sentence(error)
 
 
 def _no_memory(error: BaseException) -> bool:

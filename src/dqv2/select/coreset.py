@@ -77,12 +77,20 @@ def draw_places(
     """Draw exactly `count` images of the pool: ascending positions in it, int64[count].
 
     labels: int64[N] of the originals. sampler: a key of `dqv2.select.table.SAMPLERS`. generator: used by every sampler
-    but "rank". embedding: float[M, E] of the pool, needed by "classes" alone. Raises ValueError where the pool has
-    fewer than `count` images, or the sampler is unknown.
+    but "rank". embedding: float[M, E] of the pool, needed by "classes" alone. Images in bin -1 are never drawn, except
+    by rank, which has no bins. Raises ValueError where fewer than `count` images are left, or the sampler is unknown.
     """
     if count > len(pool):
         asked = f"the keep ratio asks for {count} images and the pool holds {len(pool)}"
         raise ValueError(f"{asked}: lower keep_ratio, or raise the shares of the mixture")
+    left = np.flatnonzero(pool.bins >= 0)
+    if len(left) < len(pool) and sampler in ("bins", "adaptive", "classes"):
+        if count > len(left):
+            out = f"the selector leaves out {len(pool) - len(left)} of {len(pool)} images (bin -1)"
+            raise ValueError(f"the keep ratio asks for {count} images, and {out}: lower keep_ratio")
+        rest = None if embedding is None else embedding[left]
+        how = {"sampler": sampler, "generator": generator, "embedding": rest}
+        return left[draw_places(pool.take(left), labels, count, **how)]
     own, bins = torch.from_numpy(labels[pool.rows]), torch.from_numpy(pool.bins)
     if sampler == "rank":
         chosen = sample_ranked(np.where(pool.rank < 0, UNRANKED, pool.rank), own, count)

@@ -19,12 +19,15 @@ def read_list(path: str | Path) -> dict[str, list[str]]:
     A column is called as in `KNOWN` where its name differs from that only by capitals or by spaces around it. Where
     names in the first line have a space before them, spaces after commas belong to no cell.
 
-    Raises DataError where the file is not UTF-8, its columns are not separated by commas (spreadsheets in some
-    languages use others), two columns have the same known name, a line has another number of columns than the first, or
-    a quote is not closed.
+    Raises DataError where the file is packed (.gz) or not UTF-8, its columns are not separated by commas (spreadsheets
+    in some languages use others), two columns have the same known name, a line has another number of columns than the
+    first, or a quote is not closed.
     """
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        raise DataError(f"{path} is packed: unpack it (gunzip), and give the file that comes out.")
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")  # spreadsheets write a byte-order mark first
+        text = content.decode("utf-8-sig")  # spreadsheets write a byte-order mark first
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not in UTF-8: {REMEDY}.") from error
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]

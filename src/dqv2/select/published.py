@@ -56,7 +56,7 @@ def published_coreset(path: str | Path, pack: Pack, *, keep: float | None) -> Po
     ids = columns["id"]
     if not ids:
         raise DataError(f"{path} names no image.")
-    if generated := [kind for kind in columns.get("kind", []) if kind != "original"]:
+    if generated := [kind for kind in columns.get("kind", []) if kind.strip().casefold() != "original"]:
         raise DataError(
             f"{path}: {len(generated)} of {len(ids)} images are not originals (kind {generated[0]!r}), and their "
             "pixels cannot be made from ids: use the folder of images that was published with them as a dataset of "

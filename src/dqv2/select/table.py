@@ -7,13 +7,14 @@ pass are derived from `SELECTORS`; a function's docstring says what its kind doe
 from dataclasses import dataclass
 from typing import Any
 
-from dqv2.declared import by_name, markdown, what_it_does
+from dqv2.declared import by_name, check_choices, check_functions, markdown, what_it_does
 
 FEATURES = ("embedding", "gradient", "gradient_dq")  # what images may be compared by
 # Scores of images; higher = kept first
 SCORES = ("grand", "el2n", "forgetting", "least_confidence", "entropy", "margin")
 # Those that one pass over a network gives; the others need its training, which sees originals alone
 OF_A_PASS = tuple(name for name in SCORES if name != "forgetting")
+READS = ("features", "logits", "scores", "pixels")
 # The keys that a kind may take, with their defaults
 KEYS: dict[str, Any] = {
     "n_bins": 10,
@@ -51,22 +52,44 @@ class Kind:
 
     name: str  # the `kind` of the configuration's selectors
     # Called with `Candidates` and the `keys` as keywords; returns int64[M]: the bin of each image (-1: left out), or
-    # its rank (0 is kept first)
+    # its rank (0 is kept first), distinct within each class
     function: str
     sampler: str  # how a coreset is drawn from it, of `SAMPLERS`
-    # Among "features" (a network's embedding; its logits too where `features` compares gradients), "logits", "scores"
-    # (means over several trainings, known for originals alone) and "pixels"
+    # Of `READS`: "features" (a network's embedding; its logits too where `features` compares gradients), "logits",
+    # "scores" (means over several trainings, known for originals alone) and "pixels"
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()  # those of `KEYS` that its result depends on
     by_class: bool = False  # whether it needs features only class by class, so that they need not all fit into memory
     draws: bool = False  # whether the division draws at random
     # For the sampler "adaptive": called with `Candidates`, the bins and the keys; returns the importance of each
-    # image's bin, float64[M]
+    # image's bin, float64[M], finite and above 0
     importance: str | None = None
     depends_on_order: bool = False  # whether another order of the images gives another result
     stops: bool = False  # whether it ranks only as many images as the largest requested coreset needs (its budget)
     # Called with `Candidates`, the chosen, int64[K], and the keys; returns their weights, float64[K], at least 0
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        entry = f"selector kind {self.name}"
+        check_functions(entry, function=self.function, importance=self.importance, weights=self.weights)
+        check_choices(entry, "sampler", (self.sampler,), SAMPLERS)
+        check_choices(entry, "reads", self.reads, READS)
+        check_choices(entry, "keys", self.keys, KEYS)
+        for wrong, why in (
+            ((self.sampler == "adaptive") != (self.importance is not None), "importance is for the sampler 'adaptive'"),
+            (self.stops and self.sampler != "rank", "stops=True is for the sampler 'rank'"),
+            (
+                "features" in self.keys and "features" not in self.reads,
+                "the key 'features' needs 'features' in reads",
+            ),
+            (
+                self.sampler == "classes" and "features" not in self.reads,
+                "sampler 'classes' needs 'features' in reads",
+            ),
+            ("scores" in self.reads and "score" not in self.keys, "'scores' in reads needs the key 'score'"),
+        ):
+            if wrong:
+                raise ValueError(f"{entry}: {why}")
 
     @property
     def gives(self) -> str:

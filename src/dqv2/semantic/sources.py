@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqv2.arguments import kind_of
 from dqv2.declared import check_choice, load
+from dqv2.runtime.seeding import seeded_throughout
 from dqv2.semantic.masks import centre_saliency, object_saliency, random_saliency, shuffled
 from dqv2.semantic.table import MASK_SOURCES
 
@@ -26,14 +28,23 @@ def mask_saliency(source: str, **given: Any) -> Tensor:
     """The saliency maps that masks are made from: float[n, h, w].
 
     source: a key of `dqv2.semantic.table.MASK_SOURCES`; given: the fields of `MaskInputs`, n and size and those that it
-    reads. Raises ValueError for another source, and where the maps or objects that it reads are missing.
+    reads. Raises ValueError for another source, where the maps or objects that it reads are missing, and where its
+    function returns something else.
     """
     check_choice(source, "source", MASK_SOURCES)
     known, inputs = MASK_SOURCES[source], MaskInputs(**given)
     field = {"saliency": "network", "objects": "objects", None: None}[known.reads]
     if field and getattr(inputs, field) is None:
         raise ValueError(f"the source {source} reads {field}, which must be a torch tensor, got None")
-    return load(known.function)(inputs)
+    seed = inputs.generator.initial_seed() if inputs.generator else 0
+    with seeded_throughout(seed, "mask"):  # it may draw from a global generator, or call a library that does
+        maps = load(known.function)(inputs)
+    if not isinstance(maps, Tensor) or not maps.is_floating_point() or maps.dim() != 3 or len(maps) != inputs.n:
+        raise ValueError(
+            f"mask source {source} ({known.function}) must return maps, a float tensor [{inputs.n}, h, w]; got "
+            f"{kind_of(maps)}"
+        )
+    return maps
 
 
 def by_network(given: MaskInputs) -> Tensor:

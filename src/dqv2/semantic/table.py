@@ -7,7 +7,7 @@ derived from `MASK_SOURCES`. See docs/code.md to add a source.
 from dataclasses import dataclass
 from typing import Literal
 
-from dqv2.declared import by_name, markdown, what_it_does
+from dqv2.declared import by_name, check_choices, check_functions, markdown, what_it_does
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class MaskSource:
     function: str
     reads: Literal["saliency", "objects"] | None = None  # the maps of a mask's backbone, or the known objects
     draws: bool = False  # whether it draws at random
+
+    def __post_init__(self) -> None:
+        entry = f"mask source {self.name}"
+        check_functions(entry, function=self.function)
+        check_choices(entry, "reads", () if self.reads is None else (self.reads,), ("saliency", "objects"))
 
 
 MASK_SOURCES = by_name(

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 
 from dqv2 import paths
+from dqv2.runtime.sentences import with_place
 from dqv2.stages.base import Stage, Wildcards
 
 __all__ = ["Stage", "Wildcards", "all_stages", "record_of", "stage"]
@@ -14,18 +15,32 @@ __all__ = ["Stage", "Wildcards", "all_stages", "record_of", "stage"]
 
 @cache
 def all_stages() -> dict[str, Stage]:
-    """Name -> stage; every module of this package except `base` declares one."""
-    found = {}
-    for module in pkgutil.iter_modules(__path__):
-        if module.name != "base":
-            declared = vars(import_module(f"{__name__}.{module.name}")).values()
-            (kind,) = (c for c in declared if isinstance(c, type) and c.__module__ == f"{__name__}.{module.name}")
-            found[module.name] = kind()
+    """Name -> stage; every module of this package except `base` declares one. Raises ValueError where one does not."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name: _declared_in(name)() for name in names if name != "base"}
+
+
+def _declared_in(name: str) -> type[Stage]:
+    """The stage that a module declares, beside other classes; raises ValueError where it cannot be imported, or
+    declares none or several."""
+    try:
+        module = import_module(f"{__name__}.{name}")
+    except Exception as error:  # a module that is imported may raise any
+        raise ValueError(with_place(error)) from error
+    kinds = {each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Stage)}
+    own = sorted(each.__name__ for each in kinds if each.__module__ == module.__name__)
+    if len(own) != 1:
+        said = f"the stages {' and '.join(own)}" if own else "no stage, which is a class derived from Stage"
+        raise ValueError(f"{module.__file__} declares {said}: a module declares one stage")
+    if not hasattr(found := vars(module)[own[0]], "title"):
+        raise ValueError(f"{module.__file__}: the stage {own[0]} has no title, which figure 1 prints")
     return found
 
 
 def stage(name: str) -> Stage:
-    """The stage of this name."""
+    """The stage of this name; raises ValueError where there is none."""
+    if name not in all_stages():
+        raise ValueError(f"there is no stage {name!r}: the stages are {', '.join(all_stages())}")
     return all_stages()[name]
 
 

@@ -59,6 +59,8 @@ class Stage:
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__module__.rpartition(".")[2]
+        if not isinstance(getattr(cls, "writes", None), dict) or not cls.writes:
+            raise ValueError(f"the stage {cls.__name__} has no writes, which name its outputs: see docs/stage.md")
         first = next(iter(cls.writes.values()))
         cls.writes = {"record": f"{first.rpartition('/')[0]}/record.json"} | cls.writes
         if record := cls.writes["record"]:

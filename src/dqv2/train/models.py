@@ -219,7 +219,10 @@ def _timm_model(network: Network) -> nn.Module:
         ) from error
     if network.stem == "small":
         if not (isinstance(getattr(model, "conv1", None), nn.Conv2d) and hasattr(model, "maxpool")):
-            raise ValueError(f"stem: small needs a ResNet with a plain stem (conv1, maxpool); {name} has none")
+            raise ValueError(
+                f"stem: small needs a ResNet with a plain stem (conv1, maxpool); {name} has none: set stem: standard "
+                "for the dataset, or leave its stem out"
+            )
         old = model.conv1
         model.conv1 = nn.Conv2d(3, old.out_channels, 3, 1, 1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
