@@ -32,11 +32,17 @@ def snakemake(threads, **resources):
 
 
 @pytest.mark.parametrize(
-    ("given", "resources", "taken"),
-    [(1, {"gpu": 1}, 2), (8, {"gpu": 0}, 2), (1, {"mem_mb": 1}, 1), (8, {}, 8)],
+    ("stage", "given", "resources", "taken"),
+    [
+        ("train", 1, {"gpu": 1}, 2),
+        ("train", 8, {"gpu": 0}, 2),
+        ("train", 8, {"mem_mb": 1}, 2),  # as where a module's user replaces the rule's resources
+        ("bin", 1, {}, 1),
+        ("bin", 8, {"gpu": 0}, 8),  # as --default-resources may say
+    ],
 )
-def test_a_network_runs_with_the_threads_of_the_configuration(given, resources, taken):
-    assert script.request_of(snakemake(given, **resources), "train.py")["threads"] == taken
+def test_a_network_runs_with_the_threads_of_the_configuration(stage, given, resources, taken):
+    assert script.request_of(snakemake(given, **resources), f"{stage}.py")["threads"] == taken
 
 
 @pytest.fixture(autouse=True)

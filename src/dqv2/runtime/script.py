@@ -15,6 +15,7 @@ from typing import Any
 
 from dqv2.runtime import warm
 from dqv2.runtime.warm import THREADS
+from dqv2.stages import stage
 
 
 def run(snakemake: Any, script: str) -> None:
@@ -76,24 +77,25 @@ def _failed(request: dict[str, Any], error: Exception) -> int:
 
 def request_of(snakemake: Any, script: str) -> dict[str, Any]:
     """A job as builtins. The rule's name is not used, as it differs where another workflow imports this as a module."""
+    name = Path(script).stem
     return {
-        "stage": Path(script).stem,
+        "stage": name,
         "input": _files(snakemake.input),
         "output": _files(snakemake.output),
         "options": snakemake.params.get("options", {}),
         "wildcards": {name: str(value) for name, value in snakemake.wildcards.items()},
-        "threads": _threads(snakemake),
+        "threads": _threads(snakemake, name),
         "resources": {name: value for name, value in snakemake.resources.items() if isinstance(value, int | str)},
         "log": str(snakemake.log[0]),
         "config": snakemake.config,
     }
 
 
-def _threads(snakemake: Any) -> int:
-    """The number of threads. Weights computed on a CPU depend on it, so a rule that runs a network (one that asks for
-    GPUs) uses the configuration's number, whatever --cores and --set-threads are."""
-    runs_a_network = "gpu" in dict(snakemake.resources.items())
-    return int(snakemake.config.get("threads", snakemake.threads)) if runs_a_network else snakemake.threads
+def _threads(snakemake: Any, name: str) -> int:
+    """The number of threads. Weights computed on a CPU depend on it, so a stage that runs a network uses the
+    configuration's number, whatever --cores and --set-threads are."""
+    threads = snakemake.config.get("threads") if stage(name).model else None
+    return int(threads or snakemake.threads)
 
 
 def _files(named: Any) -> dict[str, str | list[str]]:

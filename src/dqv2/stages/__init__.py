@@ -16,8 +16,20 @@ __all__ = ["Stage", "Wildcards", "all_stages", "record_of", "stage"]
 @cache
 def all_stages() -> dict[str, Stage]:
     """Name -> stage; every module of this package except `base` declares one. Raises ValueError where one does not."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return {name: _declared_in(name)() for name in names if name != "base"}
+    return {name: stage(name) for name in _names()}
+
+
+@cache
+def stage(name: str) -> Stage:
+    """The stage of this name, of which alone the module is imported; raises ValueError where there is none."""
+    if name not in _names():
+        raise ValueError(f"there is no stage {name!r}: the stages are {', '.join(_names())}")
+    return _declared_in(name)()
+
+
+@cache
+def _names() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
 
 
 def _declared_in(name: str) -> type[Stage]:
@@ -35,13 +47,6 @@ def _declared_in(name: str) -> type[Stage]:
     if not hasattr(found := vars(module)[own[0]], "title"):
         raise ValueError(f"{module.__file__}: the stage {own[0]} has no title, which figure 1 prints")
     return found
-
-
-def stage(name: str) -> Stage:
-    """The stage of this name; raises ValueError where there is none."""
-    if name not in all_stages():
-        raise ValueError(f"there is no stage {name!r}: the stages are {', '.join(all_stages())}")
-    return all_stages()[name]
 
 
 def makers(path: str) -> list[tuple[Stage, str, dict[str, str]]]:
