@@ -102,3 +102,8 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
     with pytest.raises(ValueError, match="kind must be one of jpeg, png, got 'gif'"):
         encoded_bytes(noise, kind="gif")
     assert Image.open(io.BytesIO((tmp_path / f"x.{kind}").read_bytes())).size == (32, 32)
+
+
+def test_boxes_are_drawn_from_a_generator_of_their_own():
+    with pytest.raises(TypeError, match="generator must be a torch.Generator"):
+        cutmix_boxes(2, 8, 0.25, generator=None)

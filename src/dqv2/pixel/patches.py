@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-from dqv2.arguments import check_images, check_same_number, check_share, check_tensors, is_whole, kind_of
+from dqv2.arguments import (
+    check_images,
+    check_same_number,
+    check_share,
+    check_tensors,
+    device_of_draws,
+    is_whole,
+    kind_of,
+)
 from dqv2.semantic.masks import foreground, to_pixels
 
 GREY = 128  # the value that dropped patches are shown with
@@ -49,11 +57,13 @@ def cutmix_boxes(n: int, size: int, share: float, *, generator: torch.Generator)
     """A square of `share` of the image's area at a random position, for each of n images: bool[n, size, size].
 
     As in CutMix (Yun et al. 2019), except that the box is always entirely inside the image; its side is
-    round(√share·size), at least 1. Raises ValueError for a share outside [0, 1].
+    round(√share·size), at least 1. Raises ValueError for a share outside [0, 1], TypeError unless `generator` is a
+    `torch.Generator`.
     """
     check_share(share, "share")
     side = max(1, round(share**0.5 * size))
-    top, left = torch.randint(0, size - side + 1, (2, n), generator=generator)[:, :, None]
+    device = device_of_draws(generator)
+    top, left = torch.randint(0, size - side + 1, (2, n), generator=generator, device=device).cpu()[:, :, None]
     place = torch.arange(size)
     rows, columns = ((place >= start) & (place < start + side) for start in (top, left))
     return rows[:, :, None] & columns[:, None, :]
