@@ -105,5 +105,5 @@ def test_encoded_sizes_are_those_of_the_files(kind, tmp_path):
 
 
 def test_boxes_are_drawn_from_a_generator_of_their_own():
-    with pytest.raises(TypeError, match="generator must be a torch.Generator"):
+    with pytest.raises(TypeError, match="generator must be a"):
         cutmix_boxes(2, 8, 0.25, generator=None)
