@@ -90,7 +90,9 @@ if provider := workflow.storage_settings.default_storage_provider:  # likewise
     )
 
 if workflow.storage_settings.all_temp:
-    give_up("--all-temp would remove the records, with which each job checks what it reads: leave it out, and remove results/ at the end")
+    give_up(
+        "--all-temp would remove the records, with which each job checks what it reads: leave it out, and remove results/ at the end"
+    )
 
 # Snakemake's cache finds results by inputs and params. The seed is in neither: it is a wildcard
 ours = {workflow.modifier.modify_rulename(name) for name in all_stages()}
