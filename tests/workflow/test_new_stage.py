@@ -90,10 +90,10 @@ BIN, TABLE, SELECT = "src/dqv2/stages/bin.py", "src/dqv2/select/table.py", "work
             SELECT,
             'reads("bin", "features")',
             'reads("bin", "x")',
-            "rule bin: the stage bin reads no 'x': it reads train, f",
+            "rule bin asks for 'x', and its stage reads train, f",
         ),
         (SELECT, 'writes("bin", "bins")', 'writes("bin", "x")', "the stage bin writes no 'x': it writes record, bins"),
-        (SELECT, "rule bin:", "rule bim:", "the stage bin has no rule of its name: add one to workflow/rules/"),
+        (SELECT, "rule bin:", "rule bim:", "the stage bin has no rule of its name; add one to workflow/rules/"),
         (BIN, "import Stage", "import Stag", "src/dqv2/stages/bin.py, line 3: cannot import name 'Stag'"),
         (
             BIN,

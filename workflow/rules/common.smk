@@ -54,6 +54,7 @@ try:
     from dqv2.data.places import fetch_options
     from dqv2.plan import Plan, PlannedJob
     from dqv2.plan.before import changed_folders, check_jobs, require_fresh, set_clocks
+    from dqv2.plan.rules import require_lines
     from dqv2.plan.verify import unnoticed
     from dqv2.runtime import warm
     from dqv2.runtime.files import clear_temporaries, write_json
@@ -115,7 +116,7 @@ def before_the_first_job():
     needed = [job for _, job in making if job]
     try:
         for job, planned_job in {job.rule.name: (job, made) for job, made in making if made}.values():
-            require_lines(job, planned_job)
+            require_lines(PLAN, planned_job, job.rule.name, job.input.keys(), job.output.keys())
         for place in (PLAN.root, PLAN.logs, PLAN.figures):
             require_writable(place)
         write_json(PLAN.configuration, config)  # first, because `dqv2 verify` finds stale results with it
@@ -229,7 +230,7 @@ def reads(name, file):
         if unknown := PLAN.unknown(job):
             return unknown
         if file not in (there := PLAN.reads(job)):
-            raise ValueError(f"rule {name}: the stage {name} reads no {file!r}: it reads {', '.join(there)}")
+            raise ValueError(f"rule {name} asks for {file!r}, and its stage reads {', '.join(there)}")
         return there[file]
 
     return signed(found)
@@ -255,23 +256,6 @@ def cores(name):
     return stage(name).cores or PLAN.config.threads
 
 
-def require_lines(job, planned_job):
-    """Raise ValueError where a job's rule lacks an input or output of its stage, or names another."""
-    for kind, lines, there in (
-        ("input", job.input, PLAN.reads(planned_job)),
-        ("output", job.output, planned_job.stage.writes),
-    ):
-        verb = "reads" if kind == "input" else "writes"
-        for name in sorted(there.keys() ^ set(lines.keys())):
-            if name in there:
-                line = f'add the line {name}={verb}("{planned_job.stage.name}", "{name}"), under {kind}'
-                raise ValueError(f"rule {job.rule.name} has no {kind} {name}, which its stage {verb}: {line}")
-            own = ", ".join(there)
-            raise ValueError(
-                f"rule {job.rule.name} has the {kind} {name}, and its stage {verb} {own}: rename the line, or remove it"
-            )
-
-
 def require_rules():
     """Give up where a stage has no rule of its name, or options set threads or resources of a rule that there is not.
     For the end of the Snakefile; as a module, its rules may be left out or have other names."""
@@ -279,7 +263,7 @@ def require_rules():
         return
     rules = {rule.name for rule in workflow.rules}
     if lacking := sorted(all_stages().keys() - rules):
-        give_up(f"the stage {lacking[0]} has no rule of its name: add one to workflow/rules/, as docs/stage.md says")
+        give_up(f"the stage {lacking[0]} has no rule of its name; add one to workflow/rules/, as docs/stage.md says")
     settings = workflow.resource_settings
     for key, named in (("set-threads", settings.overwrite_threads), ("set-resources", settings.overwrite_resources)):
         if strange := sorted((named or {}).keys() - rules):
