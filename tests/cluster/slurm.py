@@ -75,7 +75,7 @@ class Slurm:
     def start(self) -> None:
         """Start munged, slurmctld and slurmd; wait until the node takes jobs."""
         host = socket.gethostname().split(".")[0]
-        port, slurmd_port = _free_port(), _free_port()
+        port, slurmd_port = _free_ports()
         for name in ("munge", "state", "spool", "bin"):
             (self.folder / name).mkdir(parents=True)
         # A job step starts srun without SLURM_*, so that it would look for the machine's own configuration
@@ -121,10 +121,12 @@ class Slurm:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _free_ports() -> tuple[int, int]:
+    """Two ports, held at once so that they are not the same, free on every address, as slurmctld listens on all."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _end(pid: int) -> None:
