@@ -120,9 +120,8 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 def context() -> Iterator[None]:
     """The rc settings in which figures are made and saved."""
     with mpl.rc_context(RC), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", r"Glyph \d+ .*missing from"
-        )  # for each character; `save` says it of the figure
+        # Matplotlib says it of each character, `save` of the figure
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
         yield
 
 
