@@ -36,7 +36,7 @@ def test_what_stands_in_for_the_networks_of_dq_is_named(monkeypatch):
     mae, network = "a small MAE, pre-trained on the set itself", "pre-trained EfficientNet-Lite0"
     found = [line.partition("Pre-trained networks: ")[2] for line in page.splitlines() if "CPU hours on" in line]
     both, alone = (f"{mae}; {network}, at {size} px." for size in (224, 128)), f"{network}, at 224 px."
-    assert found == ["", *both, alone, alone, f"{mae}; {network}, at 128 px."]
+    assert found == ["", "", *both, alone, alone, f"{mae}; {network}, at 128 px."]
     assert "EfficientNet-Lite0 (inputs of 128 px with ResNet-8, 224 px with ResNet-20)" in readme
     epochs = {published_plan(run).config.autoencoders["self_mini"].epochs for run in RUNS if "cifar10_" in run.name
               and (run / "experiments/controls.csv").exists()}  # fmt: skip
@@ -140,6 +140,23 @@ def test_the_leads_in_readme_are_the_published_ones(monkeypatch):
     for label, *cells in rows:
         for cell, lead in zip(cells, leads, strict=True):
             assert cell == (_lead(lead[label]) if label in lead else ""), label
+
+
+def test_what_mixing_gives_in_readme_is_published(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    said = []
+    for name in ("tableC", "mixing"):
+        frame = read_csv(Path("published/cifar10_mixing/experiments", f"{name}.csv"))
+        spec = published_plan(Path("published/cifar10_mixing")).spec("table", name)
+        table = results_table(frame, spec).set_index("mix")
+        ends = ("", " low", " high")
+        said += ["{:+.1f} [{:.1f}, {:.1f}]".format(*(table.loc[mix, f"minus as chosen{end}"] for end in ends))
+                 for mix in ("mixup", "cutmix")]  # fmt: skip
+    mixup, cutmix, *random = said
+    both = (
+        f"Mixup gives {mixup.replace(' ', ' points ', 1)} and CutMix {cutmix}; on random ones {' and '.join(random)}."
+    )
+    assert both in Path("README.md").read_text(encoding="utf-8")
 
 
 def _lead(row):
